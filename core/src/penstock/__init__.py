@@ -1,0 +1,74 @@
+"""Penstock runs a plain Python function between named queues.
+
+The names below are loaded on first use, so that `import penstock`, and a plugin's import of one of its modules, stays cheap.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from penstock.config.model import QueueConfig
+    from penstock.connectors import BlockingConsumer, BlockingProducer, Consumer, Producer
+    from penstock.data_models import GenericMessage
+    from penstock.engine import Engine
+    from penstock.errors import PenstockError, Retry
+    from penstock.message import QueueMessage, Record
+    from penstock.model_handlers import ModelHandler
+    from penstock.retry import RetryPolicy
+    from penstock.routing import Output
+    from penstock.serializers import Serializer
+    from penstock.worker.worker import Worker
+
+_HOMES = {
+    "BlockingConsumer": "penstock.connectors",
+    "BlockingProducer": "penstock.connectors",
+    "Consumer": "penstock.connectors",
+    "Engine": "penstock.engine",
+    "GenericMessage": "penstock.data_models",
+    "ModelHandler": "penstock.model_handlers",
+    "Output": "penstock.routing",
+    "PenstockError": "penstock.errors",
+    "Producer": "penstock.connectors",
+    "QueueConfig": "penstock.config.model",
+    "QueueMessage": "penstock.message",
+    "Record": "penstock.message",
+    "Retry": "penstock.errors",
+    "RetryPolicy": "penstock.retry",
+    "Serializer": "penstock.serializers",
+    "Worker": "penstock.worker.worker",
+}
+
+__version__ = "0.1.0"
+__all__ = [
+    "BlockingConsumer",
+    "BlockingProducer",
+    "Consumer",
+    "Engine",
+    "GenericMessage",
+    "ModelHandler",
+    "Output",
+    "PenstockError",
+    "Producer",
+    "QueueConfig",
+    "QueueMessage",
+    "Record",
+    "Retry",
+    "RetryPolicy",
+    "Serializer",
+    "Worker",
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'penstock' has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

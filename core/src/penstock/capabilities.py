@@ -1,0 +1,67 @@
+"""What a connector declares that it can do, and the sentence that says why a config asks for too much."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Literal
+
+from penstock.errors import CapabilityError
+
+Ordering = Literal["none", "queue", "key"]
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """A connector's promises. The conformance kit proves each in both directions.
+
+    Attributes:
+        headers: Headers come back byte for byte.
+        keys: A message's key comes back byte for byte.
+        ordering: "queue": messages come in the order they were produced; "key": in that order per key; "none".
+        redelivery_count: `QueueMessage.attempts` grows with each delivery of a message and survives a crash.
+        delay: A record, or a message given back, can be held for a time.
+        lease: A delivery is hidden for a time only and must be kept alive by `extend`.
+        transactions: A producer and a consumer of the same backend can produce and settle together or not at all.
+        replay: Messages stay after they are settled and can be read again.
+        lag: `lag()` knows how many messages wait.
+        tombstones: A null body is distinct from an empty one.
+        groups: Several consumer groups each get every message.
+    """
+
+    headers: bool = False
+    keys: bool = False
+    ordering: Ordering = "none"
+    redelivery_count: bool = False
+    delay: bool = False
+    lease: bool = False
+    transactions: bool = False
+    replay: bool = False
+    lag: bool = False
+    tombstones: bool = False
+    groups: bool = False
+
+    def has(self, name: str) -> bool:
+        """Whether the capability `name` is declared."""
+        value = getattr(self, name)
+        return value not in (False, "none")
+
+    def require(self, name: str, *, queue: str, connector: str, wanted_by: str, remedy: str) -> None:
+        """Refuse a setting that this connector cannot honour.
+
+        Args:
+            name: The capability, a field of this class.
+            queue: The queue's name, with its place in the config where that is known.
+            connector: The connector's name.
+            wanted_by: The setting that needs it.
+            remedy: What to do instead.
+
+        Raises:
+            CapabilityError: the capability is not declared.
+        """
+        if not self.has(name):
+            raise CapabilityError(
+                f"queue {queue}: connector {connector!r} has no {name!r}, needed by {wanted_by}; {remedy}"
+            )
+
+
+CAPABILITY_NAMES: tuple[str, ...] = tuple(field.name for field in fields(Capabilities))

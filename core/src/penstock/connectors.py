@@ -1,0 +1,194 @@
+"""The contract of a connector: the page that every author reads.
+
+A connector is a `Consumer`, a `Producer` or both. It moves lists, so that one thread hop, one round trip and one lock serve
+hundreds of messages. It is made as `MyConsumer(name, options)`: `name` is the backend's name of the queue (the config's
+`value`), `options` is what the connector's own options model made of the config's `config:` key. Making one does no I/O.
+
+Two forms, the same methods: derive from `Consumer` / `Producer` if your client library is asynchronous, from
+`BlockingConsumer` / `BlockingProducer` if it blocks.
+
+What to raise, from any method:
+
+- `NotConnected`: the backend is away. The engine waits with backoff, calls `connect` again and goes on.
+- `FatalConnectorError`: it will never work like this (wrong password, not authorised, fenced for good). The engine stops.
+- anything else is taken for a bug or a refusal: the engine stops this queue, names the error, and leaves every unsettled
+  message to be redelivered.
+
+The engine adds its own name and the queue's to an error; a connector need not.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from penstock.errors import ProduceError
+from penstock.message import QueueMessage, Record
+
+
+class Consumer(ABC):
+    """Brings messages in, and settles them. All methods are called on the event loop's thread.
+
+    `connect` comes first. Then one `consume` at a time is under way; `on_success`, `on_fail`, `extend` and `lag` may be
+    called while it waits, and while each other wait. `shutdown` comes last, once, when no other call is under way, also
+    after a `connect` that failed.
+
+    Every message that `consume` returned is settled at most once: by `on_success`, by `on_fail`, or by neither, if the
+    worker dies or stops first. Messages are settled in any order, whatever order they came in.
+    """
+
+    lease: float | None = None
+    """Seconds for which a delivery is hidden from others, known after `connect`; None: for as long as we live.
+    The engine calls `extend` for every message in flight three times in that span."""
+
+    keep_polling: ClassVar[bool] = False
+    """True: the client must be polled to stay a member of its group, so the engine goes on calling `consume(0, …)` while
+    it has no room; such a call returns no messages."""
+
+    def __init__(self, name: str, options: Any) -> None:
+        self.name = name
+        self.options = options
+
+    @abstractmethod
+    async def connect(self) -> None:
+        """Connect, and check that the queue can be read.
+
+        Called before anything else, and again after each `NotConnected`: then it restores the connection, and what was
+        delivered before stays settleable where the backend allows it.
+        """
+
+    @abstractmethod
+    async def consume(self, max_messages: int, timeout: float) -> Sequence[QueueMessage]:
+        """Wait for messages.
+
+        Returns as soon as there is any, with all that are at hand up to `max_messages`; an empty list after about
+        `timeout` seconds without any. It is never cancelled, so a message taken from the backend is not lost on the way.
+        """
+
+    @abstractmethod
+    async def on_success(self, messages: Sequence[QueueMessage]) -> int | None:
+        """Settle messages for good: delete, acknowledge, mark for commit. They must not come back.
+
+        Idempotent and fenced: a message whose lease or partition was lost meanwhile is left alone.
+
+        Returns:
+            How many were left alone, because they were no longer ours; None means 0.
+        """
+
+    @abstractmethod
+    async def on_fail(self, messages: Sequence[QueueMessage], delay: float | None = None) -> None:
+        """Give messages back: they are delivered again, to this consumer or another one, with `attempts` raised.
+
+        Args:
+            messages: Fenced as in `on_success`.
+            delay: Seconds to hold them back; None or 0 is at once. A connector without the capability `delay` is only
+                asked for None.
+        """
+
+    async def extend(self, messages: Sequence[QueueMessage]) -> None:  # noqa: B027  (only leases need it)
+        """Keep the leases of these messages alive for another full span. Fenced as in `on_success`."""
+
+    async def lag(self) -> int | None:
+        """How many messages wait to be consumed, those in flight not counted; None if the backend cannot tell."""
+        return None
+
+    @abstractmethod
+    async def shutdown(self) -> None:
+        """Make settlements durable, give back what is unsettled, leave the group, close. Bounded: at most about 10 s."""
+
+
+class Producer(ABC):
+    """Takes records out. All methods are called on the event loop's thread.
+
+    `connect` comes first, then any number of `produce` calls, several at once, then `shutdown`, once, when none is
+    under way.
+    """
+
+    def __init__(self, name: str, options: Any) -> None:
+        self.name = name
+        self.options = options
+
+    @abstractmethod
+    async def connect(self) -> None:
+        """Connect, and check that the queue can be written. Called again after each `NotConnected`."""
+
+    @abstractmethod
+    async def produce(self, records: Sequence[Record]) -> Sequence[ProduceError | None]:
+        """Send records and wait until the backend has confirmed each, or refused it.
+
+        Records of one call are stored in their order; a call that began earlier comes first, where the backend has order.
+
+        Returns:
+            One entry a record, in the same order: None if it is stored durably, else why not.
+
+        Raises:
+            NotConnected: none, or an unknown part, of the records is stored; all of them will be sent again.
+        """
+
+    @abstractmethod
+    async def shutdown(self) -> None:
+        """Flush and close. Bounded: at most about 10 s. `produce` afterwards raises `ConnectorError`."""
+
+
+class BlockingConsumer(ABC):
+    """`Consumer` for a client library that blocks.
+
+    `connect`, `consume` and `shutdown` run on one thread of their own, always the same; `on_success`, `on_fail`, `extend`
+    and `lag` on a second one, one call at a time, so that a settlement never waits for a `consume` that waits for
+    messages. The two must be safe beside each other.
+    """
+
+    lease: float | None = None
+    keep_polling: ClassVar[bool] = False
+
+    def __init__(self, name: str, options: Any) -> None:
+        self.name = name
+        self.options = options
+
+    @abstractmethod
+    def connect(self) -> None:
+        """See `Consumer.connect`."""
+
+    @abstractmethod
+    def consume(self, max_messages: int, timeout: float) -> Sequence[QueueMessage]:
+        """See `Consumer.consume`."""
+
+    @abstractmethod
+    def on_success(self, messages: Sequence[QueueMessage]) -> int | None:
+        """See `Consumer.on_success`."""
+
+    @abstractmethod
+    def on_fail(self, messages: Sequence[QueueMessage], delay: float | None = None) -> None:
+        """See `Consumer.on_fail`."""
+
+    def extend(self, messages: Sequence[QueueMessage]) -> None:  # noqa: B027  (only leases need it)
+        """See `Consumer.extend`."""
+
+    def lag(self) -> int | None:
+        """See `Consumer.lag`."""
+        return None
+
+    @abstractmethod
+    def shutdown(self) -> None:
+        """See `Consumer.shutdown`."""
+
+
+class BlockingProducer(ABC):
+    """`Producer` for a client library that blocks: all calls on one thread of its own, one at a time."""
+
+    def __init__(self, name: str, options: Any) -> None:
+        self.name = name
+        self.options = options
+
+    @abstractmethod
+    def connect(self) -> None:
+        """See `Producer.connect`."""
+
+    @abstractmethod
+    def produce(self, records: Sequence[Record]) -> Sequence[ProduceError | None]:
+        """See `Producer.produce`."""
+
+    @abstractmethod
+    def shutdown(self) -> None:
+        """See `Producer.shutdown`."""

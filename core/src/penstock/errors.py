@@ -1,0 +1,124 @@
+"""Every error that Penstock raises, by who must act on it.
+
+    PenstockError
+    ├── ConfigError                 you: the configuration or the wiring asks for something impossible
+    │   └── CapabilityError         … for something that this connector cannot do
+    ├── PluginError                 the plugin's author: it does not load, fit or exist
+    │   ├── UnknownNameError        nothing installed offers this name
+    │   └── DuplicateNameError      two distributions offer this name
+    ├── FunctionError               you: the function has the wrong shape or returned something illegal
+    ├── ConnectorError              the backend
+    │   ├── NotConnected            … is away: wait and connect again
+    │   ├── ProduceError            … refused, or did not confirm, one record
+    │   └── FatalConnectorError     … will never accept this (credentials, authorisation, fencing): stop
+    └── MessageError                the sender: these bytes are no message of this queue
+        ├── DecodeError             … they do not parse
+        └── InvalidMessage          … they parse, the data model says no
+
+`Retry` is no error: a function raises it to say "later".
+
+A message says what, where and what to do. Errors hold text and plain fields, never live objects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class PenstockError(Exception):
+    """The root: `except PenstockError` catches whatever Penstock itself raises."""
+
+
+class ConfigError(PenstockError):
+    """The configuration, or the way an engine was wired, cannot work.
+
+    Args:
+        problems: One sentence a problem, each complete with its place; all that were found, not only the first.
+    """
+
+    def __init__(self, *problems: str) -> None:
+        self.problems: Sequence[str] = problems
+        super().__init__("\n".join(problems))
+
+
+class CapabilityError(ConfigError):
+    """A setting needs what the chosen connector cannot do."""
+
+
+class PluginError(PenstockError):
+    """A plugin does not load, does not fit this version, or offers something unusable."""
+
+
+class UnknownNameError(PluginError):
+    """Nothing installed offers this name."""
+
+
+class DuplicateNameError(PluginError):
+    """Several installed distributions offer this name, and the config does not say which is meant."""
+
+
+class FunctionError(PenstockError):
+    """The user's function has an unusable signature, or returned something that is no legal result."""
+
+
+class ConnectorError(PenstockError):
+    """The backend failed. The engine adds the names of the engine and the queue; a connector need not."""
+
+
+class NotConnected(ConnectorError):
+    """The backend is away. The queue waits, connects again and goes on; nothing is settled meanwhile.
+
+    Args:
+        text: What happened, without secrets.
+        retry_after: Seconds to wait before the next attempt; None leaves it to the queue's backoff.
+    """
+
+    def __init__(self, text: str, retry_after: float | None = None) -> None:
+        self.retry_after = retry_after
+        super().__init__(text)
+
+
+class ProduceError(ConnectorError):
+    """One record was not confirmed by the backend.
+
+    Args:
+        text: What the backend said, without the body.
+        retriable: True if the same record may be accepted later (broker away, queue full); False if it never will
+            be (too large, not authorised for it), so that sending it again is useless.
+    """
+
+    def __init__(self, text: str, retriable: bool = True) -> None:
+        self.retriable = retriable
+        super().__init__(text)
+
+
+class FatalConnectorError(ConnectorError):
+    """The backend will never accept this client as it is configured. The engine stops and says why."""
+
+
+class MessageError(PenstockError):
+    """These bytes are no valid message of this queue."""
+
+
+class DecodeError(MessageError):
+    """The serializer could not parse the bytes."""
+
+
+class InvalidMessage(MessageError):
+    """The bytes parse, but do not fit the queue's data model."""
+
+
+class Retry(Exception):  # noqa: N818  (an instruction, not an error)
+    """Raised by a user's function: give this message back and deliver it again later.
+
+    Args:
+        delay: Seconds until it may be delivered again; None uses the engine's backoff.
+        reason: Shown in logs and, once the attempts are used up, in the dead letter.
+    """
+
+    def __init__(self, delay: float | None = None, reason: str = "") -> None:
+        if delay is not None and delay < 0:
+            raise ValueError(f"Retry(delay={delay}): the delay is in seconds and cannot be negative")
+        self.delay = delay
+        self.reason = reason
+        super().__init__(reason or ("later" if delay is None else f"in {delay} s"))

@@ -1,0 +1,59 @@
+"""The hooks a plugin may implement. Each is asked once, before any client library is imported.
+
+A plugin is a distribution with one entry point in the group `penstock`:
+
+    [project.entry-points.penstock]
+    acme = "penstock_acme.plugin"
+
+The module it names says for which version of this page it was written, and implements hooks:
+
+    from penstock.hookspecs import hookimpl
+    from penstock.specs import ConnectorSpec
+
+    PLUGIN_API = 1
+
+    @hookimpl
+    def penstock_connectors():
+        return [ConnectorSpec("acme", consumer="penstock_acme.consumer:AcmeConsumer")]
+
+pluggy serves discovery and start-up only: a hook call costs 27 times a method call, so no message passes through one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import pluggy
+
+if TYPE_CHECKING:
+    from penstock.specs import ConnectorSpec, ModelHandlerSpec, Profile, SerializerSpec
+
+PLUGIN_API = 1
+"""Raised when this page changes so that older plugins cannot work. A plugin writes the number it was built for."""
+
+GROUP = "penstock"
+"""The entry-point group, and pluggy's project name."""
+
+hookspec = pluggy.HookspecMarker(GROUP)
+hookimpl = pluggy.HookimplMarker(GROUP)
+
+
+@hookspec
+def penstock_connectors() -> Sequence[ConnectorSpec]:  # type: ignore[empty-body]
+    """Connectors, for `connector:`."""
+
+
+@hookspec
+def penstock_serializers() -> Sequence[SerializerSpec]:  # type: ignore[empty-body]
+    """Serializers, for `serializer:`."""
+
+
+@hookspec
+def penstock_model_handlers() -> Sequence[ModelHandlerSpec]:  # type: ignore[empty-body]
+    """Model handlers, for `model_handler:`."""
+
+
+@hookspec
+def penstock_profiles() -> Sequence[Profile]:  # type: ignore[empty-body]
+    """Profiles, for `profile:`."""

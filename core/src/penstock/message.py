@@ -1,0 +1,96 @@
+"""What travels: `QueueMessage` in, `Record` out, and the names of the headers that Penstock writes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+Headers = Sequence[tuple[str, bytes]]
+"""Header pairs in the order of the wire. A name may repeat; a value is bytes (a null value is an empty one)."""
+
+HEADER_PREFIX = "penstock-"
+
+# What a dead letter carries beside its own headers. Text is UTF-8.
+ERROR_STAGE = HEADER_PREFIX + "error-stage"  # decode, validate, function, output, produce
+ERROR_TYPE = HEADER_PREFIX + "error-type"  # the class of the exception
+ERROR_TEXT = HEADER_PREFIX + "error-text"  # its text, cut to 1,000 characters, message data left out
+ATTEMPTS = HEADER_PREFIX + "attempts"  # how often the function was tried
+ORIGIN_QUEUE = HEADER_PREFIX + "origin-queue"  # the backend's name of the queue it came from
+ORIGIN_POSITION = HEADER_PREFIX + "origin-position"  # where in it (partition/offset, id, …)
+FAILED_AT = HEADER_PREFIX + "failed-at"  # RFC 3339, UTC
+APP = HEADER_PREFIX + "app"  # the engine's app_name
+
+
+class QueueMessage:
+    """One delivery of one message, as a consumer hands it to the engine.
+
+    A connector may subclass it and fill `key`, `headers`, `timestamp` or `position` on first use by properties, so that
+    a message that needs none of them pays for none.
+
+    Attributes:
+        message_context: The backend's own handle (a Kafka message, an RSMQ id, a row id); what `msg_ctx` shows to the
+            function and what the connector needs to settle this delivery.
+        message: The body; None only for a tombstone (a backend's explicit null).
+        key: The partitioning or grouping key, or None.
+        headers: Header pairs, empty where the backend has none.
+        timestamp: When the message was produced, in seconds since the epoch by the backend's clock; None if unknown.
+        attempts: The number of this delivery, from 1. From the backend's own counter where it has one.
+        position: Where the message stands in its queue, as text for logs and dead letters ("0/42", an id).
+    """
+
+    __slots__ = ("attempts", "headers", "key", "message", "message_context", "position", "timestamp")
+
+    def __init__(
+        self,
+        message_context: Any,
+        message: bytes | None,
+        key: bytes | None = None,
+        headers: Headers = (),
+        timestamp: float | None = None,
+        attempts: int = 1,
+        position: str = "",
+    ) -> None:
+        self.message_context = message_context
+        self.message = message
+        self.key = key
+        self.headers = headers
+        self.timestamp = timestamp
+        self.attempts = attempts
+        self.position = position
+
+    def __repr__(self) -> str:
+        # Never the body: a repr ends in logs.
+        size = "tombstone" if self.message is None else f"{len(self.message)} bytes"
+        return f"<{type(self).__name__} {self.position or '?'}, {size}, attempt {self.attempts}>"
+
+
+class Record:
+    """One encoded message on its way to a queue.
+
+    Attributes:
+        message: The body; None is a tombstone, for backends that have them.
+        key: The partitioning or grouping key, or None.
+        headers: Header pairs.
+        delay: Seconds until the message may be delivered; 0 is now.
+        options: Further keywords for the connector, by its own names (a Kafka partition, a priority).
+    """
+
+    __slots__ = ("delay", "headers", "key", "message", "options")
+
+    def __init__(
+        self,
+        message: bytes | None,
+        key: bytes | None = None,
+        headers: Headers = (),
+        delay: float = 0.0,
+        options: dict[str, Any] | None = None,
+    ) -> None:
+        self.message = message
+        self.key = key
+        self.headers = headers
+        self.delay = delay
+        self.options = options
+
+    def __repr__(self) -> str:
+        size = "tombstone" if self.message is None else f"{len(self.message)} bytes"
+        return f"<Record {size}>"

@@ -1,0 +1,53 @@
+"""The contract of a model handler: plain data (or bytes) ↔ the user's data model."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+
+class ModelHandler(ABC):
+    """Builds the user's model from what was received, and takes it apart again.
+
+    `construct` and `deconstruct` are all that a handler must have. One that can turn bytes of some format into a model in
+    one pass names the format in `direct_formats` and overrides `decoder` and `encoder`.
+    """
+
+    direct_formats: ClassVar[frozenset[str]] = frozenset()
+    """Formats ("json") that this handler reads and writes itself, so that the queue's serializer is skipped."""
+
+    @abstractmethod
+    def construct(self, data: Any, data_model: Any) -> Any:
+        """Build the model.
+
+        Args:
+            data: What the serializer returned; the raw bytes if the queue has no serializer.
+            data_model: The queue's data model.
+
+        Raises:
+            Exception: the data do not fit; the engine treats the message as invalid.
+        """
+
+    @abstractmethod
+    def deconstruct(self, model: Any, data_model: Any) -> Any:
+        """Take a model apart into plain data for the serializer (bytes, if the queue has none).
+
+        Raises:
+            Exception: the value is no such model; the engine treats it as a programming error of the function.
+        """
+
+    def decoder(self, data_model: Any, format: str) -> Callable[[Any], Any]:  # noqa: A002
+        """One bound callable for a queue's whole life: what `construct` does, prepared.
+
+        Args:
+            data_model: The queue's data model.
+            format: One of `direct_formats`, then the callable gets bytes of it; or "", then it gets plain data.
+        """
+        construct = self.construct
+        return lambda data: construct(data, data_model)
+
+    def encoder(self, data_model: Any, format: str) -> Callable[[Any], Any]:  # noqa: A002
+        """The way back: a callable from a model to bytes of `format`, or to plain data if that is ""."""
+        deconstruct = self.deconstruct
+        return lambda model: deconstruct(model, data_model)

@@ -1,0 +1,90 @@
+"""What stands under a queue's `config:` key: the base of every connector's options model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+from pydantic.fields import FieldInfo
+
+Role = Literal["input", "output"]
+"""What a queue is opened for: the same options may read another variable, or allow other keys, for each."""
+
+
+class ConnectorOptions(BaseModel):
+    """Derive from this, one typed field a key.
+
+    - A field whose default comes from the environment carries `FromEnvironment` in its `Annotated` type.
+    - A field with a secret is a pydantic `SecretStr`; nothing prints it.
+    - A key that is no Python name (`group.id`) is the field's alias.
+    - A connector that passes unknown keys to a client which validates them sets `extra="allow"` and lists, in
+      `secret_keys`, which of those are secrets; every other connector refuses an unknown key.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, populate_by_name=True)
+
+    @classmethod
+    def is_secret_key(cls, key: str) -> bool:
+        """Whether the value of a passed-through key must never be shown."""
+        return any(word in key.lower() for word in ("password", "secret", "token", "credential", "private", "jaas", "sasl.oauth"))
+
+
+@dataclass(frozen=True, slots=True)
+class FromEnvironment:
+    """Marks an options field that an environment variable fills when the config does not.
+
+    Args:
+        *names: Variables, the first that is set wins.
+        input, output: More specific variables that are tried first when the queue is opened for that role.
+    """
+
+    names: tuple[str, ...]
+    input: tuple[str, ...]
+    output: tuple[str, ...]
+
+    def __init__(self, *names: str, input: tuple[str, ...] = (), output: tuple[str, ...] = ()) -> None:  # noqa: A002
+        object.__setattr__(self, "names", names)
+        object.__setattr__(self, "input", input)
+        object.__setattr__(self, "output", output)
+
+    def candidates(self, role: Role) -> tuple[str, ...]:
+        """Every variable that may fill the field for `role`, the strongest first."""
+        return (self.input if role == "input" else self.output) + self.names
+
+
+def environment_fields(model: type[BaseModel]) -> Iterator[tuple[str, FieldInfo, FromEnvironment]]:
+    """The fields of an options model that the environment may fill: key as written in a config, field, mark."""
+    for name, field in model.model_fields.items():
+        for mark in field.metadata:
+            if isinstance(mark, FromEnvironment):
+                yield field.alias or name, field, mark
+
+
+def fill_from_environment(
+    model: type[BaseModel], values: Mapping[str, Any], role: Role, environment: Mapping[str, str]
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Add what the environment says to the options that the config did not set.
+
+    Args:
+        model: The connector's options model.
+        values: The queue's `config:` mapping; not changed. What it sets, wins.
+        role: What the queue is opened for.
+        environment: The variables, usually `os.environ`. An empty variable counts as not set.
+
+    Returns:
+        The values to validate, and for each key that was added the variable it came from.
+    """
+    filled = dict(values)
+    origins: dict[str, str] = {}
+    names = {field.alias: name for name, field in model.model_fields.items() if field.alias}
+    for key, _field, mark in environment_fields(model):
+        if key in filled or names.get(key) in filled:
+            continue
+        for variable in mark.candidates(role):
+            if environment.get(variable):
+                filled[key] = environment[variable]
+                origins[key] = variable
+                break
+    return filled, origins

@@ -1,0 +1,38 @@
+"""Whether a failed call is made again, and when."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from penstock.backoff import Backoff
+
+
+class RetryPolicy(BaseModel):
+    """How an engine treats a function that raises.
+
+    A message is tried up to `max_attempts` times in all; what the connector counted before this delivery (crashes,
+    other workers) counts too. Between two tries it stays in flight while others go on.
+
+    Attributes:
+        max_attempts: Calls of the function in all; 1 means no second try.
+        initial_delay: Seconds before the second attempt.
+        factor: How much longer each further wait is.
+        max_delay: Seconds that no wait exceeds.
+        jitter: Share of a wait that is random, 0 to 1.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    max_attempts: int = Field(default=3, ge=1)
+    initial_delay: float = Field(default=0.5, ge=0)
+    factor: float = Field(default=2.0, ge=1)
+    max_delay: float = Field(default=30.0, ge=0)
+    jitter: float = Field(default=0.5, ge=0, le=1)
+
+    def again(self, attempts: int) -> bool:
+        """Whether a message that has been tried `attempts` times is tried once more."""
+        return attempts < self.max_attempts
+
+    def delay(self, attempts: int) -> float:
+        """Seconds until the next try of a message that has been tried `attempts` times."""
+        return Backoff(self.initial_delay, self.factor, self.max_delay, self.jitter).delay(attempts)

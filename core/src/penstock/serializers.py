@@ -1,0 +1,33 @@
+"""The contract of a serializer: bytes ↔ plain Python data."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+
+class Serializer(ABC):
+    """Turns plain data (dict, list, str, int, float, bool, None, bytes where the format has them) into bytes and back.
+
+    One instance serves one queue. It is called from one thread at a time and keeps no state between calls.
+    """
+
+    format: ClassVar[str] = ""
+    """The name of the wire format ("json", "msgpack"). A model handler that reads this format itself skips the serializer."""
+
+    @abstractmethod
+    def serialize(self, data: Any) -> bytes:
+        """Encode plain data.
+
+        Raises:
+            Exception: whatever the library raises; the engine treats it as an output that cannot be encoded.
+        """
+
+    @abstractmethod
+    def deserialize(self, body: bytes) -> Any:
+        """Decode a body.
+
+        Raises:
+            Exception: whatever the library raises, for any bytes that are not of this format; the engine treats it as
+                a message that does not parse. It must not crash or hang on hostile input.
+        """

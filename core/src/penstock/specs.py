@@ -1,0 +1,119 @@
+"""What a plugin's hooks return: names, and import strings that are resolved only when a queue needs them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from penstock.capabilities import Capabilities
+from penstock.errors import PluginError
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")
+_IMPORT_STRING = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+
+
+def _check_name(kind: str, name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise PluginError(f"{kind} {name!r}: a name is of lower-case letters, digits, '.', '_' and '-'")
+
+
+def _check_import_string(kind: str, name: str, key: str, value: str | None) -> None:
+    if value is not None and not _IMPORT_STRING.fullmatch(value):
+        raise PluginError(f"{kind} {name!r}: {key}={value!r} is no import string; write 'package.module:Name'")
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectorSpec:
+    """A connector that a plugin offers.
+
+    Attributes:
+        name: What a config writes after `connector:`.
+        consumer, producer: Import strings of the classes ("penstock_kafka.consumer:KafkaConsumer"); None where the
+            connector has no such side.
+        options: Import string of the `ConnectorOptions` model; its module must not import the client library.
+        capabilities: What the connector can do.
+        check: Import string of `check(name, options, role) -> Sequence[str]`, which judges options without a broker and
+            returns one sentence a problem; None if the options model says it all.
+        summary: One line for `penstock plugins`.
+    """
+
+    kind: ClassVar[str] = "connector"
+
+    name: str
+    consumer: str | None = None
+    producer: str | None = None
+    options: str | None = None
+    capabilities: Capabilities = field(default_factory=Capabilities)
+    check: str | None = None
+    summary: str = ""
+
+    def __post_init__(self) -> None:
+        _check_name(self.kind, self.name)
+        if self.consumer is None and self.producer is None:
+            raise PluginError(f"connector {self.name!r} has neither a consumer nor a producer")
+        for key in ("consumer", "producer", "options", "check"):
+            _check_import_string(self.kind, self.name, key, getattr(self, key))
+
+
+@dataclass(frozen=True, slots=True)
+class SerializerSpec:
+    """A serializer that a plugin offers; `target` is the import string of a `Serializer` class."""
+
+    kind: ClassVar[str] = "serializer"
+
+    name: str
+    target: str
+    summary: str = ""
+
+    def __post_init__(self) -> None:
+        _check_name(self.kind, self.name)
+        _check_import_string(self.kind, self.name, "target", self.target)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelHandlerSpec:
+    """A model handler that a plugin offers; `target` is the import string of a `ModelHandler` class."""
+
+    kind: ClassVar[str] = "model_handler"
+
+    name: str
+    target: str
+    summary: str = ""
+
+    def __post_init__(self) -> None:
+        _check_name(self.kind, self.name)
+        _check_import_string(self.kind, self.name, "target", self.target)
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """A named preset. Each part can be overridden by the queue that uses it.
+
+    Attributes:
+        name: What a config writes after `profile:`.
+        connector, serializer, model_handler: Names, as a config would write them; None turns that stage off.
+        data_model: Import string of the default data model, or None.
+        config: Defaults for the queue's `config:` key.
+        batch: The function gets a list of messages instead of one.
+        summary: One line for `penstock plugins`.
+    """
+
+    kind: ClassVar[str] = "profile"
+
+    name: str
+    connector: str
+    serializer: str | None = "json"
+    model_handler: str | None = "pydantic"
+    data_model: str | None = "penstock.data_models:GenericMessage"
+    config: Mapping[str, Any] = field(default_factory=dict)
+    batch: bool = False
+    summary: str = ""
+
+    def __post_init__(self) -> None:
+        _check_name(self.kind, self.name)
+        _check_import_string(self.kind, self.name, "data_model", self.data_model)
+
+
+Spec = ConnectorSpec | SerializerSpec | ModelHandlerSpec | Profile
