@@ -1,0 +1,65 @@
+"""`penstock`: parses the command line and imports a command only when it is asked for.
+
+Exit codes: 0 done; 1 the work failed (the error says what); 2 the command line or the configuration is wrong;
+130 stopped by a second signal.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from penstock.errors import ConfigError, FunctionError, PenstockError, PluginError
+
+COMMANDS = {
+    "run": "run engines until a signal, or until their queues are empty",
+    "check": "check a configuration and print it as it is understood",
+    "plugins": "list what is installed",
+    "schema": "print the JSON schema of a configuration, for editors",
+}
+"""Each is a module `penstock.cli.<name>` with `configure(parser)` and `run(arguments) -> exit code`."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The console script. Returns the exit code."""
+    argv = list(sys.argv[1:] if arguments is None else arguments)
+    parser = argparse.ArgumentParser(
+        prog="penstock",
+        description="Runs plain Python functions between named queues.",
+        epilog="exit codes: 0 done, 1 the work failed, 2 wrong command line or configuration, 130 stopped by a second signal",
+    )
+    parser.add_argument("--version", action="store_true", help="print the version and exit")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND")
+    # Only the command that was asked for is imported: `penstock --help` works whatever is broken.
+    asked = next((word for word in argv if not word.startswith("-")), None)
+    for name, summary in COMMANDS.items():
+        subparser = subparsers.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
+        if name == asked:
+            import_module(f"penstock.cli.{name}").configure(subparser)
+    options = parser.parse_args(argv)
+    if options.version:
+        from penstock import __version__
+
+        print(f"penstock {__version__}")
+        return 0
+    if options.command is None:
+        parser.print_help()
+        return 2
+    try:
+        return int(import_module(f"penstock.cli.{options.command}").run(options))
+    except (ConfigError, PluginError, FunctionError) as error:
+        print(f"penstock: {error}", file=sys.stderr)
+        return 2
+    except PenstockError as error:
+        print(f"penstock: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        # `penstock plugins | head`: the reader has seen enough.
+        sys.stderr.close()
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
