@@ -1,0 +1,1 @@
+"""Real servers for tests, as pytest plugins; the root conftest loads them."""

