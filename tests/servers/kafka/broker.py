@@ -1,0 +1,156 @@
+"""A Kafka broker of our own: one node, from its jars, in a temporary directory, on free ports of 127.0.0.1."""
+
+from __future__ import annotations
+
+import base64
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+from pathlib import Path
+
+from tests.servers.kafka.jars import Unavailable
+from tests.servers.kafka.server import READY_TIMEOUT, KafkaServer, wait_until_ready
+
+STOP_TIMEOUT = 30.0  # seconds for an orderly stop
+
+# Ends the broker when the test process dies in whatever way: the kernel then closes our end of its standard input.
+GUARD = """
+log=$1; shift
+exec 3<&0
+"$@" 3<&- </dev/null >>"$log" 2>&1 &
+broker=$!
+echo $broker
+(read _ <&3; kill -9 $broker) 2>/dev/null &
+wait $broker
+kill $! 2>/dev/null
+"""
+
+# A broker that was killed is let in again only when its old session has expired, after 9 s by default; joining a group
+# waits 3 s for more members by default.
+PROPERTIES = """
+process.roles=broker,controller
+node.id=1
+controller.quorum.bootstrap.servers=127.0.0.1:{controller}
+listeners=PLAINTEXT://127.0.0.1:{broker},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{broker}
+controller.listener.names=CONTROLLER
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+inter.broker.listener.name=PLAINTEXT
+log.dirs={logs}
+offsets.topic.replication.factor=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+broker.heartbeat.interval.ms=300
+broker.session.timeout.ms=1500
+group.initial.rebalance.delay.ms=0
+group.min.session.timeout.ms=1000
+auto.create.topics.enable=false
+offsets.topic.num.partitions=4
+transaction.state.log.num.partitions=4
+num.partitions=4
+"""
+
+
+class Broker(KafkaServer):
+    """A real broker as a child process.
+
+    Raises:
+        Unavailable: it does not start on this machine; the text ends with its own last words.
+    """
+
+    def __init__(self, jars: Path) -> None:
+        self._jars = jars
+        self._directory = Path(tempfile.mkdtemp(prefix="penstock-kafka-"))
+        self._guard: subprocess.Popen[str] | None = None
+        self._pid = 0
+        try:
+            self._set_up()
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+
+    def start(self) -> None:
+        if self._guard is not None:
+            raise RuntimeError("the broker runs already")
+        java = ["java", "-Xmx768m", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", f"{self._jars}/*"]
+        command = ["sh", "-c", GUARD, "sh", str(self._log), *java, "kafka.Kafka", str(self._properties)]
+        self._guard = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,
+        )
+        assert self._guard.stdout is not None
+        self._pid = int(self._guard.stdout.readline())
+        try:
+            wait_until_ready(self.bootstrap, READY_TIMEOUT)
+        except TimeoutError as error:
+            raise Unavailable(f"no real Kafka broker: it did not start: {error}; {self._last_words()}") from None
+
+    def kill(self) -> None:
+        self._end(signal.SIGKILL)
+
+    def restart(self) -> None:
+        self._end(signal.SIGTERM)
+        self.start()
+
+    def pause(self) -> None:
+        os.kill(self._pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        os.kill(self._pid, signal.SIGCONT)
+
+    def close(self) -> None:
+        if self._guard is not None:
+            self._end(signal.SIGKILL)
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+    def _set_up(self) -> None:
+        broker, controller = _free_ports(2)
+        self.bootstrap = f"127.0.0.1:{broker}"
+        self._log = self._directory / "broker.log"
+        self._properties = self._directory / "server.properties"
+        self._properties.write_text(
+            PROPERTIES.format(broker=broker, controller=controller, logs=self._directory / "logs"), encoding="utf-8"
+        )
+        cluster = base64.urlsafe_b64encode(os.urandom(16)).decode().rstrip("=")
+        # An id that begins with '-' would be read as an option.
+        cluster = "p" + cluster[1:]
+        command = ["java", "-cp", f"{self._jars}/*", "kafka.tools.StorageTool", "format", "--standalone"]
+        command += ["-t", cluster, "-c", str(self._properties)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        if done.returncode != 0:
+            last = (done.stdout + done.stderr).strip().splitlines()[-1:] or ["no output"]
+            raise Unavailable(f"no real Kafka broker: its storage cannot be formatted: {last[0][:300]}")
+
+    def _end(self, how: signal.Signals) -> None:
+        guard, self._guard = self._guard, None
+        if guard is None:
+            raise RuntimeError("the broker does not run")
+        with guard:
+            os.kill(self._pid, how)
+            os.kill(self._pid, signal.SIGCONT)
+            try:
+                guard.wait(STOP_TIMEOUT)
+            except subprocess.TimeoutExpired:
+                os.kill(self._pid, signal.SIGKILL)
+
+    def _last_words(self) -> str:
+        lines = self._log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        return lines[-1][:300] if lines else "it wrote nothing"
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports

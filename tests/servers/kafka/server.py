@@ -1,0 +1,118 @@
+"""What the tests see of a Kafka server, and the one that somebody else has started."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import ClassVar
+
+import pytest
+from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+
+READY_TIMEOUT = 60.0  # seconds for a broker to answer; 3 are usual
+
+
+class KafkaServer:
+    """A Kafka cluster for tests.
+
+    Attributes:
+        bootstrap: Its address, host:port; the same after a restart.
+        real: A Kafka broker; False for librdkafka's mock, which has no admin API and loses its log with its process.
+    """
+
+    real: ClassVar[bool] = True
+    bootstrap: str
+
+    def topic(self, name: str | None = None, partitions: int = 4) -> str:
+        """Create a topic and wait until it has its leaders.
+
+        Args:
+            name: Exactly this name, and no error if it is there already; None makes one up that nobody else uses.
+            partitions: How many.
+
+        Returns:
+            The topic's name.
+        """
+        topic = name or f"test-{uuid.uuid4().hex[:12]}"
+        admin = self._admin()
+        future = admin.create_topics([NewTopic(topic, partitions, 1)], operation_timeout=30)[topic]
+        try:
+            future.result(30)
+        except KafkaException as error:
+            if error.args[0].name() != "TOPIC_ALREADY_EXISTS":
+                raise
+        self._wait_for_leaders(admin, topic)
+        return topic
+
+    def start(self) -> None:
+        """Start after `kill`, on the same log directories and port; returns when it answers."""
+        self._not_ours("started")
+
+    def kill(self) -> None:
+        """End it without warning (SIGKILL)."""
+        self._not_ours("killed")
+
+    def restart(self) -> None:
+        """Stop it in order, and start it again."""
+        self._not_ours("restarted")
+
+    def pause(self) -> None:
+        """Freeze it (SIGSTOP): connections stay open, nothing answers."""
+        self._not_ours("paused")
+
+    def resume(self) -> None:
+        """Undo `pause`."""
+        self._not_ours("resumed")
+
+    def close(self) -> None:
+        """End it for good."""
+
+    def _not_ours(self, what: str) -> None:
+        pytest.skip(f"the Kafka of PENSTOCK_TEST_KAFKA cannot be {what} by a test")
+
+    def _admin(self) -> AdminClient:
+        # A client of its own each time: one that saw the broker die would first wait out its reconnect backoff.
+        return AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})
+
+    def _wait_for_leaders(self, admin: AdminClient, topic: str) -> None:
+        deadline = time.monotonic() + 30
+        while True:
+            found = admin.list_topics(topic, timeout=10).topics[topic]
+            if found.partitions and all(partition.leader >= 0 for partition in found.partitions.values()):
+                return
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"topic {topic} has no leaders after 30 s")
+            time.sleep(0.02)
+
+
+class ExternalServer(KafkaServer):
+    """A Kafka that runs already; PENSTOCK_TEST_KAFKA names it."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self.bootstrap = bootstrap
+        wait_until_ready(bootstrap, READY_TIMEOUT)
+
+
+def wait_until_ready(bootstrap: str, timeout: float) -> None:
+    """Wait until the cluster answers and its group coordinator works; an open port alone says neither.
+
+    Raises:
+        TimeoutError: it did not within `timeout` seconds.
+    """
+    from confluent_kafka import Consumer
+
+    deadline = time.monotonic() + timeout
+    while True:
+        client = Consumer({"bootstrap.servers": bootstrap, "group.id": "penstock-tests-ready", "log_level": 0})
+        try:
+            # The first question about offsets makes the broker create its offsets topic, which takes a second.
+            client.committed([TopicPartition("penstock-tests-ready", 0)], timeout=max(1.0, deadline - time.monotonic()))
+        except KafkaException as error:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"Kafka at {bootstrap} did not answer within {timeout:.0f} s: {error}") from None
+            time.sleep(0.05)
+        else:
+            return
+        finally:
+            client.close()
