@@ -1,4 +1,4 @@
-"""Whether a test may do without a server: at home it is skipped with the reason, in CI a missing server is a failure."""
+"""Whether a test may do without a server: at home it is skipped with the reason, in CI it fails."""
 
 from __future__ import annotations
 

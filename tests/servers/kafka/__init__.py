@@ -1,7 +1,7 @@
-"""Kafka for tests: the fixtures `kafka` (a broker, or librdkafka's mock) and `real_kafka` (a broker, or the test is skipped).
+"""Kafka for tests: fixtures `kafka` (a broker, or librdkafka's mock) and `real_kafka` (a broker, or a skipped test).
 
-Looked for in this order: the cluster of PENSTOCK_TEST_KAFKA (bootstrap servers); a broker of our own from its jars, where
-`java` and `mvn` exist; librdkafka's mock cluster.
+Looked for in this order: the cluster of PENSTOCK_TEST_KAFKA (bootstrap servers); a broker of our own from its jars,
+where `java` and `mvn` exist; librdkafka's mock cluster.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if any(FIXTURES & set(getattr(item, "fixturenames", ())) for item in session.items):
         try:
             jars.fetch()
-        except jars.Unavailable as error:
+        except jars.BrokerUnavailableError as error:
             # Told by the fixture, to each test that needs it. Not fetched twice: the failure may have taken long.
             global _why_no_broker
             _why_no_broker = str(error)
@@ -66,11 +66,11 @@ def _find() -> KafkaServer:
         return ExternalServer(os.environ[ADDRESS])
     try:
         if _why_no_broker:
-            raise jars.Unavailable(_why_no_broker)
+            raise jars.BrokerUnavailableError(_why_no_broker)
         from tests.servers.kafka.broker import Broker
 
         return Broker(jars.fetch())
-    except jars.Unavailable as error:
+    except jars.BrokerUnavailableError as error:
         _why_no_broker = str(error)
     if required("kafka"):
         missing("kafka", _why_no_broker)

@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from tests.servers.kafka.jars import Unavailable
+from tests.servers.kafka.jars import BrokerUnavailableError
 from tests.servers.kafka.server import READY_TIMEOUT, KafkaServer, wait_until_ready
 
 STOP_TIMEOUT = 30.0  # seconds for an orderly stop
@@ -60,7 +60,7 @@ class Broker(KafkaServer):
     """A real broker as a child process.
 
     Raises:
-        Unavailable: it does not start on this machine; the text ends with its own last words.
+        BrokerUnavailableError: it does not start on this machine; the text ends with its own last words.
     """
 
     def __init__(self, jars: Path) -> None:
@@ -93,7 +93,9 @@ class Broker(KafkaServer):
         try:
             wait_until_ready(self.bootstrap, READY_TIMEOUT)
         except TimeoutError as error:
-            raise Unavailable(f"no real Kafka broker: it did not start: {error}; {self._last_words()}") from None
+            raise BrokerUnavailableError(
+                f"no real Kafka broker: it did not start: {error}; {self._last_words()}"
+            ) from None
 
     def kill(self) -> None:
         self._end(signal.SIGKILL)
@@ -129,7 +131,7 @@ class Broker(KafkaServer):
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
         if done.returncode != 0:
             last = (done.stdout + done.stderr).strip().splitlines()[-1:] or ["no output"]
-            raise Unavailable(f"no real Kafka broker: its storage cannot be formatted: {last[0][:300]}")
+            raise BrokerUnavailableError(f"no real Kafka broker: its storage cannot be formatted: {last[0][:300]}")
 
     def _end(self, how: signal.Signals) -> None:
         guard, self._guard = self._guard, None

@@ -14,7 +14,7 @@ POM = Path(__file__).with_name("pom.xml")
 FETCH_TIMEOUT = 900.0  # seconds; a new machine downloads 44 MB, some through a slow mirror
 
 
-class Unavailable(Exception):
+class BrokerUnavailableError(Exception):
     """There is no such broker on this machine; the text is one line that says why and what would help."""
 
 
@@ -28,17 +28,17 @@ def fetch() -> Path:
     """The directory of the jars, filled by Maven on first use.
 
     Raises:
-        Unavailable: Java or Maven is missing, or Maven could not fetch them.
+        BrokerUnavailableError: Java or Maven is missing, or Maven could not fetch them.
     """
     if shutil.which("java") is None:
-        raise Unavailable(
+        raise BrokerUnavailableError(
             "no real Kafka broker: `java` is not installed (17 or newer), and PENSTOCK_TEST_KAFKA is not set"
         )
     target = cache_directory()
     if target.is_dir():
         return target
     if shutil.which("mvn") is None:
-        raise Unavailable("no real Kafka broker: `mvn` is not installed, and PENSTOCK_TEST_KAFKA is not set")
+        raise BrokerUnavailableError("no real Kafka broker: `mvn` is not installed, and PENSTOCK_TEST_KAFKA is not set")
     target.parent.mkdir(parents=True, exist_ok=True)
     # One download at a time; who waited finds the directory there.
     with (target.parent / f"{target.name}.lock").open("w") as lock:
@@ -59,8 +59,10 @@ def _copy_with_maven(target: Path) -> None:
                 command, cwd=scratch, capture_output=True, text=True, timeout=FETCH_TIMEOUT, check=False
             )
         except subprocess.TimeoutExpired:
-            raise Unavailable(f"no real Kafka broker: Maven did not fetch it within {FETCH_TIMEOUT:.0f} s") from None
+            raise BrokerUnavailableError(
+                f"no real Kafka broker: Maven did not fetch it within {FETCH_TIMEOUT:.0f} s"
+            ) from None
         if done.returncode != 0:
             lines = (done.stdout + done.stderr).strip().splitlines() or ["no output"]
-            raise Unavailable(f"no real Kafka broker: Maven could not fetch it: {lines[0][:300]}")
+            raise BrokerUnavailableError(f"no real Kafka broker: Maven could not fetch it: {lines[0][:300]}")
         filling.rename(target)

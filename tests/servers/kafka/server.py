@@ -8,7 +8,8 @@ from typing import ClassVar
 
 import pytest
 from confluent_kafka import KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 
 READY_TIMEOUT = 60.0  # seconds for a broker to answer; 3 are usual
 
