@@ -1,0 +1,51 @@
+"""What this distribution offers; nothing is imported until a queue uses it."""
+
+from __future__ import annotations
+
+from penstock.capabilities import Capabilities
+from penstock.hookspecs import hookimpl
+from penstock.specs import ConnectorSpec, Profile
+
+PLUGIN_API = 1
+
+CAPABILITIES = Capabilities(
+    headers=True,
+    keys=True,
+    ordering="queue",
+    redelivery_count=True,
+    delay=True,
+    lease=True,
+    lag=True,
+    tombstones=True,
+)
+
+
+@hookimpl
+def penstock_connectors() -> list[ConnectorSpec]:
+    """The connector `memory`."""
+    return [
+        ConnectorSpec(
+            "memory",
+            consumer="penstock_memory.consumer:MemoryConsumer",
+            producer="penstock_memory.producer:MemoryProducer",
+            options="penstock_memory.options:MemoryOptions",
+            capabilities=CAPABILITIES,
+            summary="queues in this process, or with a url shared by the processes of this machine",
+        )
+    ]
+
+
+@hookimpl
+def penstock_profiles() -> list[Profile]:
+    """`memory` for models in JSON, `memory-dlq` for dead letters as they came."""
+    return [
+        Profile("memory", connector="memory", summary="JSON and pydantic over a queue in memory"),
+        Profile(
+            "memory-dlq",
+            connector="memory",
+            serializer=None,
+            model_handler=None,
+            data_model=None,
+            summary="bytes as they are, for dead letters in memory",
+        ),
+    ]
