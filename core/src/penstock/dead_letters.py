@@ -1,0 +1,153 @@
+"""Makes a dead letter, and reads it back for replay. Sends nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from penstock.errors import MessageError
+from penstock.message import (
+    APP,
+    ATTEMPTS,
+    ERROR_STAGE,
+    ERROR_TEXT,
+    ERROR_TYPE,
+    FAILED_AT,
+    ORIGIN_POSITION,
+    ORIGIN_QUEUE,
+    Headers,
+    QueueMessage,
+    Record,
+)
+
+TEXT_LENGTH = 1000  # characters of an error's text that are kept; backends limit the size of headers
+
+ERROR_HEADERS = frozenset(
+    {ERROR_STAGE, ERROR_TYPE, ERROR_TEXT, ATTEMPTS, ORIGIN_QUEUE, ORIGIN_POSITION, FAILED_AT, APP}
+)
+"""What a dead letter carries beside the message's own headers."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """What a dead letter says. A field is empty where the record does not say it, as when something else wrote it.
+
+    Attributes:
+        stage: What failed: decode, validate, function, output, produce.
+        error_type: The class of the exception.
+        error_text: Its text.
+        attempts: How often the function was tried; 0 if unknown.
+        queue: The backend's name of the queue that the message came from.
+        position: Where it stood in that queue.
+        failed_at: When, with its zone.
+        app: The app that gave up.
+        record: The message as it was before it failed: send it to be processed again.
+    """
+
+    stage: str
+    error_type: str
+    error_text: str
+    attempts: int
+    queue: str
+    position: str
+    failed_at: datetime | None
+    app: str
+    record: Record
+
+
+def dead_letter(
+    message: QueueMessage, *, stage: str, error: BaseException, attempts: int, queue: str, app: str, now: float
+) -> Record:
+    """Make the record for the dead-letter queue: body, key and headers byte for byte, and why it is there.
+
+    Args:
+        message: The message that failed. If it was a dead letter before, what it says about that is replaced.
+        stage: decode, validate, function, output or produce.
+        error: What went wrong; see `error_text` for what is kept of it.
+        attempts: How often the function was tried.
+        queue: The backend's name of the queue it came from.
+        app: The engine's app name.
+        now: Seconds since the epoch.
+    """
+    reasons = {
+        ERROR_STAGE: stage,
+        ERROR_TYPE: type(error).__name__,
+        ERROR_TEXT: error_text(error),
+        ATTEMPTS: str(attempts),
+        ORIGIN_QUEUE: queue,
+        ORIGIN_POSITION: message.position,
+        FAILED_AT: datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        APP: app,
+    }
+    headers = _own_headers(message.headers)
+    headers.extend((name, _one_line(text).encode("utf-8")) for name, text in reasons.items())
+    return Record(message.message, message.key, headers)
+
+
+def read(message: QueueMessage) -> DeadLetter:
+    """Read what a dead letter says. Never fails: any record may lie in a queue."""
+    said = {name: value.decode("utf-8", "replace") for name, value in message.headers if name in ERROR_HEADERS}
+    return DeadLetter(
+        stage=said.get(ERROR_STAGE, ""),
+        error_type=said.get(ERROR_TYPE, ""),
+        error_text=said.get(ERROR_TEXT, ""),
+        attempts=_number(said.get(ATTEMPTS, "")),
+        queue=said.get(ORIGIN_QUEUE, ""),
+        position=said.get(ORIGIN_POSITION, ""),
+        failed_at=_time(said.get(FAILED_AT, "")),
+        app=said.get(APP, ""),
+        record=Record(message.message, message.key, _own_headers(message.headers)),
+    )
+
+
+def error_text(error: BaseException) -> str:
+    """The text of an error on one line of at most 1,000 characters.
+
+    Of a pydantic `ValidationError`, also as the cause of a `MessageError`, only the places and the rules are told, not
+    the values: they are the message's data. Safe for logs as far as the user's own exceptions are.
+    """
+    cause = error.__cause__ if isinstance(error, MessageError) else None
+    for candidate in (error, cause):
+        text = _validation_text(candidate)
+        if text is not None:
+            return _one_line(text)
+    try:
+        return _one_line(str(error))
+    except Exception:  # noqa: BLE001  (a user's class may fail to show itself; that must not lose the message)
+        return "(this error cannot be shown as text)"
+
+
+def _validation_text(error: BaseException | None) -> str | None:
+    from pydantic_core import ValidationError  # only a failure pays for it
+
+    if not isinstance(error, ValidationError):
+        return None
+    problems = []
+    for problem in error.errors(include_input=False, include_url=False, include_context=False):
+        place = ".".join(map(str, problem["loc"]))
+        # This rule's text quotes the message.
+        text = "unknown tag" if problem["type"] == "union_tag_invalid" else problem["msg"]
+        problems.append(f"{place}: {text}" if place else text)
+    return "; ".join(problems)
+
+
+def _own_headers(headers: Headers) -> list[tuple[str, bytes]]:
+    return [(name, value) for name, value in headers if name not in ERROR_HEADERS]
+
+
+def _one_line(text: str) -> str:
+    # Some backends refuse line breaks and control characters in headers, and no UTF-8 has lone surrogates.
+    return "".join(character if character.isprintable() else " " for character in text[:TEXT_LENGTH])
+
+
+def _number(text: str) -> int:
+    # Bounded, because Python refuses to read very long numbers.
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 9 else 0
+
+
+def _time(text: str) -> datetime | None:
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return time if time.tzinfo is not None else time.replace(tzinfo=UTC)

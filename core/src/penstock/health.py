@@ -1,0 +1,169 @@
+"""A board of states with reasons: what works, what does not and why, and whether every loop still turns.
+
+Parts of a worker write it, `worker/endpoints.py` shows it. It knows nothing of HTTP, queues or brokers.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal, get_args
+
+State = Literal["ok", "starting", "degraded", "failed", "stopping"]
+"""What a component can be.
+
+- ok: it works
+- starting: not yet
+- degraded: it does not work, as with a broker that is away, and goes on trying
+- failed: it gave up
+- stopping: it drains
+"""
+
+REASON_LENGTH = 500  # characters of a reason that are kept; a client's error can be a page long
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What the board says of one component.
+
+    Attributes:
+        state: See `State`.
+        reason: Why, for people; "" if there is nothing to say. Holds no secret and no message body.
+        since: When this state began, in seconds since the epoch. A new reason alone does not move it.
+    """
+
+    state: State
+    reason: str
+    since: float
+
+
+class Heartbeat:
+    """The pulse of one loop. `beat` is one clock read and one attribute write, so a loop may call it on every turn."""
+
+    __slots__ = ("_last", "_monotonic", "_stopped", "component", "limit")
+
+    def __init__(self, component: str, limit: float, monotonic: Callable[[], float]) -> None:
+        self.component = component
+        self.limit = limit
+        self._monotonic = monotonic
+        self._last = monotonic()
+        self._stopped = False
+
+    def beat(self) -> None:
+        """Say that the loop has turned."""
+        self._last = self._monotonic()
+
+    def stop(self) -> None:
+        """Say that the loop has ended as it should, and no further beat is due."""
+        self._stopped = True
+
+    @property
+    def age(self) -> float:
+        """Seconds since the last beat, 0 once it has stopped."""
+        return 0.0 if self._stopped else self._monotonic() - self._last
+
+    @property
+    def late(self) -> bool:
+        """Whether the loop has not turned for longer than its limit."""
+        return self.age > self.limit
+
+
+class Health:
+    """The board. Every method may be called from any thread.
+
+    Args:
+        clock: Seconds since the epoch, for `since`.
+        monotonic: Seconds that never jump, for heartbeats.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._board: dict[str, Status] = {}
+        self._heartbeats: dict[str, Heartbeat] = {}
+
+    def set(self, component: str, state: State, reason: str = "") -> None:
+        """Write the state of one component.
+
+        Args:
+            component: Its name, the same on every call ("engine orders", "output invoices").
+            state: See `State`.
+            reason: Why; without secrets. Cut to 500 characters.
+
+        Raises:
+            ValueError: no such state.
+        """
+        if state not in get_args(State):
+            raise ValueError(f"health of {component!r}: no state {state!r}; use one of {', '.join(get_args(State))}")
+        with self._lock:
+            before = self._board.get(component)
+            since = before.since if before is not None and before.state == state else self._clock()
+            self._board[component] = Status(state, reason[:REASON_LENGTH], since)
+
+    def get(self, component: str) -> Status | None:
+        """What the board says of one component; None if it never said anything."""
+        with self._lock:
+            return self._board.get(component)
+
+    def heartbeat(self, component: str, limit: float) -> Heartbeat:
+        """Watch a loop from now on. A second call for the same component replaces the first.
+
+        Args:
+            component: The loop's name.
+            limit: Seconds without a beat after which the worker counts as hung. Longer than anything the loop may
+                rightly wait for; never a broker's answer, or an outage would restart the fleet.
+
+        Raises:
+            ValueError: the limit is not positive.
+        """
+        if limit <= 0:
+            raise ValueError(f"heartbeat of {component!r}: limit={limit} must be more than 0 seconds")
+        heartbeat = Heartbeat(component, limit, self._monotonic)
+        with self._lock:
+            self._heartbeats[component] = heartbeat
+        return heartbeat
+
+    def ready(self) -> bool:
+        """Whether everything works: there are components and each is "ok"."""
+        with self._lock:
+            return bool(self._board) and all(status.state == "ok" for status in self._board.values())
+
+    def alive(self) -> bool:
+        """Whether every loop still turns. Says nothing of brokers: restarting this process would not mend them."""
+        with self._lock:
+            return not any(heartbeat.late for heartbeat in self._heartbeats.values())
+
+    def report(self) -> dict[str, Any]:
+        """The whole board as plain data, for JSON.
+
+        Returns:
+            `{"ready": bool, "alive": bool, "components": {name: {"state", "reason", "since"}}, "heartbeats": {name:
+            {"age_seconds", "limit_seconds", "late"}}}`; `since` is RFC 3339 in UTC.
+        """
+        with self._lock:
+            board = dict(self._board)
+            heartbeats = list(self._heartbeats.values())
+        return {
+            "ready": bool(board) and all(status.state == "ok" for status in board.values()),
+            "alive": not any(heartbeat.late for heartbeat in heartbeats),
+            "components": {
+                name: {"state": status.state, "reason": status.reason, "since": _rfc3339(status.since)}
+                for name, status in board.items()
+            },
+            "heartbeats": {
+                heartbeat.component: {
+                    "age_seconds": round(heartbeat.age, 3),
+                    "limit_seconds": heartbeat.limit,
+                    "late": heartbeat.late,
+                }
+                for heartbeat in heartbeats
+            },
+        }
+
+
+def _rfc3339(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
