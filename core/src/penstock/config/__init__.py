@@ -1,0 +1,1 @@
+"""From what the user wrote to what the engine opens: model, files, environment, resolve, schema."""

@@ -1,0 +1,105 @@
+"""What must never be printed, and how the rest is shown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, get_args
+
+from pydantic import BaseModel, SecretBytes, SecretStr
+from pydantic.fields import FieldInfo
+
+from penstock.options import ConnectorOptions
+
+MASK = "********"
+
+_SECRET_WORDS = ("passwd", "passphrase", "pwd", "apikey", "api_key", "api-key", "access_key", "key.pem")
+"""For keys that no options model knows, beside the words of `ConnectorOptions.is_secret_key`."""
+
+# Up to the last "@": a password that was not percent-encoded may hold any other character.
+_USER_INFO = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)\S*@")
+_PAIR = re.compile(
+    r"((?:password|passwd|pwd|secret|token|api[_-]?key)\s*=\s*)('[^']*'|\"[^\"]*\"|[^\s&;]+)", re.IGNORECASE
+)
+_PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*", re.DOTALL)
+
+
+def field_of(model: type[BaseModel] | None, key: str) -> FieldInfo | None:
+    """The field that a key of a config stands for, by its alias or its name."""
+    for name, field in (model.model_fields if model else {}).items():
+        if key in (name, field.alias):
+            return field
+    return None
+
+
+def is_secret(model: type[BaseModel] | None, key: str) -> bool:
+    """Whether the value of `key` must never be shown."""
+    field = field_of(model, key)
+    if field is not None and _holds(field.annotation, (SecretStr, SecretBytes)):
+        return True
+    judge = (
+        model.is_secret_key
+        if model is not None and issubclass(model, ConnectorOptions)
+        else ConnectorOptions.is_secret_key
+    )
+    if field is not None:
+        # A declared number of seconds, or a switch, is no secret, whatever its name.
+        number = _holds(field.annotation, (int, float)) and not _holds(field.annotation, (str, bytes))
+        return judge(key) and not number
+    return judge(key) or any(word in key.lower() for word in _SECRET_WORDS)
+
+
+def mask_text(text: str) -> str:
+    """A text without the credentials that URLs, connection strings and PEM blocks carry."""
+    text = _USER_INFO.sub(rf"\1{MASK}@", text)
+    text = _PAIR.sub(rf"\1{MASK}", text)
+    return _PRIVATE_KEY.sub(MASK, text)
+
+
+def shown(value: Any, model: type[BaseModel] | None = None, key: str = "") -> str:
+    """A value as it may be printed.
+
+    Args:
+        value: Anything that can stand in a configuration.
+        model: The model that has the value under `key`, if there is one.
+        key: The key, which may make it a secret.
+    """
+    if value is None or isinstance(value, bool):
+        return {None: "none", True: "yes", False: "no"}[value]
+    if isinstance(value, SecretStr | SecretBytes) or (key and is_secret(model, key)):
+        return MASK
+    if isinstance(value, BaseModel):
+        value = {field.alias or name: getattr(value, name) for name, field in type(value).model_fields.items()}
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{name}: {shown(item, None, str(name))}" for name, item in value.items()) + "}"
+    if isinstance(value, list | tuple | set | frozenset):
+        return "[" + ", ".join(shown(item) for item in value) + "]"
+    if isinstance(value, type) or callable(value):
+        return f"{getattr(value, '__module__', '?')}.{getattr(value, '__qualname__', type(value).__qualname__)}"
+    return mask_text(str(value))
+
+
+def scrub(text: str, values: Mapping[str, Any], model: type[BaseModel] | None) -> str:
+    """Take out of somebody else's message every secret that stands in `values`."""
+    # The longest first: a secret may be part of another one.
+    for secret in sorted(set(_secrets(values, model)), key=len, reverse=True):
+        text = text.replace(secret, MASK)
+    return mask_text(text)
+
+
+def _secrets(values: Mapping[str, Any], model: type[BaseModel] | None) -> Iterator[str]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _secrets(value, None)
+        elif isinstance(value, bool) or value is None:
+            continue
+        elif is_secret(model, str(key)):
+            text = value.get_secret_value() if isinstance(value, SecretStr | SecretBytes) else value
+            if text := text.decode(errors="replace") if isinstance(text, bytes) else str(text):
+                yield text
+
+
+def _holds(annotation: Any, wanted: tuple[type, ...]) -> bool:
+    if isinstance(annotation, type) and issubclass(annotation, wanted):
+        return True
+    return any(_holds(part, wanted) for part in get_args(annotation))

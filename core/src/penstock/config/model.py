@@ -1,0 +1,185 @@
+"""What a configuration may say: queues, and the settings of engines, workers and plugins.
+
+Every key is typed. An unknown one is refused with the nearest known one, and None differs from "not given".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, ValidationError, model_validator
+
+from penstock.config.faults import Fault, explain
+from penstock.config.places import Path, Places
+from penstock.errors import ConfigError
+from penstock.retry import RetryPolicy
+from penstock.specs import ConnectorSpec
+
+OFF = ("none", "disabled")
+"""Words, in any case, that turn off a stage; the same as a plain None (null in YAML)."""
+
+
+class InvalidSettings(ConfigError):
+    """Settings that their model refuses; `faults` has the same without a subject, for whoever knows the place."""
+
+    def __init__(self, subject: str, faults: Sequence[Fault]) -> None:
+        self.faults = faults
+        super().__init__(*(f"{subject}: {fault.text}" for fault in faults))
+
+
+class Settings(BaseModel):
+    """The base of all sections: frozen, strict about keys, and silent about values when it refuses them.
+
+    Raises:
+        ConfigError: by its constructor, with one sentence for each thing that is wrong.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, arbitrary_types_allowed=True)
+
+    owner: ClassVar[str] = "these settings"
+    """Whose keys these are, as it reads in "… is not a key of"."""
+
+    def __init__(self, /, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            name = values.get("name")
+            subject = f"queue {name!r}" if isinstance(name, str) else type(self).owner
+            raise InvalidSettings(subject, explain(error, type(self), values, type(self).owner)) from None
+
+
+def _off(value: Any) -> Any:
+    return None if isinstance(value, str) and value.strip().lower() in OFF else value
+
+
+Name = Annotated[str, Field(min_length=1)]
+Stage = Annotated[str | type[Any] | None, BeforeValidator(_off)]
+
+
+class QueueConfig(Settings):
+    """One queue: where messages come from or go to, and how they are read and written.
+
+    Every key but `name` may be left out. A key that is given, even as None, wins over the profile; see `given`.
+
+    Attributes:
+        name: What engines and functions call it.
+        value: The backend's own name (topic, stream, table); the same as `name` if not given.
+        profile: A preset for all that follows, offered by a plugin.
+        connector: The backend, by the name that a plugin offers (or a `ConnectorSpec`).
+        consumer, producer: A class, or the dotted path of one, instead of the connector's own.
+        serializer: A name, a class or a dotted path; None, "none" or "disabled" hands bytes to the model handler.
+        model_handler: The same; turned off, the function gets what the serializer made.
+        data_model: What the model handler builds: a class, any type that it understands, or a dotted path.
+        config: The connector's options.
+        batch: The function gets a list of messages instead of one; None leaves it to the profile and the function.
+    """
+
+    owner: ClassVar[str] = "a queue"
+
+    name: Name
+    value: Name | None = None
+    profile: Name | None = None
+    connector: Name | ConnectorSpec | None = None
+    consumer: Name | type[Any] | None = None
+    producer: Name | type[Any] | None = None
+    serializer: Stage = None
+    model_handler: Stage = None
+    data_model: Annotated[Any, BeforeValidator(_off)] = None
+    # Not in the repr: it may hold passwords, and no options model has marked them yet.
+    config: dict[str, Any] = Field(default_factory=dict, repr=False)
+    batch: bool | None = None
+
+    def given(self, key: str) -> bool:
+        """Whether the configuration says anything about `key`, be it that it is off."""
+        return key in self.model_fields_set
+
+
+class EngineSettings(Settings):
+    """How engines treat messages.
+
+    Attributes:
+        max_in_flight: Messages that are consumed and not yet settled, at most; past it nothing is fetched.
+        max_in_flight_bytes: The same in bytes of bodies; a number, or text like "64MiB".
+        batch_size: Messages that travel together, at most.
+        concurrency: Calls of the function under way at a time.
+        retry: What happens when the function raises.
+        on_invalid: What happens to a message that does not parse or validate when there is no dead-letter queue: stop
+            the engine, or settle the message and count it.
+        delivery: "exactly_once" needs input and outputs on one backend with transactions.
+    """
+
+    owner: ClassVar[str] = "the engine"
+
+    max_in_flight: int = Field(default=10_000, ge=1)
+    max_in_flight_bytes: ByteSize = Field(default=ByteSize(64 * 1024 * 1024), ge=1)
+    batch_size: int = Field(default=1_000, ge=1)
+    concurrency: int = Field(default=1, ge=1)
+    retry: RetryPolicy = Field(default_factory=RetryPolicy)
+    on_invalid: Literal["stop", "skip"] = "stop"
+    delivery: Literal["at_least_once", "exactly_once"] = "at_least_once"
+
+
+class WorkerSettings(Settings):
+    """How the process behaves.
+
+    Attributes:
+        metrics_host: The address that metrics and health listen on. Only this machine, unless you say otherwise.
+        metrics_port: Their port; None (or "none") for no endpoint, 0 for any free one.
+        connect_timeout: Seconds for which a backend that is away when the worker starts is waited for; once connected,
+            it waits for as long as it takes.
+        shutdown_timeout: Seconds that running messages have to finish after a first signal.
+    """
+
+    owner: ClassVar[str] = "the worker"
+
+    metrics_host: Name = "127.0.0.1"
+    metrics_port: Annotated[int | None, BeforeValidator(_off), Field(ge=0, le=65535)] = 3000
+    connect_timeout: float = Field(default=30.0, ge=0)
+    shutdown_timeout: float = Field(default=30.0, ge=0)
+
+
+class PluginSettings(Settings):
+    """Which plugins may serve.
+
+    Attributes:
+        allow: Distributions that may; None allows all that are installed.
+        block: Distributions that may not.
+        allow_import_paths: Whether a queue may name a dotted path, which runs that module's code. False for
+            deployments where others can write the configuration.
+    """
+
+    owner: ClassVar[str] = "the plugins"
+
+    allow: list[Name] | None = None
+    block: list[Name] = Field(default_factory=list)
+    allow_import_paths: bool = True
+
+    @model_validator(mode="after")
+    def _not_both(self) -> PluginSettings:
+        if both := sorted(set(self.allow or ()) & set(self.block)):
+            raise ValueError(f"{', '.join(map(repr, both))} stands both in 'allow' and in 'block'; take it out of one")
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """A whole source, read and checked as far as that goes without plugins.
+
+    Attributes:
+        queues: By name, in the order of the source.
+        engine, worker, plugins: Their defaults where the source is silent.
+        places: Where each value was written.
+        used_variables: Which environment variables went into the value at a path.
+        missing_variables: For each queue the variables it needs and does not find. They matter once the queue is used:
+            workers that share a file need not share every secret.
+    """
+
+    queues: Mapping[str, QueueConfig] = field(default_factory=dict)
+    engine: EngineSettings = field(default_factory=EngineSettings)
+    worker: WorkerSettings = field(default_factory=WorkerSettings)
+    plugins: PluginSettings = field(default_factory=PluginSettings)
+    places: Places = field(default_factory=Places, repr=False)
+    used_variables: Mapping[Path, tuple[str, ...]] = field(default_factory=dict, repr=False)
+    missing_variables: Mapping[str, Sequence[Fault]] = field(default_factory=dict, repr=False)

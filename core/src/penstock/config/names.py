@@ -1,0 +1,61 @@
+"""Sentences about names that are not there: what was probably meant, and what there is."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from penstock.plugins.hints import nearest
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names for the middle of a sentence: `'a', 'b'`, in the order given."""
+    return ", ".join(repr(name) for name in names)
+
+
+def instead(name: str, known: Collection[str], what: str) -> str:
+    """The second half of a sentence about a name that is not known.
+
+    Args:
+        name: What was written.
+        known: What could have been written.
+        what: Names the known ones: "its keys are", "there are".
+    """
+    if close := nearest(name, known):
+        return f"did you mean {close!r}?"
+    return f"{what} {listed(known)}" if known else "there is none"
+
+
+def unknown_queue(name: str, configured: Collection[str], source: str = "") -> str:
+    """The sentence for a queue that an engine names and the configuration does not.
+
+    Args:
+        name: What the engine was told.
+        configured: The queues of the configuration.
+        source: The configuration's file, if it has one.
+    """
+    where = source or "the configuration"
+    if not configured:
+        return f"queue {name!r} is not in {where}, which has no queues at all"
+    guess = nearest(name, configured)
+    hint = f"; did you mean {guess!r}?" if guess else ""
+    return f"queue {name!r} is not in {where}, which has {listed(configured)}{hint}"
+
+
+def undeclared_output(name: object, declared: Collection[str], configured: Collection[str] = ()) -> str:
+    """The sentence for an output that a function returns for a queue its engine does not have.
+
+    Args:
+        name: The queue that the function named; anything else than a string is named by its type, not shown.
+        declared: The engine's output queues, its dead-letter queue included.
+        configured: The queues of the configuration.
+    """
+    if not isinstance(name, str):
+        return f"the function returned an output whose queue is of type {type(name).__name__}; write the queue's name"
+    said = f"the function returned an output for queue {name!r}, which is not one of the engine's output queues"
+    if name in configured:
+        return f"{said}; it is configured, so add it: output_queues={[*declared, name]!r}"
+    if not declared:
+        return f"{said}; the engine has none: name them in output_queues"
+    guess = nearest(name, declared)
+    hint = f"; did you mean {guess!r}?" if guess else ""
+    return f"{said} ({listed(declared)}){hint}"

@@ -1,0 +1,158 @@
+"""YAML and TOML into plain data and the place of every key. No other module knows a file format."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path as FilePath
+from typing import Any
+
+import yaml
+
+from penstock.config.places import Path, dotted
+from penstock.errors import ConfigError
+
+MAX_VALUES = 100_000  # values in a file, aliases expanded; more, and it is an alias bomb, not a configuration
+
+_MAP, _SEQ, _MERGE = (f"tag:yaml.org,2002:{kind}" for kind in ("map", "seq", "merge"))
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """A file's content, and line and column (from 1) of each key and list item; TOML has none."""
+
+    values: Any
+    marks: Mapping[Path, tuple[int, int]] = field(default_factory=dict)
+
+
+def parse(file: FilePath) -> Parsed:
+    """Read a file by its suffix.
+
+    Raises:
+        ConfigError: it is not there, cannot be read, has another suffix or is not well formed; no line of it is shown,
+            since it may hold a secret.
+    """
+    suffix = file.suffix.lower()
+    if suffix not in (".yml", ".yaml", ".toml"):
+        raise ConfigError(f"{file}: a configuration is YAML or TOML; let the name end in .yml, .yaml or .toml")
+    try:
+        text = file.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        raise ConfigError(f"{file}: there is no such file") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{file}: byte {error.start} is not UTF-8; save the file as UTF-8") from None
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read: {error.strerror}") from None
+    try:
+        return _toml(file, text) if suffix == ".toml" else _Yaml(file, text).parse()
+    except RecursionError:
+        raise ConfigError(f"{file}: is nested too deeply") from None
+
+
+def _toml(file: FilePath, text: str) -> Parsed:
+    try:
+        return Parsed(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{file}: is not well-formed TOML: {error}") from None
+
+
+class _Yaml:
+    """One file on its way through PyYAML's safe loader, node by node, since only nodes know their line."""
+
+    def __init__(self, file: FilePath, text: str) -> None:
+        self.file = file
+        self.text = text
+        self.marks: dict[Path, tuple[int, int]] = {}
+        self.problems: list[str] = []
+        self.checked: set[int] = set()
+        self.count = 0
+
+    def parse(self) -> Parsed:
+        loader: Any = None
+        try:
+            # The constructor reads the first characters already, and refuses those that YAML forbids.
+            loader = yaml.SafeLoader(self.text)
+            self.loader = loader
+            node = loader.get_single_node()
+            values = None if node is None else self.value(node, ())
+        except yaml.MarkedYAMLError as error:
+            # Not str(error): that quotes the line.
+            mark = error.problem_mark or error.context_mark
+            where = f"{self.file}:{mark.line + 1}:{mark.column + 1}" if mark else str(self.file)
+            raise ConfigError(f"{where}: is not well-formed YAML: {error.problem or error.context}") from None
+        except yaml.reader.ReaderError as error:
+            raise ConfigError(f"{self.file}: character {error.position} is one that YAML does not allow") from None
+        finally:
+            if loader is not None:
+                loader.dispose()
+        if self.problems:
+            raise ConfigError(*self.problems)
+        return Parsed(values, self.marks)
+
+    def value(self, node: Any, path: Path) -> Any:
+        self.count += 1
+        if self.count > MAX_VALUES:
+            raise ConfigError(f"{self.file}: holds more than {MAX_VALUES:,} values once its aliases are expanded")
+        if len(path) > 100:
+            raise RecursionError
+        if isinstance(node, yaml.MappingNode) and node.tag == _MAP:
+            return self.mapping(node, path)
+        if isinstance(node, yaml.SequenceNode) and node.tag == _SEQ:
+            for index, item in enumerate(node.value):
+                self.mark((*path, index), item)
+            return [self.value(item, (*path, index)) for index, item in enumerate(node.value)]
+        try:
+            return self.loader.construct_object(node, deep=True)
+        except ValueError:
+            # Such as the date 2024-13-45: the reader took it for one by its looks.
+            self.problem(
+                node, f"{dotted(path)!r} is no valid {node.tag.rpartition(':')[2]}; put it in quotes if it is text"
+            )
+            return None
+
+    def mapping(self, node: Any, path: Path) -> dict[str, Any]:
+        self.check_keys(node, path)
+        # Puts what `<<` brings in before the mapping's own keys, which therefore win.
+        self.loader.flatten_mapping(node)
+        values = {}
+        for key, item in node.value:
+            if key.tag.endswith(":str") and isinstance(key, yaml.ScalarNode):
+                step = (*path, key.value)
+                self.mark(step, key)
+                values[key.value] = self.value(item, step)
+        return values
+
+    def check_keys(self, node: Any, path: Path) -> None:
+        """Once a node, as it was written: flattening makes merged and own keys look like duplicates."""
+        if id(node) in self.checked:
+            return
+        self.checked.add(id(node))
+        first: dict[str, int] = {}
+        inside = f" in {dotted(path)!r}" if path else ""
+        for key, _item in node.value:
+            if key.tag == _MERGE:
+                continue
+            if not isinstance(key, yaml.ScalarNode):
+                self.problem(key, f"a key{inside} is not text but a {key.id}; keys are plain text")
+            elif not key.tag.endswith(":str"):
+                kind = key.tag.rpartition(":")[2]
+                self.problem(
+                    key, f"the key {key.value!r}{inside} is read as {_KINDS.get(kind, kind)}; put it in quotes"
+                )
+            elif key.value in first:
+                self.problem(
+                    key,
+                    f"the key {key.value!r}{inside} was given in line {first[key.value]} before; remove one of the two",
+                )
+            else:
+                first[key.value] = key.start_mark.line + 1
+
+    def mark(self, path: Path, node: Any) -> None:
+        self.marks[path] = (node.start_mark.line + 1, node.start_mark.column + 1)
+
+    def problem(self, node: Any, text: str) -> None:
+        self.problems.append(f"{self.file}:{node.start_mark.line + 1}:{node.start_mark.column + 1}: {text}")
+
+
+_KINDS = {"int": "a number", "float": "a number", "bool": "true or false", "null": "null", "timestamp": "a date"}
