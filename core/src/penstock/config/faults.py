@@ -24,8 +24,9 @@ class Fault:
 
 
 def placed(faults: Iterable[Fault], subject: str, places: Places) -> list[str]:
-    """Whole sentences: whose setting it is, where it stands, what is wrong with it."""
-    return [f"{subject}{in_brackets(places.of(fault.path).exact)}: {fault.text}" for fault in faults]
+    """Whole sentences, from top to bottom: whose setting it is, where it stands, what is wrong with it."""
+    found = sorted(((places.of(fault.path), fault.text) for fault in faults), key=lambda pair: pair[0].order)
+    return [f"{subject}{in_brackets(place.exact)}: {text}" for place, text in found]
 
 
 def in_brackets(place: str) -> str:

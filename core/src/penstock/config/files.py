@@ -55,7 +55,7 @@ class _Loader:
         self.parsed = parsed
         self.file = file
         self.environment = environment
-        self.problems: list[str] = []
+        self.problems = list(parsed.problems)
         self.queues: dict[str, QueueConfig] = {}
         self.roots: dict[Path, Path] = {}
         self.used: dict[Path, tuple[str, ...]] = {}

@@ -135,7 +135,7 @@ class WorkerSettings(Settings):
     owner: ClassVar[str] = "the worker"
 
     metrics_host: Name = "127.0.0.1"
-    metrics_port: Annotated[int | None, BeforeValidator(_off), Field(ge=0, le=65535)] = 3000
+    metrics_port: Annotated[Annotated[int, Field(ge=0, le=65535)] | None, BeforeValidator(_off)] = 3000
     connect_timeout: float = Field(default=30.0, ge=0)
     shutdown_timeout: float = Field(default=30.0, ge=0)
 

@@ -32,6 +32,11 @@ class Place:
         return f"{self.file}, {self.key}" if self.key else self.file
 
     @property
+    def order(self) -> tuple[int, int]:
+        """Sorts places of one file from top to bottom; those without lines are all equal."""
+        return (self.line, self.column)
+
+    @property
     def exact(self) -> str:
         """With the column, for whoever goes there to mend something."""
         return f"{self}:{self.column}" if self.line else str(self)

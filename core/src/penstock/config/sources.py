@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import Any
@@ -20,10 +20,17 @@ _MAP, _SEQ, _MERGE = (f"tag:yaml.org,2002:{kind}" for kind in ("map", "seq", "me
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """A file's content, and line and column (from 1) of each key and list item; TOML has none."""
+    """A file's content.
+
+    Attributes:
+        values: Plain data; without what `problems` complains of.
+        marks: Line and column, from 1, of each key and list item; TOML has none.
+        problems: Whole sentences about well-formed text that is still wrong, such as a key given twice.
+    """
 
     values: Any
     marks: Mapping[Path, tuple[int, int]] = field(default_factory=dict)
+    problems: Sequence[str] = ()
 
 
 def parse(file: FilePath) -> Parsed:
@@ -86,9 +93,7 @@ class _Yaml:
         finally:
             if loader is not None:
                 loader.dispose()
-        if self.problems:
-            raise ConfigError(*self.problems)
-        return Parsed(values, self.marks)
+        return Parsed(values, self.marks, self.problems)
 
     def value(self, node: Any, path: Path) -> Any:
         self.count += 1
