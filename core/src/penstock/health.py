@@ -130,7 +130,7 @@ class Health:
     def ready(self) -> bool:
         """Whether everything works: there are components and each is "ok"."""
         with self._lock:
-            return bool(self._board) and all(status.state == "ok" for status in self._board.values())
+            return _all_ok(self._board)
 
     def alive(self) -> bool:
         """Whether every loop still turns. Says nothing of brokers: restarting this process would not mend them."""
@@ -148,7 +148,7 @@ class Health:
             board = dict(self._board)
             heartbeats = list(self._heartbeats.values())
         return {
-            "ready": bool(board) and all(status.state == "ok" for status in board.values()),
+            "ready": _all_ok(board),
             "alive": not any(heartbeat.late for heartbeat in heartbeats),
             "components": {
                 name: {"state": status.state, "reason": status.reason, "since": _rfc3339(status.since)}
@@ -163,6 +163,11 @@ class Health:
                 for heartbeat in heartbeats
             },
         }
+
+
+def _all_ok(board: dict[str, Status]) -> bool:
+    # An empty board belongs to a worker that has not begun.
+    return bool(board) and all(status.state == "ok" for status in board.values())
 
 
 def _rfc3339(seconds: float) -> str:

@@ -257,9 +257,10 @@ class MetricsRegistry:
         self._registry: CollectorRegistry | None = None
 
     def add(self, engine_metrics: EngineMetrics) -> None:
-        """Show one more engine."""
+        """Show one more engine. Adding it again, as after a restart, changes nothing."""
         with self._lock:
-            self._engines.append(engine_metrics)
+            if engine_metrics not in self._engines:
+                self._engines.append(engine_metrics)
 
     def exposition(self) -> tuple[bytes, str]:
         """All metrics in Prometheus's text format, and its content type."""
@@ -277,14 +278,11 @@ class MetricsRegistry:
         from prometheus_client import CollectorRegistry, ProcessCollector
 
         with self._lock:
-            if self._registry is not None:
-                return self._registry
-        registry = CollectorRegistry()
-        registry.register(self)
-        ProcessCollector(registry=registry)
-        with self._lock:
-            self._registry = registry
-        return registry
+            if self._registry is None:
+                self._registry = CollectorRegistry()
+                self._registry.register(self)
+                ProcessCollector(registry=self._registry)
+            return self._registry
 
 
 def _families(engines: Iterable[EngineMetrics]) -> Iterator[Family]:
