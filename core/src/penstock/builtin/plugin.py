@@ -1,0 +1,28 @@
+"""The core's own offers. They come through the same door as everybody's: an entry point and two hooks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from penstock.hookspecs import hookimpl
+from penstock.specs import ModelHandlerSpec, SerializerSpec
+
+PLUGIN_API = 1
+
+
+@hookimpl
+def penstock_serializers() -> Sequence[SerializerSpec]:
+    """JSON."""
+    return [SerializerSpec("json", target="penstock.builtin.json_serializer:JsonSerializer", summary="JSON, by orjson")]
+
+
+@hookimpl
+def penstock_model_handlers() -> Sequence[ModelHandlerSpec]:
+    """Pydantic."""
+    return [
+        ModelHandlerSpec(
+            "pydantic",
+            target="penstock.builtin.pydantic_handler:PydanticHandler",
+            summary="any type that pydantic can build, JSON in one pass",
+        )
+    ]

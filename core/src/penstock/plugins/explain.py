@@ -1,0 +1,100 @@
+"""The sentences for a name that does not lead to exactly one usable offer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from penstock.plugins import hints
+from penstock.plugins.claims import Claim, Claims, entries
+from penstock.plugins.loading import Plugin
+
+KINDS = ("connector", "serializer", "model_handler", "profile")
+
+
+def words(kind: str) -> str:
+    """A kind as a sentence has it."""
+    return kind.replace("_", " ")
+
+
+def failure(claims: Claims, kind: str, name: str, distribution: str | None) -> Plugin | None:
+    """The plugin that should offer a name but is broken, incompatible or blocked; the name is otherwise unknown."""
+    extra = hints.extra_for(kind, name)
+    stems = (*hints.stems(kind, name), *([extra] if extra else ()))
+    failed = [
+        claims.plugin(entry)
+        for stem in stems
+        for entry in entries(distribution)
+        if entry.name == stem and claims.plugin(entry).state != "ok"
+    ]
+    if not failed and distribution is not None:
+        failed = [claims.plugin(entry) for entry in entries(distribution) if claims.plugin(entry).state != "ok"]
+    return failed[0] if failed else None
+
+
+def unknown(claims: Claims, kind: str, name: str, distribution: str | None) -> str:
+    """Why a name leads nowhere, and the name or the command that was probably wanted."""
+    if distribution is not None and not entries(distribution):
+        return _unknown_distribution(kind, name, distribution)
+    installed = _installed(claims, kind, distribution)
+    by_whom = "nothing that is installed offers one" if distribution is None else f"{distribution} offers none"
+    text = f"{words(kind)} {name!r}: {by_whom} of this name"
+    return "; ".join([text, *_advice(claims, kind, name, distribution, installed)])
+
+
+def _unknown_distribution(kind: str, name: str, distribution: str) -> str:
+    text = f"{words(kind)} '{distribution}:{name}': no distribution {distribution!r} with a plugin is installed"
+    extra = hints.extra_of(distribution)
+    if extra is not None:
+        return f"{text}; {hints.install(extra)}"
+    meant = hints.nearest(distribution, {entry.distribution for entry in entries()})
+    return f"{text}; did you mean '{meant}:{name}'?" if meant else f"{text}; install it, or write {name!r} alone"
+
+
+def _advice(claims: Claims, kind: str, name: str, distribution: str | None, installed: Sequence[str]) -> Sequence[str]:
+    extra = hints.extra_for(kind, name) if distribution is None else None
+    if extra is not None and not entries(f"{hints.CORE}-{extra}"):
+        return [hints.install(extra)]
+    advice = []
+    meant = hints.nearest(name, installed)
+    ours = hints.nearest(name, hints.known_names(kind)) if distribution is None else None
+    other = next((k for k in KINDS if k != kind and name in _installed(claims, k, distribution)), None)
+    if other is not None:
+        advice.append(f"{name!r} is a {words(other)}")
+    if meant is not None:
+        advice.append(f"did you mean {meant!r}?")
+    elif ours is not None:
+        brings = hints.install(str(hints.extra_for(kind, ours)))
+        advice.append(f"did you mean {ours!r}, which comes with {brings}?")
+    elif installed:
+        advice.append(f"installed are {', '.join(installed)}")
+    silent = [str(plugin) for plugin in claims.plugins() if plugin.state in ("broken", "incompatible")]
+    if silent:
+        advice.append("not asked, because it does not work: " + ", ".join(silent) + " (see `penstock plugins`)")
+    return advice
+
+
+def _installed(claims: Claims, kind: str, distribution: str | None) -> Sequence[str]:
+    plugins = [claims.plugin(entry) for entry in entries(distribution)]
+    return sorted({spec.name for plugin in plugins for spec in plugin.specs if spec.kind == kind})
+
+
+def rivalry(rivals: Sequence[Claim], mine: Claim | None = None) -> str:
+    """Why a name that is offered cannot be used as it is.
+
+    Args:
+        rivals: The claims that count for the bare name.
+        mine: The claim that is looked at, if it is a single one; it may not be among the rivals.
+    """
+    claim = mine or rivals[0]
+    name, kind = claim.spec.name, words(claim.spec.kind)
+    if mine is not None and mine not in rivals:
+        return (
+            f"the {kind} {name!r} is another plugin's, whose entry point bears the name; write {mine.qualified_name!r}"
+        )
+    plugins = " and ".join(str(rival.plugin.entry) for rival in rivals)
+    text = f"{kind} {name!r} is offered by {plugins}"
+    qualified = list(dict.fromkeys(repr(rival.qualified_name) for rival in rivals))
+    if len(qualified) == len(rivals):
+        return f"{text}; write {' or '.join(qualified)}"
+    blocked = " or ".join(dict.fromkeys(rival.plugin.entry.name for rival in rivals))
+    return f"{text}; keep one of them out with PENSTOCK_PLUGINS_BLOCK={blocked}"

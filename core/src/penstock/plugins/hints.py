@@ -1,0 +1,78 @@
+"""The core's only table of plugin names: what to install for a name, and which installed name was probably meant."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping
+from difflib import get_close_matches
+from typing import Literal
+
+Origin = Literal["built-in", "first-party", "third-party"]
+
+CORE = "penstock"
+"""The distribution whose names are built in."""
+
+_PROVIDED: Mapping[str, Mapping[str, Collection[str]]] = {
+    "kafka": {"connector": ("kafka",), "profile": ("kafka", "confluent")},
+    "rsmq": {"connector": ("rsmq",), "profile": ("rsmq",)},
+    "memory": {"connector": ("memory",), "profile": ("memory",)},
+    "msgpack": {"serializer": ("msgpack",)},
+}
+"""Extra of the core → kind → the names it brings; a profile's name may go on after a dash."""
+
+
+def normalised(distribution: str) -> str:
+    """A distribution's name as package indexes compare it: `Penstock_Kafka` is `penstock-kafka`."""
+    return re.sub(r"[-_.]+", "-", distribution).lower()
+
+
+def stems(kind: str, name: str) -> tuple[str, ...]:
+    """The entry-point names that may stand for `name`: itself, its part before a dot, a profile's part before a dash."""
+    found = [name, name.split(".", 1)[0]]
+    if kind == "profile":
+        found.append(name.split("-", 1)[0])
+    return tuple(dict.fromkeys(found))
+
+
+def extra_for(kind: str, name: str) -> str | None:
+    """The extra of the core that brings `name`, or None if it is no name of ours."""
+    wanted = stems(kind, name)
+    for extra, kinds in _PROVIDED.items():
+        if any(stem in kinds.get(kind, ()) for stem in wanted):
+            return extra
+    return None
+
+
+def extra_of(distribution: str) -> str | None:
+    """The extra that installs one of our own distributions, or None for a stranger's."""
+    short = normalised(distribution).removeprefix(f"{CORE}-")
+    return short if f"{CORE}-{short}" == normalised(distribution) and short in _PROVIDED else None
+
+
+def origin(distribution: str) -> Origin:
+    """Whose a distribution is: "built-in", "first-party" or "third-party"."""
+    if normalised(distribution) == CORE:
+        return "built-in"
+    return "third-party" if extra_of(distribution) is None else "first-party"
+
+
+def install(extra: str) -> str:
+    """The command that installs an extra, quoted for a shell."""
+    return f"pip install '{CORE}[{extra}]'"
+
+
+def known_names(kind: str) -> Collection[str]:
+    """The names of a kind that some extra would bring."""
+    return [name for kinds in _PROVIDED.values() for name in kinds.get(kind, ())]
+
+
+def is_ours(name: str) -> bool:
+    """Whether some extra would bring anything by this name."""
+    return any(name in names for kinds in _PROVIDED.values() for names in kinds.values())
+
+
+def nearest(wanted: str, names: Iterable[str]) -> str | None:
+    """The name that was probably meant, or None if none is near."""
+    by_lower_case = {name.lower(): name for name in sorted(names, reverse=True)}
+    found = get_close_matches(wanted.lower(), by_lower_case, n=1, cutoff=0.6)
+    return by_lower_case[found[0]] if found else None

@@ -1,0 +1,113 @@
+"""From an import path to the thing it names, with an error that says which part of the path is wrong."""
+
+from __future__ import annotations
+
+import pkgutil
+import re
+from importlib import import_module
+from importlib.util import find_spec
+from types import ModuleType
+from typing import Any
+
+from penstock.errors import PluginError
+from penstock.plugins.hints import nearest
+
+_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
+_LONGEST_CAUSE = 300  # characters; a client's error can be a page
+
+
+def describe(error: BaseException) -> str:
+    """An exception in one line: its class and its text."""
+    text = " ".join(str(error).split())
+    if len(text) > _LONGEST_CAUSE:
+        text = text[:_LONGEST_CAUSE] + " …"
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def resolve(path: str) -> Any:
+    """Import what `path` names: "package.module:Name" or "package.module.Name".
+
+    Raises:
+        PluginError: which part does not exist, or what its import raised (chained).
+    """
+    module_name, colon, attributes = path.partition(":")
+    if colon and _PATH.fullmatch(module_name) and _PATH.fullmatch(attributes):
+        return _walk(_import(module_name), attributes.split("."))
+    if not colon and _PATH.fullmatch(path) and "." in path:
+        return _resolve_dotted(path.split("."))
+    raise PluginError(f"{path!r} is no import path; write 'package.module:Name'")
+
+
+def _resolve_dotted(parts: list[str]) -> Any:
+    """Import the first part, then take each further one as an attribute or, if there is none, as a submodule."""
+    found: Any = _import(parts[0])
+    for done, part in enumerate(parts[1:], start=1):
+        if isinstance(found, ModuleType) and part not in vars(found) and _has_submodule(found, part):
+            found = _import(".".join(parts[: done + 1]))
+        else:
+            found = _walk(found, [part])
+    if isinstance(found, ModuleType):
+        raise PluginError(f"{'.'.join(parts)!r} is a module; write '{'.'.join(parts)}:Name'")
+    return found
+
+
+def _import(name: str) -> ModuleType:
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        # A missing part of the path is the path's fault; another missing module is the imported module's.
+        if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
+            raise PluginError(_missing_module(error.name)) from error
+        raise PluginError(f"importing {name!r} raised {describe(error)}{_place(error)}") from error
+    except (Exception, SystemExit) as error:
+        raise PluginError(f"importing {name!r} raised {describe(error)}{_place(error)}") from error
+
+
+def _missing_module(name: str) -> str:
+    parent, _, last = name.rpartition(".")
+    if not parent:
+        return f"there is no module {name!r}"
+    return f"package {parent!r} has no module {last!r}{_did_you_mean(last, _submodules(import_module(parent)))}"
+
+
+def _walk(found: Any, attributes: list[str]) -> Any:
+    for attribute in attributes:
+        try:
+            found = getattr(found, attribute)
+        except AttributeError as error:
+            what = f"module {found.__name__!r}" if isinstance(found, ModuleType) else repr(_name_of(found))
+            names = [*vars(found), *_submodules(found)] if isinstance(found, ModuleType) else dir(found)
+            raise PluginError(f"{what} has no attribute {attribute!r}{_did_you_mean(attribute, names)}") from error
+        except (Exception, SystemExit) as error:  # a lazy attribute of a module may import
+            raise PluginError(f"reading {attribute!r} of {_name_of(found)!r} raised {describe(error)}") from error
+    return found
+
+
+def _name_of(found: Any) -> str:
+    return str(getattr(found, "__qualname__", None) or getattr(found, "__name__", None) or type(found).__name__)
+
+
+def _submodules(module: ModuleType) -> list[str]:
+    return [found.name for found in pkgutil.iter_modules(getattr(module, "__path__", None) or [])]
+
+
+def _has_submodule(module: ModuleType, name: str) -> bool:
+    return hasattr(module, "__path__") and find_spec(f"{module.__name__}.{name}") is not None
+
+
+def _did_you_mean(wanted: str, names: list[str]) -> str:
+    meant = nearest(wanted, [name for name in names if not name.startswith("__")])
+    return f"; did you mean {meant!r}?" if meant else ""
+
+
+def _place(error: BaseException) -> str:
+    """Where the user's own module failed, so that it can be mended without a traceback."""
+    place = ""
+    trace = error.__traceback__
+    while trace is not None:
+        file = trace.tb_frame.f_code.co_filename
+        # The import machinery's frames, and this file's, are above or below the line that failed.
+        if "importlib" not in file and file != __file__:
+            place = f" ({file}, line {trace.tb_lineno})"
+        trace = trace.tb_next
+    return "" if isinstance(error, SyntaxError) else place

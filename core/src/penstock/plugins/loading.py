@@ -1,0 +1,149 @@
+"""Loads one plugin in isolation: whatever it does wrong spoils that plugin only, and is told with its name."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any, Literal
+
+import pluggy
+
+from penstock import hookspecs
+from penstock.plugins import remedies
+from penstock.plugins.discovery import Entry, core_version
+from penstock.plugins.hints import CORE, nearest
+from penstock.plugins.import_paths import describe
+from penstock.specs import ConnectorSpec, ModelHandlerSpec, Profile, SerializerSpec, Spec
+
+State = Literal["ok", "broken", "incompatible", "blocked"]
+
+_SPEC_OF_HOOK: Mapping[str, type[Spec]] = {
+    "penstock_connectors": ConnectorSpec,
+    "penstock_serializers": SerializerSpec,
+    "penstock_model_handlers": ModelHandlerSpec,
+    "penstock_profiles": Profile,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Plugin:
+    """An entry point after its module was imported and its hooks were asked, or why it was not.
+
+    Attributes:
+        specs: What it offers; a hook that fails takes only its own away.
+        state: "ok" if nothing is wrong with it.
+        problems: One sentence a fault, each complete: plugin, distribution, version, cause, remedy.
+        cause: The first exception behind them, for chaining.
+    """
+
+    entry: Entry
+    state: State = "ok"
+    specs: tuple[Spec, ...] = ()
+    problems: tuple[str, ...] = ()
+    cause: BaseException | None = field(default=None, compare=False)
+
+
+def load(entry: Entry) -> Plugin:
+    """Import a plugin's module and ask its hooks. Never raises what the plugin raises."""
+    if entry.problem:
+        return Plugin(entry, "broken", problems=(f"{entry}: {entry.problem}; {remedies.reinstall(entry)}",))
+    try:
+        module = _import(entry.module)
+    except (Exception, SystemExit) as error:  # noqa: BLE001  (reported with the plugin's name)
+        remedy = remedies.after_import(entry, entry.module, error)
+        problem = f"{entry} does not load: importing {entry.module!r} raised {describe(error)}; {remedy}"
+        return Plugin(entry, "broken", problems=(problem,), cause=error)
+    incompatible = _api_problem(entry, module)
+    if incompatible:
+        return Plugin(entry, "incompatible", problems=(incompatible,))
+    return _ask(entry, module)
+
+
+def _import(value: str) -> Any:
+    module, _, attributes = value.partition(":")
+    found: Any = import_module(module.strip())
+    for attribute in filter(None, attributes.strip().split(".")):
+        found = getattr(found, attribute)
+    return found
+
+
+def _api_problem(entry: Entry, module: Any) -> str:
+    """Why a plugin was not written for this core, or ""."""
+    ours, theirs = hookspecs.PLUGIN_API, getattr(module, "PLUGIN_API", None)
+    if theirs == ours and type(theirs) is int:
+        return ""
+    core = f"{core_version()} has {ours}"
+    if type(theirs) is not int:
+        said = "has no PLUGIN_API" if theirs is None else f"has PLUGIN_API = {theirs!r}, which is no whole number"
+        return f"{entry}: {entry.module!r} {said}, {core}; {remedies.author(entry)}"
+    who = CORE if theirs > ours else entry.distribution
+    return f"{entry}: it was built for PLUGIN_API {theirs}, {core}; pip install --upgrade {who}"
+
+
+def _ask(entry: Entry, module: Any) -> Plugin:
+    """Register one plugin and ask all its hooks.
+
+    Each plugin has a manager of its own: pluggy stops a call at the first implementation that raises, and keeps half of
+    a plugin whose signature it refused.
+    """
+    manager = pluggy.PluginManager(hookspecs.GROUP)
+    manager.add_hookspecs(hookspecs)
+    try:
+        manager.register(module, name=str(entry))
+    except Exception as error:  # noqa: BLE001  (reported with the plugin's name)
+        problem = f"{entry}: its hooks do not fit ({describe(error)}); {remedies.author(entry)}"
+        return Plugin(entry, "broken", problems=(problem,), cause=error)
+    problems = list(_unknown_hooks(entry, module, manager))
+    specs: list[Spec] = []
+    cause: BaseException | None = None
+    for hook, spec_type in _SPEC_OF_HOOK.items():
+        try:
+            specs += _specs(hook, spec_type, manager)
+        except (Exception, SystemExit) as error:  # noqa: BLE001  (reported with the plugin's name)
+            cause = cause or error
+            what = str(error) if isinstance(error, _Unusable) else f"raised {describe(error)}"
+            problems.append(f"{entry}: its hook {hook} {what}; {remedies.author(entry)}")
+    return Plugin(entry, "broken" if problems else "ok", tuple(specs), tuple(problems), cause)
+
+
+class _Unusable(Exception):
+    """What a hook returned is no list of specs; the text goes on after "its hook penstock_connectors"."""
+
+
+def _specs(hook: str, spec_type: type[Spec], manager: pluggy.PluginManager) -> list[Spec]:
+    caller = getattr(manager.hook, hook)
+    results = caller()
+    if not results and caller.get_hookimpls():
+        raise _Unusable(f"returned None, not a list of {spec_type.__name__}")
+    specs: list[Spec] = []
+    for result in results:
+        if inspect.iscoroutine(result):
+            result.close()  # else Python warns that nobody awaited it
+        if not isinstance(result, list | tuple):
+            raise _Unusable(f"returned a {type(result).__name__}, not a list of {spec_type.__name__}")
+        specs += result
+    for spec in specs:
+        if not isinstance(spec, spec_type):
+            raise _Unusable(f"returned a list with a {type(spec).__name__} in it, not only {spec_type.__name__}")
+    names = [spec.name for spec in specs]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise _Unusable(f"offers {twice!r} twice")
+    return specs
+
+
+def _unknown_hooks(entry: Entry, module: Any, manager: pluggy.PluginManager) -> Iterator[str]:
+    """Hooks that nobody will ever ask: misspelt, of a newer core, or without the marker."""
+    known = [name for name in vars(hookspecs) if name.startswith(f"{hookspecs.GROUP}_")]
+    asked = {hook.name for hook in manager.get_hookcallers(module) or ()}
+    for hook in sorted(asked - set(known)):
+        implementation = next(iter(getattr(manager.hook, hook).get_hookimpls()))
+        if not implementation.optionalhook:
+            meant = nearest(hook, known)
+            hint = f" (did you mean {meant!r}?)" if meant else ""
+            yield f"{entry}: it implements {hook!r}, which is no hook{hint}; {remedies.author(entry)}"
+    for hook in known:
+        if hook not in asked and inspect.isroutine(getattr(module, hook, None)):
+            yield f"{entry}: its {hook} is not marked with @hookimpl; {remedies.author(entry)}"
