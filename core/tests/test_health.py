@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from typing import get_args
 
 import pytest
@@ -29,6 +30,15 @@ def test_a_worker_that_has_not_begun_is_not_ready() -> None:
 
     assert not health.ready()
     assert health.alive()
+
+
+@pytest.fixture
+def hasty_threads() -> Iterator[None]:
+    """Threads that take turns as often as they can, so that a race shows."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
 
 
 @pytest.mark.parametrize("state", get_args(State))
@@ -197,6 +207,7 @@ def test_the_report_is_the_whole_board_as_json() -> None:
     }
 
 
+@pytest.mark.usefixtures("hasty_threads")
 def test_the_board_can_be_read_while_other_threads_write_new_components() -> None:
     """A report in the middle of a start-up is whole: nobody sees a dict change its size."""
     health = Health()
