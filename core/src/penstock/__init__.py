@@ -1,6 +1,7 @@
 """Penstock runs a plain Python function between named queues.
 
-The names below are loaded on first use, so that `import penstock`, and a plugin's import of one of its modules, stays cheap.
+The names below are loaded on first use, so that `import penstock`, and a plugin's import of one of its modules, stays
+cheap.
 """
 
 from __future__ import annotations

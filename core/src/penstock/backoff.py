@@ -27,4 +27,4 @@ class Backoff:
         """Seconds to wait after `failures` failures in a row (1 is the first)."""
         # Past 2**60 the exponent only overflows; the cap has long decided.
         wait = min(self.maximum, self.initial * self.factor ** min(failures - 1, 60))
-        return wait * (1.0 - self.jitter * random.random())  # noqa: S311  (spreads load, protects nothing)
+        return wait * (1.0 - self.jitter * random.random())

@@ -1,8 +1,9 @@
 """The contract of a connector: the page that every author reads.
 
-A connector is a `Consumer`, a `Producer` or both. It moves lists, so that one thread hop, one round trip and one lock serve
-hundreds of messages. It is made as `MyConsumer(name, options)`: `name` is the backend's name of the queue (the config's
-`value`), `options` is what the connector's own options model made of the config's `config:` key. Making one does no I/O.
+A connector is a `Consumer`, a `Producer` or both. It moves lists, so that one thread hop, one round trip and one lock
+serve hundreds of messages. It is made as `MyConsumer(name, options)`: `name` is the backend's name of the queue (the
+config's `value`), `options` is what the connector's own options model made of the config's `config:` key. Making one
+does no I/O.
 
 Two forms, the same methods: derive from `Consumer` / `Producer` if your client library is asynchronous, from
 `BlockingConsumer` / `BlockingProducer` if it blocks.
@@ -10,9 +11,10 @@ Two forms, the same methods: derive from `Consumer` / `Producer` if your client 
 What to raise, from any method:
 
 - `NotConnected`: the backend is away. The engine waits with backoff, calls `connect` again and goes on.
-- `FatalConnectorError`: it will never work like this (wrong password, not authorised, fenced for good). The engine stops.
-- anything else is taken for a bug or a refusal: the engine stops this queue, names the error, and leaves every unsettled
-  message to be redelivered.
+- `FatalConnectorError`: it will never work like this (wrong password, not authorised, fenced for good). The engine
+  stops.
+- anything else is taken for a bug or a refusal: the engine stops, names the error, and leaves every unsettled message
+  to be redelivered.
 
 The engine adds its own name and the queue's to an error; a connector need not.
 """
@@ -43,8 +45,8 @@ class Consumer(ABC):
     The engine calls `extend` for every message in flight three times in that span."""
 
     keep_polling: ClassVar[bool] = False
-    """True: the client must be polled to stay a member of its group, so the engine goes on calling `consume(0, …)` while
-    it has no room; such a call returns no messages."""
+    """True: the client must be polled to stay a member of its group, so the engine goes on calling `consume(0, …)`
+    while it has no room; such a call returns no messages."""
 
     def __init__(self, name: str, options: Any) -> None:
         self.name = name
@@ -63,7 +65,8 @@ class Consumer(ABC):
         """Wait for messages.
 
         Returns as soon as there is any, with all that are at hand up to `max_messages`; an empty list after about
-        `timeout` seconds without any. It is never cancelled, so a message taken from the backend is not lost on the way.
+        `timeout` seconds without any. It is never cancelled, so a message taken from the backend is not lost on the
+        way.
         """
 
     @abstractmethod
@@ -95,7 +98,7 @@ class Consumer(ABC):
 
     @abstractmethod
     async def shutdown(self) -> None:
-        """Make settlements durable, give back what is unsettled, leave the group, close. Bounded: at most about 10 s."""
+        """Make settlements durable, give back what is unsettled, leave the group, close. Bounded: about 10 s at most."""
 
 
 class Producer(ABC):
@@ -117,7 +120,8 @@ class Producer(ABC):
     async def produce(self, records: Sequence[Record]) -> Sequence[ProduceError | None]:
         """Send records and wait until the backend has confirmed each, or refused it.
 
-        Records of one call are stored in their order; a call that began earlier comes first, where the backend has order.
+        Records of one call are stored in their order; a call that began earlier comes first, where the backend has
+        order.
 
         Returns:
             One entry a record, in the same order: None if it is stored durably, else why not.
@@ -134,9 +138,9 @@ class Producer(ABC):
 class BlockingConsumer(ABC):
     """`Consumer` for a client library that blocks.
 
-    `connect`, `consume` and `shutdown` run on one thread of their own, always the same; `on_success`, `on_fail`, `extend`
-    and `lag` on a second one, one call at a time, so that a settlement never waits for a `consume` that waits for
-    messages. The two must be safe beside each other.
+    `connect`, `consume` and `shutdown` run on one thread of their own, always the same; `on_success`, `on_fail`,
+    `extend` and `lag` on a second one, one call at a time, so that a settlement never waits for a `consume` that waits
+    for messages. The two must be safe beside each other.
     """
 
     lease: float | None = None

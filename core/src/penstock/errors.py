@@ -108,7 +108,7 @@ class InvalidMessage(MessageError):
     """The bytes parse, but do not fit the queue's data model."""
 
 
-class Retry(Exception):  # noqa: N818  (an instruction, not an error)
+class Retry(Exception):
     """Raised by a user's function: give this message back and deliver it again later.
 
     Args:

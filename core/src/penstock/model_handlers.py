@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 class ModelHandler(ABC):
     """Builds the user's model from what was received, and takes it apart again.
 
-    `construct` and `deconstruct` are all that a handler must have. One that can turn bytes of some format into a model in
-    one pass names the format in `direct_formats` and overrides `decoder` and `encoder`.
+    `construct` and `deconstruct` are all that a handler must have. One that can turn bytes of some format into a model
+    in one pass names the format in `direct_formats` and overrides `decoder` and `encoder`.
     """
 
     direct_formats: ClassVar[frozenset[str]] = frozenset()
@@ -37,7 +37,7 @@ class ModelHandler(ABC):
             Exception: the value is no such model; the engine treats it as a programming error of the function.
         """
 
-    def decoder(self, data_model: Any, format: str) -> Callable[[Any], Any]:  # noqa: A002
+    def decoder(self, data_model: Any, format: str) -> Callable[[Any], Any]:  # noqa: A002, ARG002
         """One bound callable for a queue's whole life: what `construct` does, prepared.
 
         Args:
@@ -47,7 +47,7 @@ class ModelHandler(ABC):
         construct = self.construct
         return lambda data: construct(data, data_model)
 
-    def encoder(self, data_model: Any, format: str) -> Callable[[Any], Any]:  # noqa: A002
+    def encoder(self, data_model: Any, format: str) -> Callable[[Any], Any]:  # noqa: A002, ARG002
         """The way back: a callable from a model to bytes of `format`, or to plain data if that is ""."""
         deconstruct = self.deconstruct
         return lambda model: deconstruct(model, data_model)

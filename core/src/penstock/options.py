@@ -9,6 +9,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 from pydantic.fields import FieldInfo
 
+_SECRET_WORDS = ("password", "passphrase", "secret", "token", "credential", "private", "jaas", "sasl.oauth")
+
 Role = Literal["input", "output"]
 """What a queue is opened for: the same options may read another variable, or allow other keys, for each."""
 
@@ -28,7 +30,7 @@ class ConnectorOptions(BaseModel):
     @classmethod
     def is_secret_key(cls, key: str) -> bool:
         """Whether the value of a passed-through key must never be shown."""
-        return any(word in key.lower() for word in ("password", "secret", "token", "credential", "private", "jaas", "sasl.oauth"))
+        return any(word in key.lower() for word in _SECRET_WORDS)
 
 
 @dataclass(frozen=True, slots=True)

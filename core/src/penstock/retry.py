@@ -19,6 +19,9 @@ class RetryPolicy(BaseModel):
         factor: How much longer each further wait is.
         max_delay: Seconds that no wait exceeds.
         jitter: Share of a wait that is random, 0 to 1.
+        max_deliveries: A message that was delivered more often than this without ever being settled is dead-lettered
+            unseen: something in it kills the worker. Above `max_attempts`, because a restart of the worker counts as a
+            delivery too. Needs a dead-letter queue and a connector that counts deliveries.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -28,6 +31,7 @@ class RetryPolicy(BaseModel):
     factor: float = Field(default=2.0, ge=1)
     max_delay: float = Field(default=30.0, ge=0)
     jitter: float = Field(default=0.5, ge=0, le=1)
+    max_deliveries: int = Field(default=20, ge=1)
 
     def again(self, attempts: int) -> bool:
         """Whether a message that has been tried `attempts` times is tried once more."""

@@ -1,0 +1,92 @@
+"""Finds the engines that a command line names: a file, a module, or `module:attribute`."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from penstock.engine import Engine, StreamApp
+from penstock.errors import ConfigError
+
+
+def find_engines(names: Sequence[str]) -> list[Engine]:
+    """All engines of all apps, each once.
+
+    Raises:
+        ConfigError: an app does not exist, or holds no engine. What an app's own code raises is passed on.
+    """
+    engines: dict[int, Engine] = {}
+    for name in names:
+        found = _engines_of(name)
+        engines |= {id(engine): engine for engine in found}
+    return list(engines.values())
+
+
+def _engines_of(name: str) -> list[Engine]:
+    if name.endswith(".py"):
+        return _in_module(_load_file(Path(name)), name)
+    module_name, _, attribute = name.partition(":")
+    module = _load_module(module_name, name)
+    if not attribute:
+        return _in_module(module, name)
+    value = getattr(module, attribute, None)
+    engine = _engine(value)
+    if engine is None:
+        raise ConfigError(
+            f"app {name!r}: {attribute!r} of module {module_name!r} is "
+            f"{'missing' if value is None else f'a {type(value).__name__}'}, not an Engine or a function with @stream_app"
+        )
+    return [engine]
+
+
+def _load_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise ConfigError(f"app {str(path)!r}: there is no such file in {Path.cwd()}")
+    _first_on_path(path.parent)
+    known = sys.modules.get(path.stem)
+    if known is not None and getattr(known, "__file__", None) == str(path.resolve()):
+        return known
+    # Under its own name, so that apps beside it can import it, unless something else has that name already.
+    name = path.stem if known is None else f"penstock_app_{len(sys.modules)}_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path.resolve())
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"app {str(path)!r}: it is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _load_module(module_name: str, name: str) -> ModuleType:
+    _first_on_path(Path())
+    try:
+        return importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not (module_name == error.name or module_name.startswith(error.name + ".")):
+            raise  # the app is there, something that it imports is not
+        raise ConfigError(f"app {name!r}: there is no module {error.name!r}; a file is named with its .py") from error
+
+
+def _first_on_path(folder: Path) -> None:
+    # As `python app.py` does, so that an app finds the modules beside it, and dotted paths in its config too.
+    place = str(folder.resolve())
+    if place not in sys.path:
+        sys.path.insert(0, place)
+
+
+def _in_module(module: ModuleType, name: str) -> list[Engine]:
+    engines = [engine for value in vars(module).values() if (engine := _engine(value)) is not None]
+    if not engines:
+        raise ConfigError(f"app {name!r}: it holds no Engine; make one at the top of the module")
+    return engines
+
+
+def _engine(value: Any) -> Engine | None:
+    if isinstance(value, StreamApp):
+        return value.engine
+    return value if isinstance(value, Engine) else None

@@ -1,0 +1,59 @@
+"""One line on a terminal that says how far a run is."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from time import monotonic
+
+from penstock.engine import Engine
+from penstock.health import Health
+from penstock.metrics import MetricsRegistry
+from penstock.worker.feed import Feed
+
+EVERY = 0.5  # seconds between two updates of the line
+
+
+class Progress:
+    """Writes to standard error, which must be a terminal."""
+
+    def __init__(self, feeds: Sequence[Feed], engines: Sequence[Engine]) -> None:
+        self._feeds = feeds
+        self._engines = engines
+        self._stopped = asyncio.Event()
+
+    def start(self, health: Health, metrics: MetricsRegistry) -> Progress:  # noqa: ARG002  (it reads the engines')
+        """Nothing to build."""
+        return self
+
+    async def run(self, patience: float | None, grace: float) -> None:  # noqa: ARG002  (it waits for nothing)
+        """Update the line until stopped, then clear it."""
+        while not self._stopped.is_set():
+            sys.stderr.write("\r\x1b[K" + self._line())
+            sys.stderr.flush()
+            try:
+                await asyncio.wait_for(self._stopped.wait(), EVERY)
+            except TimeoutError:
+                continue
+        sys.stderr.write("\r\x1b[K")
+        sys.stderr.flush()
+
+    def _line(self) -> str:
+        parts = [f"fed {feed.fed:,}" for feed in self._feeds]
+        for engine in self._engines:
+            pipeline = engine.pipeline
+            if pipeline is not None:
+                parts.append(f"{engine.app_name}: {pipeline.done:,} done, {pipeline.in_flight:,} in flight")
+        return " | ".join(parts)[:100]
+
+    def stop(self) -> None:
+        """Stop writing."""
+        self._stopped.set()
+
+    def drain(self) -> None:
+        """Nothing to drain."""
+
+    async def quiet_since(self) -> float | None:
+        """Always quiet."""
+        return monotonic()

@@ -1,0 +1,126 @@
+"""`penstock run`: engines until a signal, or until their queues are empty."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from functools import partial
+
+from penstock.cli.apps import find_engines
+from penstock.cli.progress import Progress
+from penstock.config.files import load
+from penstock.config.model import Configuration, WorkerSettings
+from penstock.config.resolve import ResolvedQueue, registry_for, resolve_queue
+from penstock.engine import NOT_GIVEN, Engine
+from penstock.errors import ConfigError
+from penstock.worker.feed import Collector, Feed
+from penstock.worker.worker import Runnable, Worker
+
+COLLECT_BATCH = 1_000  # messages written, and settled, together
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("apps", nargs="+", metavar="APP", help="a file (app.py), a module, or module:attribute")
+    parser.add_argument("--config", metavar="FILE", help="YAML or TOML; replaces what the apps name themselves")
+    parser.add_argument("--drain", action="store_true", help="stop, with exit code 0, once every input queue is empty")
+    parser.add_argument(
+        "--feed",
+        action="append",
+        default=[],
+        metavar="QUEUE=FILE",
+        help="publish each line of a file of JSON lines ('-': standard input) into a queue",
+    )
+    parser.add_argument(
+        "--collect",
+        action="append",
+        default=[],
+        metavar="QUEUE=FILE",
+        help="write each message that reaches a queue as a JSON line ('-': standard output)",
+    )
+    parser.add_argument("--metrics-port", metavar="PORT", help="port of /metrics, /livez and /readyz; 'none' for none")
+    parser.add_argument("-v", "--verbose", action="store_true", help="log what happens, not only what goes wrong")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run, and return 0 when stopped by a signal or drained."""
+    logging.basicConfig(
+        level=logging.INFO if arguments.verbose else logging.WARNING,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(line_buffering=True)  # what a function prints is seen when it happens, on a pipe too
+    engines = find_engines(arguments.apps)
+    if arguments.config is not None:
+        configuration = load(arguments.config)
+        for engine in engines:
+            engine.configure(configuration)
+    configuration = engines[0].configuration
+    feeds = [_feed(text, configuration, engines) for text in arguments.feed]
+    collectors = [_collecting_engine(text, configuration, engines) for text in arguments.collect]
+    runnables: list[Runnable] = [*feeds, *engines, *collectors]
+    if sys.stderr.isatty():
+        runnables.append(Progress(feeds, engines))
+    Worker(runnables, _worker_settings(configuration, engines, arguments.metrics_port), drain=arguments.drain).run()
+    return 0
+
+
+def _worker_settings(configuration: Configuration, engines: Sequence[Engine], port: str | None) -> WorkerSettings:
+    settings = configuration.worker
+    given = [engine.metrics_port for engine in engines if engine.metrics_port is not NOT_GIVEN]
+    if port is not None:
+        # Through the model, so that a bad number is refused in its words.
+        settings = WorkerSettings(**(settings.model_dump() | {"metrics_port": port}))
+    elif given:
+        chosen = next((each for each in given if each is not None), None)
+        settings = settings.model_copy(update={"metrics_port": chosen})
+    return settings
+
+
+def _split(option: str, text: str) -> tuple[str, str]:
+    queue, equals, path = text.partition("=")
+    if not (queue and equals and path):
+        raise ConfigError(f"{option} {text}: write {option} QUEUE=FILE")
+    return queue, path
+
+
+def _feed(text: str, configuration: Configuration, engines: Sequence[Engine]) -> Feed:
+    queue, path = _split("--feed", text)
+
+    def find() -> ResolvedQueue:
+        return resolve_queue(configuration, queue, "output", registry=registry_for(configuration))
+
+    return Feed(path, find, partial(_backlog, queue, engines))
+
+
+async def _backlog(queue: str, engines: Sequence[Engine]) -> int | None:
+    for engine in engines:
+        if engine.input_queue == queue and engine.pipeline is not None:
+            return await engine.pipeline.lag()
+    return None
+
+
+def _collecting_engine(text: str, configuration: Configuration, engines: Sequence[Engine]) -> Engine:
+    name, path = _split("--collect", text)
+    for engine in engines:
+        if engine.input_queue == name:
+            raise ConfigError(
+                f"--collect {text}: queue {name!r} is the input of engine {engine.app_name!r}, and collecting would take "
+                f"its messages; collect one of its outputs"
+            )
+    resolved = resolve_queue(configuration, name, "input", registry=registry_for(configuration))
+    # The same queue with all stages off: the collector writes what is there, valid or not.
+    given = configuration.queues[name]
+    keys = {key: getattr(given, key) for key in given.model_fields_set}
+    raw = type(given)(**(keys | {"serializer": None, "model_handler": None, "data_model": None, "batch": True}))
+    engine = Engine(
+        name,
+        app_name=f"collect-{name}",
+        queue_config=[raw],
+        batch_size=COLLECT_BATCH,
+    )
+    engine.stream_app(Collector(path, resolved.serializer))
+    return engine

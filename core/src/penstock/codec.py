@@ -1,0 +1,100 @@
+"""Serializer + model handler as one decode and one encode, chosen once for a queue's whole life."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from penstock.errors import DecodeError, FunctionError, InvalidMessage, MessageError
+from penstock.model_handlers import ModelHandler
+from penstock.serializers import Serializer
+from penstock.settlement import Stage
+
+
+class Codec:
+    """How one queue turns bodies into objects and objects into bodies.
+
+    Attributes:
+        decode: Body → object; raises whatever the parts raise. `explain` turns that into a stage and a clear error.
+        encode: Object → body; the same.
+    """
+
+    __slots__ = ("_model_handler", "_serializer", "data_model", "decode", "encode")
+
+    def __init__(self, serializer: Serializer | None, model_handler: ModelHandler | None, data_model: Any) -> None:
+        self._serializer = serializer
+        self._model_handler = model_handler
+        self.data_model = data_model
+        self.decode: Callable[[Any], Any] = self._choose_decode()
+        self.encode: Callable[[Any], Any] = self._choose_encode()
+
+    def _choose_decode(self) -> Callable[[Any], Any]:
+        serializer, handler = self._serializer, self._model_handler
+        if handler is None:
+            return _pass if serializer is None else serializer.deserialize
+        if serializer is None:
+            model, construct = self.data_model, handler.construct
+            return lambda body: construct(body, model)
+        if serializer.format in handler.direct_formats:
+            return handler.decoder(self.data_model, serializer.format)
+        deserialize, construct_plain = serializer.deserialize, handler.decoder(self.data_model, "")
+        return lambda body: construct_plain(deserialize(body))
+
+    def _choose_encode(self) -> Callable[[Any], Any]:
+        serializer, handler = self._serializer, self._model_handler
+        if handler is None:
+            return _only_bytes if serializer is None else serializer.serialize
+        if serializer is None:
+            model, deconstruct = self.data_model, handler.deconstruct
+            return lambda obj: _only_bytes(deconstruct(obj, model))
+        if serializer.format in handler.direct_formats:
+            return handler.encoder(self.data_model, serializer.format)
+        serialize, deconstruct_plain = serializer.serialize, handler.encoder(self.data_model, "")
+        return lambda obj: serialize(deconstruct_plain(obj))
+
+    def explain(self, body: bytes | None, error: Exception) -> tuple[Stage, MessageError]:
+        """Why `decode` refused a body: where it failed, and an error without the message's data."""
+        if body is None:
+            return "decode", _chained(DecodeError("the message is a tombstone: it has no body"), error)
+        if self._serializer is not None:
+            if body == b"":
+                return "decode", _chained(DecodeError("the body is empty"), error)
+            try:
+                self._serializer.deserialize(body)
+            except Exception as cause:  # noqa: BLE001  (any library's error means the same here)
+                name = self._serializer.format or type(self._serializer).__name__
+                return "decode", _chained(DecodeError(f"the body is not valid {name}: {_text(cause)}"), cause)
+        model = getattr(self.data_model, "__name__", str(self.data_model))
+        return "validate", _chained(InvalidMessage(f"the message does not fit {model}: {_text(error)}"), error)
+
+
+def _pass(body: Any) -> Any:
+    return body
+
+
+def _only_bytes(obj: Any) -> bytes | None:
+    if obj is None or isinstance(obj, bytes):
+        return obj
+    raise FunctionError(
+        f"this queue has no serializer, so an output for it must be bytes, not {type(obj).__name__}; "
+        f"encode it, or give the queue a serializer"
+    )
+
+
+def _chained(error: MessageError, cause: Exception) -> MessageError:
+    error.__cause__ = cause
+    return error
+
+
+def _text(error: Exception) -> str:
+    # pydantic's own text repeats the input, which is message data; its list of errors can leave it out.
+    errors = getattr(error, "errors", None)
+    if callable(errors):
+        try:
+            found = errors(include_input=False, include_url=False, include_context=False)
+            parts = [f"{'.'.join(str(step) for step in each['loc']) or 'body'}: {each['msg']}" for each in found[:5]]
+        except (TypeError, KeyError):
+            return type(error).__name__
+        more = f" (and {len(found) - 5} more)" if len(found) > 5 else ""
+        return "; ".join(parts) + more
+    return str(error)[:300] or type(error).__name__

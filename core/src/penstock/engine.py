@@ -1,0 +1,245 @@
+"""`Engine`: one input queue, one function, its output queues, its dead-letter queue."""
+
+from __future__ import annotations
+
+import enum
+import functools
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, get_args, get_origin, overload
+
+from penstock.config.files import Source, load
+from penstock.config.model import Configuration, EngineSettings, WorkerSettings
+from penstock.config.resolve import ResolvedQueue, registry_for, resolve_queues
+from penstock.errors import CapabilityError, ConfigError, FunctionError
+from penstock.health import Health
+from penstock.metrics import EngineMetrics, MetricsRegistry
+from penstock.pipeline.compile import compile_pipeline
+from penstock.pipeline.function import Function, understand
+from penstock.worker.worker import Worker
+
+if TYPE_CHECKING:
+    from penstock.options import Role
+    from penstock.pipeline.loop import Pipeline
+    from penstock.retry import RetryPolicy
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+DEFAULT_CONFIG = "penstock.yml"
+
+
+class _Given(enum.Enum):
+    NOT = "not given"
+
+
+NOT_GIVEN = _Given.NOT
+"""The default of an argument for which None means something."""
+
+
+class StreamApp(Generic[P, R]):
+    """A decorated function. Called with a message it is the function itself; called with nothing it runs its engine.
+
+    Attributes:
+        engine: The engine that runs it.
+    """
+
+    def __init__(self, function: Callable[P, R], engine: Engine) -> None:
+        functools.update_wrapper(self, function)
+        self._function = function
+        self.engine = engine
+
+    @overload
+    def __call__(self) -> None: ...
+    @overload
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if not args and not kwargs:
+            return self.engine.run()
+        return self._function(*args, **kwargs)
+
+
+class Engine:
+    """Runs a function between named queues.
+
+        app = Engine(input_queue="orders", output_queues=["invoices"], dead_letter_queue="rejects")
+
+        @app.stream_app
+        def invoice(order: Order) -> list[tuple[str, Invoice]]: ...
+
+        invoice()  # runs until SIGTERM or Ctrl-C; `penstock run` does the same
+
+    Making an engine reads no file, imports no plugin, connects nowhere and installs nothing; that happens when it runs.
+
+    Args:
+        input_queue: Name of the queue that messages come from.
+        output_queues: Names of the queues that the function may send to.
+        app_name: The engine's name in logs, metrics and dead letters.
+        dead_letter_queue: Name of the queue for messages that are not valid, or whose attempts are used up.
+        queue_config: The configuration as Python data: a list of `QueueConfig`, or a mapping.
+        yaml_config_path: The configuration as a YAML or TOML file; `penstock.yml` if neither is given. Read when the
+            engine runs; `penstock run --config` replaces it.
+        metrics_port: Port of metrics and health; None for none. By default what the configuration's `worker:` says.
+        max_in_flight, max_in_flight_bytes, batch_size, concurrency, retry, on_invalid, delivery: What the configuration's
+            `engine:` section says for all engines, for this one; see `EngineSettings`.
+
+    Raises:
+        ConfigError: both `queue_config` and `yaml_config_path` are given, or a setting is impossible.
+    """
+
+    def __init__(
+        self,
+        input_queue: str,
+        output_queues: Sequence[str] = (),
+        app_name: str = "penstock",
+        dead_letter_queue: str | None = None,
+        queue_config: Source | None = None,
+        yaml_config_path: str | Path | None = None,
+        metrics_port: int | _Given | None = NOT_GIVEN,
+        *,
+        max_in_flight: int | None = None,
+        max_in_flight_bytes: int | str | None = None,
+        batch_size: int | None = None,
+        concurrency: int | None = None,
+        retry: RetryPolicy | Mapping[str, Any] | None = None,
+        on_invalid: str | None = None,
+        delivery: str | None = None,
+    ) -> None:
+        if queue_config is not None and yaml_config_path is not None:
+            raise ConfigError(f"engine {app_name!r}: give queue_config or yaml_config_path, not both")
+        if isinstance(output_queues, str):
+            raise ConfigError(f"engine {app_name!r}: output_queues is a list of names; write [{output_queues!r}]")
+        self.input_queue = input_queue
+        self.output_queues = tuple(output_queues)
+        self.app_name = app_name
+        self.dead_letter_queue = dead_letter_queue
+        self._source: Source = Path(yaml_config_path or DEFAULT_CONFIG) if queue_config is None else queue_config
+        self.metrics_port = metrics_port
+        overrides: dict[str, Any] = {
+            "max_in_flight": max_in_flight,
+            "max_in_flight_bytes": max_in_flight_bytes,
+            "batch_size": batch_size,
+            "concurrency": concurrency,
+            "retry": retry,
+            "on_invalid": on_invalid,
+            "delivery": delivery,
+        }
+        self._overrides = {key: value for key, value in overrides.items() if value is not None}
+        EngineSettings(**self._overrides)  # a wrong one is refused here, where it was written
+        self._function: Function | None = None
+        self._configuration: Configuration | None = None
+        self.pipeline: Pipeline | None = None
+
+    def stream_app(self, function: Callable[P, R]) -> StreamApp[P, R]:
+        """Decorator: this is the function that the engine runs.
+
+        It takes one message (a list of them where the input queue is set to `batch`) and may take `msg_ctx`, the
+        connector's handle of it. It may be a plain function, a coroutine function, or a generator of either kind, and
+        returns None or True (done), False (give the message back), an `Output`, `(queue, object)`,
+        `(queue, object, {options})`, or a list of those.
+
+        Raises:
+            FunctionError: it takes something else, or the engine has a function already.
+        """
+        if self._function is not None:
+            raise FunctionError(
+                f"engine {self.app_name!r} already runs {self._function.name}; make another Engine for "
+                f"{getattr(function, '__qualname__', function)}"
+            )
+        self._function = understand(function)
+        return StreamApp(function, self)
+
+    def configure(self, configuration: Source | Configuration) -> None:
+        """Use this configuration instead of the engine's own."""
+        self._configuration = load(configuration)
+
+    @property
+    def configuration(self) -> Configuration:
+        """The engine's configuration, read on first use.
+
+        Raises:
+            ConfigError: it does not read.
+        """
+        if self._configuration is None:
+            self._configuration = load(self._source)
+        return self._configuration
+
+    def resolve(self) -> dict[tuple[str, Role], ResolvedQueue]:
+        """All its queues, ready to be opened, by name and role.
+
+        Raises:
+            ConfigError: with every problem of every queue.
+        """
+        targets = dict.fromkeys(self.output_queues)
+        if self.dead_letter_queue is not None:
+            targets[self.dead_letter_queue] = None
+        wanted: list[tuple[str, Role]] = [(self.input_queue, "input"), *((name, "output") for name in targets)]
+        resolved = resolve_queues(self.configuration, wanted, registry=registry_for(self.configuration))
+        return dict(zip(wanted, resolved, strict=True))
+
+    def start(self, health: Health, metrics: MetricsRegistry) -> Pipeline:
+        """Build the pipeline; what a `Worker` calls. Connects nothing yet.
+
+        Raises:
+            ConfigError, PluginError, FunctionError: it cannot run as it is.
+        """
+        if self._function is None:
+            raise FunctionError(
+                f"engine {self.app_name!r} (input queue {self.input_queue!r}) has no function; decorate one with "
+                f"@app.stream_app"
+            )
+        queues = self.resolve()
+        settings = self._settings()
+        source = _with_annotation(queues.pop((self.input_queue, "input")), self._function.annotation)
+        targets = {name: queue for (name, _role), queue in queues.items()}
+        if settings.delivery == "exactly_once":
+            _refuse_exactly_once(self.app_name, source)
+        counters = EngineMetrics(self.app_name, source.name, source.connector, list(targets))
+        metrics.add(counters)
+        self.pipeline = compile_pipeline(
+            self.app_name, self._function, source, targets, self.dead_letter_queue, settings, counters, health
+        )
+        return self.pipeline
+
+    def _settings(self) -> EngineSettings:
+        base = self.configuration.engine.model_dump(exclude_unset=True)
+        return EngineSettings(**(base | self._overrides))
+
+    def worker_settings(self) -> WorkerSettings:
+        """The worker's settings, with this engine's own port if it was given one."""
+        settings = self.configuration.worker
+        if self.metrics_port is NOT_GIVEN:
+            return settings
+        return settings.model_copy(update={"metrics_port": self.metrics_port})
+
+    def run(self) -> None:
+        """Run this engine alone until SIGTERM or Ctrl-C.
+
+        Raises:
+            PenstockError: why it cannot run, or could not go on.
+        """
+        Worker([self], self.worker_settings()).run()
+
+
+def _with_annotation(source: ResolvedQueue, annotation: Any) -> ResolvedQueue:
+    """The function's annotation is the data model where nobody chose another one."""
+    if not source.data_model_is_default or source.model_handler is None:
+        return source
+    if source.batch and get_origin(annotation) in (list, Sequence):
+        annotation = get_args(annotation)[0]
+    if annotation in (inspect.Parameter.empty, Any, None) or isinstance(annotation, str):
+        return source
+    return replace(source, data_model=annotation)
+
+
+def _refuse_exactly_once(app: str, source: ResolvedQueue) -> None:
+    source.capabilities.require(
+        "transactions",
+        queue=f"{source.name!r}" + (f" ({source.place})" if source.place else ""),
+        connector=source.connector,
+        wanted_by="delivery: exactly_once",
+        remedy="use delivery: at_least_once",
+    )
+    raise CapabilityError(f"engine {app!r}: delivery: exactly_once is not offered yet; use delivery: at_least_once")

@@ -1,0 +1,85 @@
+"""Puts one engine's pipeline together: chooses the variants, binds the callables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from penstock.pipeline.delivery import AtLeastOnce
+from penstock.pipeline.lanes import Lanes, TaskLanes, ThreadLanes
+from penstock.pipeline.loop import Pipeline
+from penstock.pipeline.steps import Steps
+from penstock.queues import InputQueue, OutputQueue
+
+if TYPE_CHECKING:
+    from penstock.config.model import EngineSettings
+    from penstock.config.resolve import ResolvedQueue
+    from penstock.health import Health
+    from penstock.metrics import EngineMetrics
+    from penstock.pipeline.function import Function
+
+
+def compile_pipeline(
+    app: str,
+    function: Function,
+    source: ResolvedQueue,
+    targets: Mapping[str, ResolvedQueue],
+    dead_letter_queue: str | None,
+    settings: EngineSettings,
+    metrics: EngineMetrics,
+    health: Health,
+) -> Pipeline:
+    """A pipeline that is ready to run. Makes connectors, connects nothing.
+
+    Args:
+        app: The engine's name.
+        function: The user's function.
+        source: The input queue.
+        targets: Output queues by name, the dead-letter queue among them.
+        dead_letter_queue: Which of them gets dead letters.
+        settings: Limits and policies.
+        metrics, health: Where the pipeline shows what it does.
+    """
+    whole_batch = bool(source.batch)
+    input_queue = InputQueue(source, health=health, on_reconnect=lambda: metrics.reconnects(source.name))
+    output_queues = {name: _output_queue(name, resolved, metrics, health) for name, resolved in targets.items()}
+    dead_letters = output_queues[dead_letter_queue] if dead_letter_queue is not None else None
+    counted = dead_letters is not None and source.capabilities.redelivery_count
+    steps = Steps(
+        input_queue,
+        function,
+        output_queues,
+        whole_batch=whole_batch,
+        max_deliveries=settings.retry.max_deliveries if counted else None,
+    )
+    pipeline = Pipeline(app, input_queue, output_queues, settings, metrics, health)
+    pipeline.lanes = _lanes(pipeline, steps, function, settings, whole_batch=whole_batch)
+    pipeline.delivery = AtLeastOnce(
+        app, input_queue, output_queues, dead_letters, settings.retry, settings.on_invalid, metrics, pipeline
+    )
+    return pipeline
+
+
+def _output_queue(name: str, resolved: ResolvedQueue, metrics: EngineMetrics, health: Health) -> OutputQueue:
+    return OutputQueue(
+        resolved,
+        health=health,
+        on_reconnect=lambda: metrics.reconnects(name),
+        on_refused=lambda count: metrics.produce_failed(name, count),
+    )
+
+
+def _lanes(
+    pipeline: Pipeline, steps: Steps, function: Function, settings: EngineSettings, *, whole_batch: bool
+) -> Lanes:
+    if function.is_async:
+        return TaskLanes(
+            steps,
+            function,
+            settings.concurrency,
+            settings.batch_size,
+            pipeline.finished,
+            pipeline.stop_with,
+            whole_batch=whole_batch,
+        )
+    return ThreadLanes(steps, settings.concurrency, settings.batch_size, pipeline.finished, pipeline.stop_with)

@@ -1,0 +1,227 @@
+"""At least once: send the outputs, wait for every confirmation, only then settle the inputs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+from penstock.dead_letters import dead_letter
+from penstock.errors import FunctionError, MessageError, PenstockError
+from penstock.message import QueueMessage
+from penstock.metrics import EngineMetrics
+from penstock.pipeline.batch import Batch
+from penstock.queues import InputQueue, OutputQueue
+from penstock.retry import RetryPolicy
+from penstock.settlement import Decision, Failure, Fate, OnInvalid, decide
+
+log = logging.getLogger("penstock")
+
+
+class Loop(Protocol):
+    """What delivery asks of the loop that feeds it."""
+
+    def settled(self, messages: Sequence[QueueMessage]) -> None:
+        """These are in their final state, or given back: they are no longer in flight."""
+
+    def again(self, messages: Sequence[QueueMessage], delay: float) -> None:
+        """Try these once more after `delay` seconds; they stay in flight."""
+
+    async def pause(self, delay: float) -> None:
+        """Wait, but not past a stop."""
+
+    def given_back(self, delay: float) -> None:
+        """Messages were given back and will come again after `delay` seconds."""
+
+    def stop_with(self, error: BaseException) -> None:
+        """Stop the engine and raise this error from it."""
+
+
+class AtLeastOnce:
+    """Delivers batches.
+
+    Args:
+        app: The engine's name.
+        source: The input queue.
+        targets: Output queues by name, the dead-letter queue among them.
+        dead_letters: The dead-letter queue, if the engine has one.
+        policy: When a failed call is made again.
+        on_invalid: What becomes of a message that is not valid, where there is no dead-letter queue.
+        metrics: Bumped once a batch.
+        loop: Told what becomes of the messages.
+        clock: Seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        app: str,
+        source: InputQueue,
+        targets: Mapping[str, OutputQueue],
+        dead_letters: OutputQueue | None,
+        policy: RetryPolicy,
+        on_invalid: OnInvalid,
+        metrics: EngineMetrics,
+        loop: Loop,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._app = app
+        self._source = source
+        self._targets = targets
+        self._dead_letters = dead_letters
+        self._policy = policy
+        self._on_invalid: OnInvalid = on_invalid
+        self._metrics = metrics
+        self._loop = loop
+        self._clock = clock
+
+    async def deliver(self, batch: Batch) -> None:
+        """Bring every message of a finished batch to its final state.
+
+        If this dies on the way, by whatever, each input is settled, or is still with its broker.
+        """
+        if batch.outgoing:
+            await self._send(batch)
+        if batch.messages:
+            await self._succeed(batch.messages)
+        if batch.failures:
+            await self._settle_failures(batch.failures)
+
+    async def _send(self, batch: Batch) -> None:
+        """Produce every record; an input one of whose outputs is refused for good becomes a failure."""
+        columns = [(name, outgoing) for name, outgoing in batch.outgoing.items() if outgoing.records]
+        started = time.perf_counter()
+        if len(columns) == 1:
+            answers = [await self._targets[columns[0][0]].produce(columns[0][1].records)]
+        else:
+            # Side by side; when one fails for good, the others still finish what they began.
+            answers = await asyncio.gather(*(self._targets[name].produce(column.records) for name, column in columns))
+        seconds = time.perf_counter() - started
+        for (name, column), errors in zip(columns, answers, strict=True):
+            refused = [(owner, error) for owner, error in zip(column.owners, errors, strict=False) if error is not None]
+            self._metrics.produced(name, len(column.records) - len(refused))
+            self._metrics.produce_time(name, seconds)
+            for owner, error in refused:
+                self._metrics.produce_failed(name, 1)
+                self._refuse(batch, owner, error)
+
+    def _refuse(self, batch: Batch, owner: QueueMessage | None, error: PenstockError) -> None:
+        whose = batch.messages if owner is None else [owner]
+        batch.failures += [Failure(message, "produce", error) for message in whose if message in batch.messages]
+        batch.drop(set(whose))
+
+    async def _succeed(self, messages: Sequence[QueueMessage]) -> None:
+        late = await self._source.on_success(messages)
+        self._loop.settled(messages)
+        self._metrics.succeeded(len(messages) - late)
+        if late:
+            self._metrics.late_settlements(late)
+        first = messages[0].timestamp
+        if first is not None:
+            self._metrics.end_to_end(max(0.0, self._clock() - first))
+
+    async def _settle_failures(self, failures: Sequence[Failure]) -> None:
+        by_decision: dict[Decision, list[Failure]] = defaultdict(list)
+        for failure in failures:
+            decision = decide(
+                failure, policy=self._policy, dead_letters=self._dead_letters is not None, on_invalid=self._on_invalid
+            )
+            by_decision[decision].append(failure)
+        self._report(by_decision)
+        # Side by side: a group that waits before it is given back must not hold up the dead letters.
+        await asyncio.gather(*(self._settle_group(decision, group) for decision, group in by_decision.items()))
+
+    async def _settle_group(self, decision: Decision, group: Sequence[Failure]) -> None:
+        messages = [failure.message for failure in group]
+        match decision.fate:
+            case Fate.RETRY:
+                self._metrics.retried(len(messages))
+                for message in messages:
+                    message.attempts += 1
+                self._loop.again(messages, decision.delay)
+            case Fate.REQUEUE:
+                await self._requeue(messages, decision.delay)
+            case Fate.SKIP:
+                self._metrics.skipped(len(messages))
+                await self._source.on_success(messages)
+                self._loop.settled(messages)
+            case Fate.DEAD_LETTER:
+                await self._bury(group)
+            case Fate.STOP:
+                self._metrics.left(len(messages))
+                self._loop.stop_with(self._stopping_error(group[0]))
+
+    async def _requeue(self, messages: Sequence[QueueMessage], delay: float) -> None:
+        self._metrics.requeued(len(messages))
+        if not self._source.resolved.capabilities.delay:
+            # The connector gives it back at once; only waiting here keeps that from being a hot loop.
+            await self._loop.pause(delay)
+            delay = 0.0
+        await self._source.on_fail(messages, delay)
+        self._loop.given_back(delay)
+        self._loop.settled(messages)
+
+    async def _bury(self, failures: Sequence[Failure]) -> None:
+        """Dead letters are outputs like any other: the input is settled once they are confirmed."""
+        queue = self._dead_letters
+        assert queue is not None  # noqa: S101  (decide() saw one)
+        records = [
+            dead_letter(
+                failure.message,
+                stage=failure.stage,
+                error=failure.error,
+                attempts=failure.message.attempts,
+                queue=self._source.resolved.value,
+                app=self._app,
+                now=self._clock(),
+            )
+            for failure in failures
+        ]
+        errors = await queue.produce(records) or [None] * len(records)
+        buried = [failure for failure, error in zip(failures, errors, strict=True) if error is None]
+        unburied = [(failure, error) for failure, error in zip(failures, errors, strict=True) if error is not None]
+        for failure in buried:
+            self._metrics.dead_lettered(1, failure.stage)
+        if buried:
+            messages = [failure.message for failure in buried]
+            await self._source.on_success(messages)
+            self._loop.settled(messages)
+        if unburied:
+            failure, error = unburied[0]
+            log.error("engine %r: %d messages can be neither processed nor dead-lettered and are given back, the first "
+                      "at %s of %s: %s", self._app, len(unburied), failure.message.position, self._source, error)  # fmt: skip
+            await self._requeue([failure.message for failure, _ in unburied], self._policy.max_delay)
+
+    def _report(self, by_decision: Mapping[Decision, Sequence[Failure]]) -> None:
+        """One log line a group, not a message; never a body."""
+        for decision, group in by_decision.items():
+            first = group[0]
+            for failure in group:
+                if failure.stage in ("function", "output"):
+                    self._metrics.function_failed(1, type(failure.error).__name__)
+            what = {
+                Fate.RETRY: f"trying again in {decision.delay:.1f} s",
+                Fate.REQUEUE: f"given back, to come again in {decision.delay:.1f} s",
+                Fate.DEAD_LETTER: "to the dead-letter queue",
+                Fate.SKIP: "skipped, as on_invalid says",
+                Fate.STOP: "the engine stops",
+            }[decision.fate]
+            trace = first.stage == "function" and isinstance(first.error, Exception) and decision.fate is not Fate.RETRY
+            log.warning(
+                "engine %r: %d %s failed at %s, the first at %s of %s, attempt %d: %s: %s; %s",
+                self._app, len(group), "message" if len(group) == 1 else "messages", first.stage,
+                first.message.position or "?", self._source, first.message.attempts,
+                type(first.error).__name__, first.error, what,
+                exc_info=first.error if trace and decision.fate is Fate.DEAD_LETTER else None,
+            )  # fmt: skip
+
+    def _stopping_error(self, failure: Failure) -> PenstockError:
+        place = f"engine {self._app!r}, {self._source}, message at {failure.message.position or '?'}"
+        text = (
+            f"{place}: {failure.error}. The message stays in its queue. "
+            f"Give the engine a dead_letter_queue, or set on_invalid: skip to pass over such messages"
+        )
+        kind = type(failure.error) if isinstance(failure.error, (MessageError, FunctionError)) else PenstockError
+        return kind(text)

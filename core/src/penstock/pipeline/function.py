@@ -1,0 +1,119 @@
+"""Looks at the user's function once, and binds one call that needs no further questions."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, get_type_hints
+
+from penstock.errors import FunctionError
+from penstock.message import QueueMessage
+
+CONTEXT = "msg_ctx"
+"""The reserved parameter that gets the connector's own handle of the message (a list of them for a batch), or the
+`QueueMessage` itself if it is annotated so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A user's function, understood.
+
+    Attributes:
+        name: For errors and metrics.
+        call: `call(model, message)`, or `call(models, messages)` for a batch; returns the result, or an awaitable of it
+            if `is_async`. A generator's outputs are gathered into a list first, so that all are known before one is sent.
+        is_async: Whether `call` must be awaited.
+        annotation: The type of the message parameter; `inspect.Parameter.empty` if it has none.
+    """
+
+    name: str
+    call: Callable[[Any, Any], Any]
+    is_async: bool
+    annotation: Any
+
+
+def understand(function: Callable[..., Any]) -> Function:
+    """Inspect a function.
+
+    Raises:
+        FunctionError: it cannot be called with one message (and `msg_ctx`).
+    """
+    name = getattr(function, "__qualname__", type(function).__qualname__)
+    message, context = _parameters(function, name)
+    hints = _hints(function)
+    target = _innermost(function)
+    plain: Callable[..., Any]
+    if inspect.isasyncgenfunction(target):
+        plain, is_async = _gather_async(function), True
+    elif inspect.isgeneratorfunction(target):
+        plain, is_async = _gather(function), False
+    else:
+        plain, is_async = function, inspect.iscoroutinefunction(target)
+    call = _bind(plain, message, context is not None, hints.get(CONTEXT))
+    return Function(name, call, is_async, hints.get(message.name, message.annotation))
+
+
+def _innermost(function: Callable[..., Any]) -> Callable[..., Any]:
+    while hasattr(function, "func"):  # a partial
+        function = function.func
+    if not inspect.isroutine(function):  # an object with __call__
+        return type(function).__call__
+    return function
+
+
+def _parameters(function: Callable[..., Any], name: str) -> tuple[inspect.Parameter, inspect.Parameter | None]:
+    parameters = list(inspect.signature(function).parameters.values())
+    context = next((each for each in parameters if each.name == CONTEXT), None)
+    others = [each for each in parameters if each is not context]
+    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    required = [each for each in others if each.default is each.empty and each.kind not in variadic]
+    if len(required) != 1 or required[0] is not others[0] or required[0].kind is inspect.Parameter.KEYWORD_ONLY:
+        shown = ", ".join(str(each) for each in parameters)
+        raise FunctionError(
+            f"{name}({shown}) cannot be a stream_app: it must take one message as its only required positional "
+            f"parameter, and may take {CONTEXT} beside it"
+        )
+    return required[0], context
+
+
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    target = _innermost(function)
+    try:
+        return get_type_hints(target)
+    except (NameError, TypeError, AttributeError):
+        return {}  # an annotation that names what exists only for type checkers: it chooses no data model
+
+
+def _bind(
+    function: Callable[..., Any], message: inspect.Parameter, wants_context: bool, context_annotation: Any
+) -> Callable[[Any, Any], Any]:
+    if not wants_context:
+        return lambda model, _message: function(model)
+    handle = _whole if context_annotation in (QueueMessage, list[QueueMessage]) else _context
+    if message.kind is inspect.Parameter.POSITIONAL_ONLY:
+        return lambda model, each: function(model, msg_ctx=handle(each))
+    # By name, so that `f(msg_ctx, message)` works as well.
+    name = message.name
+    return lambda model, each: function(**{name: model, CONTEXT: handle(each)})
+
+
+def _whole(message: Any) -> Any:
+    return message
+
+
+def _context(message: Any) -> Any:
+    if isinstance(message, list):
+        return [each.message_context for each in message]
+    return message.message_context
+
+
+def _gather(function: Callable[..., Any]) -> Callable[..., list[Any]]:
+    return lambda *arguments, **keywords: list(function(*arguments, **keywords))
+
+
+def _gather_async(function: Callable[..., Any]) -> Callable[..., Awaitable[list[Any]]]:
+    async def gather(*arguments: Any, **keywords: Any) -> list[Any]:
+        return [item async for item in function(*arguments, **keywords)]
+
+    return gather

@@ -1,0 +1,227 @@
+"""Where calls of the function happen: on threads, or in tasks of the event loop.
+
+Both kinds take what they are offered, in order, and hand finished batches back as soon as there are any; a slow call holds
+up no finished one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Sequence
+from time import perf_counter
+
+from penstock.message import QueueMessage
+from penstock.pipeline.batch import Batch
+from penstock.pipeline.function import Function
+from penstock.pipeline.steps import SLICE, Steps
+from penstock.settlement import Failure
+from penstock.threads import Threads
+
+
+class Lanes(ABC):
+    """Calls the function for messages, `concurrency` calls at a time.
+
+    Args:
+        steps: The engine's steps.
+        concurrency: How many calls of the function may run at once.
+        batch_size: Messages that one lane takes at most.
+        on_batch: Gets each finished batch, encoded, on the event loop's thread.
+        on_crash: Gets an error that is neither the function's nor the codec's.
+    """
+
+    def __init__(
+        self,
+        steps: Steps,
+        concurrency: int,
+        batch_size: int,
+        on_batch: Callable[[Batch], None],
+        on_crash: Callable[[BaseException], None],
+    ) -> None:
+        self._steps = steps
+        self._concurrency = concurrency
+        self._batch_size = batch_size
+        self._on_batch = on_batch
+        self._on_crash = on_crash
+        self._waiting: deque[QueueMessage] = deque()
+        self._active = 0
+        self._finishing = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.taken = 0
+
+    @property
+    def waiting(self) -> int:
+        """Messages offered and not begun."""
+        return len(self._waiting)
+
+    def offer(self, messages: Sequence[QueueMessage]) -> None:
+        """Queue messages for the function."""
+        if not self._finishing:
+            self._waiting.extend(messages)
+            self._start()
+
+    async def finish(self) -> None:
+        """Begin nothing more, and wait until no call runs. What was not begun stays unsettled."""
+        self._finishing = True
+        self._waiting.clear()
+        await self._idle.wait()
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of threads and tasks, running or not."""
+
+    @abstractmethod
+    def _start(self) -> None:
+        """Start lanes for what waits."""
+
+    def _enter(self) -> None:
+        self._active += 1
+        self._idle.clear()
+
+    def _leave(self) -> None:
+        self._active -= 1
+        if not self._active:
+            self._idle.set()
+
+    def _take(self, count: int) -> list[QueueMessage]:
+        waiting = self._waiting
+        taken = [waiting.popleft() for _ in range(min(count, len(waiting)))]
+        self.taken += len(taken)
+        return taken
+
+
+class ThreadLanes(Lanes):
+    """For a function that is not async: one hop to a thread serves a whole batch."""
+
+    def __init__(
+        self,
+        steps: Steps,
+        concurrency: int,
+        batch_size: int,
+        on_batch: Callable[[Batch], None],
+        on_crash: Callable[[BaseException], None],
+    ) -> None:
+        super().__init__(steps, concurrency, batch_size, on_batch, on_crash)
+        self._threads = Threads("penstock-function", concurrency)
+
+    def close(self) -> None:
+        self._threads.close()
+
+    def _start(self) -> None:
+        while self._waiting and self._active < self._concurrency:
+            # Several lanes share what there is; a single one takes it all.
+            share = -(-len(self._waiting) // (self._concurrency - self._active))
+            messages = self._take(min(share, self._batch_size))
+            self._enter()
+            self._threads.submit(self._steps.process, messages).add_done_callback(self._done)
+
+    def _done(self, call: asyncio.Future[tuple[Batch, Sequence[QueueMessage]]]) -> None:
+        if call.cancelled():
+            self._leave()
+            return
+        error = call.exception()
+        if error is not None:
+            self._leave()
+            self._on_crash(error)
+            return
+        batch, rest = call.result()
+        self.taken -= len(rest)
+        if not self._finishing:
+            # In order, so that what was cut off comes before what came later.
+            self._waiting.extendleft(reversed(rest))
+        # The next lane starts first, to keep the thread busy while this one delivers what is finished.
+        self._active -= 1
+        self._start()
+        self._on_batch(batch)
+        if not self._active:
+            self._idle.set()
+
+
+class TaskLanes(Lanes):
+    """For an async function: a task a lane, not a task a message.
+
+    A coroutine that does not suspend costs no task: its lane goes on to the next message at once. What is finished is
+    handed on whenever the event loop has run everything that was ready, so batches grow with the load.
+    """
+
+    def __init__(
+        self,
+        steps: Steps,
+        function: Function,
+        concurrency: int,
+        batch_size: int,
+        on_batch: Callable[[Batch], None],
+        on_crash: Callable[[BaseException], None],
+        *,
+        whole_batch: bool,
+    ) -> None:
+        super().__init__(steps, concurrency, batch_size, on_batch, on_crash)
+        self._call = function.call
+        self._lane = self._whole_lane if whole_batch else self._message_lane
+        self._done = Batch()
+        self._flushing = False
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+
+    def _start(self) -> None:
+        for _ in range(min(self._concurrency - self._active, len(self._waiting))):
+            self._enter()
+            task = asyncio.create_task(self._lane())
+            self._tasks.add(task)
+            task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._leave()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._on_crash(error)
+        elif self._waiting and not task.cancelled():
+            self._start()
+
+    async def _message_lane(self) -> None:
+        call = self._call
+        end = perf_counter() + SLICE
+        while self._waiting:
+            one = Batch(self._take(1))
+            self._steps.decode(one)
+            self._done.failures += one.failures
+            for model, message in zip(one.models, one.messages, strict=True):
+                started = perf_counter()
+                # The batch that is open now may be handed on before this call returns: look it up again afterwards.
+                try:
+                    result = await call(model, message)
+                except Exception as error:  # noqa: BLE001  (it is the user's)
+                    self._done.failures.append(Failure(message, "function", error))
+                else:
+                    self._done.messages.append(message)
+                    self._done.results.append(result)
+                self._done.seconds += perf_counter() - started
+            self._flush_soon()
+            if perf_counter() > end:
+                await asyncio.sleep(0)  # a function that never suspends must not starve the event loop
+                end = perf_counter() + SLICE
+
+    async def _whole_lane(self) -> None:
+        while self._waiting:
+            batch = Batch(self._take(self._batch_size))
+            self._steps.decode(batch)
+            await self._steps.call_batch_async(batch)
+            self._steps.encode(batch)
+            self._on_batch(batch)
+            await asyncio.sleep(0)
+
+    def _flush_soon(self) -> None:
+        if not self._flushing:
+            self._flushing = True
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flushing = False
+        batch, self._done = self._done, Batch()
+        self._steps.encode(batch)
+        self._on_batch(batch)

@@ -1,0 +1,331 @@
+"""The loop of one engine: consume ahead, keep several batches in flight, hold the limits, stop in order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from penstock.errors import ConnectorError, NotConnected, PenstockError
+from penstock.health import Health
+from penstock.message import QueueMessage
+from penstock.metrics import EngineMetrics
+from penstock.pipeline.batch import Batch
+from penstock.queues import InputQueue, OutputQueue
+
+if TYPE_CHECKING:
+    from penstock.config.model import EngineSettings
+    from penstock.pipeline.delivery import AtLeastOnce
+    from penstock.pipeline.lanes import Lanes
+
+log = logging.getLogger("penstock")
+
+IDLE_TIMEOUT = 0.5  # seconds of one consume() without messages; how long a stop may have to wait for it
+DRAIN_TIMEOUT = 0.05  # the same while draining, when an empty queue is what is waited for
+HUNG_AFTER = 60.0  # seconds without a turn of the event loop after which the worker no longer counts as alive
+LAG_EVERY = 5  # seconds between two looks at the lag
+FULL_WAIT = 0.1  # seconds between two polls of a client that must be polled while there is no room
+FIRST_WINDOW = 16  # messages fetched ahead before the function's speed is known
+AHEAD = 0.25  # seconds of work that may wait, fetched, before the function
+
+
+class Pipeline:
+    """One engine at work.
+
+    Args:
+        app: The engine's name.
+        source: The input queue.
+        targets: Output queues by name, the dead-letter queue among them.
+        settings: Limits.
+        metrics, health: Where the loop shows what it does.
+
+    `done` counts the messages that reached their final state here. `lanes` and `delivery` are set by `compile`, which ties the knot.
+    """
+
+    lanes: Lanes
+    delivery: AtLeastOnce
+
+    def __init__(
+        self,
+        app: str,
+        source: InputQueue,
+        targets: Mapping[str, OutputQueue],
+        settings: EngineSettings,
+        metrics: EngineMetrics,
+        health: Health,
+    ) -> None:
+        self.app = app
+        self.source = source
+        self._targets = targets
+        self._settings = settings
+        self._metrics = metrics
+        self._health = health
+        self._component = f"engine {app}"
+        self._heartbeat = health.heartbeat(self._component, HUNG_AFTER)
+        self.done = 0
+        self._held: set[QueueMessage] = set()
+        self._deliveries: set[asyncio.Task[None]] = set()
+        self._retries: set[asyncio.TimerHandle] = set()
+        self._room = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._error: BaseException | None = None
+        self._draining = False
+        self._window = float(max(FIRST_WINDOW, settings.concurrency))
+        self._body_size = 1.0
+        self._taken, self._taken_at = 0, monotonic()
+        self._quiet_since: float | None = None
+        self._expected_until = 0.0
+        self._opened = False
+        self._lag: int | None = None
+        metrics.watch_in_flight(lambda: len(self._held))
+        metrics.watch_lag(lambda: self._lag)
+        for queue in (source, *targets.values()):
+            metrics.watch_connected(queue.name, lambda queue=queue: queue.connected)  # type: ignore[misc]
+        health.set(self._component, "starting")
+
+    # -- what the worker calls
+
+    async def run(self, patience: float | None, grace: float) -> None:
+        """Work until `stop`, or until something fails for good.
+
+        Args:
+            patience: Seconds for which a backend that is away at the start is waited for.
+            grace: Seconds that running calls and deliveries get once the loop stops.
+
+        Raises:
+            PenstockError: why the engine could not go on. Every unsettled message is left to be redelivered.
+        """
+        side_tasks: list[asyncio.Task[None]] = []
+        try:
+            if await self._open(patience):
+                self._health.set(self._component, "ok")
+                side_tasks = [asyncio.create_task(self._keep_leases()), asyncio.create_task(self._watch())]
+                for task in side_tasks:
+                    task.add_done_callback(self._watched)
+                await self._consume()
+        except PenstockError as error:
+            self.stop_with(error)
+        finally:
+            await self._finish(grace)
+            for task in side_tasks:
+                task.cancel()
+            await self._close()
+            self._heartbeat.stop()
+        if self._error is not None:
+            self._health.set(self._component, "failed", str(self._error))
+            raise self._error
+
+    def stop(self) -> None:
+        """Consume no more; what runs is finished."""
+        self._health.set(self._component, "stopping")
+        self._stopping.set()
+        self._room.set()
+
+    def stop_with(self, error: BaseException) -> None:
+        """Stop, and raise `error` from `run`; the first error counts."""
+        if self._error is None:
+            self._error = error
+        self.stop()
+
+    def drain(self) -> None:
+        """From now on look often whether the queue is empty."""
+        self._draining = True
+
+    async def quiet_since(self) -> float | None:
+        """Since when there has been nothing to do, by `monotonic`; None while there is, or may come, something."""
+        quiet = self._quiet_since
+        if quiet is None or self._held or monotonic() < self._expected_until:
+            return None
+        lag = await self.lag()
+        if lag is None and self.source.resolved.capabilities.lag:
+            return None  # it can tell, and does not know yet: a group that has no assignment, say
+        return None if lag else quiet
+
+    async def lag(self) -> int | None:
+        """How many messages wait in the input queue."""
+        return await self.source.lag() if self._opened else None
+
+    @property
+    def in_flight(self) -> int:
+        """Messages consumed and not yet settled."""
+        return len(self._held)
+
+    # -- what delivery calls
+
+    def settled(self, messages: Sequence[QueueMessage]) -> None:
+        """These are no longer in flight."""
+        self._held.difference_update(messages)
+        self.done += len(messages)
+        self._room.set()
+
+    def again(self, messages: Sequence[QueueMessage], delay: float) -> None:
+        """Offer these to the function once more after `delay` seconds."""
+        if self._stopping.is_set():
+            return
+
+        def offer() -> None:
+            self._retries.discard(handle)
+            self.lanes.offer(messages)
+
+        handle = asyncio.get_running_loop().call_later(delay, offer)
+        self._retries.add(handle)
+
+    async def pause(self, delay: float) -> None:
+        """Wait, but not past a stop."""
+        try:
+            await asyncio.wait_for(self._stopping.wait(), delay)
+        except TimeoutError:
+            return
+
+    def given_back(self, delay: float) -> None:
+        """Messages will come again after `delay` seconds: until then a queue that looks empty is not."""
+        self._expected_until = max(self._expected_until, monotonic() + delay)
+
+    # -- what the lanes call
+
+    def finished(self, batch: Batch) -> None:
+        """Deliver a batch that the function is through with."""
+        calls = len(batch.messages) + len(batch.failures)
+        if calls:
+            self._metrics.batch_size(calls)
+            self._metrics.function_time(batch.seconds, calls)
+        task = asyncio.get_running_loop().create_task(self.delivery.deliver(batch))
+        self._deliveries.add(task)
+        task.add_done_callback(self._delivered)
+
+    def _delivered(self, task: asyncio.Task[None]) -> None:
+        self._deliveries.discard(task)
+        self._watched(task)
+
+    def _watched(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.stop_with(error)
+
+    # -- its own
+
+    async def _open(self, patience: float | None) -> bool:
+        """Open all queues; False if the engine was stopped meanwhile."""
+        opening = [asyncio.create_task(queue.open(patience)) for queue in (self.source, *self._targets.values())]
+        stopped = asyncio.create_task(self._stopping.wait())
+        waiting: set[asyncio.Task[Any]] = {*opening, stopped}
+        try:
+            while not self._stopping.is_set() and not all(task.done() for task in opening):
+                done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    task.result()  # the first that cannot open ends it for all
+        finally:
+            for task in (*opening, stopped):
+                task.cancel()
+            await asyncio.gather(*opening, stopped, return_exceptions=True)
+        self._opened = all(not task.cancelled() for task in opening)
+        return self._opened
+
+    async def _consume(self) -> None:
+        source, limit = self.source, self._settings.batch_size
+        while not self._stopping.is_set():
+            room = self._free()
+            if room < 1:
+                await self._wait_for_room()
+                continue
+            began = monotonic()
+            messages = await source.consume(min(room, limit), DRAIN_TIMEOUT if self._draining else IDLE_TIMEOUT)
+            if not messages:
+                if not self._held:
+                    self._quiet_since = began
+                continue
+            self._quiet_since = None
+            self._metrics.received(len(messages))
+            self._held.update(messages)
+            self._sample(messages)
+            if self._stopping.is_set():
+                break  # never begun: it is given back when the consumer shuts down
+            self.lanes.offer(messages)
+
+    def _free(self) -> int:
+        """How many messages to ask for now; 0 to wait."""
+        settings, waiting = self._settings, self.lanes.waiting
+        self._measure(waiting)
+        allowed = min(settings.max_in_flight, int(settings.max_in_flight_bytes / self._body_size) or 1)
+        room = min(allowed - len(self._held), int(self._window) - waiting)
+        # A trickle of tiny batches costs more than a short wait, unless the function has nothing to do.
+        worth_it = 1 if waiting == 0 else max(1, min(allowed, int(self._window)) // 4)
+        if room < worth_it:
+            return 0
+        return room
+
+    def _measure(self, waiting: int) -> None:
+        """Fetch no further ahead than the function can work off soon, so that other workers get their share."""
+        now, taken = monotonic(), self.lanes.taken
+        if waiting == 0:
+            self._window = min(self._window * 2, float(self._settings.max_in_flight))
+        elif now - self._taken_at >= AHEAD / 5:
+            rate = (taken - self._taken) / (now - self._taken_at)
+            self._window = max(float(self._settings.concurrency), rate * AHEAD)
+        else:
+            return
+        self._taken, self._taken_at = taken, now
+
+    def _sample(self, messages: Sequence[QueueMessage]) -> None:
+        # A few bodies tell the size of the rest; growing counts at once, shrinking slowly.
+        step = max(1, len(messages) // 8)
+        sizes = [len(message.message or b"") for message in messages[::step]]
+        size = max(1.0, sum(sizes) / len(sizes))
+        self._body_size = size if size > self._body_size else self._body_size * 0.9 + size * 0.1
+
+    async def _wait_for_room(self) -> None:
+        self._room.clear()
+        try:
+            await asyncio.wait_for(self._room.wait(), FULL_WAIT)
+        except TimeoutError:
+            if self.source.keep_polling:
+                await self.source.consume(0, 0.0)
+
+    async def _keep_leases(self) -> None:
+        while True:
+            lease = self.source.lease
+            await asyncio.sleep(lease / 3 if lease else IDLE_TIMEOUT)
+            if lease and self._held:
+                try:
+                    await self.source.extend(list(self._held))
+                except NotConnected as error:
+                    log.warning("engine %r: leases could not be extended: %s", self.app, error)
+
+    async def _watch(self) -> None:
+        """Beat, and look at the lag now and then: a scrape must not wait for a broker."""
+        while True:
+            self._lag = await self.lag()
+            for _ in range(LAG_EVERY):
+                self._heartbeat.beat()
+                await asyncio.sleep(1.0)
+
+    async def _finish(self, grace: float) -> None:
+        """Let running calls and deliveries end, for `grace` seconds at most."""
+        self._stopping.set()
+        for handle in self._retries:
+            handle.cancel()
+        self._retries.clear()
+        if not self._opened:
+            return
+        try:
+            async with asyncio.timeout(grace):
+                await self.lanes.finish()
+                while self._deliveries:
+                    await asyncio.wait(self._deliveries)
+        except TimeoutError:
+            log.warning("engine %r: not finished after %g s; %d messages are left to be redelivered",
+                        self.app, grace, len(self._held))  # fmt: skip
+        finally:
+            self.lanes.close()
+            for task in self._deliveries:
+                task.cancel()
+            await asyncio.gather(*self._deliveries, return_exceptions=True)
+
+    async def _close(self) -> None:
+        queues: list[InputQueue | OutputQueue] = [*self._targets.values(), self.source]
+        for queue in queues:  # outputs first: what they still confirm can then be settled
+            try:
+                await queue.close()
+            except (ConnectorError, OSError) as error:
+                log.warning("%s: did not close cleanly: %s", queue, error)

@@ -1,0 +1,125 @@
+"""What a function may return, and what it means."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from penstock.errors import FunctionError
+from penstock.message import Headers
+
+SHAPES = (
+    "None or True (done), False (give the message back), an Output, (queue, object), (queue, object, {options}), "
+    "or a list of those"
+)
+
+
+class _Inherit:
+    """The type of `INHERIT`."""
+
+    def __repr__(self) -> str:
+        return "INHERIT"
+
+
+INHERIT: Final = _Inherit()
+"""The default key of an output: the input's own, so that what was in order by key stays in order by key."""
+
+
+class Output:
+    """One object for one queue, with what the producer should know about it.
+
+    Args:
+        queue: Name of one of the engine's output queues (or of its dead-letter queue).
+        obj: The object; validated and encoded by that queue's model handler and serializer.
+        key: Partitioning or grouping key, text or bytes. By default the input message's key is kept, where both queues
+            have keys; None sends no key.
+        headers: A mapping or pairs; values are text or bytes.
+        delay: Seconds until the message may be delivered; the queue's connector must have the capability `delay`.
+        **options: Further keywords for the connector, by its own names.
+    """
+
+    __slots__ = ("delay", "headers", "key", "obj", "options", "queue")
+
+    def __init__(
+        self,
+        queue: str,
+        obj: Any,
+        *,
+        key: str | bytes | _Inherit | None = INHERIT,
+        headers: Mapping[str, str | bytes] | Iterable[tuple[str, str | bytes]] = (),
+        delay: float = 0.0,
+        **options: Any,
+    ) -> None:
+        if delay < 0:
+            raise FunctionError(f"Output to {queue!r}: delay={delay}; a delay is in seconds and cannot be negative")
+        self.queue = queue
+        self.obj = obj
+        self.key: bytes | _Inherit | None = key.encode() if isinstance(key, str) else key
+        self.headers: Headers = _headers(headers) if headers else ()
+        self.delay = delay
+        self.options: dict[str, Any] | None = options or None
+
+    def __repr__(self) -> str:
+        return f"Output({self.queue!r}, {type(self.obj).__name__})"
+
+
+def _headers(given: Mapping[str, str | bytes] | Iterable[tuple[str, str | bytes]]) -> Headers:
+    pairs = given.items() if isinstance(given, Mapping) else given
+    return [(name, value.encode() if isinstance(value, str) else value) for name, value in pairs]
+
+
+def outputs(result: Any) -> Sequence[Any]:
+    """The items of a result that is neither None nor a bool.
+
+    Returns:
+        A sequence whose items are `(queue, object)` tuples or anything that `as_output` understands.
+
+    Raises:
+        FunctionError: the result is none of the legal shapes.
+    """
+    if isinstance(result, list):
+        return result
+    if isinstance(result, tuple):
+        # ("queue", obj) is one output; a tuple of outputs is a sequence of them.
+        return (result,) if result and isinstance(result[0], str) else result
+    if isinstance(result, Output):
+        return (result,)
+    raise FunctionError(f"the function returned {_describe(result)}; it may return {SHAPES}")
+
+
+def as_output(item: Any) -> Output:
+    """One item of a result as an `Output`.
+
+    Raises:
+        FunctionError: the item is none of the legal shapes.
+    """
+    if isinstance(item, Output):
+        return item
+    if isinstance(item, tuple) and len(item) in (2, 3) and isinstance(item[0], str):
+        if len(item) == 2:
+            return Output(item[0], item[1])
+        options = item[2]
+        if options is None:
+            return Output(item[0], item[1])
+        if isinstance(options, Mapping):
+            if "queue" in options or "obj" in options:
+                raise FunctionError(f"an output for {item[0]!r}: 'queue' and 'obj' are no producer options")
+            return Output(item[0], item[1], **options)
+    raise FunctionError(f"the function's result holds {_describe(item)}, which is no output; it may return {SHAPES}")
+
+
+def unknown_queue(queue: str, known: Iterable[str]) -> FunctionError:
+    """The error for an output to a queue that the engine does not have."""
+    names = ", ".join(repr(name) for name in known) or "none"
+    return FunctionError(
+        f"the function returned an output for {queue!r}, which is no output queue of this engine (it has: {names}); "
+        f"add it to output_queues"
+    )
+
+
+def _describe(value: Any) -> str:
+    # The type and shape only: the value is message data.
+    if isinstance(value, tuple):
+        return f"a tuple of {len(value)} ({', '.join(type(part).__name__ for part in value[:4])})"
+    article = "an" if type(value).__name__[:1].lower() in "aeiou" else "a"
+    return f"{article} {type(value).__name__}"

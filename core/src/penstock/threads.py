@@ -1,0 +1,73 @@
+"""One or more daemon threads that work for an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+_Job = tuple[asyncio.AbstractEventLoop, "asyncio.Future[Any]", contextvars.Context, Callable[..., Any], tuple[Any, ...]]
+
+
+class Threads:
+    """Runs blocking calls off the event loop, first come, first served.
+
+    The threads are daemons, unlike `ThreadPoolExecutor`'s: a call that never returns (a user's function in an endless
+    loop) must not keep a worker from ending.
+
+    Args:
+        name: Shown in thread dumps.
+        count: How many calls may run at once. With 1, all calls run on the same thread.
+    """
+
+    def __init__(self, name: str, count: int = 1) -> None:
+        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._threads = [
+            threading.Thread(target=self._work, name=name if count == 1 else f"{name}-{number}", daemon=True)
+            for number in range(count)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, function: Callable[..., T], *arguments: Any) -> asyncio.Future[T]:
+        """Queue a call from the event loop's thread; the future holds its result or exception."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        self._jobs.put((loop, future, contextvars.copy_context(), function, arguments))
+        return future
+
+    def close(self) -> None:
+        """Let the threads end after the calls already queued. Does not wait."""
+        for _ in self._threads:
+            self._jobs.put(None)
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            loop, future, context, function, arguments = job
+            result, error = None, None
+            try:
+                result = context.run(function, *arguments)
+            except BaseException as raised:  # noqa: BLE001  (it is the caller's, and the caller gets it)
+                error = raised
+            try:
+                loop.call_soon_threadsafe(_finish, future, result, error)
+            except RuntimeError:
+                return  # the loop is closed: nobody waits any more
+            # Held until the next job, these would keep a whole batch alive while the thread is idle.
+            del job, future, context, function, arguments, result, error
+
+
+def _finish(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
+    if future.cancelled():
+        return
+    if error is None:
+        future.set_result(result)
+    elif isinstance(error, StopIteration):
+        future.set_exception(RuntimeError("the call raised StopIteration"))
+    else:
+        future.set_exception(error)

@@ -1,0 +1,159 @@
+"""A process that runs one or more engines: start, supervise, drain, stop in order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Sequence
+from time import monotonic
+from typing import TYPE_CHECKING, Protocol
+
+from penstock.health import Health
+from penstock.metrics import MetricsRegistry
+from penstock.worker.endpoints import Endpoints
+from penstock.worker.signals import stop_signals
+
+if TYPE_CHECKING:
+    from penstock.config.model import WorkerSettings
+
+log = logging.getLogger("penstock")
+
+QUIET_LOOK = 0.02  # seconds between two looks at whether everything is drained
+ABORTED = 130  # the exit code after a second signal
+
+
+class Running(Protocol):
+    """Something at work: an engine's pipeline, or a feed."""
+
+    async def run(self, patience: float | None, grace: float) -> None:
+        """Work until `stop`, or until it is through by itself; raises why it could not go on."""
+
+    def stop(self) -> None:
+        """Take nothing new in; finish what runs."""
+
+    def drain(self) -> None:
+        """Being without work is now what is waited for."""
+
+    async def quiet_since(self) -> float | None:
+        """Since when, by `monotonic`, there is nothing to do; None while there is or may be."""
+
+
+class Runnable(Protocol):
+    """Something that a worker can start."""
+
+    def start(self, health: Health, metrics: MetricsRegistry) -> Running:
+        """Build what runs. Connects nothing yet.
+
+        Raises:
+            ConfigError, PluginError: it cannot run as it is configured.
+        """
+
+
+class Worker:
+    """Runs engines in this process until a signal, until one fails, or until their queues are empty.
+
+    Args:
+        runnables: The engines (and feeds).
+        settings: Ports and timeouts.
+        drain: Work until every input queue is empty and nothing is in flight, then stop.
+
+    Attributes:
+        health, metrics: The boards that `/readyz` and `/metrics` show.
+    """
+
+    def __init__(self, runnables: Sequence[Runnable], settings: WorkerSettings, *, drain: bool = False) -> None:
+        self._runnables = runnables
+        self._settings = settings
+        self._drain = drain
+        self.health = Health()
+        self.metrics = MetricsRegistry()
+        self._running: list[Running] = []
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def run(self) -> None:
+        """Run until done. Signals are handled on the main thread only, and given back afterwards.
+
+        Raises:
+            PenstockError: why an engine could not go on; all others were stopped in order first.
+        """
+        asyncio.run(self.serve())
+
+    async def serve(self) -> None:
+        """The same on a running event loop."""
+        self._running = [runnable.start(self.health, self.metrics) for runnable in self._runnables]
+        endpoints = self._endpoints()
+        try:
+            with stop_signals(self.stop, _abort):
+                await self._supervise()
+        finally:
+            if endpoints is not None:
+                endpoints.stop()
+
+    def stop(self) -> None:
+        """Stop everything in order; `run` returns when it is done. Call it on the event loop's thread."""
+        log.info("stopping: what runs is finished within %g s; a second signal ends at once",
+                 self._settings.shutdown_timeout)  # fmt: skip
+        for running in self._running:
+            running.stop()
+
+    def _endpoints(self) -> Endpoints | None:
+        if self._settings.metrics_port is None:
+            return None
+        endpoints = Endpoints(self._settings.metrics_host, self._settings.metrics_port, self.health, self.metrics)
+        endpoints.start()
+        return endpoints
+
+    async def _supervise(self) -> None:
+        settings = self._settings
+        self._tasks = [
+            asyncio.create_task(running.run(settings.connect_timeout, settings.shutdown_timeout))
+            for running in self._running
+        ]
+        drained = asyncio.create_task(self._stop_when_drained()) if self._drain else None
+        waiting: set[asyncio.Task[None]] = set(self._tasks)
+        errors: list[BaseException] = []
+        while waiting:
+            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            failed = [error for task in done if (error := task.exception()) is not None]
+            if failed and not errors:
+                # One that cannot go on takes the worker down in order: half a worker behind a green light helps nobody.
+                for running in self._running:
+                    running.stop()
+            errors += failed
+        if drained is not None:
+            drained.cancel()
+        for error in errors[1:]:
+            log.error("%s", error)
+        if errors:
+            raise errors[0]
+
+    async def _stop_when_drained(self) -> None:
+        for running in self._running:
+            running.drain()
+        while True:
+            # Quiet is when each was found without work after the last of them had any: one engine's output may be
+            # another one's input, in a circle.
+            looked = monotonic()
+            if await self._all_quiet(None) and await self._all_quiet(looked):
+                for running in self._running:
+                    running.stop()
+                return
+            await asyncio.sleep(QUIET_LOOK)
+
+    async def _all_quiet(self, after: float | None) -> bool:
+        """Whether everything is without work, and, given a time, was found so by a look that began after it."""
+        while True:
+            since = [await running.quiet_since() for running in self._running]
+            if any(moment is None for moment in since):
+                return False
+            if after is None or all(moment > after for moment in since if moment is not None):
+                return True
+            await asyncio.sleep(QUIET_LOOK)
+
+
+def _abort() -> None:
+    # At once: no flush, no goodbye. What is unsettled is redelivered, as after a power cut.
+    log.warning("second signal: ending now; unsettled messages will be redelivered")
+    logging.shutdown()
+    os._exit(ABORTED)
