@@ -1,0 +1,206 @@
+"""Settle in any order, commit only what is safe: the book-keeping of connectors to ordered logs.
+
+A log commits one number per partition: everything below it is done. Messages are settled in any order, so the number
+that may be committed is the smallest offset still open, or the one after the last delivered when nothing is open.
+Offsets may have holes (compaction, transaction markers); nothing waits for an offset that never came.
+
+    tracker = OffsetTracker()
+    tracker.assign(("orders", 0))
+    ledger = tracker.begin(("orders", 0), range(40, 60))    # before the messages are handed out
+    ledger.done([41, 40])                                   # in any order, from any thread
+    tracker.to_commit()                                     # {("orders", 0): 42}
+    tracker.confirm(("orders", 0), 42)                      # only when the backend has said yes
+    tracker.revoke(("orders", 0))                           # somebody else owns it now
+    ledger.done([42])                                       # touches nothing; counted in tracker.late
+
+Every method takes the tracker's lock for a moment and may be called from any thread. Each message costs a constant
+number of steps over its life, however many are open.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Collection, Hashable, Iterable, Sequence
+from typing import Generic, TypeVar
+
+Partition = TypeVar("Partition", bound=Hashable)
+
+
+class Ledger(Generic[Partition]):
+    """What is open in one assignment of one partition.
+
+    A new assignment gets a new ledger, so a settlement that arrives late from an old one touches an object that nobody
+    reads any more. Made by `OffsetTracker`.
+    """
+
+    __slots__ = ("_begun", "_committed", "_live", "_next", "_open", "_sent", "_tracker", "partition")
+
+    def __init__(self, tracker: OffsetTracker[Partition], partition: Partition) -> None:
+        self.partition = partition
+        self._tracker = tracker
+        self._live = True
+        self._open: set[int] = set()
+        self._begun: deque[int] = deque()  # ascending; its head is dropped lazily once it is no longer open
+        self._next: int | None = None  # one after the last begun
+        self._committed: int | None = None  # confirmed; before the first confirmation, where this ledger began
+        self._sent: int | None = None
+
+    @property
+    def live(self) -> bool:
+        """Whether the partition is still assigned to us."""
+        return self._live
+
+    @property
+    def open(self) -> int:
+        """How many messages are begun and not done."""
+        return len(self._open)
+
+    @property
+    def next(self) -> int | None:
+        """The offset after the last begun one; None before the first."""
+        return self._next
+
+    @property
+    def committed(self) -> int | None:
+        """What the backend has confirmed, or where this ledger began; None before the first message."""
+        return self._committed
+
+    def done(self, offsets: Collection[int]) -> int:
+        """Mark offsets as settled for good.
+
+        Args:
+            offsets: In any order. One that is done already is ignored.
+
+        Returns:
+            How many came too late, because the assignment has ended: all of them or none.
+        """
+        with self._tracker._lock:
+            if not self._live:
+                self._tracker._late += len(offsets)
+                return len(offsets)
+            self._open.difference_update(offsets)
+            return 0
+
+    def safe(self) -> int | None:
+        """What may be committed: everything below it is done. None before the first message."""
+        with self._tracker._lock:
+            return self._safe()
+
+    def span(self) -> int:
+        """How many offsets lie between what is safe and what was delivered."""
+        with self._tracker._lock:
+            safe = self._safe()
+            return 0 if safe is None or self._next is None else self._next - safe
+
+    def _safe(self) -> int | None:
+        begun, still_open = self._begun, self._open
+        if not still_open:
+            begun.clear()
+            return self._next
+        while begun[0] not in still_open:
+            begun.popleft()
+        return begun[0]
+
+    def _begin(self, offsets: Sequence[int]) -> None:
+        if self._committed is None:
+            self._committed = offsets[0]
+        self._begun.extend(offsets)
+        self._open.update(offsets)
+        self._next = offsets[-1] + 1
+
+
+class OffsetTracker(Generic[Partition]):
+    """The ledgers of all partitions that are assigned to one consumer.
+
+    A partition is named by anything hashable, usually (topic, number).
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._ledgers: dict[Partition, Ledger[Partition]] = {}
+        self._late = 0
+
+    @property
+    def late(self) -> int:
+        """How many settlements came after their assignment had ended, and changed nothing."""
+        return self._late
+
+    @property
+    def open(self) -> int:
+        """How many messages are begun and not done, in all partitions."""
+        with self._lock:
+            return sum(len(ledger._open) for ledger in self._ledgers.values())
+
+    def ledgers(self) -> list[Ledger[Partition]]:
+        """The live ledgers, one per assigned partition."""
+        with self._lock:
+            return list(self._ledgers.values())
+
+    def ledger(self, partition: Partition) -> Ledger[Partition] | None:
+        """The live ledger of a partition; None if it is not assigned."""
+        return self._ledgers.get(partition)
+
+    def assign(self, partition: Partition) -> Ledger[Partition]:
+        """Open a new ledger; one that was open for this partition ends."""
+        with self._lock:
+            return self._assign(partition)
+
+    def revoke(self, partition: Partition) -> None:
+        """End the ledger of a partition that is no longer ours. Not assigned: nothing happens."""
+        with self._lock:
+            ledger = self._ledgers.pop(partition, None)
+            if ledger is not None:
+                ledger._live = False
+
+    def begin(self, partition: Partition, offsets: Sequence[int]) -> Ledger[Partition]:
+        """Note messages as delivered and open, before anybody may settle them.
+
+        Args:
+            partition: Where they come from; a new ledger is opened if it has none.
+            offsets: At least one, ascending. If they go back behind what was delivered before, the log was rewound
+                (truncated, or its offset reset): then a new ledger begins, and the old one's settlements come too late.
+
+        Returns:
+            The ledger to settle them in.
+        """
+        with self._lock:
+            ledger = self._ledgers.get(partition)
+            if ledger is None or (ledger._next is not None and offsets[0] < ledger._next):
+                ledger = self._assign(partition)
+            ledger._begin(offsets)
+            return ledger
+
+    def to_commit(self, partitions: Iterable[Partition] | None = None) -> dict[Partition, int]:
+        """What is safe and not confirmed yet. A refused commit is simply returned again by the next call.
+
+        Args:
+            partitions: Only these; None is all.
+        """
+        with self._lock:
+            ledgers = self._ledgers
+            result: dict[Partition, int] = {}
+            for partition in list(ledgers) if partitions is None else partitions:
+                ledger = ledgers.get(partition)
+                if ledger is None or ledger._committed is None:
+                    continue
+                safe = ledger._safe()
+                if safe is not None and safe > ledger._committed:
+                    ledger._sent = result[partition] = safe
+            return result
+
+    def confirm(self, partition: Partition, offset: int) -> None:
+        """Note that the backend has stored a commit. One of an earlier assignment, or never sent by us, is ignored."""
+        with self._lock:
+            ledger = self._ledgers.get(partition)
+            if ledger is None or ledger._sent is None or ledger._committed is None:
+                return
+            if ledger._committed < offset <= ledger._sent:
+                ledger._committed = offset
+
+    def _assign(self, partition: Partition) -> Ledger[Partition]:
+        old = self._ledgers.get(partition)
+        if old is not None:
+            old._live = False
+        ledger = self._ledgers[partition] = Ledger(self, partition)
+        return ledger
