@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from penstock.capabilities import Capabilities
 from penstock.config.faults import explain
+from penstock.config.fields import keyed_fields
 from penstock.config.masking import scrub
 from penstock.config.unresolved import UnresolvedQueue
 from penstock.errors import PluginError, UnknownNameError
@@ -47,6 +48,7 @@ def choose_backend(unresolved: UnresolvedQueue) -> Backend | None:
         return None
     import_string = getattr(spec, side)
     if import_string is None:
+        unresolved.possible = False
         only = "an output" if unresolved.role == "input" else "an input"
         role = "an input" if unresolved.role == "input" else "an output"
         key = "connector" if unresolved.queue.connector is not None else "profile"
@@ -102,6 +104,7 @@ def _neither(unresolved: UnresolvedQueue, side: str) -> None:
     role = "an input" if side == "consumer" else "an output"
     other = "producer" if side == "consumer" else "consumer"
     if getattr(queue, other) is not None:
+        unresolved.possible = False
         unresolved.problem((), f"has a {other!r} only, so it cannot be {role}; add a {side!r}")
         return
     installed = ", ".join(unresolved.registry.names("connector"))
@@ -186,8 +189,8 @@ def _profile_config(unresolved: UnresolvedQueue, backend: Backend) -> Mapping[st
     if profile is None or backend.spec is None or backend.spec.name != profile.connector.rpartition(":")[2]:
         return {}
     # One option, two spellings: the queue may use the field's name where the profile uses its alias.
-    fields = backend.options_model.model_fields.items() if backend.options_model else ()
-    spellings = {spelling: name for name, field in fields for spelling in (name, field.alias) if spelling}
+    fields = keyed_fields(backend.options_model) if backend.options_model else ()
+    spellings = {alias: name for alias, name, _field in fields}
     own = {spellings.get(key, key) for key in unresolved.queue.config}
     return {key: value for key, value in profile.config.items() if spellings.get(key, key) not in own}
 

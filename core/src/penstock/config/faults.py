@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from penstock.config.masking import field_of, scrub
+from penstock.config.fields import field_of, keyed_fields, model_in
+from penstock.config.masking import scrub
 from penstock.config.names import instead
 from penstock.config.places import Path, Places, dotted
 from penstock.options import FromEnvironment, Role
@@ -168,17 +169,11 @@ def _one_of(said: list[str]) -> str:
 
 
 def _keys(model: type[BaseModel] | None) -> list[str]:
-    return [field.alias or name for name, field in model.model_fields.items()] if model else []
+    return [key for key, _name, _field in keyed_fields(model)] if model else []
 
 
 def _model_at(model: type[BaseModel] | None, path: Path) -> type[BaseModel] | None:
     for step in path:
         field = field_of(model, str(step))
-        model = _model_in(field.annotation) if field else None
+        model = model_in(field.annotation) if field else None
     return model
-
-
-def _model_in(annotation: Any) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next((found for part in get_args(annotation) if (found := _model_in(part))), None)

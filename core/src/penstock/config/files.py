@@ -41,11 +41,30 @@ def load(source: Source | Configuration, environment: Mapping[str, str] = os.env
     Raises:
         ConfigError: with every problem found: files that do not parse, unknown keys, wrong types, names given twice.
     """
+    configuration, problems = read(source, environment)
+    if problems:
+        raise ConfigError(*problems)
+    return configuration
+
+
+def read(
+    source: Source | Configuration, environment: Mapping[str, str] = os.environ
+) -> tuple[Configuration, Sequence[str]]:
+    """As `load`, for who wants to judge what is good even if something else is not.
+
+    Returns:
+        What could be read, and the problems; a queue or section with a problem is left out, or has its defaults.
+
+    Raises:
+        ConfigError: nothing could be read at all.
+    """
     if isinstance(source, Configuration):
-        return source
+        return source, ()
     if isinstance(source, str | FilePath):
-        return _Loader(parse(FilePath(source)), str(source), environment).configuration()
-    return _Loader(Parsed(source), "", environment).configuration()
+        loader = _Loader(parse(FilePath(source)), str(source), environment)
+    else:
+        loader = _Loader(Parsed(source), "", environment)
+    return loader.configuration(), loader.problems
 
 
 class _Loader:
@@ -72,8 +91,6 @@ class _Loader:
         engine = self.section(EngineSettings, "engine", whole)
         worker = self.section(WorkerSettings, "worker", whole)
         plugins = self.section(PluginSettings, "plugins", whole)
-        if self.problems:
-            raise ConfigError(*self.problems)
         return Configuration(self.queues, engine, worker, plugins, self.places(), self.used, self.missing)
 
     def places(self) -> Places:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, get_args
+from typing import Any, get_origin
 
 from pydantic import BaseModel, SecretBytes, SecretStr
-from pydantic.fields import FieldInfo
 
+from penstock.config.fields import field_of, holds, keyed_fields
 from penstock.options import ConnectorOptions
 
 MASK = "********"
@@ -24,18 +24,10 @@ _PAIR = re.compile(
 _PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*", re.DOTALL)
 
 
-def field_of(model: type[BaseModel] | None, key: str) -> FieldInfo | None:
-    """The field that a key of a config stands for, by its alias or its name."""
-    for name, field in (model.model_fields if model else {}).items():
-        if key in (name, field.alias):
-            return field
-    return None
-
-
 def is_secret(model: type[BaseModel] | None, key: str) -> bool:
     """Whether the value of `key` must never be shown."""
     field = field_of(model, key)
-    if field is not None and _holds(field.annotation, (SecretStr, SecretBytes)):
+    if field is not None and holds(field.annotation, (SecretStr, SecretBytes)):
         return True
     judge = (
         model.is_secret_key
@@ -44,7 +36,7 @@ def is_secret(model: type[BaseModel] | None, key: str) -> bool:
     )
     if field is not None:
         # A declared number of seconds, or a switch, is no secret, whatever its name.
-        number = _holds(field.annotation, (int, float)) and not _holds(field.annotation, (str, bytes))
+        number = holds(field.annotation, (int, float)) and not holds(field.annotation, (str, bytes))
         return judge(key) and not number
     return judge(key) or any(word in key.lower() for word in _SECRET_WORDS)
 
@@ -69,12 +61,12 @@ def shown(value: Any, model: type[BaseModel] | None = None, key: str = "") -> st
     if isinstance(value, SecretStr | SecretBytes) or (key and is_secret(model, key)):
         return MASK
     if isinstance(value, BaseModel):
-        value = {field.alias or name: getattr(value, name) for name, field in type(value).model_fields.items()}
+        value = {key: getattr(value, name) for key, name, _field in keyed_fields(type(value))}
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{name}: {shown(item, None, str(name))}" for name, item in value.items()) + "}"
     if isinstance(value, list | tuple | set | frozenset):
         return "[" + ", ".join(shown(item) for item in value) + "]"
-    if isinstance(value, type) or callable(value):
+    if get_origin(value) is None and (isinstance(value, type) or callable(value)):
         return f"{getattr(value, '__module__', '?')}.{getattr(value, '__qualname__', type(value).__qualname__)}"
     return mask_text(str(value))
 
@@ -97,9 +89,3 @@ def _secrets(values: Mapping[str, Any], model: type[BaseModel] | None) -> Iterat
             text = value.get_secret_value() if isinstance(value, SecretStr | SecretBytes) else value
             if text := text.decode(errors="replace") if isinstance(text, bytes) else str(text):
                 yield text
-
-
-def _holds(annotation: Any, wanted: tuple[type, ...]) -> bool:
-    if isinstance(annotation, type) and issubclass(annotation, wanted):
-        return True
-    return any(_holds(part, wanted) for part in get_args(annotation))

@@ -9,7 +9,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ByteSize,
+    ConfigDict,
+    Field,
+    InstanceOf,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
 
 from penstock.config.faults import Fault, explain
 from penstock.config.places import Path, Places
@@ -54,8 +64,15 @@ def _off(value: Any) -> Any:
     return None if isinstance(value, str) and value.strip().lower() in OFF else value
 
 
+_TEXT = WithJsonSchema({"type": "string", "minLength": 1})
+_TEXT_OR_NULL = WithJsonSchema({"type": ["string", "null"]})
+
 Name = Annotated[str, Field(min_length=1)]
-Stage = Annotated[str | type[Any] | None, BeforeValidator(_off)]
+ConnectorName = Annotated[Name | InstanceOf[ConnectorSpec], _TEXT]
+ClassPath = Annotated[Name | type[Any], _TEXT]
+Stage = Annotated[str | type[Any] | None, BeforeValidator(_off), _TEXT_OR_NULL]
+DataModel = Annotated[Any, BeforeValidator(_off), _TEXT_OR_NULL]
+Bytes = Annotated[ByteSize, WithJsonSchema({"type": ["integer", "string"], "minimum": 1})]
 
 
 class QueueConfig(Settings):
@@ -81,12 +98,12 @@ class QueueConfig(Settings):
     name: Name
     value: Name | None = None
     profile: Name | None = None
-    connector: Name | ConnectorSpec | None = None
-    consumer: Name | type[Any] | None = None
-    producer: Name | type[Any] | None = None
+    connector: ConnectorName | None = None
+    consumer: ClassPath | None = None
+    producer: ClassPath | None = None
     serializer: Stage = None
     model_handler: Stage = None
-    data_model: Annotated[Any, BeforeValidator(_off)] = None
+    data_model: DataModel = None
     # Not in the repr: it may hold passwords, and no options model has marked them yet.
     config: dict[str, Any] = Field(default_factory=dict, repr=False)
     batch: bool | None = None
@@ -113,7 +130,7 @@ class EngineSettings(Settings):
     owner: ClassVar[str] = "the engine"
 
     max_in_flight: int = Field(default=10_000, ge=1)
-    max_in_flight_bytes: ByteSize = Field(default=ByteSize(64 * 1024 * 1024), ge=1)
+    max_in_flight_bytes: Bytes = Field(default=ByteSize(64 * 1024 * 1024), ge=1)
     batch_size: int = Field(default=1_000, ge=1)
     concurrency: int = Field(default=1, ge=1)
     retry: RetryPolicy = Field(default_factory=RetryPolicy)
@@ -183,3 +200,8 @@ class Configuration:
     places: Places = field(default_factory=Places, repr=False)
     used_variables: Mapping[Path, tuple[str, ...]] = field(default_factory=dict, repr=False)
     missing_variables: Mapping[str, Sequence[Fault]] = field(default_factory=dict, repr=False)
+
+    def origin(self, path: Path) -> str:
+        """Where a value that was written came from: its place, and the variables that went into it."""
+        variables = [f"environment {name}" for name in self.used_variables.get(path, ())]
+        return ", ".join([str(self.places.of(path)) or "the configuration", *variables])

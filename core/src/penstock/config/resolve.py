@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -95,21 +95,42 @@ def resolve_queues(
     resolved: list[ResolvedQueue] = []
     problems: dict[str, None] = {}  # A queue that is both input and output has most of its problems twice.
     for name, role in wanted:
-        queue, found = _resolve(configuration, name, role, registry, environment)
-        problems |= dict.fromkeys(found)
-        if queue is not None:
-            resolved.append(queue)
+        verdict = judge(configuration, name, role, registry=registry, environment=environment)
+        problems |= dict.fromkeys(verdict.problems)
+        if verdict.queue is not None:
+            resolved.append(verdict.queue)
     if problems:
         raise ConfigError(*problems)
     return resolved
 
 
-def _resolve(
-    configuration: Configuration, name: str, role: Role, registry: Registry, environment: Mapping[str, str]
-) -> tuple[ResolvedQueue | None, list[str]]:
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether a queue can be opened for a role.
+
+    Attributes:
+        queue: None if there are problems.
+        problems: Whole sentences.
+        possible: False if its connector has no side for this role at all, so that nothing else was judged.
+    """
+
+    queue: ResolvedQueue | None
+    problems: Sequence[str] = ()
+    possible: bool = True
+
+
+def judge(
+    configuration: Configuration,
+    name: str,
+    role: Role,
+    *,
+    registry: Registry,
+    environment: Mapping[str, str] = os.environ,
+) -> Verdict:
+    """As `resolve_queue`, but hands back the problems instead of raising them."""
     queue = configuration.queues.get(name)
     if queue is None:
-        return None, [unknown_queue(name, configuration.queues.keys(), configuration.places.file)]
+        return Verdict(None, [unknown_queue(name, configuration.queues.keys(), configuration.places.file)])
     unresolved = UnresolvedQueue(configuration, queue, role, registry, environment)
     unresolved.problems += placed(
         configuration.missing_variables.get(name, ()), f"queue {name!r}", configuration.places
@@ -121,8 +142,8 @@ def _resolve(
     batch = _batch(unresolved)
     unresolved.origins["value"] = unresolved.written("value") if queue.value else "default"
     if unresolved.problems or backend is None:
-        return None, unresolved.problems
-    return ResolvedQueue(
+        return Verdict(None, unresolved.problems, unresolved.possible)
+    resolved = ResolvedQueue(
         name=name,
         value=queue.value or name,
         place=unresolved.place(),
@@ -137,7 +158,8 @@ def _resolve(
         data_model_is_default=stages.data_model_is_default,
         batch=batch,
         origins=unresolved.origins,
-    ), []
+    )
+    return Verdict(resolved)
 
 
 def _find_profile(unresolved: UnresolvedQueue) -> None:

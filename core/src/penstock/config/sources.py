@@ -87,7 +87,8 @@ class _Yaml:
             # Not str(error): that quotes the line.
             mark = error.problem_mark or error.context_mark
             where = f"{self.file}:{mark.line + 1}:{mark.column + 1}" if mark else str(self.file)
-            raise ConfigError(f"{where}: is not well-formed YAML: {error.problem or error.context}") from None
+            begun = f" ({error.context}, begun in line {error.context_mark.line + 1})" if error.context_mark else ""
+            raise ConfigError(f"{where}: is not well-formed YAML: {error.problem or error.context}{begun}") from None
         except yaml.reader.ReaderError as error:
             raise ConfigError(f"{self.file}: character {error.position} is one that YAML does not allow") from None
         finally:

@@ -25,6 +25,7 @@ class UnresolvedQueue:
         profile: The queue's profile, once found.
         problems: Whole sentences.
         origins: For each key, "config.port" included, where its value came from.
+        possible: False once it is clear that the queue's connector has no side for this role.
     """
 
     configuration: Configuration
@@ -35,6 +36,7 @@ class UnresolvedQueue:
     profile: Profile | None = None
     problems: list[str] = field(default_factory=list)
     origins: dict[str, str] = field(default_factory=dict)
+    possible: bool = True
 
     def place(self, *keys: str | int) -> str:
         """File and line of a key of this queue; empty for a configuration made in Python."""
@@ -42,9 +44,7 @@ class UnresolvedQueue:
 
     def written(self, *keys: str | int) -> str:
         """The origin of a value that the configuration itself gives."""
-        path = ("queues", self.queue.name, *keys)
-        variables = self.configuration.used_variables.get(path, ())
-        return ", ".join([self.place(*keys) or "the configuration", *(f"environment {name}" for name in variables)])
+        return self.configuration.origin(("queues", self.queue.name, *keys))
 
     def from_profile(self) -> str:
         """The origin of a value that the profile gives."""
@@ -83,7 +83,7 @@ class UnresolvedQueue:
         Raises:
             PluginError: it does not import, or dotted paths are turned off.
         """
-        return self.registry.import_path(value, wanted_by=key) if isinstance(value, str) else value
+        return self.registry.import_path(value, wanted_by=repr(key)) if isinstance(value, str) else value
 
     def target(self, key: str, value: Any, find: Callable[[str], Any]) -> Any:
         """What a name or a dotted path leads to; anything that is no text stands for itself.

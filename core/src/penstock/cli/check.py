@@ -1,0 +1,114 @@
+"""`penstock check`: judges a configuration without a broker, and prints it as it is understood."""
+
+from __future__ import annotations
+
+import os
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from penstock.config.files import read
+from penstock.config.model import Configuration
+from penstock.config.names import unknown_queue
+from penstock.config.report import queue_rows, section_rows, table
+from penstock.config.resolve import ResolvedQueue, Verdict, judge, registry_for
+from penstock.errors import ConfigError
+from penstock.options import Role
+from penstock.plugins.registry import Registry
+
+ROLES: tuple[Role, ...] = ("input", "output")
+
+
+def configure(parser: ArgumentParser) -> None:
+    """Add what `penstock check` can be told."""
+    parser.add_argument("config", metavar="CONFIG", help="a YAML or TOML file")
+    parser.add_argument("--role", choices=ROLES, help="judge every queue for this role only")
+    parser.add_argument(
+        "--input", action="append", default=[], metavar="QUEUE", help="this queue must work as an input (repeatable)"
+    )
+    parser.add_argument(
+        "--output", action="append", default=[], metavar="QUEUE", help="this queue must work as an output (repeatable)"
+    )
+    parser.epilog = (
+        "A configuration does not say which queue is an input. So a queue is judged for both roles; what keeps it from "
+        "one of them only is a note, unless --role, --input or --output says that this role is wanted."
+    )
+
+
+def run(arguments: Namespace) -> int:
+    """Print the configuration; 0 if it works.
+
+    Raises:
+        ConfigError: with every problem, which the command line prints on stderr before it exits with 2.
+    """
+    configuration, problems = read(arguments.config)
+    problems = list(problems)
+    if configuration.plugins.allow_import_paths and os.getcwd() not in sys.path:
+        # As `python -m` does: a configuration names the classes of the program beside it.
+        sys.path.insert(0, os.getcwd())
+    wanted: dict[str, set[Role]] = {}
+    for role in ROLES:
+        for name in getattr(arguments, role):
+            wanted.setdefault(name, set()).add(role)
+    if not problems:
+        problems += [
+            unknown_queue(name, configuration.queues.keys(), arguments.config)
+            for name in wanted
+            if name not in configuration.queues
+        ]
+    registry = registry_for(configuration)
+    findings = {}
+    for name in configuration.queues:
+        roles = wanted.get(name) or ({arguments.role} if arguments.role else set())
+        findings[name] = _find(configuration, name, roles, registry)
+        problems += findings[name].problems
+    if problems:
+        raise ConfigError(*problems)
+    _print(arguments.config, configuration, findings)
+    return 0
+
+
+@dataclass(slots=True)
+class _Finding:
+    """What there is to say about one queue."""
+
+    views: list[ResolvedQueue] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def _find(configuration: Configuration, name: str, wanted: set[Role], registry: Registry) -> _Finding:
+    queue = configuration.queues[name]
+    verdicts = {
+        role: judge(configuration, name, role, registry=registry) for role in ROLES if not wanted or role in wanted
+    }
+    finding = _Finding([verdict.queue for verdict in verdicts.values() if verdict.queue is not None])
+    for role, verdict in verdicts.items():
+        # A class that was written down for a side is wanted on that side.
+        required = role in wanted or getattr(queue, "consumer" if role == "input" else "producer") is not None
+        if required or not _works_otherwise(verdict, verdicts):
+            finding.problems += [text for text in verdict.problems if text not in finding.problems]
+        else:
+            article = "an input" if role == "input" else "an output"
+            finding.notes += [f"not usable as {article}: {text}" for text in verdict.problems]
+    return finding
+
+
+def _works_otherwise(verdict: Verdict, verdicts: Mapping[Role, Verdict]) -> bool:
+    """Whether another role works; for a role that the connector does not have, whether it has another at all."""
+    others = [other for other in verdicts.values() if other is not verdict]
+    return any(other.queue is not None or (not verdict.possible and other.possible) for other in others)
+
+
+def _print(config: str, configuration: Configuration, findings: Mapping[str, _Finding]) -> None:
+    count = len(findings)
+    print(f"{config}: {count} queue{'' if count == 1 else 's'}, no problems")
+    for name, finding in findings.items():
+        print(f"\nqueue {name}")
+        print(table(queue_rows(configuration.queues[name], finding.views)))
+        for note in finding.notes:
+            print(f"  note: {note}")
+    for section in ("engine", "worker", "plugins"):
+        print(f"\n{section}")
+        print(table(section_rows(configuration, section)))
