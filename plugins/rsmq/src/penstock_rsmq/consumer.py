@@ -1,0 +1,204 @@
+"""Messages out of an RSMQ queue, under leases that are extended, ended or given back, always fenced."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from penstock.connectors import Consumer
+from penstock.errors import ConnectorError, FatalConnectorError
+from penstock.message import QueueMessage
+from penstock_rsmq.client import RsmqClient
+from penstock_rsmq.keys import sent_at
+from penstock_rsmq.scripts import DELETE, LAG, MOST_BYTES, MOST_MESSAGES, RECEIVE, VISIBILITY
+
+FIRST_PAUSE = 0.005  # seconds between two looks at a queue that has just become empty; doubled up to `poll_interval`
+FIRST_MESSAGES = 50  # in the first call: what bodies weigh is not known yet
+GIVE_BACK_WITHIN = 8.0  # seconds of the 10 that a shutdown may take; later, leases simply run out
+
+_LOST = "-1"  # no score is negative, so this token fences every call
+
+log = logging.getLogger("penstock.rsmq")
+
+
+class RsmqMessage(QueueMessage):
+    """One delivery; `message_context` and `position` are the id, `attempts` is RSMQ's receive count.
+
+    Attributes:
+        token: The score that this delivery gave the message in the sorted set; while it stands there, the message is ours.
+    """
+
+    __slots__ = ("token",)
+
+    message_context: str
+
+    def __init__(self, message_id: str, message: bytes, attempts: int, token: str) -> None:
+        # Not through super(): this runs for every message.
+        self.message_context = message_id
+        self.message = message
+        self.key = None
+        self.headers = ()
+        self.attempts = attempts
+        self.position = message_id
+        self.token = token
+
+    @property
+    def timestamp(self) -> float | None:  # type: ignore[override]  # read from the id when somebody asks
+        """When it was sent."""
+        return sent_at(self.message_context)
+
+
+class RsmqConsumer(Consumer):
+    """Reads one queue.
+
+    RSMQ has no order that survives a redelivery, no receive that waits on the server, and no owner of a message but the
+    time until which it is hidden: a later owner leaves a later time, so that time is the fencing token.
+
+    Attributes:
+        lost_leases: How many leases ended before they were extended; their messages are, or will be, delivered again.
+    """
+
+    def __init__(self, name: str, options: Any) -> None:
+        super().__init__(name, options)
+        self._client = RsmqClient(name, options)
+        self._held: set[RsmqMessage] = set()
+        # An extension changes the token that a deletion shows; the two must not overtake each other.
+        self._settling = asyncio.Lock()
+        self._lease_ms = 0
+        self._most = FIRST_MESSAGES
+        self._pause = FIRST_PAUSE
+        self.lost_leases = 0
+
+    async def connect(self) -> None:
+        """See `Consumer.connect`. What was delivered before stays settleable: a token belongs to no connection."""
+        attributes = await self._client.connect()
+        self.lease = attributes.vt if self.options.vt is None else self.options.vt
+        if self.lease <= 0:
+            raise FatalConnectorError(
+                f"queue {self.name!r} has a vt of 0, which hides a message from nobody; set `vt` in its config"
+            )
+        self._lease_ms = round(self.lease * 1000)
+
+    async def consume(self, max_messages: int, timeout: float) -> Sequence[QueueMessage]:
+        """See `Consumer.consume`. Looks again after 5 ms, and less and less often down to every `poll_interval`."""
+        deadline = time.monotonic() + timeout
+        while True:
+            messages = await self._receive(max_messages)
+            if messages:
+                self._pause = FIRST_PAUSE
+                return messages
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return messages
+            await asyncio.sleep(min(self._pause, left))
+            self._pause = min(2 * self._pause, self.options.poll_interval)
+
+    async def _receive(self, max_messages: int) -> list[RsmqMessage]:
+        messages: list[RsmqMessage] = []
+        while len(messages) < max_messages:
+            wanted = min(max_messages - len(messages), self._most)
+            try:
+                answer = await self._client.run(RECEIVE, self._lease_ms, wanted, MOST_BYTES)
+            except ConnectorError:
+                if messages:
+                    break  # these are leased and must be worked on; the next call meets the error again
+                raise
+            batch = self._unpacked(answer)
+            messages += batch
+            if len(batch) < wanted:
+                break
+        self._held.update(messages)
+        return messages
+
+    def _unpacked(self, answer: Any) -> list[RsmqMessage]:
+        if answer is None:
+            return []
+        token, heads, bodies, orphans = answer[0].decode(), answer[1].decode().split(" "), answer[2], answer[3]
+        if orphans:
+            log.warning("queue %s: %d ids without a body were removed", self.name, orphans)
+        batch: list[RsmqMessage] = []
+        if not bodies and heads == [""]:
+            return batch
+        start = 0
+        for i in range(0, len(heads), 3):
+            end = start + int(heads[i + 2])
+            batch.append(RsmqMessage(heads[i], bodies[start:end], int(heads[i + 1]), token))
+            start = end
+        # As many as weigh no more than a call may, going by the last: few of large ones, all 500 of small ones.
+        self._most = max(1, min(MOST_MESSAGES, MOST_BYTES * len(batch) // max(len(bodies), 1)))
+        return batch
+
+    async def on_success(self, messages: Sequence[QueueMessage]) -> int | None:
+        """See `Consumer.on_success`: deletes, if the lease is still ours."""
+        deleted = 0
+        async with self._settling:
+            for part in _parts(messages):
+                deleted += await self._client.run(DELETE, _deliveries(part))
+                self._held.difference_update(part)
+        return len(messages) - deleted
+
+    async def on_fail(self, messages: Sequence[QueueMessage], delay: float | None = None) -> None:
+        """See `Consumer.on_fail`: visible at once, behind what is visible already, or after `delay` seconds."""
+        async with self._settling:
+            for part in _parts(messages):
+                await self._client.run(VISIBILITY, round((delay or 0.0) * 1000), _deliveries(part))
+                self._held.difference_update(part)
+
+    async def extend(self, messages: Sequence[QueueMessage]) -> None:
+        """See `Consumer.extend`: hidden for another full lease from now, under a new token."""
+        async with self._settling:
+            # Settled while this call waited: no longer ours, and not lost either.
+            for part in _parts([message for message in messages if message in self._held]):
+                answer = await self._client.run(VISIBILITY, self._lease_ms, _deliveries(part))
+                token = answer[0].decode()
+                for message in part:
+                    message.token = token
+                self._lose([part[position] for position in answer[1:]])
+
+    def _lose(self, messages: Sequence[RsmqMessage]) -> None:
+        if not messages:
+            return
+        for message in messages:
+            message.token = _LOST
+        self._held.difference_update(messages)
+        self.lost_leases += len(messages)
+        log.warning(
+            "queue %s: %d leases ran out before they were extended, the first of message %s; raise vt (%s s)",
+            self.name,
+            len(messages),
+            messages[0].message_context,
+            self.lease,
+        )
+
+    async def lag(self) -> int | None:
+        """How many messages are visible now.
+
+        Neither those in flight nor those sent or given back with a delay that has not passed: RSMQ hides both alike.
+        """
+        count: int = await self._client.run(LAG)
+        return count
+
+    async def shutdown(self) -> None:
+        """See `Consumer.shutdown`: unsettled messages are visible to others at once."""
+        held = list(self._held)
+        try:
+            if held:
+                async with asyncio.timeout(GIVE_BACK_WITHIN):
+                    await self.on_fail(held)
+        except (ConnectorError, TimeoutError) as error:
+            # Nothing is lost, only late.
+            log.warning("queue %s: %d messages come back when their leases end: %s", self.name, len(self._held), error)
+        finally:
+            await self._client.close()
+
+
+def _parts(messages: Sequence[QueueMessage]) -> Iterator[Sequence[RsmqMessage]]:
+    for start in range(0, len(messages), MOST_MESSAGES):
+        yield messages[start : start + MOST_MESSAGES]  # type: ignore[misc]  # what we delivered, comes back
+
+
+def _deliveries(messages: Sequence[RsmqMessage]) -> str:
+    return " ".join([f"{message.message_context} {message.token}" for message in messages])

@@ -1,0 +1,21 @@
+-- Deletes those messages whose delivery is still the caller's.
+--
+-- KEYS  1 the queue's zset, 2 the queue's hash
+-- ARGV  1 "id token ..." with spaces; a token is the score that the delivery left
+-- Returns how many were deleted
+
+local ids, fields = {}, {}
+for id, token in string.gmatch(ARGV[1], '(%S+) (%S+)') do
+  local score = redis.call('ZSCORE', KEYS[1], id)
+  if score and tonumber(score) == tonumber(token) then
+    ids[#ids + 1] = id
+    fields[#fields + 1] = id
+    fields[#fields + 1] = id .. ':rc'
+    fields[#fields + 1] = id .. ':fr'
+  end
+end
+if #ids > 0 then
+  redis.call('ZREM', KEYS[1], unpack(ids))
+  redis.call('HDEL', KEYS[2], unpack(fields))
+end
+return #ids

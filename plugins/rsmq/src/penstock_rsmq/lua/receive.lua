@@ -1,0 +1,64 @@
+-- Leases the oldest visible messages.
+--
+-- KEYS  1 the queue's zset, 2 the queue's hash
+-- ARGV  1 lease in milliseconds, 2 most messages, 3 most bytes of bodies (one message is always allowed)
+-- Returns false if nothing is visible, else
+--       1 the score of all of them: the fencing token of this delivery, 2 "id receive-count length ..." with spaces,
+--       3 the bodies end to end, 4 how many ids without a body were removed
+--
+-- One joined string costs the client one slice a message; an array of bulk strings costs it a parser's round each.
+
+if redis.call('HEXISTS', KEYS[2], 'vt') == 0 then
+  return redis.error_reply('NOQUEUE there is no such queue')
+end
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local found = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, ARGV[2])
+if #found == 0 then
+  return false
+end
+
+local bodies = redis.call('HMGET', KEYS[2], unpack(found))
+local counters = {}
+for i = 1, #found do
+  counters[i] = found[i] .. ':rc'
+end
+local counts = redis.call('HMGET', KEYS[2], unpack(counters))
+
+-- A write that frees memory comes first: after it Redis lets the others pass although maxmemory is reached, so that
+-- a queue that filled it can be drained.
+redis.call('HDEL', KEYS[2], '')
+
+local visible = now + tonumber(ARGV[1])
+local room = tonumber(ARGV[3])
+local scores, fields, heads, taken, orphans = {}, {}, {}, {}, 0
+for i = 1, #found do
+  local id, body = found[i], bodies[i]
+  if not body then
+    redis.call('ZREM', KEYS[1], id)
+    redis.call('HDEL', KEYS[2], counters[i], id .. ':fr')
+    orphans = orphans + 1
+  else
+    room = room - #body
+    if room < 0 and #taken > 0 then
+      break
+    end
+    local count = (tonumber(counts[i]) or 0) + 1
+    taken[#taken + 1] = body
+    heads[#heads + 1] = id .. ' ' .. count .. ' ' .. #body
+    scores[#scores + 1] = visible
+    scores[#scores + 1] = id
+    fields[#fields + 1] = counters[i]
+    fields[#fields + 1] = count
+    if count == 1 then
+      fields[#fields + 1] = id .. ':fr'
+      fields[#fields + 1] = now
+    end
+  end
+end
+if #taken > 0 then
+  redis.call('ZADD', KEYS[1], unpack(scores))
+  redis.call('HSET', KEYS[2], unpack(fields))
+  redis.call('HINCRBY', KEYS[2], 'totalrecv', #taken)
+end
+return { string.format('%.0f', visible), table.concat(heads, ' '), table.concat(taken), orphans }
