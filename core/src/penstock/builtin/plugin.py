@@ -22,7 +22,7 @@ def penstock_model_handlers() -> Sequence[ModelHandlerSpec]:
     return [
         ModelHandlerSpec(
             "pydantic",
-            target="penstock.builtin.pydantic_handler:PydanticHandler",
+            target="penstock.builtin.pydantic_handler:PydanticModelHandler",
             summary="any type that pydantic can build, JSON in one pass",
         )
     ]

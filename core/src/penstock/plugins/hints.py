@@ -27,7 +27,7 @@ def normalised(distribution: str) -> str:
 
 
 def stems(kind: str, name: str) -> tuple[str, ...]:
-    """The entry-point names that may stand for `name`: itself, its part before a dot, a profile's part before a dash."""
+    """The entry points that a name may be of: itself, its part before a dot, for a profile that before a dash."""
     found = [name, name.split(".", 1)[0]]
     if kind == "profile":
         found.append(name.split("-", 1)[0])
