@@ -111,12 +111,11 @@ class _Server(ThreadingMixIn, TCPServer):
 
     def get_request(self) -> tuple[socket.socket, Any]:
         try:
-            connection, address = super().get_request()
+            return super().get_request()
         except OSError:
             # Out of file descriptors, the connection stays in the queue: without a pause this loop would spin.
             time.sleep(POLL_INTERVAL)
             raise
-        return connection, address
 
     def verify_request(self, request: Any, client_address: Any) -> bool:  # noqa: ARG002
         with self._lock:
