@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from penstock.connectors import Consumer
 from penstock.errors import ConnectorError
@@ -11,46 +12,64 @@ from penstock_memory.local import LocalInbox
 from penstock_memory.namespaces import queue
 from penstock_memory.options import MemoryOptions
 
+if TYPE_CHECKING:
+    from penstock_memory.remote import RemoteInbox
+
 
 class MemoryConsumer(Consumer):
-    """Consumes the queue `name` of this process. A message's `message_context` is the token of its delivery."""
+    """Consumes the queue `name`. A message's `message_context` is the token of its delivery.
+
+    Every message is leased for `vt` seconds. When the consumer shuts down, or its process dies and the queue lives in a
+    broker, what it holds is visible to others at once.
+    """
 
     options: MemoryOptions
 
     def __init__(self, name: str, options: MemoryOptions) -> None:
         super().__init__(name, options)
         self.lease = options.vt
-        self._inbox: LocalInbox | None = None
+        self._inbox: LocalInbox | RemoteInbox | None = None
 
     async def connect(self) -> None:
-        """Open the queue; it is made if nobody has used it yet."""
+        """Open the queue; it is made if nobody has used it yet, and so is the broker.
+
+        After `NotConnected` the deliveries from before are no longer ours: the broker, if it still lives, has given
+        them back.
+        """
+        if self._inbox is not None and self._inbox.lost:
+            await self._inbox.close()
+            self._inbox = None
         if self._inbox is None:
-            self._inbox = LocalInbox(queue(self.options.namespace, self.name), self.options.vt)
+            self._inbox = await open_inbox(self.name, self.options)
 
     async def consume(self, max_messages: int, timeout: float) -> Sequence[QueueMessage]:
         """Lease messages, lowest number first."""
-        return await self._open().receive(max_messages, timeout)
+        if self._inbox is None:
+            raise ConnectorError(
+                f"the consumer of {self.name!r} is not open; call connect first, nothing after shutdown"
+            )
+        return await self._inbox.receive(max_messages, timeout)
 
     async def on_success(self, messages: Sequence[QueueMessage]) -> int:
         """Remove messages. Those whose lease was lost are left alone, and counted."""
         if self._inbox is None:
-            # Closed: everything was given back, so each of these is late.
+            # Shutdown has given everything back, so each of these is late.
             return len(messages)
-        return await self._inbox.settle([message.message_context for message in messages])
+        return await self._inbox.settle(_tokens(messages))
 
     async def on_fail(self, messages: Sequence[QueueMessage], delay: float | None = None) -> None:
         """Give messages back to their places in the queue."""
         if self._inbox is not None:
-            await self._inbox.give_back([message.message_context for message in messages], delay or 0.0)
+            await self._inbox.give_back(_tokens(messages), delay or 0.0)
 
     async def extend(self, messages: Sequence[QueueMessage]) -> None:
         """Start the leases anew."""
         if self._inbox is not None:
-            await self._inbox.extend([message.message_context for message in messages])
+            await self._inbox.extend(_tokens(messages))
 
-    async def lag(self) -> int:
-        """Messages that nobody holds, those held back by a delay included."""
-        return await self._open().lag()
+    async def lag(self) -> int | None:
+        """Messages that nobody holds, those held back by a delay included; None before `connect`."""
+        return None if self._inbox is None else await self._inbox.lag()
 
     async def shutdown(self) -> None:
         """Give back what is unsettled, at once."""
@@ -58,9 +77,16 @@ class MemoryConsumer(Consumer):
         if inbox is not None:
             await inbox.close()
 
-    def _open(self) -> LocalInbox:
-        if self._inbox is None:
-            raise ConnectorError(
-                f"the consumer of {self.name!r} is not open: connect comes first, and nothing follows shutdown"
-            )
-        return self._inbox
+
+async def open_inbox(name: str, options: MemoryOptions) -> LocalInbox | RemoteInbox:
+    """The consumer's side of a queue, in this process or in a broker."""
+    if options.url is None:
+        return LocalInbox(queue(options.namespace, name), options.vt)
+    # Imported here, because a queue of this process needs no subprocess and no sockets.
+    from penstock_memory.remote import RemoteInbox
+
+    return await RemoteInbox.open(name, options)
+
+
+def _tokens(messages: Sequence[QueueMessage]) -> list[int]:
+    return [message.message_context for message in messages]

@@ -48,6 +48,8 @@ class LocalInbox:
         lease: Seconds for which a delivery is hidden from others.
     """
 
+    lost = False
+
     def __init__(self, queue: Queue, lease: float) -> None:
         self._queue = queue
         self._holder = queue.hold(lease)
@@ -93,6 +95,8 @@ class LocalOutbox:
         queue: Where records go.
         max_length: Unsettled messages at which it is full; 0 is never.
     """
+
+    lost = False
 
     def __init__(self, queue: Queue, max_length: int) -> None:
         self._queue = queue

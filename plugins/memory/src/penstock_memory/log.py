@@ -13,6 +13,7 @@ token that is no longer valid changes nothing.
 from __future__ import annotations
 
 import math
+import random
 import threading
 import time
 from collections import OrderedDict, deque
@@ -30,17 +31,21 @@ class Entry:
 
     Attributes:
         number: Its place in the queue, from 1.
+        size: Bytes of body, key and headers.
         attempts: Deliveries so far.
         until: When the lease of the current delivery ends, by the queue's clock.
     """
 
-    __slots__ = ("attempts", "body", "headers", "key", "number", "timestamp", "until")
+    __slots__ = ("attempts", "body", "headers", "key", "number", "size", "timestamp", "until")
 
     def __init__(self, number: int, body: bytes | None, key: bytes | None, headers: Headers, timestamp: float) -> None:
         self.number = number
         self.body = body
         self.key = key
         self.headers = headers
+        self.size = len(body or b"") + len(key or b"")
+        if headers:
+            self.size += sum(len(name) + len(value) for name, value in headers)
         self.timestamp = timestamp
         self.attempts = 0
         self.until = 0.0
@@ -63,7 +68,8 @@ class Queue:
         self._wall = wall
         self._lock = threading.Lock()
         self._last_number = 0
-        self._last_token = 0
+        # Tokens begin anywhere: those of an earlier queue of this name, in a broker that has died, mean nothing here.
+        self._last_token = random.getrandbits(62)
         self._fresh: deque[Entry] = deque()  # never held back nor delivered; almost every message knows only this one
         self._returned: list[tuple[int, Entry]] = []  # visible again, by number
         self._delayed: list[tuple[float, int, Entry]] = []  # by the time they become visible
@@ -175,7 +181,7 @@ class Queue:
                 break
             entries.append(entry)
             max_messages -= 1
-            max_bytes -= len(entry.body or b"")
+            max_bytes -= entry.size
         return entries
 
     @staticmethod
@@ -196,6 +202,7 @@ class Holder:
         self.lease = lease
         # By token, and, as every lease has the same span, by the time it ends.
         self._entries: OrderedDict[int, Entry] = OrderedDict()
+        self._closed = False
 
     def receive(self, max_messages: int, wake: Wake | None = None, max_bytes: float = math.inf) -> list[QueueMessage]:
         """Take visible messages, lowest number first, each with one attempt more and a new token.
@@ -203,7 +210,7 @@ class Holder:
         Args:
             max_messages: How many at most.
             wake: Called once when there may be some, if there are none.
-            max_bytes: Stop after the message whose body reaches this sum.
+            max_bytes: Stop after the message with which bodies, keys and headers reach this sum.
 
         Returns:
             Messages whose `message_context` is the token.
@@ -212,7 +219,7 @@ class Holder:
         with queue._lock:
             now = queue._clock()
             queue._turn(now)
-            entries = queue._next(max_messages, max_bytes)
+            entries = [] if self._closed else queue._next(max_messages, max_bytes)
             if not entries and wake is not None:
                 queue._wait_for_messages.add(wake)
             return self._deliver(entries, now + self.lease)
@@ -279,6 +286,7 @@ class Holder:
             queue._put_back(list(self._entries.values()))
             self._entries.clear()
             queue._holders.discard(self)
+            self._closed = True
             woken = queue._take(queue._wait_for_messages)
         for call in woken:
             call()
