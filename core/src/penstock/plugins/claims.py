@@ -52,6 +52,12 @@ class Claims:
                 self._loaded[entry] = Plugin(entry, "blocked", problems=(refusal,)) if refusal else loading.load(entry)
             return self._loaded[entry]
 
+    def holder(self, spec: Spec) -> Entry | None:
+        """The plugin that a spec, this very object, came from; None for one that was made elsewhere."""
+        with self._lock:
+            found = (plugin.entry for plugin in self._loaded.values() if any(each is spec for each in plugin.specs))
+            return next(found, None)
+
     def named(self, kind: str, name: str, distribution: str | None = None) -> Sequence[Plugin]:
         """The plugins whose entry point bears the name, loaded."""
         stems = hints.stems(kind, name)

@@ -8,6 +8,7 @@ from penstock.plugins import hints
 from penstock.plugins.claims import Claim, Claims, entries
 from penstock.plugins.loading import Plugin
 
+_SHOWN = 3  # plugins that did not work which an error lists
 KINDS = ("connector", "serializer", "model_handler", "profile")
 
 
@@ -57,7 +58,9 @@ def _advice(claims: Claims, kind: str, name: str, distribution: str | None, inst
     advice = []
     meant = hints.nearest(name, installed)
     ours = hints.nearest(name, hints.known_names(kind)) if distribution is None else None
-    other = next((k for k in KINDS if k != kind and name in _installed(claims, k, distribution)), None)
+    other = next(
+        (k for k in KINDS if k != kind and name in (*_installed(claims, k, distribution), *hints.known_names(k))), None
+    )
     if other is not None:
         advice.append(f"{name!r} is a {words(other)}")
     if meant is not None:
@@ -67,9 +70,10 @@ def _advice(claims: Claims, kind: str, name: str, distribution: str | None, inst
         advice.append(f"did you mean {ours!r}, which comes with {brings}?")
     elif installed:
         advice.append(f"installed are {', '.join(installed)}")
-    silent = [str(plugin) for plugin in claims.plugins() if plugin.state in ("broken", "incompatible")]
+    silent = [f"{plugin.entry} ({plugin.state})" for plugin in claims.plugins() if plugin.state != "ok"]
     if silent:
-        advice.append("not asked, because it does not work: " + ", ".join(silent) + " (see `penstock plugins`)")
+        more = f" and {len(silent) - _SHOWN} more" if len(silent) > _SHOWN else ""
+        advice.append(f"`penstock plugins` tells more of {', '.join(silent[:_SHOWN])}{more}")
     return advice
 
 
@@ -88,8 +92,10 @@ def rivalry(rivals: Sequence[Claim], mine: Claim | None = None) -> str:
     claim = mine or rivals[0]
     name, kind = claim.spec.name, words(claim.spec.kind)
     if mine is not None and mine not in rivals:
+        owner = " and ".join(str(rival.plugin.entry) for rival in rivals) or "another plugin, which is broken"
         return (
-            f"the {kind} {name!r} is another plugin's, whose entry point bears the name; write {mine.qualified_name!r}"
+            f"{mine.plugin.entry} offers the {kind} {name!r} too, but that name is taken by {owner}, "
+            f"as its entry point says; write {mine.qualified_name!r} for this one"
         )
     plugins = " and ".join(str(rival.plugin.entry) for rival in rivals)
     text = f"{kind} {name!r} is offered by {plugins}"

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from penstock.errors import DuplicateNameError, PluginError, UnknownNameError
 from penstock.plugins import explain, hints, import_paths, remedies
+from penstock.plugins.check import after_import
 from penstock.plugins.claims import Claim, Claims, entries
 from penstock.plugins.offers import Offer, offers
 from penstock.plugins.policy import Policy
@@ -64,6 +65,13 @@ class Registry:
         """Everything that is installed and what is wrong with it. Loads every plugin, and no client library."""
         return [offer for offer, _claim in offers(self._claims)]
 
+    def check(self) -> Sequence[Offer]:
+        """`offers`, after importing everything that the specs name: client libraries, too."""
+        return [
+            after_import(offer, claim.spec, self.load) if claim is not None else offer
+            for offer, claim in offers(self._claims)
+        ]
+
     def _find(self, kind: str, wanted: str) -> Spec:
         if (kind, wanted) not in self._found:
             self._found[kind, wanted] = self._look_up(kind, wanted)
@@ -92,7 +100,7 @@ class Registry:
         try:
             return import_paths.resolve(import_string)
         except PluginError as error:
-            entry = next((claim.plugin.entry for claim in self._found.values() if claim.spec is spec), None)
+            entry = self._claims.holder(spec)
             if entry is None:
                 raise PluginError(f"{what}: {import_string!r} cannot be imported: {error}") from error.__cause__
             what = f"{what} of {entry.distribution} {entry.version}: {import_string!r} cannot be imported"
@@ -129,4 +137,6 @@ class Registry:
         if colon:
             return not entries(before) and before.replace(".", "_").isidentifier()
         stem, dot, _rest = text.partition(".")
-        return bool(dot) and all(entry.name != stem for entry in entries()) and not hints.is_ours(stem)
+        if not dot or text != text.lower():  # a name is in lower case, a class seldom is
+            return bool(dot)
+        return all(entry.name != stem for entry in entries()) and not hints.is_ours(stem)

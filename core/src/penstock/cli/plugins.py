@@ -1,0 +1,67 @@
+"""`penstock plugins`: what is installed, whose it is, and what is wrong with it."""
+
+from __future__ import annotations
+
+import json
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from textwrap import wrap
+
+from penstock.plugins.registry import Offer, Registry
+
+_COLUMNS = ("kind", "name", "distribution", "version", "origin", "state")
+_WIDTH = 100  # columns of a terminal that the table may take
+_GAP = "  "
+_LEAST = 12  # columns that a cell keeps, however wide the table is
+
+
+def configure(parser: ArgumentParser) -> None:
+    """Add what `penstock plugins` can be told."""
+    parser.add_argument("--json", action="store_true", help="print a JSON list of objects")
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="import everything that is offered, client libraries too; exit with 1 if anything does not work",
+    )
+    parser.epilog = (
+        "PENSTOCK_PLUGINS_BLOCK and PENSTOCK_PLUGINS_ALLOW, comma-separated names of distributions or entry points, "
+        "keep plugins from being loaded at all."
+    )
+
+
+def run(arguments: Namespace) -> int:
+    """Print what is installed. 1 if `--check` found something that does not work."""
+    registry = Registry()
+    offers = registry.check() if arguments.check else registry.offers()
+    if arguments.json:
+        print(json.dumps([asdict(offer) for offer in offers], indent=2))
+    else:
+        print("\n".join(_table(offers)))
+    # A blocked plugin is what somebody asked for.
+    return int(arguments.check and any(offer.state not in ("ok", "blocked") for offer in offers))
+
+
+def _table(offers: Sequence[Offer]) -> Iterator[str]:
+    rows = [_COLUMNS, *(tuple(str(getattr(offer, column)) for column in _COLUMNS) for offer in offers)]
+    widths = _widths(rows)
+    for row in rows:
+        yield _GAP.join(_cell(text, width) for text, width in zip(row, widths, strict=True)).rstrip()
+    problems = dict.fromkeys(line for offer in offers for line in offer.problem.splitlines())
+    for problem in problems:
+        yield ""
+        # A word is never broken: it may be part of a command.
+        yield from wrap(problem, _WIDTH, subsequent_indent=_GAP, break_long_words=False, break_on_hyphens=False)
+
+
+def _widths(rows: Sequence[Sequence[str]]) -> list[int]:
+    """The width of each column; the widest ones shrink until the table fits."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    room = _WIDTH - len(_GAP) * (len(widths) - 1)
+    while sum(widths) > room and max(widths) > _LEAST:
+        widths[widths.index(max(widths))] -= 1
+    return widths
+
+
+def _cell(text: str, width: int) -> str:
+    return (text if len(text) <= width else text[: width - 1] + "…").ljust(width)

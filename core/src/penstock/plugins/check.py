@@ -1,0 +1,57 @@
+"""Whether what a spec names can be imported, and is what it should be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from penstock.errors import PluginError
+from penstock.model_handlers import ModelHandler
+from penstock.options import ConnectorOptions
+from penstock.plugins.explain import words
+from penstock.plugins.offers import Offer
+from penstock.serializers import Serializer
+from penstock.specs import Spec
+
+_IMPORT_STRINGS = ("consumer", "producer", "options", "check", "target", "data_model")
+_CONTRACTS: Mapping[tuple[str, str], type] = {
+    ("connector", "consumer"): object,
+    ("connector", "producer"): object,
+    ("connector", "options"): ConnectorOptions,
+    ("serializer", "target"): Serializer,
+    ("model_handler", "target"): ModelHandler,
+}
+"""What must be a class, and derived from which. A connector's class may also be of the one-message-at-a-time form."""
+
+
+def after_import(offer: Offer, spec: Spec, load: Callable[[Spec, str], Any]) -> Offer:
+    """An offer as it stands after importing all that its spec names.
+
+    Args:
+        offer: What is known without importing anything.
+        spec: What is offered.
+        load: Imports one of its import strings; raises `PluginError`.
+    """
+    faults = list(_faults(spec, load))
+    if not faults:
+        return offer
+    return replace(offer, state="broken", problem="\n".join([offer.problem, *faults] if offer.problem else faults))
+
+
+def _faults(spec: Spec, load: Callable[[Spec, str], Any]) -> Iterator[str]:
+    for key in _IMPORT_STRINGS:
+        import_string = getattr(spec, key, None)
+        if import_string is None:
+            continue
+        try:
+            found = load(spec, import_string)
+        except PluginError as error:
+            yield str(error)
+            continue
+        contract = _CONTRACTS.get((spec.kind, key))
+        if contract is not None and not (isinstance(found, type) and issubclass(found, contract)):
+            derived = "" if contract is object else f" derived from {contract.__module__}.{contract.__name__}"
+            yield f"{words(spec.kind)} {spec.name!r}: its {key} {import_string!r} is no class{derived}; tell its author"
+        if key == "check" and not callable(found):
+            yield f"{words(spec.kind)} {spec.name!r}: its check {import_string!r} is no function; tell its author"
