@@ -15,11 +15,15 @@ import pytest
 from penstock.worker.signals import STOP_SIGNALS, stop_signals
 
 PROGRAM = """
-import asyncio, os, signal, sys, time
+import asyncio, os, signal, sys, threading, time
 from penstock.worker.signals import stop_signals
 
 def say(text):
     os.write(1, text.encode() + b"\\n")
+
+def signal_myself_when_the_loop_sleeps():
+    time.sleep(0.5)
+    signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
 
 async def main():
     stop = asyncio.Event()
@@ -99,6 +103,15 @@ def test_the_second_signal_ends_a_worker_whose_loop_is_blocked() -> None:
         output, _ = process.communicate(timeout=30)
 
     assert (output.split(), process.returncode) == (["abort"], 130)
+
+
+def test_a_signal_that_reaches_another_thread_wakes_the_idle_loop() -> None:
+    """A signal may reach any thread, or come just before the loop falls asleep; an idle worker still hears it."""
+    body = "threading.Thread(target=signal_myself_when_the_loop_sleeps).start(); await stop.wait()"
+    with program(body) as process:
+        output, _ = process.communicate(timeout=30)
+
+    assert (output.split(), process.returncode) == (["stop", "restored"], 0)
 
 
 def test_a_third_signal_has_its_usual_effect() -> None:
@@ -188,6 +201,52 @@ def test_a_handler_that_was_installed_meanwhile_stays(own_handlers: list[object]
     asyncio.run(main())
 
     assert handlers() == [theirs, own_handlers[1]]
+
+
+def wakeup_descriptor() -> int:
+    descriptor = signal.set_wakeup_fd(-1)
+    signal.set_wakeup_fd(descriptor)
+    return descriptor
+
+
+def test_the_way_to_wake_the_loop_is_taken_away_again() -> None:
+    """After the block no signal writes to a socket that is closed."""
+
+    async def main() -> tuple[int, int]:
+        with stop_signals(nothing, nothing):
+            inside = wakeup_descriptor()
+        return inside, wakeup_descriptor()
+
+    inside, after = asyncio.run(main())
+
+    assert inside != -1
+    assert after == -1
+
+
+@pytest.mark.usefixtures("own_handlers")
+@pytest.mark.parametrize("first", ["application", "worker"])
+def test_a_handler_of_the_application_goes_on_hearing_its_signal(first: str) -> None:
+    """`loop.add_signal_handler` for another signal works inside the block and after it, whoever came first."""
+
+    async def main() -> int:
+        loop = asyncio.get_running_loop()
+        heard: asyncio.Queue[None] = asyncio.Queue()
+
+        async def hear() -> None:
+            signal.raise_signal(signal.SIGUSR1)
+            await asyncio.wait_for(heard.get(), 30)
+
+        if first == "application":
+            loop.add_signal_handler(signal.SIGUSR1, heard.put_nowait, None)
+        with stop_signals(nothing, nothing):
+            if first == "worker":
+                loop.add_signal_handler(signal.SIGUSR1, heard.put_nowait, None)
+            await hear()
+        await hear()
+        loop.remove_signal_handler(signal.SIGUSR1)
+        return heard.qsize()
+
+    assert asyncio.run(main()) == 0
 
 
 def test_off_the_main_thread_it_does_nothing(own_handlers: list[object]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -32,12 +33,14 @@ def stop_signals(on_stop: Callable[[], None], on_abort: Callable[[], None]) -> I
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    listener = _Listener(asyncio.get_running_loop(), on_stop, on_abort)
-    listener.install()
-    try:
-        yield
-    finally:
-        listener.restore()
+    loop = asyncio.get_running_loop()
+    listener = _Listener(loop, on_stop, on_abort)
+    with _signals_wake(loop):
+        listener.install()
+        try:
+            yield
+        finally:
+            listener.restore()
 
 
 class _Listener:
@@ -78,3 +81,31 @@ class _Listener:
     def _stop(self, name: str) -> None:
         log.info("%s: finishing what has begun; a second signal ends at once", name)
         self._on_stop()
+
+
+@contextmanager
+def _signals_wake(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+    """Let every signal wake the loop.
+
+    Python runs a handler only when the main thread runs Python. A signal that arrives just before the loop falls
+    asleep, or on another thread, would wait for the next message; a byte on a socket that the loop watches does not.
+    """
+    reader, writer = socket.socketpair()
+    with reader, writer:
+        reader.setblocking(False)
+        writer.setblocking(False)
+        mine = writer.fileno()
+        previous = signal.set_wakeup_fd(mine, warn_on_full_buffer=False)
+        if previous != -1:
+            # This loop has one, made by uvloop or for a handler of the application, which needs the bytes itself.
+            signal.set_wakeup_fd(previous)
+            yield
+            return
+        loop.add_reader(reader, reader.recv, 4096)
+        try:
+            yield
+        finally:
+            loop.remove_reader(reader)
+            latest = signal.set_wakeup_fd(-1)
+            if latest not in (mine, -1):
+                signal.set_wakeup_fd(latest)  # somebody else's, made meanwhile
