@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -97,7 +98,10 @@ def _what(detail: ErrorDetails, path: Path, model: type[BaseModel], owner: str, 
     if kind in ("value_error", "assertion_error"):
         return str(context.get("error", detail["msg"]))
     if kind in _WANTED:
-        return f"must be {_WANTED[kind].format(**context)}, not {_given(detail['input'])}"
+        quotes = (
+            " (put it in quotes if it is text)" if kind == "string_type" and _looks_like_text(detail["input"]) else ""
+        )
+        return f"must be {_WANTED[kind]}, not {_given(detail['input'])}{quotes}"
     if kind in _LIMITS:
         return f"must be {_LIMITS[kind].format(**context)}"
     return detail["msg"].replace("Input should be", "must be")
@@ -141,14 +145,19 @@ _LIMITS = {
 }
 
 
+def _looks_like_text(value: Any) -> bool:
+    """Whether YAML or TOML made something else of it only for want of quotes."""
+    return isinstance(value, bool | int | float | date)
+
+
 def _given(value: Any) -> str:
     """What kind of thing was written: its type is no secret, its value may be one."""
     if value is None:
         return "nothing (null)"
     if isinstance(value, bool):
-        return "true or false (put it in quotes if it is text)"
+        return "true or false"
     if isinstance(value, int | float):
-        return "a number (put it in quotes if it is text)"
+        return "a number"
     if isinstance(value, str):
         return "this text" if value else "empty text"
     if isinstance(value, Mapping):

@@ -60,6 +60,10 @@ def read(
     """
     if isinstance(source, Configuration):
         return source, ()
+    if isinstance(source, str) and "\n" in source:
+        raise ConfigError(
+            "the configuration was given as a text of several lines; give the path of a file, or a mapping"
+        )
     if isinstance(source, str | FilePath):
         loader = _Loader(parse(FilePath(source)), str(source), environment)
     else:
@@ -128,7 +132,7 @@ class _Loader:
     def read_named(self, key: Any, settings: Any, spelled: Path) -> None:
         if not isinstance(key, str):
             self.problems.append(f"{self.where(spelled)}: a queue's name is text, not of type {type(key).__name__}")
-        elif (values := _as_mapping(settings)) is None:
+        elif (values := _as_mapping({} if settings is None else settings)) is None:
             hint = ""
             if len(spelled) == 1 and (guess := nearest(key, SECTIONS)):
                 hint = (
@@ -180,16 +184,20 @@ class _Loader:
             return
         filled = substitute({**values, "name": ""}, self.environment, path, len(path))
         self.used |= filled.used
+        self.missing[name] = filled.missing
         faults = list(filled.broken)
+        settings = {**filled.values, "name": name}
         try:
-            self.queues[name] = QueueConfig(**{**filled.values, "name": name})
+            self.queues[name] = QueueConfig(**settings)
         except InvalidSettings as error:
             unset = {fault.path for fault in filled.missing}
-            faults += [fault for fault in _below(path, error.faults) if fault.path not in unset]
-            faults += filled.missing
+            wrong = [fault for fault in _below(path, error.faults) if fault.path not in unset]
+            faults += [*wrong, *(filled.missing if wrong else ())]
+            if not wrong:
+                # A switch or a number that waits for its variable: the queue is good but for that.
+                keep = settings.keys() - {fault.path[0] for fault in error.faults}
+                self.queues[name] = QueueConfig(**{key: settings[key] for key in keep})
         self.problems += placed(faults, f"queue {name!r}", self.places())
-        if filled.missing:
-            self.missing[name] = filled.missing
 
     def section(self, model: type[_Section], key: str, whole: Mapping[str, Any]) -> _Section:
         values = whole.get(key)
@@ -203,7 +211,7 @@ class _Loader:
             return model()
         if self.has_odd_keys(key, values):
             return model()
-        filled = substitute(values, self.environment, (key,), 0)
+        filled = substitute(values, self.environment, (key,), 1)
         self.used |= filled.used
         faults = filled.broken + filled.missing
         unset = {fault.path for fault in faults}

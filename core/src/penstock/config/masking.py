@@ -75,7 +75,9 @@ def scrub(text: str, values: Mapping[str, Any], model: type[BaseModel] | None) -
     """Take out of somebody else's message every secret that stands in `values`."""
     # The longest first: a secret may be part of another one.
     for secret in sorted(set(_secrets(values, model)), key=len, reverse=True):
-        text = text.replace(secret, MASK)
+        # A short one is a part of many words: it counts where it stands alone.
+        edge = r"\b" if len(secret) < 6 and secret.isalnum() else ""
+        text = re.sub(edge + re.escape(secret) + edge, MASK, text)
     return mask_text(text)
 
 

@@ -60,6 +60,11 @@ class Settings(BaseModel):
             raise InvalidSettings(subject, explain(error, type(self), values, type(self).owner)) from None
 
 
+def _nothing(value: Any) -> Any:
+    # `config:` with every line below it commented out.
+    return {} if value is None else value
+
+
 def _off(value: Any) -> Any:
     return None if isinstance(value, str) and value.strip().lower() in OFF else value
 
@@ -105,7 +110,7 @@ class QueueConfig(Settings):
     model_handler: Stage = None
     data_model: DataModel = None
     # Not in the repr: it may hold passwords, and no options model has marked them yet.
-    config: dict[str, Any] = Field(default_factory=dict, repr=False)
+    config: Annotated[dict[str, Any], BeforeValidator(_nothing)] = Field(default_factory=dict, repr=False)
     batch: bool | None = None
 
     def given(self, key: str) -> bool:

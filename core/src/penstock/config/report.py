@@ -36,12 +36,21 @@ def queue_rows(queue: QueueConfig, views: Iterable[ResolvedQueue]) -> list[Row]:
         for row in _view_rows(queue, view):
             by_key.setdefault(row.key, []).append((view.role, row))
     rows: list[Row] = []
-    for key, found in by_key.items():
+    for key in sorted(by_key, key=_order):
+        found = by_key[key]
         if len({row for _role, row in found}) == 1:
             rows.append(found[0][1])
         else:
             rows += [Row(f"{key} ({role})", row.value, row.origin) for role, row in found]
     return rows
+
+
+_ORDER = ("value", "profile", "connector", "consumer", "producer", "serializer", "model_handler", "data_model", "batch")
+
+
+def _order(key: str) -> int:
+    # Options come last, in the order of their model: sorting is stable.
+    return _ORDER.index(key) if key in _ORDER else len(_ORDER)
 
 
 def _view_rows(queue: QueueConfig, view: ResolvedQueue) -> Iterator[Row]:

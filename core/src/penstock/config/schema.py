@@ -85,7 +85,8 @@ def _queue_schema(registry: Registry, definitions: Schema, problems: list[str]) 
     connectors = registry.names("connector")
     for key in ("connector", "profile", "serializer", "model_handler"):
         _offer(properties[key], list(registry.names(key)))
-    conditions = []
+    connector_of = {name: registry.profile(name).connector.rpartition(":")[2] for name in registry.names("profile")}
+    conditions: list[Schema] = []
     for name in connectors:
         try:
             described = _options_schema(registry, registry.connector(name), definitions)
@@ -93,22 +94,19 @@ def _queue_schema(registry: Registry, definitions: Schema, problems: list[str]) 
             problems.append(str(error))
             continue
         if described:
-            conditions.append(_when("connector", name, name))
-    for name in registry.names("profile"):
-        connector = registry.profile(name).connector.rpartition(":")[2]
-        if f"options.{connector}" in definitions:
-            conditions.append(_when("profile", name, connector))
+            profiles = [profile for profile, connector in connector_of.items() if connector == name]
+            conditions += [_when("connector", [name], name), *([_when("profile", profiles, name)] if profiles else [])]
     if conditions:
         schema["allOf"] = conditions
     return schema
 
 
-def _when(key: str, name: str, connector: str) -> Schema:
+def _when(key: str, names: list[str], connector: str) -> Schema:
     """`config` has a connector's options, if a queue names it, or a profile that does, and no class of its own."""
     overriding = ["consumer", "producer"] + (["connector"] if key == "profile" else [])
     condition = {
         "required": [key],
-        "properties": {key: {"const": name}},
+        "properties": {key: {"enum": names}},
         "not": {"anyOf": [{"required": [other]} for other in overriding]},
     }
     return {"if": condition, "then": {"properties": {"config": {"$ref": f"#/$defs/options.{connector}"}}}}

@@ -35,7 +35,25 @@ def choose_stages(unresolved: UnresolvedQueue) -> Stages:
         return Stages(serializer, None, None, False)
     handler = _model_handler(unresolved)
     data_model, is_default = _data_model(unresolved)
+    if handler is not None and data_model is not None:
+        _try_out(unresolved, handler, data_model)
     return Stages(serializer, handler, data_model, is_default)
+
+
+def _try_out(unresolved: UnresolvedQueue, handler: ModelHandler, data_model: Any) -> None:
+    """Let the handler see the data model now, rather than at the first message."""
+
+    def prepare() -> None:
+        try:
+            handler.decoder(data_model, "")
+        except ConfigError:
+            raise
+        # A stranger's handler: whatever it raises is a problem of this data model.
+        except Exception as error:
+            cause = f"{type(error).__name__}: {error}"
+            raise ConfigError(f"'data_model' does not suit {type(handler).__name__}: {cause}") from error
+
+    unresolved.attempt("data_model", prepare)
 
 
 def _handler_is_off(unresolved: UnresolvedQueue) -> bool:
