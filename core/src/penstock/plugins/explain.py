@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from penstock.plugins import hints
 from penstock.plugins.claims import Claim, Claims, entries
@@ -34,50 +34,56 @@ def failure(claims: Claims, kind: str, name: str, distribution: str | None) -> P
 
 def unknown(claims: Claims, kind: str, name: str, distribution: str | None) -> str:
     """Why a name leads nowhere, and the name or the command that was probably wanted."""
-    if distribution is not None and not entries(distribution):
-        return _unknown_distribution(kind, name, distribution)
-    installed = _installed(claims, kind, distribution)
-    by_whom = "nothing that is installed offers one" if distribution is None else f"{distribution} offers none"
-    text = f"{words(kind)} {name!r}: {by_whom} of this name"
-    return "; ".join([text, *_advice(claims, kind, name, distribution, installed)])
+    if distribution is None:
+        text = f"{words(kind)} {name!r}: nothing that is installed offers one of this name"
+    elif entries(distribution):
+        text = f"{words(kind)} '{distribution}:{name}': {distribution} offers none of this name"
+    else:
+        return _unknown_distribution(claims, kind, name, distribution)
+    return "; ".join([text, *_advice(claims, kind, name, distribution)])
 
 
-def _unknown_distribution(kind: str, name: str, distribution: str) -> str:
+def _unknown_distribution(claims: Claims, kind: str, name: str, distribution: str) -> str:
     text = f"{words(kind)} '{distribution}:{name}': no distribution {distribution!r} with a plugin is installed"
     extra = hints.extra_of(distribution)
     if extra is not None:
         return f"{text}; {hints.install(extra)}"
+    others = claims.of(kind, name)
+    if others:
+        return f"{text}; write {' or '.join(repr(other.qualified_name) for other in others)}"
     meant = hints.nearest(distribution, {entry.distribution for entry in entries()})
-    return f"{text}; did you mean '{meant}:{name}'?" if meant else f"{text}; install it, or write {name!r} alone"
+    return f"{text}; did you mean '{meant}:{name}'?" if meant else f"{text}; install it"
 
 
-def _advice(claims: Claims, kind: str, name: str, distribution: str | None, installed: Sequence[str]) -> Sequence[str]:
+def _advice(claims: Claims, kind: str, name: str, distribution: str | None) -> Iterator[str]:
     extra = hints.extra_for(kind, name) if distribution is None else None
     if extra is not None and not entries(f"{hints.CORE}-{extra}"):
-        return [hints.install(extra)]
-    advice = []
-    meant = hints.nearest(name, installed)
-    ours = hints.nearest(name, hints.known_names(kind)) if distribution is None else None
-    other = next(
-        (k for k in KINDS if k != kind and name in (*_installed(claims, k, distribution), *hints.known_names(k))), None
+        yield hints.install(extra)
+        return
+    offered = {each: _offered(claims, each, distribution) for each in KINDS}
+    yield from (
+        f"{name!r} is a {words(other)}"
+        for other in KINDS
+        if other != kind and name in (*offered[other], *hints.known_names(other))
     )
-    if other is not None:
-        advice.append(f"{name!r} is a {words(other)}")
+    meant = hints.nearest(name, offered[kind])
     if meant is not None:
-        advice.append(f"did you mean {meant!r}?")
-    elif ours is not None:
-        brings = hints.install(str(hints.extra_for(kind, ours)))
-        advice.append(f"did you mean {ours!r}, which comes with {brings}?")
-    elif installed:
-        advice.append(f"installed are {', '.join(installed)}")
-    silent = [f"{plugin.entry} ({plugin.state})" for plugin in claims.plugins() if plugin.state != "ok"]
+        yield f"did you mean {meant!r}?"
+        return
+    ours = hints.nearest(name, hints.known_names(kind)) if distribution is None else None
+    if ours is not None:
+        yield f"did you mean {ours!r}, which comes with {hints.install(str(hints.extra_for(kind, ours)))}?"
+        return
+    if offered[kind]:
+        yield f"installed are {', '.join(offered[kind])}"
+    plugins = [claims.plugin(entry) for entry in entries(distribution)]
+    silent = [f"{plugin.entry} ({plugin.state})" for plugin in plugins if plugin.state != "ok"]
     if silent:
         more = f" and {len(silent) - _SHOWN} more" if len(silent) > _SHOWN else ""
-        advice.append(f"`penstock plugins` tells more of {', '.join(silent[:_SHOWN])}{more}")
-    return advice
+        yield f"`penstock plugins` tells more of {', '.join(silent[:_SHOWN])}{more}"
 
 
-def _installed(claims: Claims, kind: str, distribution: str | None) -> Sequence[str]:
+def _offered(claims: Claims, kind: str, distribution: str | None) -> Sequence[str]:
     plugins = [claims.plugin(entry) for entry in entries(distribution)]
     return sorted({spec.name for plugin in plugins for spec in plugin.specs if spec.kind == kind})
 

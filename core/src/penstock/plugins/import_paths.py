@@ -97,7 +97,7 @@ def _has_submodule(module: ModuleType, name: str) -> bool:
 
 def _did_you_mean(wanted: str, names: list[str]) -> str:
     meant = nearest(wanted, [name for name in names if not name.startswith("__")])
-    return f"; did you mean {meant!r}?" if meant else ""
+    return f" (did you mean {meant!r}?)" if meant else ""
 
 
 def _place(error: BaseException) -> str:

@@ -74,12 +74,12 @@ def _api_problem(entry: Entry, module: Any) -> str:
     ours, theirs = hookspecs.PLUGIN_API, getattr(module, "PLUGIN_API", None)
     if theirs == ours and type(theirs) is int:
         return ""
-    core = f"{core_version()} has {ours}"
+    core = f"{core_version()} has PLUGIN_API {ours}"
     if type(theirs) is not int:
-        said = "has no PLUGIN_API" if theirs is None else f"has PLUGIN_API = {theirs!r}, which is no whole number"
-        return f"{entry}: {entry.module!r} {said}, {core}; {remedies.author(entry)}"
-    who = CORE if theirs > ours else entry.distribution
-    return f"{entry}: it was built for PLUGIN_API {theirs}, {core}; pip install --upgrade {who}"
+        said = "does not say for which PLUGIN_API it was built" if theirs is None else f"has PLUGIN_API = {theirs!r}"
+        return f"{entry}: {entry.module!r} {said}; {core}; {remedies.author(entry)}"
+    outdated = CORE if theirs > ours else entry.distribution
+    return f"{entry}: it was built for PLUGIN_API {theirs}; {core}; pip install --upgrade {outdated}"
 
 
 def _ask(entry: Entry, module: Any) -> Plugin:

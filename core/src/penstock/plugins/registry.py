@@ -8,7 +8,6 @@ from typing import Any, cast
 
 from penstock.errors import DuplicateNameError, PluginError, UnknownNameError
 from penstock.plugins import explain, hints, import_paths, remedies
-from penstock.plugins.check import after_import
 from penstock.plugins.claims import Claim, Claims, entries
 from penstock.plugins.offers import Offer, offers
 from penstock.plugins.policy import Policy
@@ -67,6 +66,9 @@ class Registry:
 
     def check(self) -> Sequence[Offer]:
         """`offers`, after importing everything that the specs name: client libraries, too."""
+        # Here, because it brings pydantic, which takes longer to import than all the rest of a listing takes.
+        from penstock.plugins.check import after_import
+
         return [
             after_import(offer, claim.spec, self.load) if claim is not None else offer
             for offer, claim in offers(self._claims)

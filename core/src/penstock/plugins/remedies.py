@@ -9,7 +9,7 @@ from penstock.plugins.hints import CORE, extra_of, install
 def after_import(entry: Entry, wanted: str, error: BaseException | None) -> str:
     """What to do when importing `wanted`, a module or import string of a plugin, raised `error`."""
     if not isinstance(error, ImportError) or not error.name:
-        return f"{author(entry)}, or keep it out with PENSTOCK_PLUGINS_BLOCK={entry.distribution}"
+        return author(entry)
     missing = error.name.partition(".")[0]
     if missing == CORE:
         return f"it was not written for {core_version()}; pip install --upgrade {CORE} {entry.distribution}"

@@ -1,0 +1,1 @@
+"""Plugins as real installed distributions: sound ones, and every way to be broken."""
