@@ -60,6 +60,9 @@ def explain(
         texts.setdefault(path, []).append(scrub(_what(detail, path, model, owner, role), values, model))
     faults = []
     for path, said in texts.items():
+        if any(len(other) > len(path) and other[: len(path)] == path for other in texts):
+            # A union of a scalar and a mapping, given a mapping: what is wrong inside of it is the news.
+            continue
         key = dotted(prefix + path)
         text = _one_of(said)
         faults.append(Fault(prefix + path, f"{key!r} {text}" if key else text))

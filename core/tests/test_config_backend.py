@@ -1,0 +1,116 @@
+"""Options: judged by the connector's own model and check, in sentences that say where and never show a value."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from core.tests import acme
+
+from penstock.config.files import load
+from penstock.config.resolve import judge, registry_for
+from penstock.options import Role
+
+
+@pytest.fixture(autouse=True)
+def _acme(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    acme.install(monkeypatch, tmp_path)
+
+
+def problems(settings: Any, role: Role = "output", **environment: str) -> list[str]:
+    """What is wrong with a queue of these settings, without the queue's name."""
+    configuration = load({"orders": settings}, environment)
+    verdict = judge(configuration, "orders", role, registry=registry_for(configuration), environment=environment)
+    return [problem.removeprefix("queue 'orders'").removeprefix(": ") for problem in verdict.problems]
+
+
+def test_wrong_options_are_told_together() -> None:
+    """Unknown, of the wrong type, out of range, nested: each by its key, none with its value."""
+    config = {"hots": "h", "port": "hunter2", "tls": {"ca": 1, "cert": "x"}, "group.id": ["hunter2"], "host": "h"}
+
+    assert problems({"connector": "acme", "config": config}) == [
+        "'config.port' must be a whole number, not this text",
+        "'config.group.id' must be text, not a list",
+        "'config.tls.ca' must be text, not a number (put it in quotes if it is text)",
+        "'config.tls.cert' is not a key of 'tls' of connector 'acme'; its keys are 'ca', 'key_password'",
+        "'config.hots' is not a key of connector 'acme'; did you mean 'host'?",
+    ]
+
+
+def test_a_missing_option_says_which_variable_would_do(tmp_path: Path) -> None:
+    """By the role that the queue is opened for."""
+    assert problems({"connector": "acme"}, "output") == [
+        "'config.host' is missing; write it or set the environment variable ACME_PRODUCER_HOST or ACME_HOST"
+    ]
+    assert problems({"connector": "acme", "config": {"group.id": "g"}}, "input") == [
+        "'config.host' is missing; write it or set the environment variable ACME_CONSUMER_HOST or ACME_HOST"
+    ]
+
+
+def test_a_wrong_value_from_elsewhere_names_its_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable or a profile is to blame, and not the file that does not hold the value."""
+    assert problems({"connector": "acme"}, ACME_HOST="h", ACME_PORT="hunter2") == [
+        " (environment ACME_PORT): 'config.port' must be a whole number, not this text"
+    ]
+    profile = acme.Profile("acme", connector="acme", config={"prt": 1, "host": "h"})
+    monkeypatch.setattr(acme, "penstock_profiles", acme.hookimpl(specname="penstock_profiles")(lambda: [profile]))
+    assert problems({"profile": "acme"}) == [
+        " (profile acme): 'config.prt' is not a key of connector 'acme'; did you mean 'port'?"
+    ]
+
+
+def test_problems_show_file_line_and_column(tmp_path: Path) -> None:
+    """Down to the option."""
+    file = tmp_path / "queues.yml"
+    file.write_text("orders:\n  connector: acme\n  config:\n    host: h\n    tls:\n      kee: 1\n")
+    configuration = load(file, {})
+
+    registry = registry_for(configuration)
+
+    (problem,) = judge(configuration, "orders", "output", registry=registry, environment={}).problems
+
+    assert problem == (
+        f"queue 'orders' ({file}:6:7): 'config.tls.kee' is not a key of 'tls' of connector 'acme'; "
+        "its keys are 'ca', 'key_password'"
+    )
+
+
+def test_the_connectors_own_check_is_asked() -> None:
+    """It judges what no model can, by role, with the backend's name of the queue."""
+    assert problems({"connector": "acme", "config": {"host": "h"}, "value": "a b"}, "input") == [
+        "connector 'acme': an input needs 'config.group.id'; write it",
+        "connector 'acme': the queue's 'value' has a blank; take it out",
+    ]
+    assert problems({"connector": "acme", "config": {"host": "h"}}, "output") == []
+
+
+def test_a_check_is_not_asked_about_options_that_are_refused_or_incomplete() -> None:
+    """It may rely on what the model promises."""
+    assert len(problems({"connector": "acme", "config": {"host": "h", "port": 0}}, "input")) == 1
+    assert len(problems({"connector": "acme", "config": {"host": "${H}"}}, "input")) == 1
+
+
+@pytest.mark.parametrize("pin", ["1357", "7", "13579"])
+def test_a_secret_in_a_plugins_own_message_is_taken_out(pin: str) -> None:
+    """A validator that repeats the value does not print it."""
+    (problem,) = problems({"connector": "acme", "config": {"host": "h", "pin": pin}})
+
+    assert problem == "'config.pin' must be even, and ******** is not"
+
+
+def test_a_secret_in_a_checks_message_is_taken_out() -> None:
+    """Wherever the secret came from."""
+    assert problems({"connector": "acme", "config": {"host": "h"}}, ACME_PASSWORD="letmein123") == [
+        "connector 'acme': the server refuses the password ********; choose another"
+    ]
+
+
+def test_keys_that_a_connector_passes_on_are_kept() -> None:
+    """A model that allows unknown keys gets them all, as they are."""
+    configuration = load({"a": {"connector": "acme-open", "config": {"linger.ms": 5, "host": "x"}}}, {})
+
+    queue = judge(configuration, "a", "input", registry=registry_for(configuration), environment={}).queue
+
+    assert queue is not None
+    assert queue.options.model_extra == {"linger.ms": 5}
