@@ -125,10 +125,13 @@ def _binary() -> str:
 
 
 def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    port = 65536
+    # A cluster's node also listens on its port + 10,000.
+    while port > 55535:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+    return port
 
 
 def _answers(host: str, port: int) -> bool:

@@ -34,6 +34,7 @@ Kind = type[ConnectorError]
 
 # The most specific class wins. A class without a row is a bug or a plain refusal: ConnectorError.
 BY_CLASS: dict[type[Exception], Kind] = {
+    OSError: NotConnected,
     r.ConnectionError: NotConnected,
     r.TimeoutError: NotConnected,
     r.InvalidResponse: NotConnected,
@@ -88,6 +89,8 @@ _CODES_OF_CLASSES = {
 
 # Redis 6 wraps what a command in a script says: "ERR Error running script (…): @user_script:3: … -OOM command not …".
 _IN_SCRIPT = re.compile(r"^(?:ERR )?Error running script .*?-([A-Z]+) (.*)", re.DOTALL)
+# redis-py prefixes an error of a pipeline with the command and its arguments.
+_IN_PIPELINE = re.compile(r"^Command # \d+ \(.*\) of pipeline caused error: ", re.DOTALL)
 _CODE = re.compile(r"^-?([A-Z]{2,}) ")
 
 
@@ -122,7 +125,7 @@ def _kind_of_class(kind: type[Exception]) -> Kind:
 def _told(error: Exception) -> tuple[str, str]:
     """The text without what could be a message, and the code that it begins with ("" if it has none)."""
     # "unknown command, with args beginning with: …" quotes arguments, and those are bodies.
-    text = str(error).split(", with args", 1)[0].strip() or type(error).__name__
+    text = _IN_PIPELINE.sub("", str(error)).split(", with args", 1)[0].strip() or type(error).__name__
     wrapped = _IN_SCRIPT.match(text)
     if wrapped:
         return wrapped[2], wrapped[1]

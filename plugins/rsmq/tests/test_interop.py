@@ -1,0 +1,137 @@
+"""One queue, many clients: what PyRSMQ and we write, the other reads, counts and deletes."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+import redis
+from rsmq import RedisSMQ
+from rsmq.cmd.exceptions import NoMessageInQueue
+
+from penstock.message import Record
+
+
+def test_pyrsmq_reads_what_we_send(opener: Any, pyrsmq: RedisSMQ) -> None:
+    """Body and count arrive; the id has RSMQ's shape; its own delete finds all three fields."""
+
+    async def send() -> None:
+        async with opener.producer() as producer:
+            assert await producer.produce([Record(b"\x00\xffone"), Record(b"two")]) == [None, None]
+
+    asyncio.run(send())
+    first = pyrsmq.receiveMessage(vt=60).execute()
+    second = pyrsmq.receiveMessage(vt=60).execute()
+
+    assert [(m["message"], m["rc"]) for m in (first, second)] == [(b"\x00\xffone", 1), (b"two", 1)]
+    assert len(first["id"]) == 32
+    assert first["id"].isalnum()
+    assert pyrsmq.deleteMessage(id=first["id"]).execute() is True
+
+
+def test_we_read_what_pyrsmq_sends(opener: Any, pyrsmq: RedisSMQ, consumed: Any) -> None:
+    """Body, count, id and the time in the id; deleted, nothing of it is left."""
+    pyrsmq.createQueue().execute()
+    message_id = pyrsmq.sendMessage(message="hello").execute()
+
+    async def read() -> Any:
+        async with opener.consumer() as consumer:
+            (message,) = await consumed(consumer, 1)
+            assert await consumer.on_success([message]) == 0
+            return message
+
+    message = asyncio.run(read())
+
+    assert (message.message, message.attempts) == (b"hello", 1)
+    assert message.message_context == message.position == message_id
+    sent, created = message.timestamp, pyrsmq.getQueueAttributes().execute()["created"]
+    assert created - 2 < sent < created + 60
+
+
+def test_a_message_that_we_gave_back_is_pyrsmqs(opener: Any, pyrsmq: RedisSMQ, consumed: Any) -> None:
+    """The receive count goes on from ours, and the first receive is the one we made."""
+    pyrsmq.createQueue().execute()
+    pyrsmq.sendMessage(message="again").execute()
+
+    async def give_back() -> None:
+        async with opener.consumer() as consumer:
+            await consumer.on_fail(await consumed(consumer, 1))
+
+    asyncio.run(give_back())
+
+    assert pyrsmq.receiveMessage().execute()["rc"] == 2
+
+
+def test_pyrsmq_does_not_get_what_is_leased_to_us(opener: Any, pyrsmq: RedisSMQ, consumed: Any) -> None:
+    """A delivery of ours is hidden from every other client."""
+    pyrsmq.createQueue().execute()
+    pyrsmq.sendMessage(message="mine").execute()
+
+    async def hold() -> None:
+        async with opener.consumer() as consumer:
+            await consumed(consumer, 1)
+            with pytest.raises(NoMessageInQueue):
+                pyrsmq.receiveMessage().execute()
+
+    asyncio.run(hold())
+
+
+def test_attributes_and_counters_agree_and_the_hash_is_left_clean(
+    opener: Any, pyrsmq: RedisSMQ, raw: redis.Redis, queue: str, consumed: Any
+) -> None:
+    """After 1,200 messages came and went, by us and by PyRSMQ, only the seven fields of the queue itself remain."""
+
+    async def work() -> None:
+        async with opener.producer(vt=45, delay=0) as producer, opener.consumer(vt=45) as consumer:
+            assert not any(await producer.produce([Record(b"%d" % i) for i in range(1199)]))
+            pyrsmq.sendMessage(message="1199").execute()
+            messages = await consumed(consumer, 1200, at_once=1200)
+            assert sorted(int(m.message) for m in messages) == list(range(1200))
+            assert await consumer.on_success(messages) == 0
+
+    asyncio.run(work())
+    attributes = pyrsmq.getQueueAttributes().execute()
+
+    assert (attributes["vt"], attributes["delay"], attributes["maxsize"]) == (45.0, 0.0, -1)
+    assert (attributes["totalsent"], attributes["totalrecv"]) == (1200, 1200)
+    assert (attributes["msgs"], attributes["hiddenmsgs"]) == (0, 0)
+    assert raw.hlen(f"rsmq:{queue}:Q") == 7
+    assert queue.encode() in pyrsmq.listQueues().execute()
+
+
+def test_an_existing_queue_keeps_its_attributes(opener: Any, pyrsmq: RedisSMQ) -> None:
+    """Our options describe a queue that we create, and our own deliveries; they change nobody else's queue."""
+    pyrsmq.createQueue(vt=17, delay=3, maxsize=2048).execute()
+
+    async def connect() -> float | None:
+        async with opener.consumer(vt=None) as consumer, opener.producer(vt=99, delay=9, maxsize=4096):
+            lease: float | None = consumer.lease
+            return lease
+
+    assert asyncio.run(connect()) == 17.0
+    attributes = pyrsmq.getQueueAttributes().execute()
+    assert (attributes["vt"], attributes["delay"], attributes["maxsize"]) == (17.0, 3.0, 2048)
+
+
+def test_ids_are_unique_and_in_order_inside_a_bulk_and_between_senders(
+    opener: Any, raw: redis.Redis, queue: str, consumed: Any
+) -> None:
+    """4,000 messages of four senders at once have 4,000 ids, and those of each sender's call rise."""
+
+    async def work() -> list[str]:
+        async with opener.producer() as one, opener.producer() as two, opener.consumer() as consumer:
+            calls = [p.produce([Record(b"%d" % n) for _ in range(500)]) for n in range(4) for p in (one, two)]
+            assert not any(error for results in await asyncio.gather(*calls) for error in results)
+            messages = await consumed(consumer, 4000, at_once=500)
+            return [m.message_context for m in messages]
+
+    ids = asyncio.run(work())
+
+    assert len(set(ids)) == 4000
+    assert all(len(i) == 32 for i in ids)
+    calls: dict[str, list[str]] = {}
+    for message_id in ids:
+        calls.setdefault(message_id[-22:], []).append(message_id)
+    assert sorted(len(call) for call in calls.values()) == [500] * 8
+    assert all(call == sorted(call) for call in calls.values())

@@ -1,0 +1,107 @@
+"""TLS: the server is verified, unless somebody says in so many words that it need not be."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import ssl
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.servers.redis import RedisServer
+from tests.servers.requirement import missing
+
+from penstock.errors import NotConnected
+from penstock.message import Record
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A self-signed certificate for `localhost`, and its key."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        missing("openssl", "no openssl on PATH, which makes the certificate")
+    directory = tmp_path_factory.mktemp("tls")
+    certificate, key = directory / "cert.pem", directory / "key.pem"
+    command = [str(openssl), "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    command += ["-addext", "subjectAltName=DNS:localhost", "-out", str(certificate), "-keyout", str(key)]
+    subprocess.run(command, check=True, capture_output=True)
+    return certificate, key
+
+
+@pytest.fixture
+def tls_port(redis_server: RedisServer, certificate: tuple[Path, Path]) -> Iterator[int]:
+    """A port that speaks TLS and passes what it decrypts to the test server, which may be built without TLS."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+    loop = asyncio.new_event_loop()
+
+    async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while data := await reader.read(65536):
+                writer.write(data)
+                await writer.drain()
+        except OSError:
+            pass  # one side is gone; the other is closed below
+        finally:
+            writer.close()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far_reader, far_writer = await asyncio.open_connection(redis_server.host, redis_server.port)
+        await asyncio.gather(pass_on(reader, far_writer), pass_on(far_reader, writer))
+
+    server = loop.run_until_complete(asyncio.start_server(serve, "127.0.0.1", 0, ssl=context))
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    yield server.sockets[0].getsockname()[1]
+
+    async def stop() -> None:
+        server.close()
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    asyncio.run_coroutine_threadsafe(stop(), loop).result(10)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join(10)
+    loop.close()
+
+
+async def passes(opener: Any, consumed: Any, **where: Any) -> None:
+    async with opener.producer(**where) as producer, opener.consumer(**where) as consumer:
+        assert not any(await producer.produce([Record(b"private")]))
+        assert [m.message for m in await consumed(consumer, 1)] == [b"private"]
+
+
+def test_messages_pass_where_the_certificate_is_trusted(
+    opener: Any, consumed: Any, tls_port: int, certificate: tuple[Path, Path]
+) -> None:
+    """By host and port, and by a rediss:// URL."""
+    trust = {"tls": {"ca": str(certificate[0])}}
+
+    asyncio.run(passes(opener, consumed, host="localhost", port=tls_port, **trust))
+    asyncio.run(passes(opener, consumed, url=f"rediss://localhost:{tls_port}/0", **trust))
+
+
+def test_a_certificate_that_nobody_signed_is_refused(opener: Any, consumed: Any, tls_port: int) -> None:
+    """`tls: true` trusts the system's authorities and no others."""
+    with pytest.raises(NotConnected, match="certificate verify failed"):
+        asyncio.run(passes(opener, consumed, host="localhost", port=tls_port, tls=True))
+
+
+def test_a_certificate_of_another_host_is_refused(
+    opener: Any, consumed: Any, tls_port: int, certificate: tuple[Path, Path]
+) -> None:
+    """Trusted, but made out to localhost, not to the address that was called."""
+    with pytest.raises(NotConnected, match="certificate verify failed"):
+        asyncio.run(passes(opener, consumed, host="127.0.0.1", port=tls_port, tls={"ca": str(certificate[0])}))
+
+
+def test_verification_is_off_only_when_told(opener: Any, consumed: Any, tls_port: int) -> None:
+    """insecure_skip_verify accepts anything."""
+    asyncio.run(passes(opener, consumed, host="127.0.0.1", port=tls_port, tls={"insecure_skip_verify": True}))
