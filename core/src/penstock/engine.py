@@ -193,7 +193,7 @@ class Engine:
         queues = self.resolve()
         settings = self._settings()
         source = _with_annotation(queues.pop((self.input_queue, "input")), self._function.annotation)
-        targets = {name: queue for (name, _role), queue in queues.items()}
+        targets = {name: _open_to_anything(queue) for (name, _role), queue in queues.items()}
         if settings.delivery == "exactly_once":
             _refuse_exactly_once(self.app_name, source)
         counters = EngineMetrics(self.app_name, source.name, source.connector, list(targets))
@@ -232,6 +232,11 @@ def _with_annotation(source: ResolvedQueue, annotation: Any) -> ResolvedQueue:
     if annotation in (inspect.Parameter.empty, Any, None) or isinstance(annotation, str):
         return source
     return replace(source, data_model=annotation)
+
+
+def _open_to_anything(target: ResolvedQueue) -> ResolvedQueue:
+    """An output takes any model or plain data where nobody chose a data model for it."""
+    return replace(target, data_model=Any) if target.data_model_is_default and target.model_handler else target
 
 
 def _refuse_exactly_once(app: str, source: ResolvedQueue) -> None:

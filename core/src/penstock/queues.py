@@ -17,7 +17,7 @@ from penstock import envelope
 from penstock.adapters import make_consumer, make_producer
 from penstock.backoff import Backoff
 from penstock.codec import Codec
-from penstock.errors import ConnectorError, DecodeError, FatalConnectorError, FunctionError, NotConnected, ProduceError
+from penstock.errors import ConnectorError, FatalConnectorError, FunctionError, NotConnected, ProduceError
 from penstock.health import Health
 from penstock.message import QueueMessage, Record
 
@@ -146,6 +146,7 @@ class InputQueue(_Queue):
 
     Attributes:
         decode: Body → object, as the queue's serializer and model handler say. `codec.explain` says why one was refused.
+        enveloped: Messages may come in envelopes: call `open_envelope` for each before its body is decoded.
     """
 
     def __init__(
@@ -153,7 +154,7 @@ class InputQueue(_Queue):
     ) -> None:
         super().__init__(resolved, health, on_reconnect)
         self._connector = self._consumer = make_consumer(resolved.connector_class, resolved.value, resolved.options)
-        self._enveloped = not resolved.capabilities.headers
+        self.enveloped = envelope.uses_envelope(resolved.capabilities)
         self.decode = self.codec.decode
 
     @property
@@ -168,11 +169,17 @@ class InputQueue(_Queue):
 
     async def consume(self, max_messages: int, timeout: float) -> Sequence[QueueMessage]:
         """Wait for messages; see `Consumer.consume`. Reconnects by itself."""
-        messages = await self._insist(lambda: self._consumer.consume(max_messages, timeout))
-        if self._enveloped:
-            for message in messages:
-                _open_envelope(message)
-        return messages
+        return await self._insist(lambda: self._consumer.consume(max_messages, timeout))
+
+    @staticmethod
+    def open_envelope(message: QueueMessage) -> None:
+        """Take body, key and headers out of the envelope they came in; a plain body is left as it is.
+
+        Raises:
+            DecodeError: it is an envelope, and damaged.
+        """
+        if message.message is not None and (opened := envelope.unwrap(message.message)) is not None:
+            message.message, message.key, message.headers = opened
 
     async def on_success(self, messages: Sequence[QueueMessage]) -> int:
         """Settle for good; returns how many were no longer ours."""
@@ -193,17 +200,6 @@ class InputQueue(_Queue):
             return await self._consumer.lag()
         except NotConnected:
             return None
-
-
-def _open_envelope(message: QueueMessage) -> None:
-    if message.message is None:
-        return
-    try:
-        opened = envelope.unwrap(message.message)
-    except DecodeError:
-        return  # it looks like an envelope and is none: a body like any other
-    if opened is not None:
-        message.message, message.key, message.headers = opened
 
 
 class OutputQueue(_Queue):
@@ -232,6 +228,7 @@ class OutputQueue(_Queue):
         self._connector = self._producer = make_producer(resolved.connector_class, resolved.value, resolved.options)
         self._on_refused = on_refused
         self.carries_keys = resolved.capabilities.keys
+        self._enveloped = envelope.uses_envelope(resolved.capabilities)
         self.encode = self.codec.encode
 
     def check(self, record: Record) -> None:
@@ -254,8 +251,8 @@ class OutputQueue(_Queue):
         Returns:
             Empty if all are confirmed; else one entry a record: None, or why the backend will never take it.
         """
-        if not self.resolved.capabilities.headers:
-            records = [_in_envelope(record, self.carries_keys) for record in records]
+        if self._enveloped:
+            records = [self._in_envelope(record) for record in records]
         errors = await self._insist(lambda: self._producer.produce(records))
         if len(errors) != len(records):
             raise ConnectorError(
@@ -287,9 +284,8 @@ class OutputQueue(_Queue):
         self._health.set(self._component, "ok")
         return errors if any(errors) else ()
 
-
-def _in_envelope(record: Record, carries_keys: bool) -> Record:
-    # A key alone is worth an envelope only where somebody set it: an inherited one is not added to such a queue.
-    if not record.headers and (carries_keys or record.key is None):
-        return record
-    return Record(envelope.wrap(record), None, (), record.delay, record.options)
+    def _in_envelope(self, record: Record) -> Record:
+        if not envelope.needs_envelope(record, self.resolved.capabilities):
+            return record
+        key = record.key if self.carries_keys else None
+        return Record(envelope.wrap(record), key, (), record.delay, record.options)

@@ -51,7 +51,9 @@ class Decision:
     delay: float = 0.0
 
 
-def decide(failure: Failure, *, policy: RetryPolicy, dead_letters: bool, on_invalid: OnInvalid) -> Decision:
+def decide(
+    failure: Failure, *, policy: RetryPolicy, dead_letters: bool, on_invalid: OnInvalid, draining: bool = False
+) -> Decision:
     """What becomes of a message that failed.
 
     Args:
@@ -59,7 +61,9 @@ def decide(failure: Failure, *, policy: RetryPolicy, dead_letters: bool, on_inva
         policy: The engine's retry policy.
         dead_letters: Whether the engine has a dead-letter queue.
         on_invalid: What the config says of a message that is not valid, where there is no dead-letter queue.
+        draining: The engine is to stop once its queue is empty, which a message given back for ever would prevent.
     """
+    given_up = Decision(Fate.STOP) if draining else Decision(Fate.REQUEUE, policy.max_delay)
     attempts, error = failure.message.attempts, failure.error
     match failure.stage:
         case "decode" | "validate":
@@ -78,9 +82,7 @@ def decide(failure: Failure, *, policy: RetryPolicy, dead_letters: bool, on_inva
             if dead_letters:
                 return Decision(Fate.DEAD_LETTER)
             # Without a dead-letter queue the message stays where it is; the longest wait keeps it from a hot loop.
-            return Decision(Fate.REQUEUE, policy.max_delay)
+            return given_up
         case "produce" | "delivery":
             # The output's backend will never take this record, so a retry cannot help.
-            if dead_letters:
-                return Decision(Fate.DEAD_LETTER)
-            return Decision(Fate.REQUEUE, policy.max_delay)
+            return Decision(Fate.DEAD_LETTER) if dead_letters else given_up

@@ -9,20 +9,28 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from penstock.dead_letters import dead_letter
+from penstock.dead_letters import dead_letter, error_text
 from penstock.errors import FunctionError, MessageError, PenstockError
 from penstock.message import QueueMessage
 from penstock.metrics import EngineMetrics
 from penstock.pipeline.batch import Batch
 from penstock.queues import InputQueue, OutputQueue
 from penstock.retry import RetryPolicy
-from penstock.settlement import Decision, Failure, Fate, OnInvalid, decide
+from penstock.settlement import Decision, Failure, Fate, OnInvalid, Stage, decide
 
 log = logging.getLogger("penstock")
 
+REPORT_EVERY = 1.0  # seconds between two log lines about the same kind of failure
+
 
 class Loop(Protocol):
-    """What delivery asks of the loop that feeds it."""
+    """What delivery asks of the loop that feeds it.
+
+    Attributes:
+        draining: The engine is to stop once its queue is empty.
+    """
+
+    draining: bool
 
     def settled(self, messages: Sequence[QueueMessage]) -> None:
         """These are in their final state, or given back: they are no longer in flight."""
@@ -76,6 +84,8 @@ class AtLeastOnce:
         self._metrics = metrics
         self._loop = loop
         self._clock = clock
+        # (stage, type of error, fate) → silent until, messages not spoken of since
+        self._reported: dict[tuple[Stage, type[BaseException], Fate], tuple[float, int]] = {}
 
     async def deliver(self, batch: Batch) -> None:
         """Bring every message of a finished batch to its final state.
@@ -126,7 +136,11 @@ class AtLeastOnce:
         by_decision: dict[Decision, list[Failure]] = defaultdict(list)
         for failure in failures:
             decision = decide(
-                failure, policy=self._policy, dead_letters=self._dead_letters is not None, on_invalid=self._on_invalid
+                failure,
+                policy=self._policy,
+                dead_letters=self._dead_letters is not None,
+                on_invalid=self._on_invalid,
+                draining=self._loop.draining,
             )
             by_decision[decision].append(failure)
         self._report(by_decision)
@@ -195,33 +209,55 @@ class AtLeastOnce:
             await self._requeue([failure.message for failure, _ in unburied], self._policy.max_delay)
 
     def _report(self, by_decision: Mapping[Decision, Sequence[Failure]]) -> None:
-        """One log line a group, not a message; never a body."""
+        """One log line a group, not a message, and not more than one a second for the same thing; never a body."""
         for decision, group in by_decision.items():
-            first = group[0]
             for failure in group:
                 if failure.stage in ("function", "output"):
                     self._metrics.function_failed(1, type(failure.error).__name__)
-            what = {
-                Fate.RETRY: f"trying again in {decision.delay:.1f} s",
-                Fate.REQUEUE: f"given back, to come again in {decision.delay:.1f} s",
-                Fate.DEAD_LETTER: "to the dead-letter queue",
-                Fate.SKIP: "skipped, as on_invalid says",
-                Fate.STOP: "the engine stops",
-            }[decision.fate]
-            trace = first.stage == "function" and isinstance(first.error, Exception) and decision.fate is not Fate.RETRY
-            log.warning(
-                "engine %r: %d %s failed at %s, the first at %s of %s, attempt %d: %s: %s; %s",
-                self._app, len(group), "message" if len(group) == 1 else "messages", first.stage,
-                first.message.position or "?", self._source, first.message.attempts,
-                type(first.error).__name__, first.error, what,
-                exc_info=first.error if trace and decision.fate is Fate.DEAD_LETTER else None,
-            )  # fmt: skip
+            first = group[0]
+            kind = (first.stage, type(first.error), decision.fate)
+            quiet_until, unsaid = self._reported.get(kind, (0.0, 0))
+            now = time.monotonic()
+            if now < quiet_until:
+                self._reported[kind] = (quiet_until, unsaid + len(group))
+            else:
+                self._reported[kind] = (now + REPORT_EVERY, 0)
+                self._say(first, len(group) + unsaid, decision)
+
+    def _say(self, first: Failure, count: int, decision: Decision) -> None:
+        what = {
+            Fate.RETRY: f"trying again in {decision.delay:.1f} s",
+            Fate.REQUEUE: f"given back, to come again in {decision.delay:.1f} s",
+            Fate.DEAD_LETTER: "to the dead-letter queue",
+            Fate.SKIP: "skipped, as on_invalid says",
+            Fate.STOP: "the engine stops",
+        }[decision.fate]
+        # The way into the user's code is worth its lines once the function is given up on.
+        trace = first.stage == "function" and decision.fate in (Fate.DEAD_LETTER, Fate.STOP)
+        log.warning(
+            "engine %r: %d %s failed at %s, the last at %s of %s, attempt %d: %s: %s; %s",
+            self._app,
+            count,
+            "message" if count == 1 else "messages",
+            first.stage,
+            first.message.position or "?",
+            self._source,
+            first.message.attempts,
+            type(first.error).__name__,
+            error_text(first.error),
+            what,
+            exc_info=first.error if trace else None,
+        )
 
     def _stopping_error(self, failure: Failure) -> PenstockError:
-        place = f"engine {self._app!r}, {self._source}, message at {failure.message.position or '?'}"
-        text = (
-            f"{place}: {failure.error}. The message stays in its queue. "
-            f"Give the engine a dead_letter_queue, or set on_invalid: skip to pass over such messages"
+        error = failure.error
+        text = str(error) if isinstance(error, PenstockError) else f"{type(error).__name__}: {error_text(error)}"
+        if failure.stage in ("decode", "validate"):
+            remedy = "or set on_invalid: skip to pass over such messages"
+        else:
+            remedy = f"it was tried {failure.message.attempts} times"
+        kind = type(error) if isinstance(error, (MessageError, FunctionError)) else PenstockError
+        return kind(
+            f"engine {self._app!r}, {self._source}, message at {failure.message.position or '?'}: {text}. "
+            f"It stays in its queue. Give the engine a dead_letter_queue; {remedy}"
         )
-        kind = type(failure.error) if isinstance(failure.error, (MessageError, FunctionError)) else PenstockError
-        return kind(text)

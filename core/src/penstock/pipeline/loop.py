@@ -71,7 +71,7 @@ class Pipeline:
         self._room = asyncio.Event()
         self._stopping = asyncio.Event()
         self._error: BaseException | None = None
-        self._draining = False
+        self.draining = False
         self._window = float(max(FIRST_WINDOW, settings.concurrency))
         self._body_size = 1.0
         self._taken, self._taken_at = 0, monotonic()
@@ -131,7 +131,7 @@ class Pipeline:
 
     def drain(self) -> None:
         """From now on look often whether the queue is empty."""
-        self._draining = True
+        self.draining = True
 
     async def quiet_since(self) -> float | None:
         """Since when there has been nothing to do, by `monotonic`; None while there is, or may come, something."""
@@ -230,7 +230,7 @@ class Pipeline:
                 await self._wait_for_room()
                 continue
             began = monotonic()
-            messages = await source.consume(min(room, limit), DRAIN_TIMEOUT if self._draining else IDLE_TIMEOUT)
+            messages = await source.consume(min(room, limit), DRAIN_TIMEOUT if self.draining else IDLE_TIMEOUT)
             if not messages:
                 if not self._held:
                     self._quiet_since = began

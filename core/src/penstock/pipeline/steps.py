@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from time import perf_counter
 from typing import Any
 
-from penstock.errors import FunctionError, PenstockError, Retry
+from penstock.errors import DecodeError, FunctionError, PenstockError, Retry
 from penstock.message import QueueMessage, Record
 from penstock.pipeline.batch import Batch, Outgoing
 from penstock.pipeline.function import Function
@@ -46,6 +46,7 @@ class Steps:
     ) -> None:
         self._decode = source.decode
         self._explain = source.codec.explain
+        self._open_envelope = source.open_envelope if source.enveloped else None
         self._call = function.call
         self._function = function.name
         self._targets = targets
@@ -68,11 +69,25 @@ class Steps:
         """Bodies → models."""
         if self._max_deliveries is not None:
             self._refuse_killers(batch, self._max_deliveries)
+        if self._open_envelope is not None:
+            self._open_envelopes(batch, self._open_envelope)
         decode = self._decode
         try:
             batch.models = [decode(message.message) for message in batch.messages]
         except Exception:  # noqa: BLE001  (which one it was is found out below; decoding has no side effects)
             self._decode_each(batch)
+
+    @staticmethod
+    def _open_envelopes(batch: Batch, open_envelope: Callable[[QueueMessage], None]) -> None:
+        damaged: set[QueueMessage] = set()
+        for message in batch.messages:
+            try:
+                open_envelope(message)
+            except DecodeError as error:
+                batch.failures.append(Failure(message, "decode", error))
+                damaged.add(message)
+        if damaged:
+            batch.drop(damaged)
 
     def _decode_each(self, batch: Batch) -> None:
         messages, models = [], []

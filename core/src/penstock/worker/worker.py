@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Protocol
 
 from penstock.health import Health
 from penstock.metrics import MetricsRegistry
-from penstock.worker.endpoints import Endpoints
 from penstock.worker.signals import stop_signals
 
 if TYPE_CHECKING:
     from penstock.config.model import WorkerSettings
+    from penstock.worker.endpoints import Endpoints
 
 log = logging.getLogger("penstock")
 
@@ -100,6 +100,8 @@ class Worker:
     def _endpoints(self) -> Endpoints | None:
         if self._settings.metrics_port is None:
             return None
+        from penstock.worker.endpoints import Endpoints  # here, since http.server takes 40 ms
+
         endpoints = Endpoints(self._settings.metrics_host, self._settings.metrics_port, self.health, self.metrics)
         endpoints.start()
         return endpoints

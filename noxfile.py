@@ -1,0 +1,75 @@
+"""Every check of this repository. `nox` alone runs what CI runs; `nox -l` lists the rest."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2024.10.9"
+nox.options.sessions = ["lint", "types", "tests", "wheels", "examples"]
+nox.options.reuse_existing_virtualenvs = True
+
+ROOT = Path(__file__).parent
+DISTRIBUTIONS = ["core", *sorted(str(path.parent.relative_to(ROOT)) for path in ROOT.glob("plugins/*/pyproject.toml"))]
+PROJECT = nox.project.load_toml("pyproject.toml")
+
+
+def group(name: str) -> list[str]:
+    """The requirements of a dependency group of the root pyproject.toml."""
+    return list(nox.project.dependency_groups(PROJECT, name))
+
+
+def install_workspace(session: nox.Session, *requirements: str) -> None:
+    """All distributions of the workspace, editable, in one go, so that siblings satisfy each other."""
+    editable = [word for path in DISTRIBUTIONS for word in ("-e", path)]
+    session.install(*editable, *requirements)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style and likely bugs."""
+    session.install(*group("lint"))
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """mypy, strict, over every distribution, and over user code that must, and must not, pass."""
+    install_workspace(session, *group("types"))
+    for path in DISTRIBUTIONS:
+        session.run("mypy", f"{path}/src")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """All tests, on real servers. PENSTOCK_TEST_REQUIRE=kafka,redis makes a missing server a failure."""
+    install_workspace(session, *group("test"))
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def wheels(session: nox.Session) -> None:
+    """Build every wheel, install each alone in a fresh environment, import it, run a five-line pipeline."""
+    session.install(*group("wheels"))
+    out = ROOT / "dist"
+    shutil.rmtree(out, ignore_errors=True)
+    for path in DISTRIBUTIONS:
+        session.run("python", "-m", "build", "--no-isolation", "--outdir", str(out), path, silent=True)
+    session.run("python", "tests/wheels/check.py", str(out))
+
+
+@nox.session
+def examples(session: nox.Session) -> None:
+    """Run the README's first command in a fresh environment, as a new user would."""
+    session.install("./core", "./plugins/memory")
+    session.run("python", "tests/wheels/first_command.py", env={"PYTHONDONTWRITEBYTECODE": "1"})
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Penstock beside hand-written loops over the raw client, on a real broker; prints ratios."""
+    install_workspace(session)
+    session.run("python", "-m", "benchmarks.report", *session.posargs, env={"PYTHONPATH": str(ROOT)})

@@ -1,0 +1,70 @@
+"""Installs each built wheel alone in a fresh environment, imports it and runs a pipeline. Run by `nox -s wheels`.
+
+    python tests/wheels/check.py DIRECTORY_OF_WHEELS
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import venv
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from email.parser import Parser
+from pathlib import Path
+
+HERE = Path(__file__).parent
+
+
+def check(wheel: Path, wheels: Path) -> str:
+    """One wheel; returns what was seen, raises with the output of what failed."""
+    module = wheel.name.split("-")[0]
+    bounds = siblings(wheel)
+    with tempfile.TemporaryDirectory() as folder:
+        venv.create(folder, with_pip=True)
+        python = str(Path(folder) / "bin" / "python")
+        # Siblings come from beside it, everything else from the index: a missing dependency shows.
+        call(python, "-m", "pip", "install", "--quiet", "--find-links", str(wheels), str(wheel))
+        call(python, "-c", f"import {module}; assert {module}.__version__", cwd=folder)
+        assert f"{module}/py.typed" in zipfile.ZipFile(wheel).namelist(), f"{wheel.name} is not typed: no py.typed"
+        listing = call(python, "-m", "penstock.cli.main", "plugins", "--check", cwd=folder)
+        assert "pydantic" in listing, listing
+        seen = call(python, str(HERE / "pipeline.py"), cwd=folder).strip()
+    return f"{wheel.name}: installed alone, {seen}, bounds {', '.join(bounds) or 'none needed'}"
+
+
+def siblings(wheel: Path) -> list[str]:
+    """The bounds on distributions of this workspace: a range each, never exact, never open."""
+    with zipfile.ZipFile(wheel) as archive:
+        name = next(name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        metadata = Parser().parsestr(archive.read(name).decode())
+    required = [each.split(";")[0].strip() for each in metadata.get_all("Requires-Dist", [])]
+    found = [each for each in required if each.startswith("penstock") and "[" not in each]
+    for each in found:
+        assert ">=" in each, f"{wheel.name} requires {each!r}: no lower bound"
+        assert "<" in each, f"{wheel.name} requires {each!r}: no upper bound"
+        assert "==" not in each, f"{wheel.name} requires {each!r}: an exact version"
+    return sorted(set(found))
+
+
+def call(*command: str, cwd: str | None = None) -> str:
+    """Run a command; its output, or an error that shows it."""
+    done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)} exited with {done.returncode}\n{done.stdout}\n{done.stderr}")
+    return done.stdout
+
+
+def main() -> None:
+    wheels = Path(sys.argv[1]).resolve()
+    found = sorted(wheels.glob("*.whl"))
+    assert len(found) >= 2, f"only {len(found)} wheels in {wheels}"
+    with ThreadPoolExecutor(2) as pool:
+        for line in pool.map(lambda wheel: check(wheel, wheels), found):
+            print(line, flush=True)
+    print(f"{len(found)} passed, 0 failed")
+
+
+if __name__ == "__main__":
+    main()
