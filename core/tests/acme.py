@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from penstock.capabilities import Capabilities
 from penstock.connectors import Consumer, Producer
@@ -59,9 +59,17 @@ class AcmeOptions(ConnectorOptions):
     @field_validator("pin")
     @classmethod
     def _is_even(cls, pin: SecretStr | None) -> SecretStr | None:
+        if pin is not None and pin.get_secret_value() == "000000":
+            raise KeyError(pin.get_secret_value())
         if pin is not None and int(pin.get_secret_value()) % 2:
             raise ValueError(f"must be even, and {pin.get_secret_value()} is not")
         return pin
+
+    @model_validator(mode="after")
+    def _one_way(self) -> AcmeOptions:
+        if self.url == "none":
+            raise ValueError("the server has no name; write 'url' or leave it out")
+        return self
 
 
 class OpenOptions(ConnectorOptions):
@@ -107,6 +115,8 @@ class AcmeProducer(Producer):
 def check(name: str, options: Any, role: Role) -> list[str]:
     """What the options model cannot know: only inputs need a group, and names have no blanks."""
     problems = []
+    if name == "crash":
+        raise RuntimeError(f"no rule for {name}")
     if role == "input" and options.group_id is None:
         problems.append("an input needs 'config.group.id'; write it")
     if " " in name:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import copy
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from penstock.config.files import load, read
 from penstock.config.model import Configuration, EngineSettings, QueueConfig
@@ -278,13 +281,21 @@ worker: 3
     def test_a_name_given_twice_in_python(self) -> None:
         """Two queues of one name in a list are refused, also without lines."""
         assert refused([{"name": "a"}, QueueConfig(name="a")]) == [
-            "queue 'a': the name is given twice, before; rename or remove one"
+            "queue 'a': the name is given twice; rename or remove one"
         ]
 
     def test_a_misspelt_section_is_suspected(self) -> None:
         """Without `queues`, a list under a like key is most likely the section."""
         assert refused({"queue": [{"name": "a"}]}) == [
             "queue 'queue': its settings must be a mapping; if the section 'queues' is meant, write 'queues'"
+        ]
+
+    def test_a_section_beside_bare_queues_is_suspected(self) -> None:
+        """Without `queues` every key is a queue, also the one that was meant for something else."""
+        assert refused({"queue": {"a": {"profile": "acme"}}, "engine": {"concurrency": 2}}) == [
+            "queue 'queue': none of its keys is a queue's; if the section 'queues' is meant, write 'queues'",
+            "queue 'engine': none of its keys is a queue's; "
+            "if the section 'engine' is meant, put the queues under 'queues'",
         ]
 
     @pytest.mark.parametrize("source", [{}, [], {"queues": {}}, {"queues": None}])
@@ -312,6 +323,36 @@ worker: 3
         assert list(configuration.queues) == ["b"]
         assert configuration.engine == EngineSettings()
         assert len(problems) == 2
+
+
+_DATA = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8) | st.just("${X}") | st.just("${"),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["queues", "engine", "worker", "name", "config", "batch", "retry", "metrics_port"])
+            | st.text(max_size=3)
+            | st.integers(),
+            inner,
+            max_size=3,
+        )
+    ),
+    max_leaves=15,
+)
+
+
+@given(_DATA)
+@settings(max_examples=500, deadline=None)
+def test_no_data_crashes_the_loader(source: Any) -> None:
+    """Whatever is handed in is a configuration or a `ConfigError`, never anything else."""
+    if isinstance(source, str):
+        return
+    before = copy.deepcopy(source)
+
+    with suppress(ConfigError):
+        load(source, {})
+
+    assert source == before
 
 
 class TestVariables:

@@ -76,6 +76,7 @@ def test_a_key_is_secret_by_its_type_or_by_its_name(key: str, secret: bool) -> N
         ),
         ("redis://user:hunter2@host:6379/0", "value", f"redis://{MASK}@host:6379/0"),
         (Inner(), "tls", f"{{key_password: {MASK}, file: key.pem}}"),
+        ("two\nlines \x1b[31m", "x", "two\\nlines \\x1b[31m"),
         (Inner, "data_model", f"{__name__}.Inner"),
         (list[int], "data_model", "list[int]"),
         (Any, "data_model", "typing.Any"),

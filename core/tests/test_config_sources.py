@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +148,18 @@ def test_a_byte_order_mark_is_skipped(tmp_path: Path) -> None:
     """Some editors begin a file with one."""
     assert parse(written(tmp_path, b"\xef\xbb\xbfa: 1\n")).values == {"a": 1}
     assert parse(written(tmp_path, b"\xef\xbb\xbfa = 1\n", "c.toml")).values == {"a": 1}
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.text(alphabet=st.sampled_from("ab:-? \n\t{}[],&*!|>'\"#%@`<~0.")), st.sampled_from(["c.yml", "c.toml"]))
+def test_no_text_crashes_the_reader(tmp_path_factory: pytest.TempPathFactory, text: str, name: str) -> None:
+    """Whatever a file holds, it is data or a `ConfigError`, never anything else."""
+    file = written(tmp_path_factory.getbasetemp(), text, name)
+
+    with suppress(ConfigError):
+        parsed = parse(file)
+        if name == "c.yml" and not parsed.problems:
+            assert parsed.values == yaml.safe_load(text)
 
 
 _SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary() | st.dates()

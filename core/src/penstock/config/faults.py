@@ -65,7 +65,9 @@ def explain(
             continue
         key = dotted(prefix + path)
         text = _one_of(said)
-        faults.append(Fault(prefix + path, f"{key!r} {text}" if key else text))
+        # A plugin's own words are a sentence by themselves.
+        goes_on = bool(path) and text.startswith(("must ", "is "))
+        faults.append(Fault(prefix + path, f"{key!r}{' ' if goes_on else ': '}{text}" if key else text))
     return faults
 
 

@@ -133,14 +133,10 @@ class _Loader:
         if not isinstance(key, str):
             self.problems.append(f"{self.where(spelled)}: a queue's name is text, not of type {type(key).__name__}")
         elif (values := _as_mapping({} if settings is None else settings)) is None:
-            hint = ""
-            if len(spelled) == 1 and (guess := nearest(key, SECTIONS)):
-                hint = (
-                    f"; if the section {guess!r} is meant, write {guess!r}"
-                    if guess != key
-                    else "; if this is no queue, put the queues under 'queues'"
-                )
+            hint = _section_hint(key, spelled)
             self.problems.append(f"queue {key!r}{self.at(spelled)}: its settings must be a mapping{hint}")
+        elif values and not values.keys() & QueueConfig.model_fields.keys() and (hint := _section_hint(key, spelled)):
+            self.problems.append(f"queue {key!r}{self.at(spelled)}: none of its keys is a queue's{hint}")
         elif values.get("name", key) != key:
             self.problems.append(
                 f"queue {key!r}{self.at((*spelled, 'name'))}: 'name' differs from the key that names the queue; "
@@ -170,9 +166,9 @@ class _Loader:
             )
         elif name.values in self.queues or ("queues", name.values) in self.roots:
             first = Places(self.file, self.parsed.marks, self.roots).of(("queues", name.values)).exact
-            also = f" first at {first}" if first else " before"
+            also = f", first at {first}" if first else ""
             self.problems.append(
-                f"queue {name.values!r}{self.at(spelled)}: the name is given twice,{also}; rename or remove one"
+                f"queue {name.values!r}{self.at(spelled)}: the name is given twice{also}; rename or remove one"
             )
         else:
             self.read_queue(name.values, {**values, "name": name.values}, spelled)
@@ -231,6 +227,15 @@ class _Loader:
 
     def at(self, spelled: Path) -> str:
         return in_brackets(Places(self.file, self.parsed.marks).of(spelled).exact)
+
+
+def _section_hint(key: str, spelled: Path) -> str:
+    """For a queue in a configuration without `queues`: it may be a section that found itself among queues."""
+    guess = nearest(key, SECTIONS) if len(spelled) == 1 else None
+    if guess is None:
+        return ""
+    remedy = "put the queues under 'queues'" if guess == key else f"write {guess!r}"
+    return f"; if the section {guess!r} is meant, {remedy}"
 
 
 def _as_mapping(settings: Any) -> Mapping[str, Any] | None:

@@ -68,7 +68,9 @@ def shown(value: Any, model: type[BaseModel] | None = None, key: str = "") -> st
         return "[" + ", ".join(shown(item) for item in value) + "]"
     if get_origin(value) is None and (isinstance(value, type) or callable(value)):
         return f"{getattr(value, '__module__', '?')}.{getattr(value, '__qualname__', type(value).__qualname__)}"
-    return mask_text(str(value))
+    text = mask_text(str(value))
+    # One line, and nothing that a terminal would obey.
+    return text if text.isprintable() else repr(text)[1:-1]
 
 
 def scrub(text: str, values: Mapping[str, Any], model: type[BaseModel] | None) -> str:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from penstock.capabilities import Capabilities
-from penstock.config.backend import choose_backend, make_options
+from penstock.config.backend import choose_backend
+from penstock.config.backend_options import make_options
 from penstock.config.faults import placed
 from penstock.config.model import Configuration
 from penstock.config.names import unknown_queue

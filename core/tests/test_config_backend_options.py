@@ -38,6 +38,13 @@ def test_wrong_options_are_told_together() -> None:
     ]
 
 
+def test_a_rule_about_all_options_is_told_in_the_plugins_own_words() -> None:
+    """What a model validator says stands behind the key it is about."""
+    assert problems({"connector": "acme", "config": {"host": "h", "url": "none"}}) == [
+        "'config': the server has no name; write 'url' or leave it out"
+    ]
+
+
 def test_a_missing_option_says_which_variable_would_do(tmp_path: Path) -> None:
     """By the role that the queue is opened for."""
     assert problems({"connector": "acme"}, "output") == [
@@ -97,6 +104,17 @@ def test_a_secret_in_a_plugins_own_message_is_taken_out(pin: str) -> None:
     (problem,) = problems({"connector": "acme", "config": {"host": "h", "pin": pin}})
 
     assert problem == "'config.pin' must be even, and ******** is not"
+
+
+def test_a_model_or_a_check_that_crashes_is_a_problem_of_its_queue() -> None:
+    """With all other problems still told, and no secret in the text."""
+    assert problems({"connector": "acme", "config": {"host": "h", "pin": "000000"}, "serializer": int}) == [
+        "'config': the options model of connector 'acme' raised KeyError: '********'",
+        "'serializer' is int, which is no class derived from penstock.serializers.Serializer",
+    ]
+    assert problems({"connector": "acme", "config": {"host": "h"}, "value": "crash"}) == [
+        "connector 'acme': its check raised RuntimeError: no rule for crash"
+    ]
 
 
 def test_a_secret_in_a_checks_message_is_taken_out() -> None:
