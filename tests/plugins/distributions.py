@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import sys
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from importlib import invalidate_caches
 from pathlib import Path
+
+import pytest
 
 SOUND = """
 from penstock.hookspecs import hookimpl
@@ -105,3 +109,21 @@ def offers_serializer(name: str, target: str) -> str:
 def offers_profile(name: str, connector: str) -> str:
     """The source of a plugin module that offers one profile."""
     return SOUND.format(spec="Profile", hook="penstock_profiles", offer=f"Profile({name!r}, {connector!r})")
+
+
+def install_only(monkeypatch: pytest.MonkeyPatch, folder: Path, *distributions: Distribution) -> None:
+    """Make this process see the core and `distributions`, and nothing else that the environment has.
+
+    What the test itself needs of the environment must be imported by then.
+    """
+    core = Distribution("penstock", {}, {"builtin": "penstock.builtin.plugin"}, version="9.9")
+    for distribution in (core, *distributions):
+        distribution.unpack(folder)
+        for file in distribution.modules:
+            module = file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+            # Set, so that the end of the test restores or removes it; deleted, so that it is imported anew.
+            monkeypatch.setitem(sys.modules, module, sys)
+            del sys.modules[module]
+    path = [entry for entry in sys.path if "site-packages" not in entry and "dist-packages" not in entry]
+    monkeypatch.setattr(sys, "path", [str(folder), *path])
+    invalidate_caches()

@@ -67,7 +67,7 @@ def _missing_module(name: str) -> str:
     parent, _, last = name.rpartition(".")
     if not parent:
         return f"there is no module {name!r}"
-    return f"package {parent!r} has no module {last!r}{_did_you_mean(last, _submodules(import_module(parent)))}"
+    return f"{parent!r} has no module {last!r}{_did_you_mean(last, _submodules(import_module(parent)))}"
 
 
 def _walk(found: Any, attributes: list[str]) -> Any:
@@ -75,16 +75,19 @@ def _walk(found: Any, attributes: list[str]) -> Any:
         try:
             found = getattr(found, attribute)
         except AttributeError as error:
-            what = f"module {found.__name__!r}" if isinstance(found, ModuleType) else repr(_name_of(found))
+            what = f"module {_name_of(found)}" if isinstance(found, ModuleType) else _name_of(found)
             names = [*vars(found), *_submodules(found)] if isinstance(found, ModuleType) else dir(found)
             raise PluginError(f"{what} has no attribute {attribute!r}{_did_you_mean(attribute, names)}") from error
         except (Exception, SystemExit) as error:  # a lazy attribute of a module may import
-            raise PluginError(f"reading {attribute!r} of {_name_of(found)!r} raised {describe(error)}") from error
+            raise PluginError(f"reading {attribute!r} of {_name_of(found)} raised {describe(error)}") from error
     return found
 
 
 def _name_of(found: Any) -> str:
-    return str(getattr(found, "__qualname__", None) or getattr(found, "__name__", None) or type(found).__name__)
+    # A module is not asked for other attributes: it may have a `__getattr__` of its own.
+    return repr(
+        found.__name__ if isinstance(found, ModuleType) else getattr(found, "__qualname__", type(found).__name__)
+    )
 
 
 def _submodules(module: ModuleType) -> list[str]:
