@@ -156,3 +156,13 @@ def test_attribute_texts_of_a_docstring() -> None:
         "three": "With a colon: here.",
     }
     assert attribute_texts(_Odd) == {}
+
+
+def test_attributes_are_inherited_and_other_docstrings_are_not(schema: dict[str, Any]) -> None:
+    """A model that adds nothing to its base has the base's fields, and the words for them, but no description."""
+
+    class Derived(acme.AcmeOptions):
+        pass
+
+    assert attribute_texts(Derived)["host"] == "The server."
+    assert schema["$defs"]["options.acme-open"]["description"] == "Passes on what it does not know."

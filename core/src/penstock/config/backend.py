@@ -46,17 +46,15 @@ def choose_backend(unresolved: UnresolvedQueue) -> Backend | None:
         unresolved.possible = False
         only = "an output" if unresolved.role == "input" else "an input"
         role = "an input" if unresolved.role == "input" else "an output"
-        key = "connector" if unresolved.queue.connector is not None else "profile"
         unresolved.problem(
-            (key,),
+            (unresolved.connector_key,),
             f"connector {spec.name!r} has no {side}, so the queue can be {only} but not {role}; use another connector",
         )
         return None
     registry = unresolved.registry
     unresolved.origins[side] = f"connector {spec.name}"
-    key = "connector" if unresolved.queue.connector is not None else "profile"
-    connector_class = unresolved.attempt(key, lambda: registry.load(spec, import_string))
-    model = _options_model(unresolved, spec, key)
+    connector_class = unresolved.attempt(unresolved.connector_key, lambda: registry.load(spec, import_string))
+    model = _options_model(unresolved, spec)
     if connector_class is None:
         return None
     return Backend(spec.name, connector_class, spec.capabilities, model, spec)
@@ -126,8 +124,7 @@ def _own_class(unresolved: UnresolvedQueue, side: str, own: Any, spec: Connector
         )
         return None
     if spec is not None and _derives(found, getattr(spec, side)):
-        key = "connector" if unresolved.queue.connector is not None else "profile"
-        return Backend(spec.name, found, spec.capabilities, _options_model(unresolved, spec, key), spec)
+        return Backend(spec.name, found, spec.capabilities, _options_model(unresolved, spec), spec)
     capabilities = getattr(found, "capabilities", None)
     model = getattr(found, "options_model", None)
     return Backend(
@@ -144,8 +141,8 @@ def _derives(found: type[Any], import_string: str | None) -> bool:
     return any(f"{parent.__module__}:{parent.__qualname__}" == import_string for parent in found.__mro__)
 
 
-def _options_model(unresolved: UnresolvedQueue, spec: ConnectorSpec, key: str) -> type[BaseModel] | None:
+def _options_model(unresolved: UnresolvedQueue, spec: ConnectorSpec) -> type[BaseModel] | None:
     import_string = spec.options
     if import_string is None:
         return None
-    return unresolved.attempt(key, lambda: unresolved.registry.load(spec, import_string))
+    return unresolved.attempt(unresolved.connector_key, lambda: unresolved.registry.load(spec, import_string))

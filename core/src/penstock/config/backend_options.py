@@ -80,8 +80,7 @@ def _judge(unresolved: UnresolvedQueue, backend: Backend, options: Any, values: 
     if spec is None or spec.check is None:
         return
     import_string = spec.check
-    key = "connector" if unresolved.queue.connector is not None else "profile"
-    check = unresolved.attempt(key, lambda: unresolved.registry.load(spec, import_string))
+    check = unresolved.attempt(unresolved.connector_key, lambda: unresolved.registry.load(spec, import_string))
     if check is None:
         return
     try:

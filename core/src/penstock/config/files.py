@@ -116,7 +116,7 @@ class _Loader:
                 self.problems.append(f"{self.where((key,))}: {key!r} is not a section; {hint}")
 
     def read_queues(self, queues: Any, root: Path) -> None:
-        if not queues and (queues is None or isinstance(queues, Mapping | Sequence)):
+        if queues is None or (isinstance(queues, Mapping | Sequence) and not queues):
             self.problems.append(f"{self.where(root)}: has no queues; name at least one under 'queues'")
         elif isinstance(queues, Mapping):
             for key, settings in queues.items():
@@ -132,46 +132,43 @@ class _Loader:
     def read_named(self, key: Any, settings: Any, spelled: Path) -> None:
         if not isinstance(key, str):
             self.problems.append(f"{self.where(spelled)}: a queue's name is text, not of type {type(key).__name__}")
-        elif (values := _as_mapping({} if settings is None else settings)) is None:
-            hint = _section_hint(key, spelled)
-            self.problems.append(f"queue {key!r}{self.at(spelled)}: its settings must be a mapping{hint}")
-        elif values and not values.keys() & QueueConfig.model_fields.keys() and (hint := _section_hint(key, spelled)):
-            self.problems.append(f"queue {key!r}{self.at(spelled)}: none of its keys is a queue's{hint}")
+            return
+        values = _as_mapping({} if settings is None else settings)
+        hint = _section_hint(key, spelled)
+        if values is None:
+            self.refuse(repr(key), spelled, f"its settings must be a mapping{hint}")
+        elif hint and values and not values.keys() & QueueConfig.model_fields.keys():
+            self.refuse(repr(key), spelled, f"none of its keys is a queue's{hint}")
         elif values.get("name", key) != key:
-            self.problems.append(
-                f"queue {key!r}{self.at((*spelled, 'name'))}: 'name' differs from the key that names the queue; "
-                "leave it out"
-            )
+            self.refuse(repr(key), (*spelled, "name"), "'name' differs from the key that names the queue; leave it out")
         else:
-            self.read_queue(key, {**values, "name": key}, spelled)
+            self.read_queue(key, values, spelled)
 
     def read_listed(self, index: int, settings: Any, spelled: Path) -> None:
+        who = f"number {index + 1}"
         values = _as_mapping(settings)
         if values is None:
-            self.problems.append(
-                f"queue number {index + 1}{self.at(spelled)}: its settings must be a mapping with a 'name'"
-            )
-            return
-        if "name" not in values:
+            self.refuse(who, spelled, "its settings must be a mapping with a 'name'")
+        elif "name" not in values:
             near = nearest("name", (str(key) for key in values))
-            hint = f"; did you mean that by {near!r}?" if near else "; write one"
-            self.problems.append(f"queue number {index + 1}{self.at(spelled)}: has no 'name'{hint}")
-            return
-        name = substitute(values["name"], self.environment, (*spelled, "name"), len(spelled))
-        if faults := name.missing + name.broken:
-            self.problems += placed(faults, f"queue number {index + 1}", Places(self.file, self.parsed.marks))
-        elif not isinstance(name.values, str) or not name.values:
-            self.problems.append(
-                f"queue number {index + 1}{self.at((*spelled, 'name'))}: 'name' must be text; put it in quotes"
-            )
-        elif name.values in self.queues or ("queues", name.values) in self.roots:
-            first = Places(self.file, self.parsed.marks, self.roots).of(("queues", name.values)).exact
-            also = f", first at {first}" if first else ""
-            self.problems.append(
-                f"queue {name.values!r}{self.at(spelled)}: the name is given twice{also}; rename or remove one"
-            )
+            self.refuse(who, spelled, f"has no 'name'; {f'did you mean that by {near!r}?' if near else 'write one'}")
         else:
-            self.read_queue(name.values, {**values, "name": name.values}, spelled)
+            name = substitute(values["name"], self.environment, (*spelled, "name"), len(spelled))
+            if faults := name.missing + name.broken:
+                self.problems += placed(faults, f"queue {who}", Places(self.file, self.parsed.marks))
+            elif not isinstance(name.values, str) or not name.values:
+                self.refuse(who, (*spelled, "name"), "'name' must be text; put it in quotes")
+            elif ("queues", name.values) in self.roots:
+                first = self.places().of(("queues", name.values)).exact
+                also = f", first at {first}" if first else ""
+                self.refuse(repr(name.values), spelled, f"the name is given twice{also}; rename or remove one")
+            else:
+                self.read_queue(name.values, values, spelled)
+
+    def refuse(self, who: str, spelled: Path, text: str) -> None:
+        """Note a problem with the shape of a queue, which may not have a name yet."""
+        place = Places(self.file, self.parsed.marks).of(spelled).exact
+        self.problems.append(f"queue {who}{in_brackets(place)}: {text}")
 
     def read_queue(self, name: str, values: Mapping[str, Any], spelled: Path) -> None:
         path: Path = ("queues", name)
@@ -224,9 +221,6 @@ class _Loader:
         odd = [key for key in values if not isinstance(key, str)]
         self.problems += [f"{subject}: a key is of type {type(key).__name__}; keys are text" for key in odd]
         return bool(odd)
-
-    def at(self, spelled: Path) -> str:
-        return in_brackets(Places(self.file, self.parsed.marks).of(spelled).exact)
 
 
 def _section_hint(key: str, spelled: Path) -> str:

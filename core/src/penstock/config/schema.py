@@ -156,7 +156,9 @@ def _inner_models(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
 def _describe(schema: Schema, model: type[BaseModel]) -> None:
     """Put the model's docstring into its schema."""
     texts = attribute_texts(model)
-    schema["description"] = (inspect.getdoc(model) or "").split("\n\n")[0].replace("\n", " ")
+    schema.pop("description", None)
+    if docstring := _own_docstring(model):
+        schema["description"] = docstring.split("\n\n")[0].replace("\n", " ")
     for key, name, _field in keyed_fields(model):
         described = schema.get("properties", {}).get(key, {})
         described.pop("title", None)
@@ -165,8 +167,15 @@ def _describe(schema: Schema, model: type[BaseModel]) -> None:
 
 
 def attribute_texts(model: type) -> dict[str, str]:
-    """What a class's docstring says of each attribute under `Attributes:`, on one line each."""
-    _, _, section = (inspect.getdoc(model) or "").partition("Attributes:\n")
+    """What the docstrings of a class and its parents say of each attribute under `Attributes:`, on one line each."""
+    texts: dict[str, str] = {}
+    for parent in reversed(model.__mro__):
+        texts |= _attribute_texts(_own_docstring(parent))
+    return texts
+
+
+def _attribute_texts(docstring: str) -> dict[str, str]:
+    _, _, section = docstring.partition("Attributes:\n")
     texts: dict[str, str] = {}
     names: list[str] = []
     for line in section.splitlines():
@@ -179,6 +188,11 @@ def attribute_texts(model: type) -> dict[str, str]:
         elif line.strip():
             texts |= {name: f"{texts[name]} {line.strip()}" for name in names}
     return texts
+
+
+def _own_docstring(model: type) -> str:
+    # Not inspect.getdoc: a model without a docstring would be described as its base is.
+    return inspect.cleandoc(vars(model).get("__doc__") or "")
 
 
 def _offer(schema: Schema, names: list[str]) -> None:

@@ -38,6 +38,11 @@ class UnresolvedQueue:
     origins: dict[str, str] = field(default_factory=dict)
     possible: bool = True
 
+    @property
+    def connector_key(self) -> str:
+        """The key that named the connector, for problems with it."""
+        return "profile" if self.queue.connector is None else "connector"
+
     def place(self, *keys: str | int) -> str:
         """File and line of a key of this queue; empty for a configuration made in Python."""
         return str(self.configuration.places.of(("queues", self.queue.name, *keys)))
