@@ -170,7 +170,8 @@ def attribute_texts(model: type) -> dict[str, str]:
     """What the docstrings of a class and its parents say of each attribute under `Attributes:`, on one line each."""
     texts: dict[str, str] = {}
     for parent in reversed(model.__mro__):
-        texts |= _attribute_texts(_own_docstring(parent))
+        if parent is not BaseModel:  # whose docstring is about pydantic
+            texts |= _attribute_texts(_own_docstring(parent))
     return texts
 
 
