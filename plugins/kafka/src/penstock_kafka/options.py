@@ -1,0 +1,249 @@
+"""What stands under the `config:` key of a Kafka queue. No client library is imported here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, ConfigDict, Field, SecretStr
+
+from penstock.errors import ConfigError
+from penstock.options import ConnectorOptions, FromEnvironment, Role
+
+BOTH_DEFAULTS: Mapping[str, Any] = {
+    "client.id": "penstock",
+    "socket.keepalive.enable": True,
+    # A misspelt topic is an error, not a new topic.
+    "allow.auto.create.topics": False,
+}
+
+CONSUMER_DEFAULTS: Mapping[str, Any] = {
+    # The client's own default skips whatever was produced before the group's first start.
+    "auto.offset.reset": "earliest",
+    # Only the partitions that move stop in a rebalance.
+    "partition.assignment.strategy": "cooperative-sticky",
+    "check.crcs": True,
+    "fetch.wait.max.ms": 100,
+    # What is fetched ahead costs memory, and is thrown away by a pause.
+    "queued.min.messages": 10_000,
+    "queued.max.messages.kbytes": 16_384,
+}
+
+PRODUCER_DEFAULTS: Mapping[str, Any] = {
+    # All replicas confirm, and a retry neither reorders nor duplicates.
+    "enable.idempotence": True,
+    "linger.ms": 5,
+    "compression.type": "lz4",
+    "delivery.timeout.ms": 120_000,
+    "queue.buffering.max.messages": 100_000,
+    "queue.buffering.max.kbytes": 65_536,
+}
+
+OURS: Mapping[str, str] = {
+    "enable.auto.commit": "the connector commits every 'commit_interval' seconds, as far as everything is settled; the "
+    "client would commit messages that nobody has processed yet, and a crash would lose them",
+    "auto.commit.enable": "the connector commits every 'commit_interval' seconds, as far as everything is settled",
+    "enable.auto.offset.store": "the client would store offsets of messages that nobody has processed yet, and a crash "
+    "would lose them",
+}
+"""Keys that may only say false: turned on, they lose messages."""
+
+NOT_HERE: Mapping[str, str] = {
+    "stop_on_failure": "what becomes of a message that fails is the engine's 'retry' and 'dead_letter_queue'",
+    "batch_size": "it is a setting of the engine, and 'batch: true' beside 'config' makes the function take lists",
+    "batch_time_seconds": "batches grow with the backlog and never wait; 'batch: true' beside 'config' makes the "
+    "function take lists",
+    "metadata.broker.list": "write 'bootstrap.servers'",
+    "enable.partition.eof": "the connector needs it to know when a partition is read to its end",
+    "error_cb": "the connector listens to it itself",
+    "on_commit": "the connector listens to it itself",
+    "on_delivery": "the connector listens to it itself",
+    "delivery.report.only.error": "the connector waits for every confirmation",
+    "logger": "the client logs to Python's logger 'penstock_kafka.client'",
+}
+"""Keys of the reference or of the client that this connector does not take, and what to do instead."""
+
+CALLBACKS = ("oauth_cb", "stats_cb", "throttle_cb")
+"""Keys of the client whose value is a function; a configuration in Python may set them."""
+
+
+def _text(value: Any) -> Any:
+    """YAML reads an address as a list and an id as a number, where people mean text."""
+    if isinstance(value, list | tuple) and value and all(isinstance(item, str) for item in value):
+        return ",".join(value)
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+Text = Annotated[str | None, BeforeValidator(_text)]
+
+
+class KafkaOptions(ConnectorOptions):
+    """Options of the connector `kafka`. A key that is not listed here goes to librdkafka as it is.
+
+    Attributes:
+        bootstrap_servers: Addresses, host:port, with commas between them. From KAFKA_CONSUMER_BROKERS or
+            KAFKA_PRODUCER_BROKERS, else from KAFKA_BROKERS.
+        group_id: The consumer group; an input needs one. From KAFKA_CONSUMER_GROUP.
+        sasl_username: From KAFKA_KEY.
+        sasl_password: From KAFKA_SECRET. Both together turn on SASL_SSL with PLAIN, unless other keys say otherwise.
+        commit_interval: Seconds between two commits: what is processed again, at most, after a crash.
+        max_uncommitted: How many offsets one unsettled message may hold back in a partition; past it, the partition
+            is paused until that message is settled.
+        revoke_timeout: Seconds that messages of a partition which goes to another worker have to be settled first.
+        connect_timeout: Seconds after which brokers that do not answer count as away.
+        poll_interval: The longest wait for messages in seconds; None leaves it to the engine.
+        poll_thread_timeout: Seconds that the producer's polling thread has to end.
+        consumer, producer: Keys of librdkafka for one direction only, for a queue that one program reads and another
+            writes.
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    bootstrap_servers: Annotated[
+        Text,
+        FromEnvironment("KAFKA_BROKERS", input=("KAFKA_CONSUMER_BROKERS",), output=("KAFKA_PRODUCER_BROKERS",)),
+    ] = Field(default=None, alias="bootstrap.servers")
+    group_id: Annotated[Text, FromEnvironment(input=("KAFKA_CONSUMER_GROUP",))] = Field(default=None, alias="group.id")
+    sasl_username: Annotated[Text, FromEnvironment("KAFKA_KEY")] = Field(default=None, alias="sasl.username")
+    sasl_password: Annotated[SecretStr | None, BeforeValidator(_text), FromEnvironment("KAFKA_SECRET")] = Field(
+        default=None, alias="sasl.password"
+    )
+    commit_interval: float = Field(default=1.0, gt=0, le=60)
+    max_uncommitted: int = Field(default=100_000, ge=1)
+    revoke_timeout: float = Field(default=10.0, ge=0, le=300)
+    connect_timeout: float = Field(default=10.0, gt=0, le=300)
+    poll_interval: float | None = Field(default=None, gt=0)
+    poll_thread_timeout: float = Field(default=5.0, ge=0, le=60)
+    consumer: dict[str, Any] = Field(default_factory=dict, repr=False)
+    producer: dict[str, Any] = Field(default_factory=dict, repr=False)
+
+    def __repr_args__(self) -> Any:
+        # A passed-through key may hold a password that no field has marked.
+        for key, value in super().__repr_args__():
+            yield key, "**********" if key and self.is_secret_key(key) and isinstance(value, str) else value
+
+    @property
+    def brokers(self) -> str:
+        """The addresses for people: never with credentials."""
+        servers = (self.bootstrap_servers or "").split(",")
+        return ",".join(server.strip().rpartition("@")[2] for server in servers)
+
+    def passed_through(self, role: Role) -> dict[str, Any]:
+        """The keys that go to librdkafka as they are: those of both directions, over them those of `role` alone."""
+        return {**(self.model_extra or {}), **(self.consumer if role == "input" else self.producer)}
+
+    def cooperative(self) -> bool:
+        """Whether rebalances take away only the partitions that move."""
+        keys = {**CONSUMER_DEFAULTS, **self.passed_through("input")}
+        return keys.get("group.protocol") == "consumer" or "cooperative" in str(keys["partition.assignment.strategy"])
+
+    def patience_on_revoke(self) -> float:
+        """`revoke_timeout`, but never so long that the group would count us as dead."""
+        interval = float(self.passed_through("input").get("max.poll.interval.ms", 300_000)) / 1000
+        return min(self.revoke_timeout, interval / 2)
+
+    def problems(self, role: Role) -> list[str]:
+        """What is wrong for this direction, as far as that can be told without the client; one sentence each."""
+        found = self._missing(role)
+        for key, value in self.passed_through(role).items():
+            text = _wrong(key, value, role)
+            if text:
+                found.append(text)
+        for name in ("consumer", "producer"):
+            block = getattr(self, name)
+            typed = {field.alias or field_name for field_name, field in type(self).model_fields.items()}
+            found += [f"{key!r} stands under {name!r}; write it beside {name!r}" for key in block if key in typed]
+        return found
+
+    def client_settings(self, role: Role) -> dict[str, Any]:
+        """What the client is made with, secrets included.
+
+        Raises:
+            ConfigError: with all `problems`.
+        """
+        problems = self.problems(role)
+        if problems:
+            raise ConfigError(*problems)
+        settings = {**BOTH_DEFAULTS, **(CONSUMER_DEFAULTS if role == "input" else PRODUCER_DEFAULTS)}
+        own = self.passed_through(role)
+        if own.get("group.protocol") == "consumer":
+            del settings["partition.assignment.strategy"]  # the broker assigns, and the client refuses the key
+        settings |= self._credentials(own) | own
+        settings["bootstrap.servers"] = self.bootstrap_servers
+        if role == "input":
+            settings |= {"group.id": self.group_id, "enable.partition.eof": True}
+            settings |= {"enable.auto.commit": False, "enable.auto.offset.store": False}
+        return {key: as_client_value(value) for key, value in settings.items()}
+
+    def _missing(self, role: Role) -> list[str]:
+        found = []
+        if not self.bootstrap_servers:
+            variable = "KAFKA_CONSUMER_BROKERS" if role == "input" else "KAFKA_PRODUCER_BROKERS"
+            found.append(
+                "no brokers: write 'bootstrap.servers: host:9092' under 'config', or set the environment variable "
+                f"KAFKA_BROKERS (or {variable})"
+            )
+        if role == "input" and not self.group_id:
+            found.append(
+                "no consumer group: write 'group.id' under 'config', or set the environment variable "
+                "KAFKA_CONSUMER_GROUP"
+            )
+        if (self.sasl_username is None) != (self.sasl_password is None):
+            there, missing = ("sasl.username", "'sasl.password' (KAFKA_SECRET)")
+            if self.sasl_username is None:
+                there, missing = ("sasl.password", "'sasl.username' (KAFKA_KEY)")
+            found.append(f"{there!r} is set, but {missing} is not; they go together")
+        return found
+
+    def _credentials(self, own: Mapping[str, Any]) -> dict[str, Any]:
+        if self.sasl_username is None or self.sasl_password is None:
+            return {}
+        settings: dict[str, Any] = {
+            "sasl.username": self.sasl_username,
+            "sasl.password": self.sasl_password,
+            "security.protocol": "SASL_SSL",
+        }
+        if "sasl.mechanisms" not in own:  # the client's other name of the same key
+            settings["sasl.mechanism"] = "PLAIN"
+        return settings
+
+
+def as_client_value(value: Any) -> Any:
+    """A value as librdkafka reads it: text, or a function."""
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return value if callable(value) else str(value)
+
+
+def _wrong(key: str, value: Any, role: Role) -> str | None:
+    if role == "input" and key in OURS:
+        return None if str(value).lower() in ("false", "0", "f") else f"{key!r} cannot be turned on: {OURS[key]}"
+    if key in NOT_HERE:
+        return f"{key!r} is no option here: {NOT_HERE[key]}; remove it"
+    if value is None:
+        return f"{key!r} has no value; give it one, or remove it"
+    if callable(value) or key in CALLBACKS:
+        if key not in CALLBACKS:
+            return f"{key!r} cannot be a function"
+        return None if callable(value) else f"{key!r} must be a function, which only a configuration in Python can give"
+    if not isinstance(value, str | int | float | bool | SecretStr):
+        return f"{key!r} must be a text, a number, true or false, not a {type(value).__name__}"
+    return None
+
+
+def topics(name: str, role: Role) -> list[str]:
+    """The topics that a queue's `value` names: several with commas between them, a regular expression behind a `^`.
+
+    Raises:
+        ConfigError: it names none, or an output names more than one.
+    """
+    found = [part.strip() for part in name.split(",")]
+    if not all(found):
+        raise ConfigError(f"'value' is {name!r}, which has an empty topic name; write 'topic' or 'topic, topic'")
+    if role == "output" and (len(found) > 1 or found[0].startswith("^")):
+        raise ConfigError(f"'value' is {name!r}, but an output goes to one topic; make it one queue a topic")
+    return found

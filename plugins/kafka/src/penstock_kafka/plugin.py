@@ -1,0 +1,50 @@
+"""What this distribution offers: the connector `kafka` and its profiles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from penstock.capabilities import Capabilities
+from penstock.hookspecs import hookimpl
+from penstock.specs import ConnectorSpec, Profile
+
+PLUGIN_API = 1
+
+
+@hookimpl
+def penstock_connectors() -> Sequence[ConnectorSpec]:
+    """The connector."""
+    return [
+        ConnectorSpec(
+            "kafka",
+            consumer="penstock_kafka.consumer:KafkaConsumer",
+            producer="penstock_kafka.producer:KafkaProducer",
+            options="penstock_kafka.options:KafkaOptions",
+            check="penstock_kafka.check:check",
+            capabilities=Capabilities(
+                headers=True, keys=True, ordering="key", replay=True, lag=True, tombstones=True, groups=True
+            ),
+            summary="Kafka topics",
+        )
+    ]
+
+
+@hookimpl
+def penstock_profiles() -> Sequence[Profile]:
+    """The profiles of the same names in py-volley, and `kafka`, which is `confluent`."""
+    return [
+        Profile("kafka", "kafka", summary="JSON objects on Kafka"),
+        Profile("confluent", "kafka", summary="JSON objects on Kafka"),
+        Profile("confluent-pydantic", "kafka", summary="JSON, validated in one pass"),
+        Profile("confluent-orjson-pydantic", "kafka", summary="JSON, validated in one pass"),
+        Profile("confluent-msgpack-pydantic", "kafka", serializer="msgpack", summary="MessagePack, validated"),
+        Profile("confluent-batch-json", "kafka", batch=True, summary="JSON, validated; the function gets lists"),
+        Profile(
+            "confluent-dlq",
+            "kafka",
+            serializer=None,
+            model_handler=None,
+            data_model=None,
+            summary="raw bytes, for dead letters",
+        ),
+    ]

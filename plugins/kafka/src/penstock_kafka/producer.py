@@ -1,0 +1,211 @@
+"""Kafka's topics as output queues."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Sequence
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import Producer as Client
+
+from penstock.connectors import Producer
+from penstock.errors import ConnectorError, FatalConnectorError, ProduceError
+from penstock.message import Record
+from penstock_kafka.connection import ErrorListener, check_connection, client_log, invalid_settings
+from penstock_kafka.delivery import Delivery
+from penstock_kafka.errors import Kind, describe, kind_of, produce_error
+from penstock_kafka.options import KafkaOptions, topics
+
+log = logging.getLogger("penstock_kafka")
+
+POLL_SLICE = 0.1  # seconds of one wait for reports; how long a full queue, or a shutdown, may wait for nothing
+FLUSH_TIMEOUT = 9.0  # seconds that a shutdown waits for confirmations
+ANY_PARTITION = -1
+
+_OPTIONS = {"partition", "timestamp"}
+
+
+class KafkaProducer(Producer):
+    """Hands records to the client, which batches them, and awaits its reports: one future a call.
+
+    A thread of its own polls the client, so that reports arrive while the event loop is busy.
+    """
+
+    def __init__(self, name: str, options: KafkaOptions) -> None:
+        super().__init__(name, options)
+        self._options = options
+        self._topic = topics(name, "output")[0]
+        self._where = f"Kafka at {options.brokers}: topic {name!r}"
+        self._listener = ErrorListener()
+        self._client: Client | None = None
+        self._closed = False
+        self._turn = asyncio.Lock()
+        self._full = False  # the client's queue was full, and somebody waits for room
+        self._room = asyncio.Event()
+        self._finished: list[Delivery] = []
+        self._stopping = threading.Event()
+        self._poller: threading.Thread | None = None
+
+    # -- connecting
+
+    async def connect(self) -> None:
+        """Make the client, check brokers and topic."""
+        if self._client is None:
+            self._client = self._make_client()
+            self._poller = threading.Thread(
+                target=self._poll,
+                args=(self._client, asyncio.get_running_loop()),
+                name=f"penstock-kafka-{self.name}",
+                daemon=True,
+            )
+            self._poller.start()
+        client, options = self._client, self._options
+
+        def check() -> None:
+            # The polling thread serves the client's errors.
+            check_connection(
+                client, lambda: None, self._listener, [self._topic], options.brokers, options.connect_timeout
+            )
+
+        await asyncio.to_thread(check)
+
+    def _make_client(self) -> Client:
+        settings = self._options.client_settings("output")
+        settings |= {"error_cb": self._listener, "logger": client_log}
+        try:
+            return Client(settings)
+        except KafkaException as error:
+            raise invalid_settings(error) from None
+
+    # -- producing
+
+    async def produce(self, records: Sequence[Record]) -> Sequence[ProduceError | None]:
+        """Send records and wait for all their reports; a full queue of the client is waited for, never an error.
+
+        `Record.options` may hold `partition`, a number, and `timestamp`, milliseconds since the epoch.
+        """
+        client = self._open()
+        if not records:
+            return []
+        delivery = Delivery(records, asyncio.get_running_loop().create_future(), self._finished.append)
+        async with self._turn:  # a call that began earlier comes first, also when it has to wait for room
+            while not self._give(client, delivery):
+                self._room.clear()
+                self._full = True
+                await self._room.wait()
+        delivery.all_sent()
+        await delivery.future
+        for error in delivery.failures:
+            self._raise_if_fatal(error)
+        return delivery.results(lambda error: produce_error(error, self._where))
+
+    def _give(self, client: Client, delivery: Delivery) -> bool:
+        """Give the client as many records as it takes; False if its queue is full."""
+        produce, topic, reported = client.produce, self._topic, delivery.reported
+        records = delivery.records
+        for index in range(delivery.next, len(records)):
+            record = records[index]
+            try:
+                if record.headers or record.options or record.delay:
+                    self._give_special(client, delivery, index)
+                else:
+                    produce(topic, record.message, record.key, ANY_PARTITION, reported)
+            except BufferError:
+                delivery.next = index
+                return False
+            except KafkaException as refusal:
+                error: KafkaError = refusal.args[0]
+                if error.code() == KafkaError._QUEUE_FULL:
+                    delivery.next = index
+                    return False
+                self._raise_if_fatal(error)
+                delivery.refuse(index, produce_error(error, self._where))
+        return True
+
+    def _give_special(self, client: Client, delivery: Delivery, index: int) -> None:
+        record = delivery.records[index]
+        options = record.options or {}
+        problem = _unusable(record)
+        if problem is not None:
+            delivery.refuse(index, ProduceError(f"{self._where}: {problem}", retriable=False))
+            return
+        client.produce(
+            self._topic,
+            record.message,
+            record.key,
+            options.get("partition", ANY_PARTITION),
+            delivery.reported,
+            timestamp=options.get("timestamp", 0),
+            headers=list(record.headers) or None,
+        )
+
+    def _raise_if_fatal(self, error: KafkaError) -> None:
+        if kind_of(error) is Kind.FATAL:
+            raise FatalConnectorError(f"{self._where}: {describe(error)}")
+
+    def _open(self) -> Client:
+        if self._client is None:
+            raise ConnectorError(f"{self._where}: {'closed' if self._closed else 'not connected'}")
+        if self._listener.fatal is not None:
+            raise FatalConnectorError(f"{self._where}: {describe(self._listener.fatal)}")
+        return self._client
+
+    # -- the polling thread
+
+    def _poll(self, client: Client, loop: asyncio.AbstractEventLoop) -> None:
+        told = False
+        while not self._stopping.is_set():
+            try:
+                client.poll(POLL_SLICE)
+            except KafkaException:
+                # Without this thread no confirmation would ever arrive; what was reported before the error counts.
+                log.exception("%s: polling failed; going on", self._where)
+                self._stopping.wait(POLL_SLICE)
+            self._wake(loop)
+            if self._listener.down and not told:
+                log.warning("%s: %s; %d records wait for the brokers", self._where,
+                            self._listener.reason("all brokers are down"), len(client))  # fmt: skip
+            told = self._listener.down
+
+    def _wake(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Tell the loop what the last poll has brought: one hop for all of it."""
+        finished, full = self._finished[:], self._full
+        if not finished and not full:
+            return
+        del self._finished[: len(finished)]
+        self._full = False
+        try:
+            loop.call_soon_threadsafe(self._woken, finished)
+        except RuntimeError:
+            log.debug("%s: the event loop has ended; nobody waits for confirmations any more", self._where)
+
+    def _woken(self, finished: Sequence[Delivery]) -> None:
+        for delivery in finished:
+            delivery.resolve()
+        self._room.set()
+
+    # -- ending
+
+    async def shutdown(self) -> None:
+        """Wait for the confirmations that are under way, and close."""
+        client, self._client, self._closed = self._client, None, True
+        if client is None:
+            return
+        self._stopping.set()
+        if self._poller is not None:
+            await asyncio.to_thread(self._poller.join, self._options.poll_thread_timeout)
+        left = await asyncio.to_thread(client.flush, FLUSH_TIMEOUT)
+        self._wake(asyncio.get_running_loop())
+        if left:
+            log.warning("%s: closed with %d records unconfirmed", self._where, left)
+
+
+def _unusable(record: Record) -> str | None:
+    if record.delay:
+        return "Kafka cannot delay a record; send it without a delay"
+    unknown = sorted(set(record.options or ()) - _OPTIONS)
+    if unknown:
+        return f"{unknown[0]!r} is no option of a Kafka record; there are 'partition' and 'timestamp' (milliseconds)"
+    return None
