@@ -79,7 +79,7 @@ class _Model:
 
     def __init__(self, data_model: Any) -> None:
         self.type = Any if data_model is None else data_model
-        self.name = getattr(data_model, "__name__", None) or str(data_model)
+        self.name = data_model.__name__ if isinstance(data_model, type) else str(data_model)
         adapter = self._adapter()
         # A validator of our own, for pydantic's shows what it read in its errors, and these end in logs.
         self.validator = SchemaValidator(adapter.core_schema, {"hide_input_in_errors": True})
