@@ -20,7 +20,7 @@ class Proxy:
     """Listens on `host`:`port`, passes everything to `target` and back. All methods may be called from any thread.
 
     Args:
-        host, port: The server behind it; called anew for each connection.
+        host, port: The server behind it, called anew for each connection; a test may set `target` to another one.
         listen: The port to listen on; 0 takes a free one.
     """
 

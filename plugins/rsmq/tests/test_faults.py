@@ -167,6 +167,35 @@ def test_a_delivery_whose_answer_is_lost_comes_again_when_its_lease_ends(
     asyncio.run(main())
 
 
+def test_what_came_before_the_cut_is_worked_on(redis_server: Any, proxy: Any, opener: Any, consumed: Any) -> None:
+    """Of two script calls in one consume the first was answered: its messages are returned, not left to expire."""
+    wire = proxy(redis_server.host, redis_server.port)
+
+    async def main() -> None:
+        where = {"host": wire.host, "port": wire.port}
+        async with opener.producer() as producer, opener.consumer(vt=1, **where) as consumer:
+            assert await consumer.consume(1, 0) == []
+            assert not any(await producer.produce(records(500)))
+            wire.delay(0.3)
+            consuming = asyncio.create_task(consumer.consume(500, 5.0))
+            async with opener.consumer() as observer, asyncio.timeout(10):
+                # All are leased, so the second call was made; its answer is held on the wire.
+                while await observer.lag() != 0:
+                    await asyncio.sleep(0.005)
+            wire.cut()
+            first = await consuming
+            assert 0 < len(first) < 500
+            with pytest.raises(NotConnected):
+                await consumer.consume(1, 0)
+            wire.heal()
+            await consumer.connect()
+            assert await consumer.on_success(first) == 0
+            rest = await consumed(consumer, 500 - len(first))
+            assert {m.message for m in [*first, *rest]} == {b"%d" % i for i in range(500)}
+
+    asyncio.run(main())
+
+
 def test_a_wire_that_swallows_everything_is_noticed_in_time(redis_server: Any, proxy: Any, opener: Any) -> None:
     """No call hangs: after `timeout` seconds the server counts as away; healed, the next call works."""
     wire = proxy(redis_server.host, redis_server.port)
@@ -320,6 +349,29 @@ def test_a_master_that_became_a_replica_is_away_until_it_is_master_again(
                 admin.replicaof("NO", "ONE")
                 await consumer.connect()
                 assert len(await consumed(consumer, 1)) == 1
+
+    asyncio.run(main())
+
+
+def test_a_failover_behind_one_name_leads_to_the_new_master(
+    own_redis: Any, proxy: Any, opener: Any, consumed: Any
+) -> None:
+    """The address leads elsewhere while a connection to the old master is still open: `connect` does not reuse that."""
+    old, new = own_redis(), own_redis()
+    wire = proxy(old.host, old.port)
+
+    async def main() -> None:
+        where = {"host": wire.host, "port": wire.port}
+        async with opener.producer(**where) as producer, opener.consumer(host=new.host, port=new.port) as consumer:
+            assert not any(await producer.produce(records(1)))
+            with redis.Redis(host=old.host, port=old.port) as admin:
+                admin.replicaof("127.0.0.1", 1)
+            wire.target = (new.host, new.port)
+            with pytest.raises(NotConnected):
+                await producer.produce([Record(b"after")])
+            await producer.connect()
+            assert await producer.produce([Record(b"after")]) == [None]
+            assert [m.message for m in await consumed(consumer, 1)] == [b"after"]
 
     asyncio.run(main())
 
