@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from penstock.errors import ProduceError
@@ -65,18 +65,19 @@ class Delivery:
             self.future.set_result(None)
 
     @property
-    def failures(self) -> Sequence[KafkaError]:
-        """Why records were not stored, as the client reported."""
-        return [error for error, _ in self._failed]
+    def refused(self) -> Mapping[int, ProduceError]:
+        """By index, the records that the client did not take."""
+        return self._refused
 
-    def results(self, as_error: Callable[[KafkaError], ProduceError]) -> list[ProduceError | None]:
-        """One entry a record: None if it is stored."""
-        if not self._failed and not self._refused:
-            return [None] * len(self.records)
-        # A report shows key and body, not which record it is about. Records that are alike in both and went into one
-        # call share the worst report: one of them may then be sent once too often, none is ever taken for stored.
-        errors = {(message.key(), message.value()): as_error(error) for error, message in self._failed}
-        return [
-            self._refused.get(index) or errors.get((record.key, record.message))
+    def failed(self) -> dict[int, KafkaError]:
+        """By index, the records that were reported as not stored."""
+        if not self._failed:
+            return {}
+        # A report shows key and body, not which record it is about. Of records that are alike in both and went into one
+        # call, all count as failed: one of them may then be sent once too often, none is ever taken for stored.
+        errors = {(message.key(), message.value()): error for error, message in self._failed}
+        return {
+            index: errors[record.key, record.message]
             for index, record in enumerate(self.records)
-        ]
+            if (record.key, record.message) in errors and index not in self._refused
+        }

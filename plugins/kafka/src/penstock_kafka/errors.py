@@ -107,6 +107,11 @@ def kind_of(error: KafkaError) -> Kind:
     return _BY_CODE.get(error.code(), Kind.RETRIABLE)
 
 
+def is_about_a_batch(error: KafkaError) -> bool:
+    """Whether the broker refused all records of a request for the sake of one, or of their sum."""
+    return kind_of(error) is Kind.REFUSED and error.code() != KafkaError.TOPIC_AUTHORIZATION_FAILED
+
+
 def describe(error: KafkaError) -> str:
     """What Kafka says, and what to do about it where we know."""
     remedy = _REMEDIES.get(error.name())

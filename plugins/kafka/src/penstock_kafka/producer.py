@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka import Producer as Client
@@ -15,7 +15,7 @@ from penstock.errors import ConnectorError, FatalConnectorError, ProduceError
 from penstock.message import Record
 from penstock_kafka.connection import ErrorListener, check_connection, client_log, invalid_settings
 from penstock_kafka.delivery import Delivery
-from penstock_kafka.errors import Kind, describe, kind_of, produce_error
+from penstock_kafka.errors import Kind, describe, is_about_a_batch, kind_of, produce_error
 from penstock_kafka.options import KafkaOptions, topics
 
 log = logging.getLogger("penstock_kafka")
@@ -42,7 +42,7 @@ class KafkaProducer(Producer):
         self._client: Client | None = None
         self._closed = False
         self._turn = asyncio.Lock()
-        self._full = False  # the client's queue was full, and somebody waits for room
+        self._waiting = False  # somebody waits until the client's queue is shorter
         self._room = asyncio.Event()
         self._finished: list[Delivery] = []
         self._stopping = threading.Event()
@@ -89,17 +89,53 @@ class KafkaProducer(Producer):
         client = self._open()
         if not records:
             return []
-        delivery = Delivery(records, asyncio.get_running_loop().create_future(), self._finished.append)
         async with self._turn:  # a call that began earlier comes first, also when it has to wait for room
-            while not self._give(client, delivery):
-                self._room.clear()
-                self._full = True
-                await self._room.wait()
-        delivery.all_sent()
+            delivery = await self._send(client, records)
         await delivery.future
-        for error in delivery.failures:
+        failed = delivery.failed()
+        if not failed and not delivery.refused:
+            return [None] * len(records)
+        results = [delivery.refused.get(index) for index in range(len(records))]
+        for index, error in failed.items():
             self._raise_if_fatal(error)
-        return delivery.results(lambda error: produce_error(error, self._where))
+            results[index] = produce_error(error, self._where)
+        await self._send_suspects(client, records, failed, results)
+        return results
+
+    async def _send(self, client: Client, records: Sequence[Record]) -> Delivery:
+        """Give all records to the client, waiting for room where it must."""
+        delivery = Delivery(records, asyncio.get_running_loop().create_future(), self._finished.append)
+        while not self._give(client, delivery):
+            await self._some_reports()
+        delivery.all_sent()
+        return delivery
+
+    async def _some_reports(self) -> None:
+        self._room.clear()
+        self._waiting = True
+        await self._room.wait()
+
+    async def _send_suspects(
+        self,
+        client: Client,
+        records: Sequence[Record],
+        failed: Mapping[int, KafkaError],
+        results: list[ProduceError | None],
+    ) -> None:
+        """Send each record alone that was refused with others: the broker judges whole batches of the client."""
+        suspects = [index for index, error in failed.items() if is_about_a_batch(error)]
+        if not suspects:
+            return
+        log.warning("%s: %d records were refused together: %s; sending them one by one", self._where,
+                    len(suspects), describe(failed[suspects[0]]))  # fmt: skip
+        async with self._turn:
+            for index in suspects:
+                while len(client):
+                    await self._some_reports()
+                alone = await self._send(client, [records[index]])
+                await alone.future
+                error = alone.failed().get(0)
+                results[index] = alone.refused.get(0) if error is None else produce_error(error, self._where)
 
     def _give(self, client: Client, delivery: Delivery) -> bool:
         """Give the client as many records as it takes; False if its queue is full."""
@@ -171,11 +207,11 @@ class KafkaProducer(Producer):
 
     def _wake(self, loop: asyncio.AbstractEventLoop) -> None:
         """Tell the loop what the last poll has brought: one hop for all of it."""
-        finished, full = self._finished[:], self._full
-        if not finished and not full:
+        finished = self._finished[:]
+        if not finished and not self._waiting:
             return
         del self._finished[: len(finished)]
-        self._full = False
+        self._waiting = False
         try:
             loop.call_soon_threadsafe(self._woken, finished)
         except RuntimeError:
