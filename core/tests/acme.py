@@ -119,6 +119,8 @@ def check(name: str, options: Any, role: Role) -> list[str]:
         raise RuntimeError(f"no rule for {name}")
     if role == "input" and options.group_id is None:
         problems.append("an input needs 'config.group.id'; write it")
+    if options.port == 22:
+        problems.append("'port' is another service's; take one above 1024")
     if " " in name:
         problems.append("the queue's 'value' has a blank; take it out")
     if options.password is not None and options.password.get_secret_value() == "letmein123":

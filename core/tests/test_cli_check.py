@@ -208,6 +208,15 @@ class TestRoles:
             "queue 'b' (queues.yml:2:36): 'config.host' must be text, not a number (put it in quotes if it is text)",
         ]
 
+    def test_what_only_one_role_lacks_is_no_problem_beside_others(self, check: Check) -> None:
+        """Once the port is mended, the queue works as an output: so its port is the problem, and no group is a note."""
+        assert check("a: {connector: acme, config: {host: h, port: 22}}\n") == (
+            2,
+            "",
+            "penstock: queue 'a' (queues.yml:1:40): connector 'acme': "
+            "'port' is another service's; take one above 1024\n",
+        )
+
     def test_a_class_that_was_written_down_must_be_good(self, check: Check) -> None:
         """Who names a producer wants it, although the queue would do as an input."""
         code, _out, err = check("a: {connector: acme-bare, producer: nowhere.Producer}\n")

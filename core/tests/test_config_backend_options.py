@@ -83,6 +83,20 @@ def test_problems_show_file_line_and_column(tmp_path: Path) -> None:
     )
 
 
+def test_a_check_that_names_an_option_points_to_its_line(tmp_path: Path) -> None:
+    """Or to the variable that it came from."""
+    file = tmp_path / "queues.yml"
+    file.write_text("orders:\n  connector: acme\n  config:\n    host: h\n    port: 22\n")
+    configuration = load(file, {})
+    registry = registry_for(configuration)
+    sentence = "connector 'acme': 'port' is another service's; take one above 1024"
+
+    assert judge(configuration, "orders", "output", registry=registry, environment={}).problems == [
+        f"queue 'orders' ({file}:5:5): {sentence}"
+    ]
+    assert problems({"connector": "acme"}, ACME_HOST="h", ACME_PORT="22") == [f" (environment ACME_PORT): {sentence}"]
+
+
 def test_the_connectors_own_check_is_asked() -> None:
     """It judges what no model can, by role, with the backend's name of the queue."""
     assert problems({"connector": "acme", "config": {"host": "h"}, "value": "a b"}, "input") == [

@@ -122,6 +122,25 @@ def test_a_strangers_message_is_scrubbed() -> None:
     assert text == f"{MASK} at h:17 says {MASK}, {MASK} and {MASK}"
 
 
+class Vault(ConnectorOptions):
+    """Knows keys of its own that are secret."""
+
+    nested: dict[str, Any] = Field(default_factory=dict)
+
+    @classmethod
+    def is_secret_key(cls, key: str) -> bool:
+        return key == "combination"
+
+
+def test_a_models_own_rule_counts_inside_of_its_mappings() -> None:
+    """Keys that go to a client may be nested; the plugin knows which of them are secret."""
+    options = Vault(nested={"combination": "hunter2", "door": "left"})
+
+    assert shown(options.nested, Vault, "nested") == f"{{combination: {MASK}, door: left}}"
+    assert shown(options) == f"{{nested: {{combination: {MASK}, door: left}}}}"
+    assert scrub("hunter2 left", {"nested": options.nested}, Vault) == f"{MASK} left"
+
+
 def test_a_longer_secret_goes_before_its_part() -> None:
     """No rest of a secret stays behind."""
     assert scrub("hunter2hunter2", {"password": "hunter2", "token": "hunter2hunter2"}, None) == MASK

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from penstock.config.files import read
@@ -87,18 +87,20 @@ def _find(configuration: Configuration, name: str, wanted: set[Role], registry: 
     for role, verdict in verdicts.items():
         # A class that was written down for a side is wanted on that side.
         required = role in wanted or getattr(queue, "consumer" if role == "input" else "producer") is not None
-        if required or not _works_otherwise(verdict, verdicts):
-            finding.problems += [text for text in verdict.problems if text not in finding.problems]
-        else:
-            article = "an input" if role == "input" else "an output"
-            finding.notes += [f"not usable as {article}: {text}" for text in verdict.problems]
+        others = [other for other in verdicts.values() if other is not verdict]
+        for text in verdict.problems:
+            if required or not _concerns_this_role_only(text, verdict, others):
+                finding.problems += [] if text in finding.problems else [text]
+            else:
+                finding.notes.append(f"not usable as {'an input' if role == 'input' else 'an output'}: {text}")
     return finding
 
 
-def _works_otherwise(verdict: Verdict, verdicts: Mapping[Role, Verdict]) -> bool:
-    """Whether another role works; for a role that the connector does not have, whether it has another at all."""
-    others = [other for other in verdicts.values() if other is not verdict]
-    return any(other.queue is not None or (not verdict.possible and other.possible) for other in others)
+def _concerns_this_role_only(text: str, verdict: Verdict, others: Sequence[Verdict]) -> bool:
+    """Whether the queue could serve in another role although it has this problem in this one."""
+    if not verdict.possible:
+        return any(other.possible for other in others)
+    return any(set(other.problems) <= set(verdict.problems) - {text} for other in others)
 
 
 def _print(config: str, configuration: Configuration, findings: Mapping[str, _Finding]) -> None:

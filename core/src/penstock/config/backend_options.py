@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,8 +12,11 @@ from penstock.config.backend import Backend
 from penstock.config.faults import explain
 from penstock.config.fields import keyed_fields
 from penstock.config.masking import scrub
+from penstock.config.places import Path
 from penstock.config.unresolved import UnresolvedQueue
 from penstock.options import fill_from_environment
+
+_LEADING_KEY = re.compile(r"'(?:config\.)?([^']+)'")
 
 
 def make_options(unresolved: UnresolvedQueue, backend: Backend) -> Any:
@@ -67,11 +71,14 @@ def _note_refusal(
 ) -> None:
     owner = f"connector {backend.name!r}"
     for fault in explain(error, model, values, owner, ("config",), unresolved.role):
-        if unresolved.is_missing(*fault.path):
-            continue
-        origin = unresolved.origins.get(f"config.{fault.path[1]}") if len(fault.path) > 1 else None
-        elsewhere = origin if origin and origin.startswith(("profile ", "environment ")) else None
-        unresolved.problem(fault.path, fault.text, elsewhere)
+        if not unresolved.is_missing(*fault.path):
+            unresolved.problem(fault.path, fault.text, _elsewhere(unresolved, fault.path))
+
+
+def _elsewhere(unresolved: UnresolvedQueue, path: Path) -> str | None:
+    """Where an option came from, if not from the configuration."""
+    origin = unresolved.origins.get(f"config.{path[1]}", "") if len(path) > 1 else ""
+    return origin if origin.startswith(("profile ", "environment ")) else None
 
 
 def _judge(unresolved: UnresolvedQueue, backend: Backend, options: Any, values: Mapping[str, Any]) -> None:
@@ -88,4 +95,8 @@ def _judge(unresolved: UnresolvedQueue, backend: Backend, options: Any, values: 
     except Exception as error:  # noqa: BLE001  (as above)
         texts = [f"its check raised {type(error).__name__}: {error}"]
     for text in texts:
-        unresolved.problem(("config",), f"connector {backend.name!r}: {scrub(text, values, backend.options_model)}")
+        # A sentence that begins with an option's name is about the line where that stands.
+        key = _LEADING_KEY.match(text)
+        path: Path = ("config", key[1]) if key and key[1] in values else ("config",)
+        said = scrub(text, values, backend.options_model)
+        unresolved.problem(path, f"connector {backend.name!r}: {said}", _elsewhere(unresolved, path))

@@ -61,9 +61,10 @@ def shown(value: Any, model: type[BaseModel] | None = None, key: str = "") -> st
     if isinstance(value, SecretStr | SecretBytes) or (key and is_secret(model, key)):
         return MASK
     if isinstance(value, BaseModel):
-        value = {key: getattr(value, name) for key, name, _field in keyed_fields(type(value))}
+        model = type(value)
+        value = {key: getattr(value, name) for key, name, _field in keyed_fields(model)}
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{name}: {shown(item, None, str(name))}" for name, item in value.items()) + "}"
+        return "{" + ", ".join(f"{name}: {shown(item, model, str(name))}" for name, item in value.items()) + "}"
     if isinstance(value, list | tuple | set | frozenset):
         return "[" + ", ".join(shown(item) for item in value) + "]"
     if get_origin(value) is None and (isinstance(value, type) or callable(value)):
@@ -86,7 +87,7 @@ def scrub(text: str, values: Mapping[str, Any], model: type[BaseModel] | None) -
 def _secrets(values: Mapping[str, Any], model: type[BaseModel] | None) -> Iterator[str]:
     for key, value in values.items():
         if isinstance(value, Mapping):
-            yield from _secrets(value, None)
+            yield from _secrets(value, model)
         elif isinstance(value, bool) or value is None:
             continue
         elif is_secret(model, str(key)):
