@@ -4,18 +4,17 @@
 -- ARGV  1 "id token ..." with spaces; a token is the score that the delivery left
 -- Returns how many were deleted
 
-local ids, fields = {}, {}
+local ids, fields, number = {}, {}, 0
 for id, token in string.gmatch(ARGV[1], '(%S+) (%S+)') do
   local score = redis.call('ZSCORE', KEYS[1], id)
   if score and tonumber(score) == tonumber(token) then
-    ids[#ids + 1] = id
-    fields[#fields + 1] = id
-    fields[#fields + 1] = id .. ':rc'
-    fields[#fields + 1] = id .. ':fr'
+    fields[3 * number + 1], fields[3 * number + 2], fields[3 * number + 3] = id, id .. ':rc', id .. ':fr'
+    number = number + 1
+    ids[number] = id
   end
 end
-if #ids > 0 then
+if number > 0 then
   redis.call('ZREM', KEYS[1], unpack(ids))
   redis.call('HDEL', KEYS[2], unpack(fields))
 end
-return #ids
+return number

@@ -31,7 +31,8 @@ redis.call('HDEL', KEYS[2], '')
 
 local visible = now + tonumber(ARGV[1])
 local room = tonumber(ARGV[3])
-local scores, fields, heads, taken, orphans = {}, {}, {}, {}, 0
+local scores, fields, heads, taken = {}, {}, {}, {}
+local number, field, orphans = 0, 0, 0
 for i = 1, #found do
   local id, body = found[i], bodies[i]
   if not body then
@@ -40,25 +41,25 @@ for i = 1, #found do
     orphans = orphans + 1
   else
     room = room - #body
-    if room < 0 and #taken > 0 then
+    if room < 0 and number > 0 then
       break
     end
     local count = (tonumber(counts[i]) or 0) + 1
-    taken[#taken + 1] = body
-    heads[#heads + 1] = id .. ' ' .. count .. ' ' .. #body
-    scores[#scores + 1] = visible
-    scores[#scores + 1] = id
-    fields[#fields + 1] = counters[i]
-    fields[#fields + 1] = count
+    heads[3 * number + 1], heads[3 * number + 2], heads[3 * number + 3] = id, count, #body
+    scores[2 * number + 1], scores[2 * number + 2] = visible, id
+    number = number + 1
+    taken[number] = body
+    fields[field + 1], fields[field + 2] = counters[i], count
+    field = field + 2
     if count == 1 then
-      fields[#fields + 1] = id .. ':fr'
-      fields[#fields + 1] = now
+      fields[field + 1], fields[field + 2] = id .. ':fr', now
+      field = field + 2
     end
   end
 end
-if #taken > 0 then
+if number > 0 then
   redis.call('ZADD', KEYS[1], unpack(scores))
   redis.call('HSET', KEYS[2], unpack(fields))
-  redis.call('HINCRBY', KEYS[2], 'totalrecv', #taken)
+  redis.call('HINCRBY', KEYS[2], 'totalrecv', number)
 end
 return { string.format('%.0f', visible), table.concat(heads, ' '), table.concat(taken), orphans }

@@ -34,7 +34,7 @@ local tail = microseconds % 46656
 local lead = base36((microseconds - tail) / 46656, 1)
 
 local refused = { maxsize }
-local scores, fields, position, first = {}, {}, 0, 1
+local scores, fields, number, position, first = {}, {}, 0, 0, 1
 for length, delay in string.gmatch(ARGV[2], '(%d+) (%S+)') do
   length = tonumber(length)
   if maxsize >= 0 and length > maxsize then
@@ -47,17 +47,16 @@ for length, delay in string.gmatch(ARGV[2], '(%d+) (%S+)') do
     end
     local id = lead .. base36(tail, 3) .. ARGV[1]
     tail = tail + 1
-    scores[#scores + 1] = now + (tonumber(delay) or own_delay)
-    scores[#scores + 1] = id
-    fields[#fields + 1] = id
-    fields[#fields + 1] = string.sub(ARGV[3], first, first + length - 1)
+    scores[2 * number + 1], scores[2 * number + 2] = now + (tonumber(delay) or own_delay), id
+    fields[2 * number + 1], fields[2 * number + 2] = id, string.sub(ARGV[3], first, first + length - 1)
+    number = number + 1
   end
   first = first + length
   position = position + 1
 end
-if #scores > 0 then
+if number > 0 then
   redis.call('ZADD', KEYS[1], unpack(scores))
   redis.call('HSET', KEYS[2], unpack(fields))
-  redis.call('HINCRBY', KEYS[2], 'totalsent', #scores / 2)
+  redis.call('HINCRBY', KEYS[2], 'totalsent', number)
 end
 return refused
