@@ -1,1 +1,0 @@
-"""What spans distributions. A package, because PyRSMQ installs a `tests` of its own, which would win otherwise."""

@@ -1,6 +1,6 @@
 """Installs each built wheel alone in a fresh environment, imports it and runs a pipeline. Run by `nox -s wheels`.
 
-    python tests/wheels/check.py DIRECTORY_OF_WHEELS
+python tests/wheels/check.py DIRECTORY_OF_WHEELS
 """
 
 from __future__ import annotations

@@ -69,7 +69,9 @@ if find_spec("penstock_memory"):
     (folder / "in.jsonl").write_bytes(b"\n".join(inbox))
     sys.modules["wheel_pipeline"] = sys.modules["__main__"]
     feed, collect = f"numbers={folder / 'in.jsonl'}", f"results={folder / 'out.jsonl'}"
-    code = main(["run", "wheel_pipeline:app", "--drain", "--feed", feed, "--collect", collect, "--metrics-port", "none"])
+    code = main(
+        ["run", "wheel_pipeline:app", "--drain", "--feed", feed, "--collect", collect, "--metrics-port", "none"]
+    )
     assert code == 0, code
     outbox = (folder / "out.jsonl").read_bytes().splitlines()
 else:

@@ -1,0 +1,130 @@
+"""kill -9 in the middle: every input has all its outputs, and duplicates stay within the documented bound."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import Counter
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pytest
+import redis
+from rsmq import RedisSMQ
+
+from tests.end_to_end.workers import APPS, wait_until, worker
+from tests.servers.kafka.server import KafkaServer
+from tests.servers.redis import RedisServer
+
+MESSAGES = 20_000
+KILLS = 3
+IN_FLIGHT = 500
+SEED = 20261121
+
+
+def survive_kills(tmp_path: Path, produced: Callable[[], int], settled: Callable[[], bool]) -> None:
+    """Kill the worker at three random moments of its work, each time start another, and wait until all is settled."""
+    chance = random.Random(SEED)
+    moments = sorted(chance.uniform(0.05, 0.9) for _ in range(KILLS))
+    for moment in moments:
+        with worker(APPS / "fan_out.py", "--config", "queues.yml", cwd=tmp_path) as running:
+            enough = int(moment * MESSAGES)
+            wait_until(lambda enough=enough: produced() >= enough, f"{enough} outputs", [running])  # type: ignore[misc]
+            running.kill()
+    with worker(APPS / "fan_out.py", "--config", "queues.yml", cwd=tmp_path) as running:
+        wait_until(settled, "everything settled", [running])
+        code, _seconds = running.stop()
+        assert code == 0, running.output
+
+
+def assert_complete(bodies: Iterable[bytes], bound: int) -> None:
+    """Every id once or more, and no more duplicates than `bound`."""
+    seen = Counter(json.loads(body)["id"] for body in bodies)
+    missing = MESSAGES - len(seen)
+    assert missing == 0, f"{missing} inputs have no output"
+    duplicates = seen.total() - len(seen)
+    assert duplicates <= bound, f"{duplicates} duplicates, the bound is {bound}"
+
+
+def test_rsmq_to_rsmq_survives_kills(redis_server: RedisServer, tmp_path: Path) -> None:
+    """20,000 messages, two outputs, three kills: nothing lost, at most what was in flight sent twice."""
+    source, left, right = (redis_server.queue() for _ in range(3))
+    (tmp_path / "queues.yml").write_text(
+        f"""
+queues:
+  numbers: {{profile: rsmq, value: {source}, config: &redis {{host: {redis_server.host}, port: {redis_server.port}, vt: 3}}}}
+  left: {{profile: rsmq, value: {left}, config: *redis}}
+  right: {{profile: rsmq, value: {right}, config: *redis}}
+engine: {{max_in_flight: {IN_FLIGHT}}}
+"""
+    )
+    client = redis.Redis(redis_server.host, redis_server.port)
+    queue = RedisSMQ(client=client, qname=source)
+    queue.createQueue(vt=3).execute()
+    for name in (left, right):
+        RedisSMQ(client=client, qname=name).createQueue().execute()
+    for number in range(MESSAGES):
+        queue.sendMessage(message=json.dumps({"id": number}), quiet=True).execute()
+
+    survive_kills(
+        tmp_path,
+        produced=lambda: int(client.zcard(f"rsmq:{left}")),
+        settled=lambda: client.zcard(f"rsmq:{source}") == 0,
+    )
+
+    for name in (left, right):
+        stored = client.hgetall(f"rsmq:{name}:Q")
+        ids = list(client.zrange(f"rsmq:{name}", 0, -1))
+        assert_complete((stored[each] for each in ids), bound=KILLS * IN_FLIGHT)
+    client.close()
+
+
+@pytest.mark.timeout(180)
+def test_kafka_to_kafka_survives_kills(real_kafka: KafkaServer, tmp_path: Path) -> None:
+    """20,000 messages, two outputs, three kills: nothing lost; twice at most what one commit interval and the messages
+    in flight hold."""
+    from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Producer, TopicPartition
+    from confluent_kafka.admin import AdminClient
+
+    source, left, right = (real_kafka.topic() for _ in range(3))
+    group = f"group-{source}"
+    (tmp_path / "queues.yml").write_text(
+        f"""
+queues:
+  numbers:
+    profile: confluent
+    value: {source}
+    config: {{bootstrap.servers: "{real_kafka.bootstrap}", group.id: {group}, session.timeout.ms: 6000}}
+  left: {{profile: confluent, value: {left}, config: {{bootstrap.servers: "{real_kafka.bootstrap}"}}}}
+  right: {{profile: confluent, value: {right}, config: {{bootstrap.servers: "{real_kafka.bootstrap}"}}}}
+engine: {{max_in_flight: {IN_FLIGHT}}}
+"""
+    )
+    producer = Producer({"bootstrap.servers": real_kafka.bootstrap, "linger.ms": 5, "log_level": 2})
+    for number in range(MESSAGES):
+        producer.produce(source, json.dumps({"id": number}), key=str(number))
+        producer.poll(0)
+    producer.flush()
+    reader = Consumer({"bootstrap.servers": real_kafka.bootstrap, "group.id": "reader", "log_level": 2})
+    admin = AdminClient({"bootstrap.servers": real_kafka.bootstrap, "log_level": 2})
+    partitions = [TopicPartition(source, number) for number in range(4)]
+
+    def high(topic: str) -> int:
+        return sum(reader.get_watermark_offsets(TopicPartition(topic, number), timeout=10)[1] for number in range(4))
+
+    def settled() -> bool:
+        [result] = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group, partitions)]).values()
+        return sum(max(0, each.offset) for each in result.result().topic_partitions) == MESSAGES
+
+    survive_kills(tmp_path, produced=lambda: high(left), settled=settled)
+
+    for topic in (left, right):
+        expected, bodies = high(topic), []
+        reader.assign([TopicPartition(topic, number, 0) for number in range(4)])
+        while len(bodies) < expected:
+            for message in reader.consume(1_000, 1.0):
+                assert message.error() is None, message.error()
+                bodies.append(message.value())
+        # What one worker does between two commits, a second apart, may come again, and what was in flight.
+        assert_complete(bodies, bound=KILLS * (IN_FLIGHT + MESSAGES // 2))
+    reader.close()
