@@ -32,7 +32,7 @@ def test_a_produce_in_one_loop_wakes_a_consumer_in_another(options: MemoryOption
         await consumer.shutdown()
 
     started = time.monotonic()
-    other = threading.Thread(target=lambda: asyncio.run(play("there", "here", serves=False)))
+    other = threading.Thread(target=lambda: asyncio.run(play("there", "here", serves=False)), daemon=True)
     other.start()
     asyncio.run(play("here", "there", serves=True))
     other.join(30)
@@ -70,7 +70,7 @@ def test_engines_in_several_threads_lose_and_double_nothing(options: MemoryOptio
 
     jobs = [lambda half=half: asyncio.run(produce(half)) for half in (0, 1)]
     jobs += [lambda: asyncio.run(consume())] * 3
-    threads = [threading.Thread(target=job) for job in jobs]
+    threads = [threading.Thread(target=job, daemon=True) for job in jobs]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -117,6 +117,22 @@ def test_a_cancelled_consume_keeps_no_message(place: Any) -> None:
     asyncio.run(main())
 
 
+def test_a_list_that_is_cut_and_finds_no_room_waits_once(place: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What follows a frame that was refused is not sent: it would wait again, and overtake what was refused."""
+    monkeypatch.setattr("penstock_memory.producer.PATIENCE", 0.3)
+    monkeypatch.setattr(wire, "CHUNK_ROWS", 0)
+
+    async def main() -> None:
+        consumer, producer = await connected(place.options(max_length=1))
+        async with asyncio.timeout(3):
+            answers = await producer.produce([Record(b"x")] * 20)
+
+        assert [answer is None for answer in answers] == [True] + [False] * 19
+        await close(consumer, producer)
+
+    asyncio.run(main())
+
+
 def test_tcp_on_this_machine_works_too(free_port: int, until: Until) -> None:
     """The port decides who listens; the broker ends when it is unused."""
 

@@ -82,6 +82,16 @@ def test_a_socket_left_by_a_killed_broker_is_replaced(place: Any, until: Until) 
     asyncio.run(main())
 
 
+def test_a_file_that_is_no_socket_is_not_replaced(place: Any) -> None:
+    """It is somebody's; the broker ends instead and says so."""
+    place.path.write_text("precious")
+    broker = start(place.url)
+    _output, errors = broker.communicate(timeout=20)
+
+    assert (broker.returncode, place.path.read_text()) == (1, "precious")
+    assert f"cannot listen at {place.url}: there is a file of that name, which is no socket" in errors
+
+
 def test_it_ends_soon_when_it_is_unused_and_empty(place: Any, until: Until) -> None:
     """`linger` seconds after the last client; not while one is connected."""
 
@@ -122,7 +132,8 @@ def test_it_keeps_messages_for_those_who_come_later_but_not_for_ever(place: Any,
 
 
 def test_a_signal_ends_it_and_removes_its_socket(place: Any, until: Until) -> None:
-    """Whoever is connected."""
+    """Whoever is connected, and without a word."""
+    broker = start(place.url)
 
     async def main() -> None:
         producer = MemoryProducer("q", place.options())
@@ -132,7 +143,9 @@ def test_a_signal_ends_it_and_removes_its_socket(place: Any, until: Until) -> No
         assert not place.path.exists()
         await producer.shutdown()
 
+    asyncio.run(until(lambda: place.path.exists() and place.lock.read_text() != ""))
     asyncio.run(main())
+    assert (broker.communicate(timeout=20)[1], broker.returncode) == ("", 0)
 
 
 def test_garbage_ends_its_own_connection_only(place: Any) -> None:

@@ -29,14 +29,14 @@ class Broker:
         self._linger = linger
         self._keep = keep
         self._namespaces = Namespaces()
-        self._clients = 0
+        self._clients: set[asyncio.StreamWriter] = set()
         self._came = asyncio.Event()
         self._left = asyncio.Event()
         self._stopped = False
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection until it closes."""
-        self._clients += 1
+        self._clients.add(writer)
         self._came.set()
         session = Session(self._namespaces, writer)
         try:
@@ -46,7 +46,7 @@ class Broker:
                     session.start(*await wire.read(reader))
         finally:
             await session.close()
-            self._clients -= 1
+            self._clients.discard(writer)
             self._left.set()
 
     async def until_unused(self) -> None:
@@ -65,10 +65,19 @@ class Broker:
                     return
 
     def stop(self) -> None:
-        """End now, whoever is connected and whatever is left."""
+        """Let `until_unused` return, whoever is connected and whatever is left."""
         self._stopped = True
         self._came.set()
         self._left.set()
+
+    async def close(self) -> None:
+        """Cut off whoever is connected."""
+        for writer in self._clients:
+            # Not close(): it would wait for a client that does not read.
+            writer.transport.abort()
+        while self._clients:
+            self._left.clear()
+            await self._left.wait()
 
 
 class Session:

@@ -145,6 +145,7 @@ async def _serve(listener: socket.socket, address: Address, options: argparse.Na
     if address.path:
         with suppress(FileNotFoundError):
             os.unlink(address.path)
+    await broker.close()
 
 
 def _address(url: str) -> Address:
