@@ -115,7 +115,6 @@ def test_harmless_options_of_the_reference_are_accepted() -> None:
     [
         {"host": "h", "password": SECRET},
         {"url": f"redis://user:{SECRET}@h/0"},
-        {"host": "h", "tls": {"key_password": SECRET}},
     ],
 )
 def test_no_secret_shows_in_a_repr(values: dict[str, Any]) -> None:

@@ -20,8 +20,7 @@ class TlsOptions(BaseModel):
 
     Attributes:
         ca: File of the certificate authorities to trust; None: the system's.
-        cert, key: Files of our own certificate and its key, for servers that ask.
-        key_password: Opens the key file.
+        cert, key: Files of our own certificate and its key, not encrypted, for servers that ask.
         insecure_skip_verify: Accept any certificate. Whoever can reach the wire can then read and forge messages.
     """
 
@@ -30,7 +29,6 @@ class TlsOptions(BaseModel):
     ca: str | None = None
     cert: str | None = None
     key: str | None = None
-    key_password: SecretStr | None = None
     insecure_skip_verify: bool = False
 
 
@@ -192,7 +190,6 @@ class RsmqOptions(ConnectorOptions):
             "ssl_ca_certs": tls.ca,
             "ssl_certfile": tls.cert,
             "ssl_keyfile": tls.key,
-            "ssl_password": _revealed(tls.key_password),
             "ssl_cert_reqs": "none" if tls.insecure_skip_verify else "required",
             "ssl_check_hostname": not tls.insecure_skip_verify,
         }
