@@ -80,28 +80,30 @@ class _Model:
     def __init__(self, data_model: Any) -> None:
         self.type = Any if data_model is None else data_model
         self.name = data_model.__name__ if isinstance(data_model, type) else str(data_model)
-        adapter = self._adapter()
+        adapter, schema = self._build()
         # A validator of our own, for pydantic's shows what it read in its errors, and these end in logs.
-        self.validator = SchemaValidator(adapter.core_schema, {"hide_input_in_errors": True})
-        self.to_json, self.to_plain = _any_encoders() if self.type is Any else self._encoders(adapter)
+        self.validator = SchemaValidator(schema, {"hide_input_in_errors": True})
+        self.to_json, self.to_plain = _any_encoders() if self.type is Any else self._encoders(adapter, schema)
 
-    def _adapter(self) -> TypeAdapter[Any]:
+    def _build(self) -> tuple[TypeAdapter[Any], Any]:
         try:
             adapter: TypeAdapter[Any] = TypeAdapter(self.type)
-            if not adapter.pydantic_complete:  # `defer_build`, or a name that was not defined yet
+            # `defer_build`, or a name that was not defined yet. Pydantic 2.9 has no such attribute: it builds when it
+            # is asked for the schema.
+            if not getattr(adapter, "pydantic_complete", True):
                 adapter.rebuild()
+            return adapter, adapter.core_schema
         except (PydanticUserError, NameError, TypeError) as error:
             reason = str(error).partition("\n")[0]
             raise ConfigError(f"data model {self.name}: pydantic cannot build it: {reason}") from error
-        return adapter
 
-    def _encoders(self, adapter: TypeAdapter[Any]) -> tuple[Callable[[Any], bytes], Callable[[Any], Any]]:
-        """Two functions that check a value and take it apart. `_checked` costs an instance one `isinstance`."""
+    def _encoders(self, adapter: TypeAdapter[Any], schema: Any) -> tuple[Callable[[Any], bytes], Callable[[Any], Any]]:
+        """Two functions that check a value and take it apart. An instance costs one `isinstance`."""
         # Pydantic only warns, and shows the value, when an attribute no longer fits its field. `warnings="error"` would
         # parse that word anew for each message (1.1 µs); this filter, for calls from this module alone, costs nothing.
         warnings.filterwarnings("error", "Pydantic serializer warnings", UserWarning, re.escape(__name__) + r"\Z")
         write_json, write_python = adapter.serializer.to_json, adapter.serializer.to_python
-        json_will_do = not _may_hold_bytes(adapter.core_schema)
+        json_will_do = not _may_hold_bytes(schema)
         validate, misfit = self._validate, self._misfit
         # A typed dict or a list has no instances: such a value is validated each time.
         made_of = self.type if isinstance(self.type, type) and _validates_itself(self.type) else ()
