@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("penstock")
 
 IDLE_TIMEOUT = 0.5  # seconds of one consume() without messages; how long a stop may have to wait for it
-DRAIN_TIMEOUT = 0.05  # the same while draining, when an empty queue is what is waited for
+DRAIN_TIMEOUT = 0.02  # the same while draining, when an empty queue is what is waited for
 HUNG_AFTER = 60.0  # seconds without a turn of the event loop after which the worker no longer counts as alive
 LAG_EVERY = 5  # seconds between two looks at the lag
 FULL_WAIT = 0.1  # seconds between two polls of a client that must be polled while there is no room
