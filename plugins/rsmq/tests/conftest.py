@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import redis
@@ -54,6 +55,17 @@ class Opener:
         """Options for the test server, or for another address if `host` or `url` is given."""
         where = {} if overrides.keys() & {"host", "url"} else {"url": self._server.url}
         return RsmqOptions(**{"poll_interval": 0.02, "maxsize": -1, **where, **overrides})
+
+    def through(self, host: str, port: int) -> dict[str, Any]:
+        """Options for the test server by another address, that of a proxy before it."""
+        parts = urlsplit(self._server.url)
+        return {
+            "host": host,
+            "port": port,
+            "db": int(parts.path.strip("/") or 0),
+            "username": parts.username or None,
+            "password": parts.password,
+        }
 
     @asynccontextmanager
     async def consumer(self, **overrides: Any) -> AsyncIterator[RsmqConsumer]:

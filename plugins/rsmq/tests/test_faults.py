@@ -11,19 +11,14 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
-from pydantic import SecretStr
 from rsmq import RedisSMQ
 
-from penstock.errors import FatalConnectorError, NotConnected
+from penstock.errors import NotConnected
 from penstock.message import Record
-from penstock_rsmq.consumer import RsmqConsumer
-from penstock_rsmq.options import RsmqOptions
-from penstock_rsmq.producer import RsmqProducer
 
 
 def records(count: int) -> list[Record]:
@@ -103,7 +98,7 @@ def test_a_send_whose_answer_is_lost_is_sent_again_once(
     wire = proxy(redis_server.host, redis_server.port)
 
     async def main() -> None:
-        async with opener.producer(host=wire.host, port=wire.port) as producer, opener.consumer() as consumer:
+        async with opener.producer(**opener.through(wire.host, wire.port)) as producer, opener.consumer() as consumer:
             # The connection and the script are there: what is lost now is the answer to the bulk itself.
             assert not any(await producer.produce([Record(b"first")]))
             assert await consumer.on_success(await consumed(consumer, 1)) == 0
@@ -129,7 +124,7 @@ def test_what_was_confirmed_before_the_cut_is_not_sent_again(
     wire = proxy(redis_server.host, redis_server.port)
 
     async def main() -> None:
-        async with opener.producer(host=wire.host, port=wire.port) as producer:
+        async with opener.producer(**opener.through(wire.host, wire.port)) as producer:
             assert not any(await producer.produce(records(1)))
             wire.delay(0.3)
             sending = asyncio.create_task(producer.produce(records(600)))
@@ -150,7 +145,7 @@ def test_a_delivery_whose_answer_is_lost_comes_again_when_its_lease_ends(
     wire = proxy(redis_server.host, redis_server.port)
 
     async def main() -> None:
-        where = {"host": wire.host, "port": wire.port}
+        where = opener.through(wire.host, wire.port)
         async with opener.producer() as producer, opener.consumer(vt=1, timeout=0.5, **where) as consumer:
             # The connection and the script are there: what is lost later is the answer to the receive itself.
             assert await consumer.consume(1, 0) == []
@@ -172,7 +167,7 @@ def test_what_came_before_the_cut_is_worked_on(redis_server: Any, proxy: Any, op
     wire = proxy(redis_server.host, redis_server.port)
 
     async def main() -> None:
-        where = {"host": wire.host, "port": wire.port}
+        where = opener.through(wire.host, wire.port)
         async with opener.producer() as producer, opener.consumer(vt=1, **where) as consumer:
             assert await consumer.consume(1, 0) == []
             assert not any(await producer.produce(records(500)))
@@ -201,7 +196,7 @@ def test_a_wire_that_swallows_everything_is_noticed_in_time(redis_server: Any, p
     wire = proxy(redis_server.host, redis_server.port)
 
     async def main() -> None:
-        where = {"host": wire.host, "port": wire.port, "timeout": 0.3}
+        where = opener.through(wire.host, wire.port) | {"timeout": 0.3}
         async with opener.producer(**where) as producer, opener.consumer(**where) as consumer:
             wire.blackhole()
             for call in (producer.produce(records(1)), consumer.consume(1, 5.0), consumer.connect(), consumer.lag()):
@@ -226,7 +221,7 @@ def test_shutdown_is_bounded_when_the_server_is_away(
     async def main() -> float:
         async with opener.producer() as producer:
             assert not any(await producer.produce(records(5)))
-        async with opener.consumer(host=wire.host, port=wire.port, vt=0.5, timeout=0.3) as consumer:
+        async with opener.consumer(**opener.through(wire.host, wire.port), vt=0.5, timeout=0.3) as consumer:
             await consumed(consumer, 5)
             wire.blackhole()
             started = time.monotonic()
@@ -374,117 +369,3 @@ def test_a_failover_behind_one_name_leads_to_the_new_master(
             assert [m.message for m in await consumed(consumer, 1)] == [b"after"]
 
     asyncio.run(main())
-
-
-def refusal(name: str, options: RsmqOptions, kind: type[Exception]) -> str:
-    """What both sides say when they cannot connect."""
-
-    async def connect(connector: Any) -> str:
-        try:
-            with pytest.raises(kind) as caught:
-                await connector.connect()
-            return str(caught.value)
-        finally:
-            await connector.shutdown()
-
-    texts = {asyncio.run(connect(side(name, options))) for side in (RsmqConsumer, RsmqProducer)}
-    assert len(texts) == 1
-    return texts.pop()
-
-
-def test_an_unreachable_server_is_not_connected_and_named(queue: str) -> None:
-    """Host and port are told, the password is not."""
-    started = time.monotonic()
-    text = refusal(queue, RsmqOptions(url=SecretStr("redis://:s3cr3t@127.0.0.1:1/0")), NotConnected)
-
-    assert "127.0.0.1:1" in text
-    assert "s3cr3t" not in text
-    assert time.monotonic() - started < 5
-
-
-def test_a_host_that_does_not_exist_is_not_connected(queue: str) -> None:
-    """A name that does not resolve may do so later; the error says which name."""
-    assert "no-such-host.invalid" in refusal(queue, RsmqOptions(host="no-such-host.invalid", timeout=2), NotConnected)
-
-
-@pytest.mark.parametrize("password", [None, "wr0ng-w0rd"], ids=["no password", "a wrong password"])
-def test_a_refused_password_is_fatal_and_stays_secret(own_redis: Any, queue: str, password: str | None) -> None:
-    """Trying again would not help: stop, and name the remedy, not the secret."""
-    server = own_redis("--requirepass", "r1ght-w0rd")
-    secret = None if password is None else SecretStr(password)
-    text = refusal(queue, RsmqOptions(host=server.host, port=server.port, password=secret), FatalConnectorError)
-
-    assert f"{server.host}:{server.port}" in text
-    assert "REDIS_PASSWORD" in text
-    assert "w0rd" not in text
-
-
-def needed_commands() -> list[str]:
-    """What the README tells people to permit."""
-    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-    return readme.split("## Commands that an ACL user needs")[1].split("```")[1].split()
-
-
-def test_the_commands_that_the_readme_lists_are_enough(own_redis: Any, queue: str, opener: Any, consumed: Any) -> None:
-    """A user with these and no others does everything; CONFIG, which only warnings need, is not among them."""
-    server = own_redis("--appendonly", "no")
-    where = {"host": server.host, "port": server.port}
-    with redis.Redis(**where) as admin:
-        admin.execute_command(
-            "ACL", "SETUSER", "worker", "on", ">pw", "~rsmq:*", *(f"+{name}" for name in needed_commands())
-        )
-
-    async def main() -> None:
-        who = {"username": "worker", "password": "pw"}
-        async with opener.producer(**where, **who) as producer, opener.consumer(**where, **who) as consumer:
-            assert not any(await producer.produce(records(3)))
-            messages = await consumed(consumer, 3)
-            await consumer.extend(messages)
-            await consumer.on_fail(messages[:1])
-            assert await consumer.on_success(messages[1:]) == 0
-            assert await consumer.lag() == 1
-
-    asyncio.run(main())
-
-
-def test_a_missing_permission_is_fatal(own_redis: Any, queue: str) -> None:
-    """NOPERM says which command, and where the list of commands is."""
-    server = own_redis()
-    with redis.Redis(host=server.host, port=server.port) as admin:
-        admin.execute_command("ACL", "SETUSER", "worker", "on", ">pw", "~rsmq:*", "+time")
-    options = RsmqOptions(host=server.host, port=server.port, username="worker", password=SecretStr("pw"))
-
-    assert "README" in refusal(queue, options, FatalConnectorError)
-
-
-def test_a_server_that_may_lose_the_queue_is_warned_of_once(
-    own_redis: Any, opener: Any, caplog: pytest.LogCaptureFixture
-) -> None:
-    """No append-only file, or keys that may be evicted: one line each, not again at a reconnect."""
-    server = own_redis("--appendonly", "no", "--maxmemory-policy", "allkeys-lru")
-
-    async def main() -> None:
-        async with opener.consumer(host=server.host, port=server.port) as consumer:
-            await consumer.connect()
-
-    with caplog.at_level(logging.WARNING, "penstock.rsmq"):
-        asyncio.run(main())
-
-    assert [record.message.split(" has ")[1].split(":")[0] for record in caplog.records] == [
-        "appendonly off",
-        "maxmemory-policy allkeys-lru",
-    ]
-
-
-def test_a_durable_server_is_not_warned_of(own_redis: Any, opener: Any, caplog: pytest.LogCaptureFixture) -> None:
-    """Nothing to say, nothing said."""
-    server = own_redis()
-
-    async def main() -> None:
-        async with opener.consumer(host=server.host, port=server.port):
-            pass
-
-    with caplog.at_level(logging.WARNING, "penstock.rsmq"):
-        asyncio.run(main())
-
-    assert caplog.records == []

@@ -84,8 +84,11 @@ def test_messages_pass_where_the_certificate_is_trusted(
     """By host and port, and by a rediss:// URL."""
     trust = {"tls": {"ca": str(certificate[0])}}
 
-    asyncio.run(passes(opener, consumed, host="localhost", port=tls_port, **trust))
-    asyncio.run(passes(opener, consumed, url=f"rediss://localhost:{tls_port}/0", **trust))
+    where = opener.through("localhost", tls_port)
+    asyncio.run(passes(opener, consumed, **where, **trust))
+
+    where = {key: where[key] for key in ("db", "username", "password")} | {"url": f"rediss://localhost:{tls_port}"}
+    asyncio.run(passes(opener, consumed, **where, **trust))
 
 
 def test_a_certificate_that_nobody_signed_is_refused(opener: Any, consumed: Any, tls_port: int) -> None:
@@ -104,4 +107,5 @@ def test_a_certificate_of_another_host_is_refused(
 
 def test_verification_is_off_only_when_told(opener: Any, consumed: Any, tls_port: int) -> None:
     """insecure_skip_verify accepts anything."""
-    asyncio.run(passes(opener, consumed, host="127.0.0.1", port=tls_port, tls={"insecure_skip_verify": True}))
+    where = opener.through("127.0.0.1", tls_port)
+    asyncio.run(passes(opener, consumed, **where, tls={"insecure_skip_verify": True}))
