@@ -34,7 +34,7 @@ class PydanticModelHandler(ModelHandler):
     def construct(self, data: Any, data_model: Any) -> Any:
         """Validate plain data; bytes are taken for JSON, unless the data model is `bytes`."""
         model = self._model(data_model)
-        if isinstance(data, bytes | bytearray) and data_model is not bytes:
+        if isinstance(data, (bytes, bytearray)) and data_model is not bytes:
             return model.validator.validate_json(data)
         return model.validator.validate_python(data)
 

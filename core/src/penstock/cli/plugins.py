@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Sequence
+from contextlib import redirect_stdout
 from dataclasses import asdict
 from textwrap import wrap
 
@@ -33,7 +35,9 @@ def configure(parser: ArgumentParser) -> None:
 def run(arguments: Namespace) -> int:
     """Print what is installed. 1 if `--check` found something that does not work."""
     registry = Registry()
-    offers = registry.check() if arguments.check else registry.offers()
+    # What a plugin prints while it is imported must not end up in the JSON.
+    with redirect_stdout(sys.stderr):
+        offers = registry.check() if arguments.check else registry.offers()
     if arguments.json:
         print(json.dumps([asdict(offer) for offer in offers], indent=2))
     else:

@@ -1,0 +1,49 @@
+"""How `penstock plugins` prints; what it says is tested on real installations in `tests/plugins`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from tests.plugins.distributions import install_only, offers_connector, plugin
+
+from penstock.cli.main import main
+
+LONG = "a-connector-with-a-name-that-goes-on-and-on-and-on-for-ever"
+
+
+def test_a_long_name_is_cut_in_the_table_and_whole_in_the_json(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The table keeps to 100 columns, and every column shows something; JSON is for programs."""
+    distribution = "a-distribution-with-an-equally-long-name-of-its-own-to-boast-of"
+    install_only(
+        monkeypatch, tmp_path, plugin(distribution, "long", offers_connector(LONG, "x"), version="2024.12.31.post7")
+    )
+
+    assert main(["plugins"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert main(["plugins", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+
+    assert max(map(len, lines)) <= 100
+    row = next(line for line in lines if line.startswith("connector")).split()
+    assert [row[0], row[3:]] == ["connector", ["2024.12.31.post7", "third-party", "ok"]]
+    assert row[1].endswith("…")
+    assert LONG.startswith(row[1][:-1])
+    assert (listed[-1]["name"], listed[-1]["distribution"]) == (LONG, distribution)
+
+
+def test_what_a_plugin_prints_at_import_does_not_spoil_the_json(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It goes to stderr."""
+    source = f"print('thank you for choosing acme')\n{offers_connector('acme', 'x')}"
+    install_only(monkeypatch, tmp_path, plugin("acme-queues", "acme", source))
+
+    assert main(["plugins", "--json"]) == 0
+    printed = capsys.readouterr()
+
+    assert [offer["name"] for offer in json.loads(printed.out)] == ["json", "pydantic", "acme"]
+    assert printed.err == "thank you for choosing acme\n"
