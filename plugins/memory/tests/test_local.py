@@ -10,6 +10,7 @@ import penstock_memory
 from penstock.message import Record
 from penstock_memory.consumer import MemoryConsumer
 from penstock_memory.local import Alarm
+from penstock_memory.namespaces import queue
 from penstock_memory.options import MemoryOptions
 from penstock_memory.producer import MemoryProducer
 
@@ -119,6 +120,22 @@ def test_a_waiter_whose_loop_is_gone_harms_nobody(options: MemoryOptions) -> Non
     asyncio.run(wait_and_vanish())
 
     assert asyncio.run(use()) == b"x"
+
+
+def test_consumers_that_come_and_go_leave_nothing_behind(options: MemoryOptions) -> None:
+    """A queue does not remember who once waited there, nor who once held its messages."""
+
+    async def main() -> None:
+        for _visitor in range(20):
+            consumer = MemoryConsumer("q", options)
+            await consumer.connect()
+            await consumer.consume(1, 0)
+            await consumer.shutdown()
+
+    asyncio.run(main())
+    visited = queue(options.namespace, "q")
+
+    assert [len(visited._wait_for_messages), len(visited._holders)] == [0, 0]
 
 
 def test_an_alarm_rung_before_the_wait_is_not_missed() -> None:

@@ -92,6 +92,19 @@ def test_a_file_that_is_no_socket_is_not_replaced(place: Any) -> None:
     assert f"cannot listen at {place.url}: there is a file of that name, which is no socket" in errors
 
 
+def test_a_lock_that_leads_elsewhere_is_not_followed(place: Any) -> None:
+    """Whoever may write beside the socket must not make us write into another file of ours."""
+    precious = place.path.parent / "precious"
+    precious.write_text("precious")
+    place.lock.symlink_to(precious)
+    broker = start(place.url)
+    _output, errors = broker.communicate(timeout=20)
+    place.lock.unlink()
+
+    assert (broker.returncode, precious.read_text()) == (1, "precious")
+    assert f"cannot listen at {place.url}" in errors
+
+
 def test_it_ends_soon_when_it_is_unused_and_empty(place: Any, until: Until) -> None:
     """`linger` seconds after the last client; not while one is connected."""
 
