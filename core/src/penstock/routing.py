@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from math import isfinite
 from typing import Any, Final
 
 from penstock.errors import FunctionError
@@ -13,15 +14,17 @@ SHAPES = (
     "or a list of those"
 )
 
+_OWN = frozenset({"self", "queue", "obj"})  # what an output says by its place, not by an option
 
-class _Inherit:
+
+class Inherit:
     """The type of `INHERIT`."""
 
     def __repr__(self) -> str:
         return "INHERIT"
 
 
-INHERIT: Final = _Inherit()
+INHERIT: Final = Inherit()
 """The default key of an output: the input's own, so that what was in order by key stays in order by key."""
 
 
@@ -36,6 +39,9 @@ class Output:
         headers: A mapping or pairs; values are text or bytes.
         delay: Seconds until the message may be delivered; the queue's connector must have the capability `delay`.
         **options: Further keywords for the connector, by its own names.
+
+    Raises:
+        FunctionError: key, headers or delay are of no legal kind.
     """
 
     __slots__ = ("delay", "headers", "key", "obj", "options", "queue")
@@ -45,7 +51,7 @@ class Output:
         queue: str,
         obj: Any,
         *,
-        key: str | bytes | _Inherit | None = INHERIT,
+        key: str | bytes | Inherit | None = INHERIT,
         headers: Mapping[str, str | bytes] | Iterable[tuple[str, str | bytes]] = (),
         delay: float = 0.0,
         **options: Any,
@@ -54,7 +60,7 @@ class Output:
             raise FunctionError(f"Output to {queue!r}: delay={delay}; a delay is in seconds and cannot be negative")
         self.queue = queue
         self.obj = obj
-        self.key: bytes | _Inherit | None = key.encode() if isinstance(key, str) else key
+        self.key: bytes | Inherit | None = key.encode() if isinstance(key, str) else key
         self.headers: Headers = _headers(headers) if headers else ()
         self.delay = delay
         self.options: dict[str, Any] | None = options or None
@@ -63,9 +69,32 @@ class Output:
         return f"Output({self.queue!r}, {type(self.obj).__name__})"
 
 
-def _headers(given: Mapping[str, str | bytes] | Iterable[tuple[str, str | bytes]]) -> Headers:
-    pairs = given.items() if isinstance(given, Mapping) else given
-    return [(name, value.encode() if isinstance(value, str) else value) for name, value in pairs]
+def _bytes(queue: str, what: str, value: object) -> bytes:
+    if isinstance(value, bytes):
+        return value
+    if isinstance(value, str):
+        try:
+            return value.encode()
+        except UnicodeEncodeError as error:
+            raise FunctionError(f"an output for {queue!r}: its {what} is text that has no UTF-8") from error
+    raise FunctionError(f"an output for {queue!r}: its {what} is {_describe(value)}; it must be text or bytes")
+
+
+def _headers(queue: str, given: Mapping[str, str | bytes] | Iterable[tuple[str, str | bytes]]) -> Headers:
+    pairs = list(given.items() if isinstance(given, Mapping) else given) if isinstance(given, Iterable) else [given]
+    for pair in pairs:
+        if not (isinstance(pair, (tuple, list)) and len(pair) == 2 and isinstance(pair[0], str)):
+            raise FunctionError(
+                f"an output for {queue!r}: its headers hold {_describe(pair)}; give a mapping, or (name, value) pairs"
+            )
+    return [(name, _bytes(queue, f"header {name!r}", value)) for name, value in pairs]
+
+
+def _delay(queue: str, delay: object) -> float:
+    if isinstance(delay, (int, float)) and not isinstance(delay, bool) and delay >= 0 and isfinite(delay):
+        return float(delay)
+    shown = delay if isinstance(delay, (int, float)) else _describe(delay)
+    raise FunctionError(f"an output for {queue!r}: its delay is {shown}; a delay is in seconds, from 0")
 
 
 def outputs(result: Any) -> Sequence[Any]:
@@ -102,8 +131,9 @@ def as_output(item: Any) -> Output:
         if options is None:
             return Output(item[0], item[1])
         if isinstance(options, Mapping):
-            if "queue" in options or "obj" in options:
-                raise FunctionError(f"an output for {item[0]!r}: 'queue' and 'obj' are no producer options")
+            for name in options:
+                if not isinstance(name, str) or name in _OWN:
+                    raise FunctionError(f"an output for {item[0]!r}: {name!r} is no producer option")
             return Output(item[0], item[1], **options)
     raise FunctionError(f"the function's result holds {_describe(item)}, which is no output; it may return {SHAPES}")
 
@@ -119,6 +149,8 @@ def unknown_queue(queue: str, known: Iterable[str]) -> FunctionError:
 
 def _describe(value: Any) -> str:
     # The type and shape only: the value is message data.
+    if value is None:
+        return "None"
     if isinstance(value, tuple):
         return f"a tuple of {len(value)} ({', '.join(type(part).__name__ for part in value[:4])})"
     article = "an" if type(value).__name__[:1].lower() in "aeiou" else "a"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from penstock.message import QueueMessage, Record
@@ -12,14 +12,20 @@ from penstock.settlement import Failure
 class Outgoing:
     """The records of one batch for one queue, and whose they are.
 
+    Args:
+        encode: The queue's own, and
+        carries_keys: whether its backend has keys: at hand, so that a record needs no look at the queue.
+
     Attributes:
         records: What is to be produced, in order.
         owners: For each record the input message it came from; None where it came from the whole batch.
     """
 
-    __slots__ = ("owners", "records")
+    __slots__ = ("carries_keys", "encode", "owners", "records")
 
-    def __init__(self) -> None:
+    def __init__(self, encode: Callable[[Any], bytes | None], carries_keys: bool) -> None:
+        self.encode = encode
+        self.carries_keys = carries_keys
         self.records: list[Record] = []
         self.owners: list[QueueMessage | None] = []
 

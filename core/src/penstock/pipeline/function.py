@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, get_type_hints
+from types import SimpleNamespace
+from typing import Any, get_args, get_origin, get_type_hints
 
 from penstock.errors import FunctionError
 from penstock.message import QueueMessage
@@ -39,10 +41,11 @@ def understand(function: Callable[..., Any]) -> Function:
     Raises:
         FunctionError: it cannot be called with one message (and `msg_ctx`).
     """
-    name = getattr(function, "__qualname__", type(function).__qualname__)
-    message, context = _parameters(function, name)
-    hints = _hints(function)
     target = _innermost(function)
+    # A class, where an object of it is called.
+    name = getattr(target, "__qualname__", type(function).__qualname__).removesuffix(".__call__")
+    message, context = _parameters(function, name)
+    annotation, context_annotation = (_annotation(target, each) for each in (message, context))
     plain: Callable[..., Any]
     if inspect.isasyncgenfunction(target):
         plain, is_async = _gather_async(function), True
@@ -50,20 +53,22 @@ def understand(function: Callable[..., Any]) -> Function:
         plain, is_async = _gather(function), False
     else:
         plain, is_async = function, inspect.iscoroutinefunction(target)
-    call = _bind(plain, message, context is not None, hints.get(CONTEXT))
-    return Function(name, call, is_async, hints.get(message.name, message.annotation))
+    return Function(name, _bind(plain, message, context, context_annotation), is_async, annotation)
 
 
 def _innermost(function: Callable[..., Any]) -> Callable[..., Any]:
-    while hasattr(function, "func"):  # a partial
+    while isinstance(function, functools.partial):
         function = function.func
-    if not inspect.isroutine(function):  # an object with __call__
+    if not inspect.isroutine(function) and not isinstance(function, type):  # an object with __call__
         return type(function).__call__
     return function
 
 
 def _parameters(function: Callable[..., Any], name: str) -> tuple[inspect.Parameter, inspect.Parameter | None]:
-    parameters = list(inspect.signature(function).parameters.values())
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError) as error:
+        raise FunctionError(f"{name} cannot be a stream_app: {error}; wrap it in a function of your own") from error
     context = next((each for each in parameters if each.name == CONTEXT), None)
     others = [each for each in parameters if each is not context]
     variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -74,28 +79,44 @@ def _parameters(function: Callable[..., Any], name: str) -> tuple[inspect.Parame
             f"{name}({shown}) cannot be a stream_app: it must take one message as its only required positional "
             f"parameter, and may take {CONTEXT} beside it"
         )
+    if context is not None and context.kind is inspect.Parameter.POSITIONAL_ONLY:
+        raise FunctionError(f"{name} cannot be a stream_app: {CONTEXT} is given by name; put the '/' before it")
     return required[0], context
 
 
-def _hints(function: Callable[..., Any]) -> dict[str, Any]:
-    target = _innermost(function)
+def _annotation(target: Callable[..., Any], parameter: inspect.Parameter | None) -> Any:
+    """A parameter's type; text, where it names what exists only for type checkers or inside another function."""
+    if parameter is None:
+        return None
+    globals_ = getattr(inspect.unwrap(target), "__globals__", {})
+    alone = SimpleNamespace(__annotations__={"it": parameter.annotation})
     try:
-        return get_type_hints(target)
-    except (NameError, TypeError, AttributeError):
-        return {}  # an annotation that names what exists only for type checkers: it chooses no data model
+        # Alone: one annotation that cannot be resolved must not spoil the other one.
+        return get_type_hints(alone, globals_, include_extras=True)["it"]
+    except (NameError, TypeError, AttributeError, SyntaxError):
+        return parameter.annotation
 
 
 def _bind(
-    function: Callable[..., Any], message: inspect.Parameter, wants_context: bool, context_annotation: Any
+    function: Callable[..., Any],
+    message: inspect.Parameter,
+    context: inspect.Parameter | None,
+    context_annotation: Any,
 ) -> Callable[[Any, Any], Any]:
-    if not wants_context:
+    if context is None:
         return lambda model, _message: function(model)
-    handle = _whole if context_annotation in (QueueMessage, list[QueueMessage]) else _context
+    handle = _whole if _is_message(context_annotation) else _context
     if message.kind is inspect.Parameter.POSITIONAL_ONLY:
         return lambda model, each: function(model, msg_ctx=handle(each))
     # By name, so that `f(msg_ctx, message)` works as well.
     name = message.name
     return lambda model, each: function(**{name: model, CONTEXT: handle(each)})
+
+
+def _is_message(annotation: Any) -> bool:
+    if get_origin(annotation) in (list, Sequence):
+        annotation = get_args(annotation)[0]
+    return isinstance(annotation, type) and issubclass(annotation, QueueMessage)
 
 
 def _whole(message: Any) -> Any:

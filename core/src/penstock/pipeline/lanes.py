@@ -87,7 +87,11 @@ class Lanes(ABC):
 
     def _take(self, count: int) -> list[QueueMessage]:
         waiting = self._waiting
-        taken = [waiting.popleft() for _ in range(min(count, len(waiting)))]
+        if count >= len(waiting):
+            taken = list(waiting)
+            waiting.clear()
+        else:
+            taken = [waiting.popleft() for _ in range(count)]
         self.taken += len(taken)
         return taken
 

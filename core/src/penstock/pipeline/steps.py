@@ -15,7 +15,7 @@ from penstock.message import QueueMessage, Record
 from penstock.pipeline.batch import Batch, Outgoing
 from penstock.pipeline.function import Function
 from penstock.queues import InputQueue, OutputQueue
-from penstock.routing import INHERIT, as_output, outputs, unknown_queue
+from penstock.routing import Inherit, Output, as_output, outputs, unknown_queue
 from penstock.settlement import Failure, GivenBack, Stage
 
 SLICE = (
@@ -158,7 +158,12 @@ class Steps:
         batch.models = []
         if self._whole_batch:
             self._encode_whole(batch)
-            return
+        else:
+            self._encode_each(batch)
+        batch.results = []
+
+    def _encode_each(self, batch: Batch) -> None:
+        columns = batch.outgoing
         failed: set[QueueMessage] = set()
         for message, result in zip(batch.messages, batch.results, strict=True):
             if result is None or result is True:
@@ -167,14 +172,21 @@ class Steps:
                 if result is False:
                     raise GivenBack
                 for item in result if type(result) is list else outputs(result):
-                    self._encode_one(batch, item, message)
+                    if type(item) is tuple and len(item) == 2:
+                        # The usual output, without a call of our own: one costs as much as the record does.
+                        queue, obj = item
+                        column = columns.get(queue) or self._column(batch, queue)
+                        key = message.key if column.carries_keys else None
+                        column.records.append(Record(column.encode(obj), key))
+                        column.owners.append(message)
+                    else:
+                        self._encode_output(batch, as_output(item), message)
             except Exception as error:  # noqa: BLE001  (the codec's or the user's: a failed call either way)
                 _take_back(batch, message)
                 batch.failures.append(Failure(message, _stage(error), self._named(error)))
                 failed.add(message)
         if failed:
             batch.drop(failed)
-        batch.results = []
 
     def _encode_whole(self, batch: Batch) -> None:
         try:
@@ -183,35 +195,27 @@ class Steps:
                     raise GivenBack
                 if result is not None and result is not True:
                     for item in outputs(result):
-                        self._encode_one(batch, item, None)
+                        self._encode_output(batch, as_output(item), None)
         except Exception as error:  # noqa: BLE001  (the codec's or the user's: a failed call either way)
             batch.outgoing.clear()
             fail_all(batch, self._named(error), _stage(error))
-        batch.results = []
 
-    def _encode_one(self, batch: Batch, item: Any, owner: QueueMessage | None) -> None:
-        if type(item) is tuple and len(item) == 2:
-            queue, obj = item
-            output = None
-        else:
-            output = as_output(item)
-            queue, obj = output.queue, output.obj
-        target = self._targets.get(queue)
+    def _encode_output(self, batch: Batch, output: Output, owner: QueueMessage | None) -> None:
+        column = batch.outgoing.get(output.queue) or self._column(batch, output.queue)
+        key = output.key
+        if isinstance(key, Inherit):
+            key = owner.key if owner is not None and column.carries_keys else None
+        record = Record(column.encode(output.obj), key, output.headers, output.delay, output.options)
+        self._targets[output.queue].check(record)
+        column.records.append(record)
+        column.owners.append(owner)
+
+    def _column(self, batch: Batch, queue: Any) -> Outgoing:
+        target = self._targets.get(queue) if isinstance(queue, str) else None
         if target is None:
             raise unknown_queue(queue, self._targets)
-        body = target.encode(obj)
-        inherited = owner.key if owner is not None and target.carries_keys else None
-        if output is None:
-            record = Record(body, inherited)
-        else:
-            key = inherited if output.key is INHERIT else output.key
-            record = Record(body, key, output.headers, output.delay, output.options)  # type: ignore[arg-type]
-            target.check(record)
-        outgoing = batch.outgoing.get(queue)
-        if outgoing is None:
-            outgoing = batch.outgoing[queue] = Outgoing()
-        outgoing.records.append(record)
-        outgoing.owners.append(owner)
+        column = batch.outgoing[queue] = Outgoing(target.encode, target.carries_keys)
+        return column
 
     def _named(self, error: Exception) -> Exception:
         if isinstance(error, (GivenBack, Retry)):
