@@ -18,11 +18,15 @@ class Threads:
     """Runs blocking calls off the event loop, first come, first served.
 
     The threads are daemons, unlike `ThreadPoolExecutor`'s: a call that never returns (a user's function in an endless
-    loop) must not keep a worker from ending.
+    loop) must not keep a worker from ending. They start with the first call, so what is made and never run leaves
+    nothing behind.
 
     Args:
         name: Shown in thread dumps.
         count: How many calls may run at once. With 1, all calls run on the same thread.
+
+    Attributes:
+        closed: Whether `close` was called.
     """
 
     def __init__(self, name: str, count: int = 1) -> None:
@@ -31,18 +35,31 @@ class Threads:
             threading.Thread(target=self._work, name=name if count == 1 else f"{name}-{number}", daemon=True)
             for number in range(count)
         ]
-        for thread in self._threads:
-            thread.start()
+        self._started = False
+        self.closed = False
 
     def submit(self, function: Callable[..., T], *arguments: Any) -> asyncio.Future[T]:
-        """Queue a call from the event loop's thread; the future holds its result or exception."""
+        """Queue a call from the event loop's thread; the future holds its result or exception.
+
+        Raises:
+            RuntimeError: the threads were closed, so the call would never be made.
+        """
+        if self.closed:
+            raise RuntimeError(f"{self._threads[0].name}: closed, it takes no more calls")
+        if not self._started:
+            self._started = True
+            for thread in self._threads:
+                thread.start()
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         self._jobs.put((loop, future, contextvars.copy_context(), function, arguments))
         return future
 
     def close(self) -> None:
-        """Let the threads end after the calls already queued. Does not wait."""
+        """Let the threads end after the calls already queued. Does not wait; a second time does nothing."""
+        if self.closed:
+            return
+        self.closed = True
         for _ in self._threads:
             self._jobs.put(None)
 
@@ -68,6 +85,9 @@ def _finish(future: asyncio.Future[Any], result: Any, error: BaseException | Non
     if error is None:
         future.set_result(result)
     elif isinstance(error, StopIteration):
-        future.set_exception(RuntimeError("the call raised StopIteration"))
+        # A future refuses it: it would end the coroutine that awaits as if that had returned.
+        refused = RuntimeError("the call raised StopIteration")
+        refused.__cause__ = error
+        future.set_exception(refused)
     else:
         future.set_exception(error)
