@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+import inspect
+import logging
+from collections.abc import Sequence
+from typing import Any
 
 from penstock.connectors import BlockingConsumer, BlockingProducer, Consumer, Producer
-from penstock.errors import ConfigError, ProduceError
+from penstock.errors import ConfigError, ConnectorError, ProduceError
 from penstock.message import QueueMessage, Record
+from penstock.one_at_a_time import OneAtATimeConsumer, OneAtATimeProducer
 from penstock.threads import Threads
 
-T = TypeVar("T")
+log = logging.getLogger("penstock")
 
 
 class ThreadedConsumer(Consumer):
     """Gives a `BlockingConsumer` its two threads."""
+
+    SETTLE_WAIT = 5.0  # seconds that shutdown waits for a settlement whose caller has given it up
 
     def __init__(self, blocking: BlockingConsumer) -> None:
         super().__init__(blocking.name, blocking.options)
@@ -45,10 +50,18 @@ class ThreadedConsumer(Consumer):
 
     async def shutdown(self) -> None:
         try:
+            await self._let_settlements_end()
             await self._consuming.submit(self._blocking.shutdown)
         finally:
             self._consuming.close()
             self._settling.close()
+
+    async def _let_settlements_end(self) -> None:
+        # A caller that was cancelled left its call running, and a connector is promised that none is under way.
+        try:
+            await asyncio.wait_for(self._settling.submit(lambda: None), self.SETTLE_WAIT)
+        except TimeoutError:
+            log.warning("queue %r: a settlement has not ended in %g s; closing beside it", self.name, self.SETTLE_WAIT)
 
 
 class ThreadedProducer(Producer):
@@ -63,6 +76,8 @@ class ThreadedProducer(Producer):
         await self._thread.submit(self._blocking.connect)
 
     async def produce(self, records: Sequence[Record]) -> Sequence[ProduceError | None]:
+        if self._thread.closed:
+            raise ConnectorError("the producer is shut down")
         return await self._thread.submit(self._blocking.produce, records)
 
     async def shutdown(self) -> None:
@@ -72,147 +87,59 @@ class ThreadedProducer(Producer):
             self._thread.close()
 
 
-class OneAtATimeConsumer(Consumer):
-    """Runs a class written one message at a time.
-
-    Such a class is made as `MyConsumer(queue_name, host, config)` and has `consume() -> QueueMessage | None`, which does
-    not wait, `on_success(message_context)` (or `delete`), `on_fail(message_context)` and `shutdown()`. All its calls run on
-    one thread.
-    """
-
-    IDLE_WAIT = 0.05  # seconds between two looks at an empty queue: such a class cannot wait for messages by itself
-
-    def __init__(self, connector: Any, name: str, options: Any) -> None:
-        super().__init__(name, options)
-        self._connector = connector
-        self._settle: Callable[[Any], Any] = getattr(connector, "on_success", None) or connector.delete
-        self._thread = Threads(f"penstock-consume-{name}")
-
-    async def connect(self) -> None:
-        pass
-
-    async def consume(self, max_messages: int, timeout: float) -> Sequence[QueueMessage]:
-        deadline = asyncio.get_running_loop().time() + timeout
-        while True:
-            messages = await self._thread.submit(self._take, max_messages)
-            if messages or asyncio.get_running_loop().time() >= deadline:
-                return messages
-            await asyncio.sleep(self.IDLE_WAIT)
-
-    def _take(self, max_messages: int) -> list[QueueMessage]:
-        messages: list[QueueMessage] = []
-        # A class that holds a database transaction a message should not be asked for hundreds before the first is settled.
-        while len(messages) < min(max_messages, 1):
-            message = self._connector.consume()
-            if message is None:
-                break
-            messages.append(_as_queue_message(message))
-        return messages
-
-    async def on_success(self, messages: Sequence[QueueMessage]) -> int | None:
-        await self._thread.submit(self._each, self._settle, messages)
-        return None
-
-    async def on_fail(self, messages: Sequence[QueueMessage], delay: float | None = None) -> None:  # noqa: ARG002
-        await self._thread.submit(self._each, self._connector.on_fail, messages)
-
-    @staticmethod
-    def _each(call: Callable[[Any], Any], messages: Sequence[QueueMessage]) -> None:
-        for message in messages:
-            call(message.message_context)
-
-    async def shutdown(self) -> None:
-        try:
-            await self._thread.submit(self._connector.shutdown)
-        finally:
-            self._thread.close()
-
-
-class OneAtATimeProducer(Producer):
-    """Runs a class written one message at a time.
-
-    Such a class is made as `MyProducer(queue_name, host, config)` and has
-    `produce(queue_name, message, message_context, **options) -> bool` and `shutdown()`.
-    """
-
-    def __init__(self, connector: Any, name: str, options: Any) -> None:
-        super().__init__(name, options)
-        self._connector = connector
-        self._thread = Threads(f"penstock-produce-{name}")
-
-    async def connect(self) -> None:
-        pass
-
-    async def produce(self, records: Sequence[Record]) -> Sequence[ProduceError | None]:
-        return await self._thread.submit(self._each, records)
-
-    def _each(self, records: Sequence[Record]) -> list[ProduceError | None]:
-        return [self._one(record) for record in records]
-
-    def _one(self, record: Record) -> ProduceError | None:
-        options = dict(record.options or ())
-        if record.key is not None:
-            options["key"] = record.key
-        if record.headers:
-            options["headers"] = record.headers
-        if record.delay:
-            options["delay"] = record.delay
-        try:
-            done = self._connector.produce(self.name, record.message, None, **options)
-        except Exception as error:  # noqa: BLE001  (whatever a foreign class raises, this record is not stored)
-            return ProduceError(f"{type(self._connector).__name__}.produce raised {type(error).__name__}: {error}")
-        return None if done else ProduceError(f"{type(self._connector).__name__}.produce returned {done!r}")
-
-    async def shutdown(self) -> None:
-        try:
-            await self._thread.submit(self._connector.shutdown)
-        finally:
-            self._thread.close()
-
-
-def make_consumer(connector_class: type, name: str, options: Any) -> Consumer:
+def make_consumer(connector_class: type[Any], name: str, options: Any) -> Consumer:
     """A consumer of any accepted form as a `Consumer`.
 
     Raises:
         ConfigError: the class is none of the accepted forms.
     """
-    if issubclass(connector_class, Consumer):
-        return connector_class(name, options)
-    if issubclass(connector_class, BlockingConsumer):
+    if issubclass(connector_class, (Consumer, BlockingConsumer)):
+        _refuse_unfinished(connector_class, "consumer")
+        if issubclass(connector_class, Consumer):
+            return connector_class(name, options)
         return ThreadedConsumer(connector_class(name, options))
-    settles = hasattr(connector_class, "on_success") or hasattr(connector_class, "delete")
-    if settles and all(hasattr(connector_class, method) for method in ("consume", "on_fail", "shutdown")):
-        return OneAtATimeConsumer(_make_reference_style(connector_class, name, options), name, options)
-    raise ConfigError(
-        f"{connector_class.__module__}.{connector_class.__qualname__} is no consumer: derive it from penstock.Consumer "
-        f"or penstock.BlockingConsumer, or give it consume, on_success, on_fail and shutdown"
-    )
+    has_delete_only = hasattr(connector_class, "delete") and not hasattr(connector_class, "on_success")
+    settles = "delete" if has_delete_only else "on_success"
+    _refuse_misfit(connector_class, "consumer", ("consume", settles, "on_fail", "shutdown"))
+    return OneAtATimeConsumer(connector_class, name, options)
 
 
-def make_producer(connector_class: type, name: str, options: Any) -> Producer:
+def make_producer(connector_class: type[Any], name: str, options: Any) -> Producer:
     """A producer of any accepted form as a `Producer`.
 
     Raises:
         ConfigError: the class is none of the accepted forms.
     """
-    if issubclass(connector_class, Producer):
-        return connector_class(name, options)
-    if issubclass(connector_class, BlockingProducer):
+    if issubclass(connector_class, (Producer, BlockingProducer)):
+        _refuse_unfinished(connector_class, "producer")
+        if issubclass(connector_class, Producer):
+            return connector_class(name, options)
         return ThreadedProducer(connector_class(name, options))
-    if all(hasattr(connector_class, method) for method in ("produce", "shutdown")):
-        return OneAtATimeProducer(_make_reference_style(connector_class, name, options), name, options)
-    raise ConfigError(
-        f"{connector_class.__module__}.{connector_class.__qualname__} is no producer: derive it from penstock.Producer "
-        f"or penstock.BlockingProducer, or give it produce and shutdown"
-    )
+    _refuse_misfit(connector_class, "producer", ("produce", "shutdown"))
+    return OneAtATimeProducer(connector_class, name, options)
 
 
-def _make_reference_style(connector_class: type, name: str, options: Any) -> Any:
-    config = dict(options or {})
-    return connector_class(queue_name=name, host=config.pop("host", None), config=config)
+def _refuse_unfinished(connector_class: type[Any], side: str) -> None:
+    missing = sorted(getattr(connector_class, "__abstractmethods__", ()))
+    if missing:
+        raise ConfigError(
+            f"{_full_name(connector_class)} is no complete {side}: it lacks {', '.join(missing)}; add what is missing, "
+            f"or, if it moves one message at a time, derive it from no class of Penstock"
+        )
 
 
-def _as_queue_message(message: Any) -> QueueMessage:
-    if isinstance(message, QueueMessage):
-        return message
-    return QueueMessage(message_context=message.message_context, message=message.message)
+def _refuse_misfit(connector_class: type[Any], side: str, methods: Sequence[str]) -> None:
+    name = _full_name(connector_class)
+    derive = f"derive it from penstock.{side.capitalize()} or penstock.Blocking{side.capitalize()}"
+    missing = [method for method in methods if not callable(getattr(connector_class, method, None))]
+    if missing:
+        raise ConfigError(f"{name} is no {side}: {derive}, or give it {', '.join(methods)}; it lacks {missing[0]}")
+    coroutines = [method for method in methods if inspect.iscoroutinefunction(getattr(connector_class, method))]
+    if coroutines:
+        raise ConfigError(
+            f"{name} is no {side}: its {coroutines[0]} is async, which needs a batch-wise class; {derive}"
+        )
+
+
+def _full_name(connector_class: type[Any]) -> str:
+    return f"{connector_class.__module__}.{connector_class.__qualname__}"

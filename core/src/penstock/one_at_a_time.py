@@ -1,0 +1,206 @@
+"""Connectors that are written one message at a time, made batch-wise and asynchronous."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from penstock.connectors import Consumer, Producer
+from penstock.errors import ConnectorError, FatalConnectorError, NotConnected, ProduceError
+from penstock.message import QueueMessage, Record
+from penstock.threads import Threads
+
+log = logging.getLogger("penstock")
+
+
+class _Foreign:
+    """What both sides share: a foreign class that is made, called and shut down on one thread."""
+
+    def __init__(self, connector_class: type[Any], name: str, options: Any, thread: Threads) -> None:
+        self.class_name = connector_class.__qualname__
+        self._class = connector_class
+        self._name = name
+        self._options = options
+        self._thread = thread
+        self._made: Any = None
+
+    @property
+    def connector(self) -> Any:
+        """What was made of the class.
+
+        Raises:
+            NotConnected: nothing, or not again yet.
+        """
+        if self._made is None:
+            raise NotConnected(f"{self.class_name} is not connected")
+        return self._made
+
+    async def connect(self) -> None:
+        """Make the connector: its constructor is all it has to connect. A second time makes a second one."""
+        await self._thread.submit(self._connect)
+
+    def _connect(self) -> None:
+        try:
+            self._shut_down()
+        except ConnectorError as error:
+            # It lost its connection, so that this fails is expected; the new one is what counts.
+            log.info("queue %r: the old connector did not close cleanly: %s", self._name, error)
+        config = dict(self._options or {})
+        host = config.pop("host", None)
+        self._made = self.call("()", self._class, queue_name=self._name, host=host, config=config)
+        if getattr(self._made, "callback_delivery", False):
+            raise FatalConnectorError(
+                f"{self.class_name} confirms by callbacks, which Penstock would take for confirmed at once; let "
+                f"produce() wait and return True, or derive it from penstock.Producer"
+            )
+
+    def call(self, what: str, function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
+        """Call foreign code, and name whatever it raises."""
+        try:
+            return function(*arguments, **keywords)
+        except ConnectorError:
+            raise
+        except Exception as error:
+            text = f"{self.class_name}{what} raised {type(error).__name__}: {error}"
+            # What a socket raises when the other side is away. More than that cannot be told of foreign errors.
+            away = isinstance(error, (ConnectionError, TimeoutError))
+            raise (NotConnected(text) if away else ConnectorError(text)) from error
+
+    async def shutdown(self) -> None:
+        """Shut it down, if it was ever made."""
+        try:
+            await self._thread.submit(self._shut_down)
+        finally:
+            self._thread.close()
+
+    def _shut_down(self) -> None:
+        made, self._made = self._made, None
+        if made is not None:
+            self.call(".shutdown()", made.shutdown)
+
+
+class OneAtATimeConsumer(Consumer):
+    """Runs a class written one message at a time.
+
+    Such a class is made as `MyConsumer(queue_name, host, config)` and has `consume() -> QueueMessage | None`, which
+    does not wait, `on_success(message_context)` (or `delete`), `on_fail(message_context)` and `shutdown()`. It is made
+    and called on one thread. A builtin `ConnectionError` or `TimeoutError` counts as `NotConnected`; then it is shut
+    down and made anew.
+    """
+
+    IDLE_WAIT = 0.05  # seconds between two looks at an empty queue: such a class cannot wait for messages by itself
+
+    def __init__(self, connector_class: type[Any], name: str, options: Any) -> None:
+        super().__init__(name, options)
+        self._thread = Threads(f"penstock-consume-{name}")
+        self._foreign = _Foreign(connector_class, name, options, self._thread)
+        self._success = "on_success" if hasattr(connector_class, "on_success") else "delete"
+        # Messages of a call that was interrupted half-way: they are not settled again when it is repeated.
+        self._settled: set[QueueMessage] = set()
+
+    async def connect(self) -> None:
+        await self._foreign.connect()
+
+    async def consume(self, max_messages: int, timeout: float) -> Sequence[QueueMessage]:
+        deadline = asyncio.get_running_loop().time() + timeout
+        while True:
+            messages = await self._thread.submit(self._take) if max_messages else []
+            if messages or asyncio.get_running_loop().time() >= deadline:
+                return messages
+            await asyncio.sleep(self.IDLE_WAIT)
+
+    def _take(self) -> list[QueueMessage]:
+        # One a call: who holds a database transaction a message should not be asked for hundreds of them.
+        message = self._foreign.call(".consume()", self._foreign.connector.consume)
+        return [] if message is None else [self._as_queue_message(message)]
+
+    def _as_queue_message(self, message: Any) -> QueueMessage:
+        if isinstance(message, QueueMessage):
+            return message
+        try:
+            return QueueMessage(message_context=message.message_context, message=message.message)
+        except AttributeError as error:
+            raise ConnectorError(
+                f"{self._foreign.class_name}.consume() returned a {type(message).__name__}; it must return a "
+                f"penstock.QueueMessage, or None"
+            ) from error
+
+    async def on_success(self, messages: Sequence[QueueMessage]) -> int | None:
+        await self._thread.submit(self._each, self._success, messages)
+        return None
+
+    async def on_fail(self, messages: Sequence[QueueMessage], delay: float | None = None) -> None:  # noqa: ARG002
+        await self._thread.submit(self._each, "on_fail", messages)
+
+    def _each(self, method: str, messages: Sequence[QueueMessage]) -> None:
+        call = getattr(self._foreign.connector, method)
+        for message in messages:
+            if message not in self._settled:
+                self._foreign.call(f".{method}()", call, message.message_context)
+                self._settled.add(message)
+        self._settled.difference_update(messages)
+
+    async def shutdown(self) -> None:
+        await self._foreign.shutdown()
+
+
+class OneAtATimeProducer(Producer):
+    """Runs a class written one message at a time.
+
+    Such a class is made as `MyProducer(queue_name, host, config)` and has
+    `produce(queue_name, message, message_context, **options) -> bool` and `shutdown()`. It is made and called on one
+    thread. A key, headers or a delay come among the options. Whatever `produce` raises, and every result that is not
+    true, means that the record is not stored and is sent again.
+    """
+
+    def __init__(self, connector_class: type[Any], name: str, options: Any) -> None:
+        super().__init__(name, options)
+        self._thread = Threads(f"penstock-produce-{name}")
+        self._foreign = _Foreign(connector_class, name, options, self._thread)
+
+    async def connect(self) -> None:
+        await self._foreign.connect()
+
+    async def produce(self, records: Sequence[Record]) -> Sequence[ProduceError | None]:
+        if self._thread.closed:
+            raise ConnectorError("the producer is shut down")
+        return await self._thread.submit(self._each, records)
+
+    def _each(self, records: Sequence[Record]) -> list[ProduceError | None]:
+        results: list[ProduceError | None] = []
+        for record in records:
+            try:
+                results.append(self._one(record))
+            except NotConnected as error:
+                if not results:
+                    raise
+                # Those before it are stored, and must not be sent again with the rest.
+                rest = len(records) - len(results)
+                return results + [ProduceError(str(error))] * rest
+        return results
+
+    def _one(self, record: Record) -> ProduceError | None:
+        options = dict(record.options or ())
+        if record.key is not None:
+            options["key"] = record.key
+        if record.headers:
+            options["headers"] = record.headers
+        if record.delay:
+            options["delay"] = record.delay
+        produce = self._foreign.connector.produce
+        try:
+            done = self._foreign.call(".produce()", produce, self.name, record.message, None, **options)
+        except (NotConnected, FatalConnectorError):
+            raise
+        except ProduceError as error:
+            return error
+        except ConnectorError as error:
+            return ProduceError(str(error))
+        if done:
+            return None
+        return ProduceError(f"{self._foreign.class_name}.produce() returned {done!r}, not True")
+
+    async def shutdown(self) -> None:
+        await self._foreign.shutdown()
