@@ -56,17 +56,19 @@ class Output:
         delay: float = 0.0,
         **options: Any,
     ) -> None:
-        if delay < 0:
-            raise FunctionError(f"Output to {queue!r}: delay={delay}; a delay is in seconds and cannot be negative")
         self.queue = queue
         self.obj = obj
-        self.key: bytes | Inherit | None = key.encode() if isinstance(key, str) else key
-        self.headers: Headers = _headers(headers) if headers else ()
-        self.delay = delay
+        self.key: bytes | Inherit | None = _key(queue, key)
+        self.headers: Headers = _headers(queue, headers) if headers else ()
+        self.delay = _delay(queue, delay) if delay else 0.0
         self.options: dict[str, Any] | None = options or None
 
     def __repr__(self) -> str:
         return f"Output({self.queue!r}, {type(self.obj).__name__})"
+
+
+def _key(queue: str, key: str | bytes | Inherit | None) -> bytes | Inherit | None:
+    return key if key is None or isinstance(key, Inherit) else _bytes(queue, "key", key)
 
 
 def _bytes(queue: str, what: str, value: object) -> bytes:
