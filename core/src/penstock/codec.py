@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from json import JSONDecodeError
 from typing import Any
+
+from pydantic_core import ValidationError
 
 from penstock.errors import DecodeError, FunctionError, InvalidMessage, MessageError
 from penstock.model_handlers import ModelHandler
 from penstock.serializers import Serializer
 from penstock.settlement import Stage
+
+_SHOWN = 5  # faults of one message that an error lists
 
 
 class Codec:
@@ -53,17 +58,23 @@ class Codec:
         return lambda obj: serialize(deconstruct_plain(obj))
 
     def explain(self, body: bytes | None, error: Exception) -> tuple[Stage, MessageError]:
-        """Why `decode` refused a body: where it failed, and an error without the message's data."""
+        """Why `decode` refused a body: where it failed, and an error without the message's data.
+
+        The text of a stranger's exception may quote the message, so that one is told by its type only. A serializer or
+        model handler that has more to say raises a `MessageError`; the text of that is kept.
+        """
         if body is None:
             return "decode", _chained(DecodeError("the message is a tombstone: it has no body"), error)
         if self._serializer is not None:
             if body == b"":
                 return "decode", _chained(DecodeError("the body is empty"), error)
+            name = self._serializer.format or type(self._serializer).__name__
             try:
                 self._serializer.deserialize(body)
             except Exception as cause:  # noqa: BLE001  (any library's error means the same here)
-                name = self._serializer.format or type(self._serializer).__name__
                 return "decode", _chained(DecodeError(f"the body is not valid {name}: {_text(cause)}"), cause)
+            if _is_invalid_json(error):  # what the serializer can read, a model handler that reads bytes cannot
+                return "decode", _chained(DecodeError(f"the body is not readable {name}: {_text(error)}"), error)
         model = getattr(self.data_model, "__name__", str(self.data_model))
         return "validate", _chained(InvalidMessage(f"the message does not fit {model}: {_text(error)}"), error)
 
@@ -86,15 +97,29 @@ def _chained(error: MessageError, cause: Exception) -> MessageError:
     return error
 
 
+def _is_invalid_json(error: Exception) -> bool:
+    return isinstance(error, ValidationError) and error.errors(include_input=False)[0]["type"] == "json_invalid"
+
+
 def _text(error: Exception) -> str:
-    # pydantic's own text repeats the input, which is message data; its list of errors can leave it out.
-    errors = getattr(error, "errors", None)
-    if callable(errors):
-        try:
-            found = errors(include_input=False, include_url=False, include_context=False)
-            parts = [f"{'.'.join(str(step) for step in each['loc']) or 'body'}: {each['msg']}" for each in found[:5]]
-        except (TypeError, KeyError):
-            return type(error).__name__
-        more = f" (and {len(found) - 5} more)" if len(found) > 5 else ""
-        return "; ".join(parts) + more
-    return str(error)[:300] or type(error).__name__
+    """What can be said of an error without quoting the message."""
+    if isinstance(error, ValidationError):
+        return _validation_text(error)
+    if isinstance(error, JSONDecodeError):
+        return f"{error.msg}: line {error.lineno} column {error.colno}"
+    if isinstance(error, UnicodeDecodeError):
+        return f"{error.reason} at byte {error.start}"
+    return str(error) if isinstance(error, MessageError) else type(error).__name__
+
+
+def _validation_text(error: ValidationError) -> str:
+    # pydantic's own text repeats the input; its list of errors can leave it out.
+    found = error.errors(include_input=False, include_url=False, include_context=False)
+    parts = []
+    for each in found[:_SHOWN]:
+        # This rule's text quotes the message.
+        text = "unknown tag" if each["type"] == "union_tag_invalid" else each["msg"]
+        parts.append(f"{'.'.join(map(str, each['loc'])) or 'body'}: {text}")
+    if len(found) > _SHOWN:
+        parts.append(f"and {len(found) - _SHOWN} more")
+    return "; ".join(parts)
