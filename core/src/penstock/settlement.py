@@ -73,6 +73,9 @@ def decide(
             return Decision(Fate.SKIP if on_invalid == "skip" else Fate.STOP)
         case "function" | "output":
             if isinstance(error, GivenBack):
+                # As often as the function likes: it may wait for something. A drain cannot wait that long.
+                if draining and not policy.again(attempts):
+                    return given_up
                 return Decision(Fate.REQUEUE, policy.delay(attempts))
             if isinstance(error, Retry):
                 if policy.again(attempts):
