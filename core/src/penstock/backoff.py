@@ -25,6 +25,9 @@ class Backoff:
 
     def delay(self, failures: int) -> float:
         """Seconds to wait after `failures` failures in a row (1 is the first)."""
-        # Past 2**60 the exponent only overflows; the cap has long decided.
-        wait = min(self.maximum, self.initial * self.factor ** min(failures - 1, 60))
+        wait: float
+        try:
+            wait = min(self.maximum, self.initial * self.factor ** (failures - 1.0))
+        except OverflowError:
+            wait = self.maximum if self.initial else 0.0
         return wait * (1.0 - self.jitter * random.random())
