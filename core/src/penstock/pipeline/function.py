@@ -24,7 +24,7 @@ class Function:
     Attributes:
         name: For errors and metrics.
         call: `call(model, message)`, or `call(models, messages)` for a batch; returns the result, or an awaitable of it
-            if `is_async`. A generator's outputs are gathered into a list first, so that all are known before one is sent.
+            if `is_async`. A generator's outputs are gathered into a list first: all are known before one is sent.
         is_async: Whether `call` must be awaited.
         annotation: The type of the message parameter; `inspect.Parameter.empty` if it has none.
     """
@@ -60,7 +60,7 @@ def _innermost(function: Callable[..., Any]) -> Callable[..., Any]:
     while isinstance(function, functools.partial):
         function = function.func
     if not inspect.isroutine(function) and not isinstance(function, type):  # an object with __call__
-        return type(function).__call__
+        return getattr(type(function), "__call__", function)  # noqa: B004  (anything may have been decorated)
     return function
 
 
