@@ -1,0 +1,531 @@
+"""What a function may return, and what becomes of it; told by running it between queues in memory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+from core.tests.scripted import BareConsumer, BareProducer, Sink, Source
+from core.tests.stand import Stand, drain
+from pydantic import BaseModel
+
+from penstock.dead_letters import read
+from penstock.message import QueueMessage, Record
+from penstock.routing import Output
+
+
+@pytest.fixture
+def stand() -> Stand:
+    """Queues of the test's own."""
+    return Stand()
+
+
+def out(stand: Stand, queue: str = "out") -> list[Any]:
+    return [None if body is None else json.loads(body) for body in stand.bodies(queue)]
+
+
+# -- nothing, and everything that means "done"
+
+
+@pytest.mark.parametrize("result", [None, True, [], ()], ids=repr)
+def test_nothing_to_send_is_done(stand: Stand, result: Any) -> None:
+    """None, True, an empty list or tuple: the message is settled, nothing is sent."""
+    stand.numbers(3)
+
+    drain(stand.engine(lambda message: result))
+
+    assert (out(stand), stand.bodies("in")) == ([], [])
+
+
+def test_false_gives_the_message_back_and_it_comes_again(stand: Stand) -> None:
+    """False: not settled, nothing sent; the next delivery counts one attempt more, and others are not held up."""
+    seen: list[tuple[int, int]] = []
+
+    def function(number: int, msg_ctx: QueueMessage) -> bool:
+        seen.append((number, msg_ctx.attempts))
+        return number != 1 or msg_ctx.attempts == 4
+
+    stand.numbers(3)
+
+    drain(stand.engine(function))
+
+    assert sorted(seen) == [(0, 1), (1, 1), (1, 2), (1, 3), (1, 4), (2, 1)]
+    assert stand.bodies("in") == []
+
+
+def test_false_is_never_dead_lettered(stand: Stand) -> None:
+    """Giving back is the function's own word, not a failure: more often than max_attempts, and no dead letter."""
+    stand.numbers(1)
+    attempts: list[int] = []
+
+    def function(number: int, msg_ctx: QueueMessage) -> bool:
+        attempts.append(msg_ctx.attempts)
+        return len(attempts) == 6
+
+    drain(stand.engine(function, dead_letters=True))
+
+    assert (attempts, stand.take("dead")) == ([1, 2, 3, 4, 5, 6], [])
+
+
+# -- outputs
+
+
+@pytest.mark.parametrize(
+    ("returned", "sent"),
+    [
+        (("out", {"a": 1}), [{"a": 1}]),
+        ([("out", 1), ("out", 2)], [1, 2]),
+        ((("out", 1), ("out", 2)), [1, 2]),
+        (("out", [1, 2]), [[1, 2]]),
+        (("out", None), [None]),
+        (Output("out", 1), [1]),
+        ([Output("out", 1), ("out", 2)], [1, 2]),
+        ((Output("out", 1), Output("out", 2)), [1, 2]),
+        (("out", 1, {}), [1]),
+        (("out", 1, None), [1]),
+        ([("out", 1, {"headers": {"h": "v"}})], [1]),
+    ],
+    ids=repr,
+)
+def test_each_legal_shape_is_sent(stand: Stand, returned: Any, sent: list[Any]) -> None:
+    """A pair, a triple, an Output, lists and tuples of them."""
+    stand.numbers(1)
+
+    drain(stand.engine(lambda message: returned))
+
+    assert (out(stand), stand.bodies("in")) == (sent, [])
+
+
+def test_a_model_is_sent_as_its_json(stand: Stand) -> None:
+    """The output's model handler takes any pydantic model where the queue names no other."""
+
+    class Total(BaseModel):
+        amount: float
+
+    stand.numbers(1)
+
+    drain(stand.engine(lambda message: ("out", Total(amount=2))))
+
+    assert out(stand) == [{"amount": 2.0}]
+
+
+def test_an_annotation_is_the_data_model(stand: Stand) -> None:
+    """The function's own annotation says what a body is built to."""
+
+    class Order(BaseModel):
+        amount: float
+
+    def function(order: Order) -> tuple[str, float]:
+        return "out", order.amount * 2
+
+    function.__annotations__["order"] = Order  # the class is local, so its name means nothing to get_type_hints
+    stand.put(b'{"amount": 21}')
+
+    drain(stand.engine(function))
+
+    assert out(stand) == [42.0]
+
+
+def test_a_triples_options_reach_the_record(stand: Stand) -> None:
+    """("queue", obj, {"key", "headers", "delay"}): the words of Output."""
+    stand.numbers(1)
+
+    drain(stand.engine(lambda message: ("out", 1, {"key": "k", "headers": {"h": "v"}})))
+
+    [message] = stand.take("out")
+    assert (message.key, message.headers) == (b"k", (("h", b"v"),))
+
+
+def test_an_outputs_key_and_headers_reach_the_record(stand: Stand) -> None:
+    """Text becomes UTF-8; header names may repeat, and keep their order."""
+    stand.numbers(1)
+    headers = [("b", b"\x00\xff"), ("a", "ä"), ("b", "2")]
+
+    drain(stand.engine(lambda message: Output("out", 1, key="schlüssel", headers=headers)))
+
+    [message] = stand.take("out")
+    assert message.key == "schlüssel".encode()
+    assert list(message.headers) == [("b", b"\x00\xff"), ("a", "ä".encode()), ("b", b"2")]
+
+
+def test_an_outputs_delay_and_further_keywords_reach_the_connector(stand: Stand) -> None:
+    """What is not of our words is handed on by its own name."""
+    sink = Sink()
+    stand.numbers(1)
+
+    drain(stand.engine(lambda message: Output("out", 1, delay=2.5, partition=3), targets=[sink.queue()]))
+
+    [record] = sink.stored
+    assert (record.delay, record.options) == (2.5, {"partition": 3})
+
+
+def test_a_delayed_output_is_delivered_later_and_waited_for_by_a_drain(stand: Stand) -> None:
+    """In memory a delay holds a message back; two engines in a row drain all the same."""
+    seen: list[int] = []
+    stand.numbers(1)
+    first = stand.engine(lambda message: Output("out", 7, delay=0.3), app_name="first")
+    second = stand.engine(seen.append, [], app_name="second", input_queue="out", source=stand.memory("out"))
+
+    drain(first, second)
+
+    assert seen == [7]
+
+
+def test_the_input_queues_own_name_is_no_output(stand: Stand) -> None:
+    """An engine sends only where it says it does, also to itself."""
+    stand.numbers(1)
+
+    drain(stand.engine(lambda message: ("in", 1), dead_letters=True))
+
+    assert read(stand.take("dead")[0]).error_text.count("no output queue of this engine") == 1
+
+
+# -- keys
+
+
+def test_a_key_is_inherited_where_both_queues_have_keys(stand: Stand) -> None:
+    """What was in order by key stays in order by key."""
+    stand.put(Record(b"1", key=b"k"), Record(b"2"))
+
+    drain(stand.engine(lambda message: [("out", message), Output("out", message)]))
+
+    assert [message.key for message in stand.take()] == [b"k", b"k", None, None]
+
+
+def test_a_key_of_its_own_replaces_the_inherited_one(stand: Stand) -> None:
+    """`key=` wins; `key=None` sends none."""
+    stand.put(Record(b"1", key=b"k"))
+
+    drain(stand.engine(lambda message: [Output("out", 1, key=b"x"), Output("out", 2, key=None)]))
+
+    assert [message.key for message in stand.take()] == [b"x", None]
+
+
+def test_a_key_is_not_inherited_by_a_queue_without_keys(stand: Stand) -> None:
+    """Such a backend gets the body as it is, not an envelope around it for a key nobody asked for."""
+    sink = Sink()
+    stand.put(Record(b"1", key=b"k"))
+
+    drain(stand.engine(lambda message: ("out", message), targets=[sink.queue(producer=BareProducer)]))
+
+    assert [(record.message, record.key) for record in sink.stored] == [(b"1", None)]
+
+
+# -- all forms of function
+
+
+def test_a_generators_outputs_are_sent(stand: Stand) -> None:
+    """Each item that is yielded is an output."""
+
+    def function(number: int) -> Iterator[tuple[str, int]]:
+        for step in range(number):
+            yield "out", step
+
+    stand.numbers(3)
+
+    drain(stand.engine(function))
+
+    assert out(stand) == [0, 0, 1]
+
+
+def test_an_async_function_is_awaited(stand: Stand) -> None:
+    """A coroutine function's result means the same."""
+
+    async def function(number: int) -> Any:
+        return ("out", number) if number else None
+
+    stand.numbers(3)
+
+    drain(stand.engine(function))
+
+    assert out(stand) == [1, 2]
+
+
+def test_an_async_generators_outputs_are_sent(stand: Stand) -> None:
+    """Each item that is yielded is an output."""
+
+    async def function(number: int) -> AsyncIterator[Any]:
+        for step in range(number):
+            yield Output("out", step)
+
+    stand.numbers(3)
+
+    drain(stand.engine(function))
+
+    assert out(stand) == [0, 0, 1]
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_nothing_of_a_generator_that_raises_is_sent(stand: Stand, kind: str) -> None:
+    """All outputs of a message are known before the first is sent."""
+
+    def sync(number: int) -> Iterator[Any]:
+        yield "out", number
+        raise LookupError("in the middle")
+
+    async def asynchronous(number: int) -> AsyncIterator[Any]:
+        yield "out", number
+        raise LookupError("in the middle")
+
+    stand.numbers(2)
+
+    drain(stand.engine(sync if kind == "sync" else asynchronous, dead_letters=True))
+
+    assert out(stand) == []
+    assert [read(letter).error_text for letter in stand.take("dead")] == ["in the middle"] * 2
+
+
+def test_a_batch_function_gets_lists(stand: Stand) -> None:
+    """`batch: true`: one call for many messages, a list of models, a list of contexts."""
+    calls: list[tuple[list[int], int]] = []
+
+    def function(numbers: list[int], msg_ctx: list[QueueMessage]) -> list[Any]:
+        calls.append((numbers, len(msg_ctx)))
+        return [("out", sum(numbers))]
+
+    stand.numbers(10)
+
+    drain(stand.engine(function, source=stand.memory("in", batch=True)))
+
+    assert [number for numbers, _ in calls for number in numbers] == list(range(10))
+    assert all(len(numbers) == contexts for numbers, contexts in calls)
+    assert sum(out(stand)) == 45
+    assert len(calls) < 10
+
+
+def test_an_async_batch_function_gets_lists(stand: Stand) -> None:
+    """The same, awaited."""
+    calls: list[list[int]] = []
+
+    async def function(numbers: list[int]) -> Any:
+        calls.append(numbers)
+        return [("out", number) for number in numbers]
+
+    stand.numbers(10)
+
+    drain(stand.engine(function, source=stand.memory("in", batch=True)))
+
+    assert out(stand) == list(range(10))
+    assert len(calls) < 10
+
+
+def test_a_batch_that_is_given_back_comes_again_whole(stand: Stand) -> None:
+    """False stands for all of its messages."""
+    calls: list[list[int]] = []
+
+    def function(numbers: list[int]) -> bool:
+        calls.append(numbers)
+        return len(calls) > 1
+
+    stand.numbers(3)
+
+    drain(stand.engine(function, source=stand.memory("in", batch=True)))
+
+    assert calls == [[0, 1, 2], [0, 1, 2]]
+
+
+def test_an_invalid_message_leaves_its_batch_and_the_others_stay(stand: Stand) -> None:
+    """A batch function never sees what does not validate."""
+    seen: list[int] = []
+
+    def function(numbers: list[int]) -> None:
+        seen.extend(numbers)
+
+    stand.put(b"1", b"nonsense", b"3")
+
+    drain(stand.engine(function, source=stand.memory("in", batch=True), dead_letters=True))
+
+    assert (seen, stand.bodies("dead")) == ([1, 3], [b"nonsense"])
+
+
+# -- msg_ctx
+
+
+def test_msg_ctx_is_the_connectors_own_handle(stand: Stand) -> None:
+    """Without an annotation it is what the connector settles by."""
+    handles: list[Any] = []
+
+    def function(number: int, msg_ctx: Any) -> None:
+        handles.append(msg_ctx)
+
+    stand.numbers(2)
+
+    drain(stand.engine(function))
+
+    assert len(set(handles)) == 2
+    assert all(isinstance(handle, int) for handle in handles)
+
+
+def test_msg_ctx_is_the_whole_message_where_it_is_annotated_so(stand: Stand) -> None:
+    """Key, headers, attempts and position are there for the asking, whatever the order of the parameters."""
+    seen: list[tuple[Any, ...]] = []
+
+    def function(msg_ctx: QueueMessage, number: int) -> None:
+        seen.append((number, msg_ctx.message, msg_ctx.key, list(msg_ctx.headers), msg_ctx.attempts, msg_ctx.position))
+
+    stand.put(Record(b"1", b"k", [("h", b"v")]))
+
+    drain(stand.engine(function))
+
+    assert seen == [(1, b"1", b"k", [("h", b"v")], 1, "1")]
+
+
+# -- what is not legal
+
+
+@pytest.mark.parametrize(
+    ("returned", "text"),
+    [
+        ("text", "the function returned a str; it may return None or True (done), False (give the message back), "
+                 "an Output, (queue, object), (queue, object, {options}), or a list of those"),
+        (7, "the function returned an int; it may return"),
+        ({"out": 1}, "the function returned a dict; it may return"),
+        (object(), "the function returned an object; it may return"),
+        (["out", 1], "the function's result holds a str, which is no output"),
+        ([("out",)], "the function's result holds a tuple of 1 (str), which is no output"),
+        ([("out", 1, 2)], "the function's result holds a tuple of 3 (str, int, int), which is no output"),
+        ([None], "the function's result holds a NoneType, which is no output"),
+        (("nowhere", 1), "the function returned an output for 'nowhere', which is no output queue of this engine "
+                         "(it has: 'out', 'dead'); add it to output_queues"),
+        ([Output("nowhere", 1)], "the function returned an output for 'nowhere', which is no output queue"),
+        (("out", object()), "PydanticSerializationError"),
+        (("out", 1, {"queue": "x"}), "'queue' and 'obj' are no producer options"),
+        (("out", 1, {"delay": -1}), "a delay is in seconds and cannot be negative"),
+    ],
+    ids=lambda value: None if isinstance(value, str) else type(value).__name__,
+)  # fmt: skip
+def test_what_is_no_legal_result_is_named_and_sends_nothing(stand: Stand, returned: Any, text: str) -> None:
+    """A programming error is treated as a failed call: tried again, dead-lettered, with the function's name and why."""
+    calls: list[int] = []
+
+    def function(number: int) -> Any:
+        calls.append(number)
+        return returned if number == 1 else ("out", number)
+
+    stand.numbers(3)
+
+    drain(stand.engine(function, dead_letters=True))
+
+    [letter] = stand.take("dead")
+    said = read(letter)
+    assert (letter.message, said.stage, said.error_type, said.attempts) == (b"1", "output", "FunctionError", 3)
+    assert said.error_text.startswith(f"{function.__qualname__}: ")
+    assert text in said.error_text
+    assert out(stand) == [0, 2]
+    assert calls.count(1) == 3
+
+
+def test_nothing_of_a_message_is_sent_when_one_of_its_outputs_does_not_encode(stand: Stand) -> None:
+    """All outputs of a message are encoded before one is sent; the other messages of its batch go on."""
+    stand.numbers(5)
+
+    def function(number: int) -> Any:
+        last = object() if number == 2 else number
+        return [("out", number), ("more", number), ("out", last)]
+
+    drain(stand.engine(function, ["out", "more"], dead_letters=True))
+
+    assert out(stand) == [0, 0, 1, 1, 3, 3, 4, 4]
+    assert out(stand, "more") == [0, 1, 3, 4]
+    assert stand.bodies("dead") == [b"2"]
+
+
+def test_nothing_of_a_batch_is_sent_when_one_of_its_outputs_does_not_encode(stand: Stand) -> None:
+    """A batch function's outputs belong to the whole batch."""
+    stand.numbers(3)
+
+    def function(numbers: list[int]) -> Any:
+        return [*(("out", number) for number in numbers), ("out", object())]
+
+    drain(stand.engine(function, source=stand.memory("in", batch=True), dead_letters=True))
+
+    assert (out(stand), stand.bodies("dead")) == ([], [b"0", b"1", b"2"])
+
+
+def test_an_output_that_its_queues_data_model_refuses_is_not_sent(stand: Stand) -> None:
+    """What leaves is validated as what comes in is."""
+
+    class Total(BaseModel):
+        amount: int
+
+    stand.numbers(1)
+    target = stand.memory("out", data_model=Total)
+
+    drain(stand.engine(lambda message: ("out", {"amount": "many"}), targets=[target], dead_letters=True))
+
+    said = read(stand.take("dead")[0])
+    assert (out(stand), said.stage) == ([], "output")
+    assert "amount" in said.error_text
+    assert "many" not in said.error_text
+
+
+def test_a_delay_is_refused_for_a_connector_that_cannot_delay(stand: Stand) -> None:
+    """Sent at once it would come too early, so it is not sent at all, and the error says what to do."""
+    sink = Sink()
+    stand.numbers(1)
+
+    drain(
+        stand.engine(
+            lambda message: Output("out", 1, delay=5),
+            targets=[sink.queue(producer=BareProducer)],
+            dead_letters=True,
+        )
+    )
+
+    said = read(stand.take("dead")[0])
+    assert sink.stored == []
+    assert said.error_text.endswith(
+        "an output for queue 'out', BareProducer has delay=5, but connector 'BareProducer' has no 'delay'; leave it "
+        "out, or use a connector that has it"
+    )
+
+
+def test_a_key_and_headers_for_a_backend_that_has_none_travel_in_an_envelope(stand: Stand) -> None:
+    """What the function says explicitly is not lost: an input of such a backend opens the envelope again."""
+    sink = Sink()
+    stand.numbers(1)
+
+    drain(
+        stand.engine(
+            lambda message: Output("out", 1, key=b"k", headers={"h": "v"}),
+            targets=[sink.queue(producer=BareProducer)],
+        )
+    )
+
+    [record] = sink.stored
+    assert (record.key, record.headers) == (None, ())
+    seen: list[tuple[Any, ...]] = []
+
+    def second(number: int, msg_ctx: QueueMessage) -> None:
+        seen.append((number, msg_ctx.key, list(msg_ctx.headers)))
+
+    drain(stand.engine(second, [], source=Source([record.message]).queue(consumer=BareConsumer)))
+
+    assert seen == [(1, b"k", [("h", b"v")])]
+
+
+def test_raw_bytes_pass_untouched(stand: Stand) -> None:
+    """Both stages off: the function gets the bytes, and what it returns is the body; a tombstone is None."""
+    bodies = [b"", b"\x00\xff", b"plain", None]
+    stand.put(*bodies)
+
+    drain(
+        stand.engine(
+            lambda body: ("out", body),
+            source=stand.raw("in"),
+            targets=[stand.raw("out")],
+        )
+    )
+
+    assert stand.bodies() == bodies
+
+
+def test_an_output_without_a_serializer_must_be_bytes(stand: Stand) -> None:
+    """Anything else is a programming error that says so."""
+    stand.numbers(1)
+
+    drain(stand.engine(lambda message: ("out", "text"), targets=[stand.raw("out")], dead_letters=True))
+
+    assert "must be bytes, not str" in read(stand.take("dead")[0]).error_text
