@@ -92,11 +92,12 @@ def _headers(queue: str, given: Mapping[str, str | bytes] | Iterable[tuple[str, 
     return [(name, _bytes(queue, f"header {name!r}", value)) for name, value in pairs]
 
 
-def _delay(queue: str, delay: object) -> float:
-    if isinstance(delay, (int, float)) and not isinstance(delay, bool) and delay >= 0 and isfinite(delay):
-        return float(delay)
-    shown = delay if isinstance(delay, (int, float)) else _describe(delay)
-    raise FunctionError(f"an output for {queue!r}: its delay is {shown}; a delay is in seconds, from 0")
+def _delay(queue: str, delay: float) -> float:
+    if not isinstance(delay, (int, float)) or not isfinite(delay):
+        raise FunctionError(f"an output for {queue!r}: its delay is no number of seconds")
+    if delay < 0:
+        raise FunctionError(f"an output for {queue!r}: delay={delay}; a delay is in seconds and cannot be negative")
+    return delay
 
 
 def outputs(result: Any) -> Sequence[Any]:
@@ -133,9 +134,10 @@ def as_output(item: Any) -> Output:
         if options is None:
             return Output(item[0], item[1])
         if isinstance(options, Mapping):
-            for name in options:
-                if not isinstance(name, str) or name in _OWN:
-                    raise FunctionError(f"an output for {item[0]!r}: {name!r} is no producer option")
+            if not _OWN.isdisjoint(options):
+                raise FunctionError(f"an output for {item[0]!r}: 'self', 'queue' and 'obj' are no producer options")
+            if not all(isinstance(name, str) for name in options):
+                raise FunctionError(f"an output for {item[0]!r}: the name of an option is text")
             return Output(item[0], item[1], **options)
     raise FunctionError(f"the function's result holds {_describe(item)}, which is no output; it may return {SHAPES}")
 
@@ -151,8 +153,6 @@ def unknown_queue(queue: str, known: Iterable[str]) -> FunctionError:
 
 def _describe(value: Any) -> str:
     # The type and shape only: the value is message data.
-    if value is None:
-        return "None"
     if isinstance(value, tuple):
         return f"a tuple of {len(value)} ({', '.join(type(part).__name__ for part in value[:4])})"
     article = "an" if type(value).__name__[:1].lower() in "aeiou" else "a"

@@ -61,7 +61,8 @@ def decide(
         policy: The engine's retry policy.
         dead_letters: Whether the engine has a dead-letter queue.
         on_invalid: What the config says of a message that is not valid, where there is no dead-letter queue.
-        draining: The engine is to stop once its queue is empty, which a message given back for ever would prevent.
+        draining: The engine is to stop once its queue is empty, which a message whose attempts are used up would
+            prevent, were it given back.
     """
     given_up = Decision(Fate.STOP) if draining else Decision(Fate.REQUEUE, policy.max_delay)
     attempts, error = failure.message.attempts, failure.error
@@ -73,9 +74,7 @@ def decide(
             return Decision(Fate.SKIP if on_invalid == "skip" else Fate.STOP)
         case "function" | "output":
             if isinstance(error, GivenBack):
-                # As often as the function likes: it may wait for something. A drain cannot wait that long.
-                if draining and not policy.again(attempts):
-                    return given_up
+                # As often as the function likes, and also while draining: it may wait for something.
                 return Decision(Fate.REQUEUE, policy.delay(attempts))
             if isinstance(error, Retry):
                 if policy.again(attempts):
