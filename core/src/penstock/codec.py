@@ -75,7 +75,7 @@ class Codec:
                 return "decode", _chained(DecodeError(f"the body is not valid {name}: {_text(cause)}"), cause)
             if _is_invalid_json(error):  # what the serializer can read, a model handler that reads bytes cannot
                 return "decode", _chained(DecodeError(f"the body is not readable {name}: {_text(error)}"), error)
-        model = getattr(self.data_model, "__name__", str(self.data_model))
+        model = self.data_model.__name__ if isinstance(self.data_model, type) else str(self.data_model)
         return "validate", _chained(InvalidMessage(f"the message does not fit {model}: {_text(error)}"), error)
 
 
