@@ -41,6 +41,8 @@ def understand(function: Callable[..., Any]) -> Function:
     Raises:
         FunctionError: it cannot be called with one message (and `msg_ctx`).
     """
+    if not callable(function):
+        raise FunctionError(f"a {type(function).__name__} cannot be a stream_app: it cannot be called; give a function")
     target = _innermost(function)
     # A class, where an object of it is called.
     name = getattr(target, "__qualname__", type(function).__qualname__).removesuffix(".__call__")
@@ -60,7 +62,7 @@ def _innermost(function: Callable[..., Any]) -> Callable[..., Any]:
     while isinstance(function, functools.partial):
         function = function.func
     if not inspect.isroutine(function) and not isinstance(function, type):  # an object with __call__
-        return getattr(type(function), "__call__", function)  # noqa: B004  (anything may have been decorated)
+        return type(function).__call__
     return function
 
 
