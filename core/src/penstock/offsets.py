@@ -63,7 +63,7 @@ class Ledger(Generic[Partition]):
 
     @property
     def committed(self) -> int | None:
-        """What the backend has confirmed, or where this ledger began; None before the first message."""
+        """What the backend has confirmed last, or where this ledger began; None before the first message."""
         return self._committed
 
     def done(self, offsets: Collection[int]) -> int:
@@ -190,12 +190,15 @@ class OffsetTracker(Generic[Partition]):
             return result
 
     def confirm(self, partition: Partition, offset: int) -> None:
-        """Note that the backend has stored a commit. One of an earlier assignment, or never sent by us, is ignored."""
+        """Note what the backend has stored last.
+
+        Commits may be carried out in another order than they were sent, so a lower offset after a higher one means
+        that the backend has gone back, and `to_commit` offers the higher one again. An offset that this ledger never
+        sent is ignored.
+        """
         with self._lock:
             ledger = self._ledgers.get(partition)
-            if ledger is None or ledger._sent is None or ledger._committed is None:
-                return
-            if ledger._committed < offset <= ledger._sent:
+            if ledger is not None and ledger._sent is not None and offset <= ledger._sent:
                 ledger._committed = offset
 
     def _assign(self, partition: Partition) -> Ledger[Partition]:
