@@ -2,9 +2,9 @@
 
     python -m benchmarks.report [--messages N] [--rounds N] [--only NAME …] [--readme]
 
-Each contender is a process of its own that prints one line (see clock.py); all read the same topic, filled once, in a group
-of their own, and write to a topic of their own. Rounds interleave, so that a machine that slows down slows all; the ratio
-is the median of the rounds' own ratios to the yardstick.
+Each contender is a process of its own that prints one line (see clock.py); all read the same topic, filled once, in a
+group of their own, and write to a topic of their own. Rounds interleave, so that a machine that slows down slows all;
+the ratio is the median of the rounds' own ratios to the yardstick.
 """
 
 from __future__ import annotations
@@ -130,9 +130,9 @@ def write_readme(messages: int, rounds: list[dict[str, Run]]) -> None:
     ratio = statistics.median(each["penstock"].rate / each[YARDSTICK].rate for each in rounds)
     rate = statistics.median(each["penstock"].rate for each in rounds)
     line = (
-        f"{ratio:.2f} of the best hand-written loop over confluent-kafka with the same guarantee, {rate:,.0f} messages/s "
-        f"in one process (Kafka to Kafka, {messages:,} messages of 200 bytes, JSON and pydantic in and out, one output, "
-        f"broker on the same {os.cpu_count()} cores, median of {len(rounds)} interleaved rounds)"
+        f"{ratio:.2f} of the best hand-written loop over confluent-kafka with the same guarantee, {rate:,.0f} "
+        f"messages/s in one process (Kafka to Kafka, {messages:,} messages of 200 bytes, JSON and pydantic in and out, "
+        f"one output, broker on the same {os.cpu_count()} cores, median of {len(rounds)} interleaved rounds)"
     )
     readme = ROOT / "README.md"
     text, count = re.subn(

@@ -52,7 +52,10 @@ def test_rsmq_to_rsmq_survives_kills(redis_server: RedisServer, tmp_path: Path) 
     (tmp_path / "queues.yml").write_text(
         f"""
 queues:
-  numbers: {{profile: rsmq, value: {source}, config: &redis {{host: {redis_server.host}, port: {redis_server.port}, vt: 3}}}}
+  numbers:
+    profile: rsmq
+    value: {source}
+    config: &redis {{host: {redis_server.host}, port: {redis_server.port}, vt: 3}}
   left: {{profile: rsmq, value: {left}, config: *redis}}
   right: {{profile: rsmq, value: {right}, config: *redis}}
 engine: {{max_in_flight: {IN_FLIGHT}}}

@@ -15,6 +15,7 @@ from email.parser import Parser
 from pathlib import Path
 
 HERE = Path(__file__).parent
+PATIENCE = 300  # seconds for one command; an install may download
 
 
 def check(wheel: Path, wheels: Path) -> str:
@@ -22,7 +23,7 @@ def check(wheel: Path, wheels: Path) -> str:
     module = wheel.name.split("-")[0]
     bounds = siblings(wheel)
     with tempfile.TemporaryDirectory() as folder:
-        venv.create(folder, with_pip=True)
+        venv.create(folder, with_pip=True, symlinks=True)
         python = str(Path(folder) / "bin" / "python")
         # Siblings come from beside it, everything else from the index: a missing dependency shows.
         call(python, "-m", "pip", "install", "--quiet", "--find-links", str(wheels), str(wheel))
@@ -50,7 +51,7 @@ def siblings(wheel: Path) -> list[str]:
 
 def call(*command: str, cwd: str | None = None) -> str:
     """Run a command; its output, or an error that shows it."""
-    done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False, timeout=PATIENCE)
     if done.returncode:
         raise SystemExit(f"{' '.join(command)} exited with {done.returncode}\n{done.stdout}\n{done.stderr}")
     return done.stdout

@@ -1,9 +1,10 @@
 """A five-line pipeline on whatever is installed: run by check.py with the interpreter of a fresh environment.
 
-With penstock-memory there it goes through that; otherwise through two classes given in the config, since the core alone has
-no connector.
+With penstock-memory there it goes through that; otherwise through two classes given in the config, since the core alone
+has no connector.
 """
 
+import asyncio
 import sys
 from importlib.util import find_spec
 
@@ -23,13 +24,16 @@ class Numbers(Consumer):
         pass
 
     async def consume(self, max_messages, timeout):
-        return [QueueMessage(None, inbox.pop())] if inbox and max_messages else []
+        if inbox and max_messages:
+            return [QueueMessage(None, inbox.pop())]
+        await asyncio.sleep(timeout)
+        return []
 
-    async def on_success(self, messages):
+    async def on_success(self, _messages):
         return 0
 
-    async def on_fail(self, messages, delay=None):
-        raise AssertionError("nothing fails here")
+    async def on_fail(self, _messages, delay=None):
+        raise AssertionError(f"nothing fails here, and nothing is given back for {delay} s")
 
     async def shutdown(self):
         pass
