@@ -61,16 +61,17 @@ class Source(Script):
         **steps: See `Script`.
     """
 
-    def __init__(self, bodies: Iterable[bytes | None | QueueMessage] = (), lease: float | None = None, **steps: Any):
+    def __init__(self, bodies: Iterable[bytes | QueueMessage | None] = (), lease: float | None = None, **steps: Any):
         super().__init__(**steps)
         self.lease = lease
         self.visible: deque[QueueMessage] = deque()
         self.held: set[QueueMessage] = set()
         self.asked: list[int] = []  # what each consume() asked for
+        self.delays: list[float | None] = []  # what each on_fail() was told
         self._arrived = asyncio.Event()
         self.add(*bodies)
 
-    def add(self, *bodies: bytes | None | QueueMessage) -> None:
+    def add(self, *bodies: bytes | QueueMessage | None) -> None:
         """Messages arrive."""
         for body in bodies:
             number = len(self.visible) + len(self.held)
@@ -130,6 +131,7 @@ class ScriptedConsumer(Consumer):
 
     async def on_fail(self, messages: Sequence[QueueMessage], delay: float | None = None) -> None:
         await self.source.play("on_fail", [message.message for message in messages])
+        self.source.delays.append(delay)
         self.source.give_back(messages)
 
     async def extend(self, messages: Sequence[QueueMessage]) -> None:

@@ -78,7 +78,7 @@ class Stand:
         engine.stream_app(function)
         return engine
 
-    def put(self, *bodies: bytes | None | Record, queue: str = "in") -> None:
+    def put(self, *bodies: bytes | Record | None, queue: str = "in") -> None:
         """Lay messages into a queue in memory."""
         records = [body if isinstance(body, Record) else Record(body) for body in bodies]
 

@@ -34,7 +34,7 @@ def test_nothing_to_send_is_done(stand: Stand, result: Any) -> None:
     """None, True, an empty list or tuple: the message is settled, nothing is sent."""
     stand.numbers(3)
 
-    drain(stand.engine(lambda message: result))
+    drain(stand.engine(lambda _: result))
 
     assert (out(stand), stand.bodies("in")) == ([], [])
 
@@ -93,7 +93,7 @@ def test_each_legal_shape_is_sent(stand: Stand, returned: Any, sent: list[Any]) 
     """A pair, a triple, an Output, lists and tuples of them."""
     stand.numbers(1)
 
-    drain(stand.engine(lambda message: returned))
+    drain(stand.engine(lambda _: returned))
 
     assert (out(stand), stand.bodies("in")) == (sent, [])
 
@@ -106,7 +106,7 @@ def test_a_model_is_sent_as_its_json(stand: Stand) -> None:
 
     stand.numbers(1)
 
-    drain(stand.engine(lambda message: ("out", Total(amount=2))))
+    drain(stand.engine(lambda _: ("out", Total(amount=2))))
 
     assert out(stand) == [{"amount": 2.0}]
 
@@ -132,7 +132,7 @@ def test_a_triples_options_reach_the_record(stand: Stand) -> None:
     """("queue", obj, {"key", "headers", "delay"}): the words of Output."""
     stand.numbers(1)
 
-    drain(stand.engine(lambda message: ("out", 1, {"key": "k", "headers": {"h": "v"}})))
+    drain(stand.engine(lambda _: ("out", 1, {"key": "k", "headers": {"h": "v"}})))
 
     [message] = stand.take("out")
     assert (message.key, message.headers) == (b"k", (("h", b"v"),))
@@ -143,7 +143,7 @@ def test_an_outputs_key_and_headers_reach_the_record(stand: Stand) -> None:
     stand.numbers(1)
     headers = [("b", b"\x00\xff"), ("a", "ä"), ("b", "2")]
 
-    drain(stand.engine(lambda message: Output("out", 1, key="schlüssel", headers=headers)))
+    drain(stand.engine(lambda _: Output("out", 1, key="schlüssel", headers=headers)))
 
     [message] = stand.take("out")
     assert message.key == "schlüssel".encode()
@@ -155,7 +155,7 @@ def test_an_outputs_delay_and_further_keywords_reach_the_connector(stand: Stand)
     sink = Sink()
     stand.numbers(1)
 
-    drain(stand.engine(lambda message: Output("out", 1, delay=2.5, partition=3), targets=[sink.queue()]))
+    drain(stand.engine(lambda _: Output("out", 1, delay=2.5, partition=3), targets=[sink.queue()]))
 
     [record] = sink.stored
     assert (record.delay, record.options) == (2.5, {"partition": 3})
@@ -165,7 +165,7 @@ def test_a_delayed_output_is_delivered_later_and_waited_for_by_a_drain(stand: St
     """In memory a delay holds a message back; two engines in a row drain all the same."""
     seen: list[int] = []
     stand.numbers(1)
-    first = stand.engine(lambda message: Output("out", 7, delay=0.3), app_name="first")
+    first = stand.engine(lambda _: Output("out", 7, delay=0.3), app_name="first")
     second = stand.engine(seen.append, [], app_name="second", input_queue="out", source=stand.memory("out"))
 
     drain(first, second)
@@ -177,7 +177,7 @@ def test_the_input_queues_own_name_is_no_output(stand: Stand) -> None:
     """An engine sends only where it says it does, also to itself."""
     stand.numbers(1)
 
-    drain(stand.engine(lambda message: ("in", 1), dead_letters=True))
+    drain(stand.engine(lambda _: ("in", 1), dead_letters=True))
 
     assert read(stand.take("dead")[0]).error_text.count("no output queue of this engine") == 1
 
@@ -198,7 +198,7 @@ def test_a_key_of_its_own_replaces_the_inherited_one(stand: Stand) -> None:
     """`key=` wins; `key=None` sends none."""
     stand.put(Record(b"1", key=b"k"))
 
-    drain(stand.engine(lambda message: [Output("out", 1, key=b"x"), Output("out", 2, key=None)]))
+    drain(stand.engine(lambda _: [Output("out", 1, key=b"x"), Output("out", 2, key=None)]))
 
     assert [message.key for message in stand.take()] == [b"x", None]
 
@@ -453,7 +453,7 @@ def test_an_output_that_its_queues_data_model_refuses_is_not_sent(stand: Stand) 
     stand.numbers(1)
     target = stand.memory("out", data_model=Total)
 
-    drain(stand.engine(lambda message: ("out", {"amount": "many"}), targets=[target], dead_letters=True))
+    drain(stand.engine(lambda _: ("out", {"amount": "many"}), targets=[target], dead_letters=True))
 
     said = read(stand.take("dead")[0])
     assert (out(stand), said.stage) == ([], "output")
@@ -468,7 +468,7 @@ def test_a_delay_is_refused_for_a_connector_that_cannot_delay(stand: Stand) -> N
 
     drain(
         stand.engine(
-            lambda message: Output("out", 1, delay=5),
+            lambda _: Output("out", 1, delay=5),
             targets=[sink.queue(producer=BareProducer)],
             dead_letters=True,
         )
@@ -489,7 +489,7 @@ def test_a_key_and_headers_for_a_backend_that_has_none_travel_in_an_envelope(sta
 
     drain(
         stand.engine(
-            lambda message: Output("out", 1, key=b"k", headers={"h": "v"}),
+            lambda _: Output("out", 1, key=b"k", headers={"h": "v"}),
             targets=[sink.queue(producer=BareProducer)],
         )
     )
@@ -526,6 +526,6 @@ def test_an_output_without_a_serializer_must_be_bytes(stand: Stand) -> None:
     """Anything else is a programming error that says so."""
     stand.numbers(1)
 
-    drain(stand.engine(lambda message: ("out", "text"), targets=[stand.raw("out")], dead_letters=True))
+    drain(stand.engine(lambda _: ("out", "text"), targets=[stand.raw("out")], dead_letters=True))
 
     assert "must be bytes, not str" in read(stand.take("dead")[0]).error_text

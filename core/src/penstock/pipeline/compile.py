@@ -41,8 +41,8 @@ def compile_pipeline(
         metrics, health: Where the pipeline shows what it does.
     """
     whole_batch = bool(source.batch)
-    input_queue = InputQueue(source, health=health, on_reconnect=lambda: metrics.reconnects(source.name))
-    output_queues = {name: _output_queue(name, resolved, metrics, health) for name, resolved in targets.items()}
+    input_queue = InputQueue(source, health=health, on_reconnect=lambda: metrics.reconnects(source.name), engine=app)
+    output_queues = {name: _output_queue(app, name, resolved, metrics, health) for name, resolved in targets.items()}
     dead_letters = output_queues[dead_letter_queue] if dead_letter_queue is not None else None
     counted = dead_letters is not None and source.capabilities.redelivery_count
     steps = Steps(
@@ -60,12 +60,13 @@ def compile_pipeline(
     return pipeline
 
 
-def _output_queue(name: str, resolved: ResolvedQueue, metrics: EngineMetrics, health: Health) -> OutputQueue:
+def _output_queue(app: str, name: str, resolved: ResolvedQueue, metrics: EngineMetrics, health: Health) -> OutputQueue:
     return OutputQueue(
         resolved,
         health=health,
         on_reconnect=lambda: metrics.reconnects(name),
         on_refused=lambda count: metrics.produce_failed(name, count),
+        engine=app,
     )
 
 

@@ -6,8 +6,8 @@ import asyncio
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
 
 from penstock.dead_letters import dead_letter, error_text
 from penstock.errors import FunctionError, MessageError, PenstockError
@@ -19,6 +19,8 @@ from penstock.retry import RetryPolicy
 from penstock.settlement import Decision, Failure, Fate, OnInvalid, Stage, decide
 
 log = logging.getLogger("penstock")
+
+T = TypeVar("T")
 
 REPORT_EVERY = 1.0  # seconds between two log lines about the same kind of failure
 
@@ -33,7 +35,7 @@ class Loop(Protocol):
     draining: bool
 
     def settled(self, messages: Sequence[QueueMessage]) -> None:
-        """These are in their final state, or given back: they are no longer in flight."""
+        """These are in their final state, and no longer in flight."""
 
     def again(self, messages: Sequence[QueueMessage], delay: float) -> None:
         """Try these once more after `delay` seconds; they stay in flight."""
@@ -41,8 +43,8 @@ class Loop(Protocol):
     async def pause(self, delay: float) -> None:
         """Wait, but not past a stop."""
 
-    def given_back(self, delay: float) -> None:
-        """Messages were given back and will come again after `delay` seconds."""
+    def given_back(self, messages: Sequence[QueueMessage], delay: float) -> None:
+        """These are no longer in flight, and will come again after `delay` seconds."""
 
     def stop_with(self, error: BaseException) -> None:
         """Stop the engine and raise this error from it."""
@@ -102,12 +104,13 @@ class AtLeastOnce:
     async def _send(self, batch: Batch) -> None:
         """Produce every record; an input one of whose outputs is refused for good becomes a failure."""
         columns = [(name, outgoing) for name, outgoing in batch.outgoing.items() if outgoing.records]
+        if not columns:
+            return  # of the only messages that had outputs, each failed at one
         started = time.perf_counter()
         if len(columns) == 1:
             answers = [await self._targets[columns[0][0]].produce(columns[0][1].records)]
         else:
-            # Side by side; when one fails for good, the others still finish what they began.
-            answers = await asyncio.gather(*(self._targets[name].produce(column.records) for name, column in columns))
+            answers = await self._side_by_side(self._targets[name].produce(column.records) for name, column in columns)
         seconds = time.perf_counter() - started
         for (name, column), errors in zip(columns, answers, strict=True):
             refused = [(owner, error) for owner, error in zip(column.owners, errors, strict=False) if error is not None]
@@ -145,7 +148,24 @@ class AtLeastOnce:
             by_decision[decision].append(failure)
         self._report(by_decision)
         # Side by side: a group that waits before it is given back must not hold up the dead letters.
-        await asyncio.gather(*(self._settle_group(decision, group) for decision, group in by_decision.items()))
+        await self._side_by_side(self._settle_group(decision, group) for decision, group in by_decision.items())
+
+    async def _side_by_side(self, works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+        """Do all of it at once. If one fails the engine stops, but the others finish what they began."""
+        tasks = [asyncio.create_task(work) for work in works]
+        try:
+            done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+            for task in done:
+                if (error := task.exception()) is not None:
+                    self._loop.stop_with(error)
+            if pending:
+                await asyncio.wait(pending)
+        finally:
+            # Out of patience: nothing may be under way when the queues are closed.
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+        return [task.result() for task in tasks]
 
     async def _settle_group(self, decision: Decision, group: Sequence[Failure]) -> None:
         messages = [failure.message for failure in group]
@@ -174,8 +194,7 @@ class AtLeastOnce:
             await self._loop.pause(delay)
             delay = 0.0
         await self._source.on_fail(messages, delay)
-        self._loop.given_back(delay)
-        self._loop.settled(messages)
+        self._loop.given_back(messages, delay)
 
     async def _bury(self, failures: Sequence[Failure]) -> None:
         """Dead letters are outputs like any other: the input is settled once they are confirmed."""
@@ -204,8 +223,19 @@ class AtLeastOnce:
             self._loop.settled(messages)
         if unburied:
             failure, error = unburied[0]
-            log.error("engine %r: %d messages can be neither processed nor dead-lettered and are given back, the first "
-                      "at %s of %s: %s", self._app, len(unburied), failure.message.position, self._source, error)  # fmt: skip
+            if self._loop.draining:
+                # Given back, it would come again for ever, and the queue would never be empty.
+                self._loop.stop_with(self._stopping_error(failure, f"Its dead letter is refused too: {error}"))
+                return
+            log.error(
+                "engine %r: %d messages can be neither processed nor dead-lettered and are given back, the first at %s "
+                "of %s: %s",
+                self._app,
+                len(unburied),
+                failure.message.position or "?",
+                self._source,
+                error,
+            )
             await self._requeue([failure.message for failure, _ in unburied], self._policy.max_delay)
 
     def _report(self, by_decision: Mapping[Decision, Sequence[Failure]]) -> None:
@@ -249,15 +279,17 @@ class AtLeastOnce:
             exc_info=first.error if trace else None,
         )
 
-    def _stopping_error(self, failure: Failure) -> PenstockError:
+    def _stopping_error(self, failure: Failure, why: str = "") -> PenstockError:
         error = failure.error
         text = str(error) if isinstance(error, PenstockError) else f"{type(error).__name__}: {error_text(error)}"
-        if failure.stage in ("decode", "validate"):
-            remedy = "or set on_invalid: skip to pass over such messages"
-        else:
-            remedy = f"it was tried {failure.message.attempts} times"
+        if not why:
+            why = "Give the engine a dead_letter_queue; "
+            if failure.stage in ("decode", "validate"):
+                why += "or set on_invalid: skip to pass over such messages"
+            else:
+                why += f"it was tried {failure.message.attempts} times"
         kind = type(error) if isinstance(error, (MessageError, FunctionError)) else PenstockError
         return kind(
             f"engine {self._app!r}, {self._source}, message at {failure.message.position or '?'}: {text}. "
-            f"It stays in its queue. Give the engine a dead_letter_queue; {remedy}"
+            f"It stays in its queue. {why}"
         )

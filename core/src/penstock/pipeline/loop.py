@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from penstock.errors import ConnectorError, NotConnected, PenstockError
+from penstock.errors import NotConnected
 from penstock.health import Health
 from penstock.message import QueueMessage
 from penstock.metrics import EngineMetrics
@@ -25,7 +25,8 @@ log = logging.getLogger("penstock")
 IDLE_TIMEOUT = 0.5  # seconds of one consume() without messages; how long a stop may have to wait for it
 DRAIN_TIMEOUT = 0.02  # the same while draining, when an empty queue is what is waited for
 HUNG_AFTER = 60.0  # seconds without a turn of the event loop after which the worker no longer counts as alive
-LAG_EVERY = 5  # seconds between two looks at the lag
+BEAT_EVERY = 1.0  # seconds between two beats
+LAG_EVERY = 5.0  # seconds between two looks at the lag
 FULL_WAIT = 0.1  # seconds between two polls of a client that must be polled while there is no room
 FIRST_WINDOW = 16  # messages fetched ahead before the function's speed is known
 AHEAD = 0.25  # seconds of work that may wait, fetched, before the function
@@ -41,7 +42,8 @@ class Pipeline:
         settings: Limits.
         metrics, health: Where the loop shows what it does.
 
-    `done` counts the messages that reached their final state here. `lanes` and `delivery` are set by `compile`, which ties the knot.
+    `done` counts the messages that reached their final state here. `lanes` and `delivery` are set by `compile`, which
+    ties the knot.
     """
 
     lanes: Lanes
@@ -101,11 +103,12 @@ class Pipeline:
         try:
             if await self._open(patience):
                 self._health.set(self._component, "ok")
-                side_tasks = [asyncio.create_task(self._keep_leases()), asyncio.create_task(self._watch())]
+                works = (self._keep_leases(), self._beat(), self._look_at_lag())
+                side_tasks = [asyncio.create_task(work) for work in works]
                 for task in side_tasks:
                     task.add_done_callback(self._watched)
                 await self._consume()
-        except PenstockError as error:
+        except Exception as error:  # noqa: BLE001  (whatever it is, what runs is finished and the queues are closed)
             self.stop_with(error)
         finally:
             await self._finish(grace)
@@ -122,6 +125,7 @@ class Pipeline:
         self._health.set(self._component, "stopping")
         self._stopping.set()
         self._room.set()
+        self.source.stop()
 
     def stop_with(self, error: BaseException) -> None:
         """Stop, and raise `error` from `run`; the first error counts."""
@@ -179,8 +183,10 @@ class Pipeline:
         except TimeoutError:
             return
 
-    def given_back(self, delay: float) -> None:
-        """Messages will come again after `delay` seconds: until then a queue that looks empty is not."""
+    def given_back(self, messages: Sequence[QueueMessage], delay: float) -> None:
+        """These are no longer in flight, and come again after `delay` seconds: until then an empty queue is none."""
+        self._held.difference_update(messages)
+        self._room.set()
         self._expected_until = max(self._expected_until, monotonic() + delay)
 
     # -- what the lanes call
@@ -292,13 +298,17 @@ class Pipeline:
                 except NotConnected as error:
                     log.warning("engine %r: leases could not be extended: %s", self.app, error)
 
-    async def _watch(self) -> None:
-        """Beat, and look at the lag now and then: a scrape must not wait for a broker."""
+    async def _beat(self) -> None:
+        """Say that the event loop turns. It waits for no broker, or an outage would look like a hung worker."""
+        while True:
+            self._heartbeat.beat()
+            await asyncio.sleep(BEAT_EVERY)
+
+    async def _look_at_lag(self) -> None:
+        """Now and then, because a scrape must not wait for a broker."""
         while True:
             self._lag = await self.lag()
-            for _ in range(LAG_EVERY):
-                self._heartbeat.beat()
-                await asyncio.sleep(1.0)
+            await asyncio.sleep(LAG_EVERY)
 
     async def _finish(self, grace: float) -> None:
         """Let running calls and deliveries end, for `grace` seconds at most."""
@@ -307,6 +317,7 @@ class Pipeline:
             handle.cancel()
         self._retries.clear()
         if not self._opened:
+            self.lanes.close()
             return
         try:
             async with asyncio.timeout(grace):
@@ -325,7 +336,4 @@ class Pipeline:
     async def _close(self) -> None:
         queues: list[InputQueue | OutputQueue] = [*self._targets.values(), self.source]
         for queue in queues:  # outputs first: what they still confirm can then be settled
-            try:
-                await queue.close()
-            except (ConnectorError, OSError) as error:
-                log.warning("%s: did not close cleanly: %s", queue, error)
+            await queue.close()

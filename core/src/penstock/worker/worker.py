@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
+from penstock.errors import PenstockError
 from penstock.health import Health
 from penstock.metrics import MetricsRegistry
 from penstock.worker.signals import stop_signals
@@ -70,6 +71,7 @@ class Worker:
         self.metrics = MetricsRegistry()
         self._running: list[Running] = []
         self._tasks: list[asyncio.Task[None]] = []
+        self._errors: list[BaseException] = []
 
     def run(self) -> None:
         """Run until done. Signals are handled on the main thread only, and given back afterwards.
@@ -94,8 +96,7 @@ class Worker:
         """Stop everything in order; `run` returns when it is done. Call it on the event loop's thread."""
         log.info("stopping: what runs is finished within %g s; a second signal ends at once",
                  self._settings.shutdown_timeout)  # fmt: skip
-        for running in self._running:
-            running.stop()
+        self._stop_all()
 
     def _endpoints(self) -> Endpoints | None:
         if self._settings.metrics_port is None:
@@ -112,34 +113,54 @@ class Worker:
             asyncio.create_task(running.run(settings.connect_timeout, settings.shutdown_timeout))
             for running in self._running
         ]
-        drained = asyncio.create_task(self._stop_when_drained()) if self._drain else None
+        draining = asyncio.create_task(self._stop_when_drained()) if self._drain else None
         waiting: set[asyncio.Task[None]] = set(self._tasks)
-        errors: list[BaseException] = []
-        while waiting:
-            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            failed = [error for task in done if (error := task.exception()) is not None]
-            if failed and not errors:
-                # One that cannot go on takes the worker down in order: half a worker behind a green light helps nobody.
-                for running in self._running:
-                    running.stop()
-            errors += failed
-        if drained is not None:
-            drained.cancel()
-        for error in errors[1:]:
+        try:
+            while waiting:
+                done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    if (error := _error_of(task)) is not None:
+                        self._fail(error)
+        except asyncio.CancelledError:
+            # Whoever runs us in a loop of their own wants us gone; in order, all the same.
+            self._stop_all()
+            await asyncio.wait(self._tasks)
+            raise
+        finally:
+            if draining is not None:
+                draining.cancel()
+        for error in self._errors[1:]:
             log.error("%s", error)
-        if errors:
-            raise errors[0]
+        if self._errors:
+            raise self._errors[0]
+
+    def _fail(self, error: BaseException) -> None:
+        if not self._errors:
+            # One that cannot go on takes the worker down in order: half a worker behind a green light helps nobody.
+            self._stop_all()
+        self._errors.append(error)
+
+    def _stop_all(self) -> None:
+        for running in self._running:
+            running.stop()
 
     async def _stop_when_drained(self) -> None:
         for running in self._running:
             running.drain()
+        try:
+            await self._until_drained()
+        # A queue that cannot say whether it is empty would otherwise be waited for without end.
+        except Exception as error:  # noqa: BLE001  (it is raised from `run`)
+            self._fail(error)
+        else:
+            self._stop_all()
+
+    async def _until_drained(self) -> None:
         while True:
             # Quiet is when each was found without work after the last of them had any: one engine's output may be
             # another one's input, in a circle.
             looked = monotonic()
             if await self._all_quiet(None) and await self._all_quiet(looked):
-                for running in self._running:
-                    running.stop()
                 return
             await asyncio.sleep(QUIET_LOOK)
 
@@ -152,6 +173,12 @@ class Worker:
             if after is None or all(moment > after for moment in since if moment is not None):
                 return True
             await asyncio.sleep(QUIET_LOOK)
+
+
+def _error_of(task: asyncio.Task[None]) -> BaseException | None:
+    if task.cancelled():
+        return PenstockError("a part of the worker was cancelled from outside, so the rest of it stops")
+    return task.exception()
 
 
 def _abort() -> None:

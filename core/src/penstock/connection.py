@@ -1,0 +1,216 @@
+"""Keeps one connector connected: connects, connects again with backoff, names what it raises, and says how it is."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from penstock.backoff import Backoff
+from penstock.errors import ConnectorError, FatalConnectorError, NotConnected, ProduceError
+from penstock.health import Health
+
+if TYPE_CHECKING:
+    from penstock.connectors import Consumer, Producer
+
+log = logging.getLogger("penstock")
+
+T = TypeVar("T")
+
+RECONNECT = Backoff(initial=0.25, maximum=15.0)
+SHORTEST_WAIT = 0.1  # seconds between two attempts, also for a connector that asks for none: never a hot loop
+CLOSE_TIMEOUT = 20.0  # seconds for a shutdown, which a connector should end within 10
+
+
+class Connection:
+    """One connector, for as long as its queue is open.
+
+    Args:
+        connector: What connects.
+        label: What errors and logs call the queue.
+        author: The connector's class, which a bug is blamed on.
+        health: The board, and
+        component: the name on it.
+        on_lost: Called each time the connection was lost.
+    """
+
+    def __init__(
+        self,
+        connector: Consumer | Producer,
+        label: str,
+        author: type,
+        health: Health,
+        component: str,
+        on_lost: Callable[[], None] | None,
+    ) -> None:
+        self._connector = connector
+        self._label = label
+        self._author = f"{author.__module__}.{author.__qualname__}"
+        self._health = health
+        self._component = component
+        self._on_lost = on_lost
+        self._connecting = asyncio.Lock()
+        self._number = 0  # how many times it was connected
+        self._lost = -1  # the connection whose loss was told already: several calls notice it
+        self.say("starting")
+
+    def say(self, state: Any, reason: str = "") -> None:
+        """Write the state on the board."""
+        self._health.set(self._component, state, reason)
+
+    @property
+    def good(self) -> bool:
+        """Whether the last that was heard from the backend was good."""
+        status = self._health.get(self._component)
+        return status is not None and status.state == "ok"
+
+    async def open(self, patience: float | None) -> None:
+        """Connect.
+
+        Args:
+            patience: Seconds for which a backend that is away is waited for; None waits until cancelled.
+
+        Raises:
+            NotConnected: the backend stayed away for `patience` seconds.
+            ConnectorError: it answered, and will not have us; or the connector has a bug.
+        """
+        await self._connect(self._number, patience)
+
+    async def call(self, method: str, call: Callable[[], Awaitable[T]], stop: asyncio.Event | None = None) -> T | None:
+        """Make a call to the connector; while the backend is away, connect again and repeat it until it is through.
+
+        Args:
+            method: Its name, for errors.
+            call: The call.
+            stop: Once it is set, a backend that is away is waited for no longer.
+
+        Returns:
+            What the call returned; None if it was given up because of `stop`.
+
+        Raises:
+            ConnectorError: the backend refused for good, or the connector has a bug.
+        """
+        failures = 0
+        while True:
+            seen = self._number
+            try:
+                return await call()
+            except NotConnected as error:
+                failures += 1
+                self._tell_lost(seen, error)
+                again = self._connect_again(seen, failures, error)
+                if stop is None:
+                    await again
+                elif not await _unless(stop, again):
+                    return None
+            except Exception as error:
+                raise self._named(method, error) from error
+
+    async def once(self, method: str, call: Callable[[], Awaitable[T]]) -> T:
+        """Make a call without insisting: `NotConnected` is raised as it is."""
+        try:
+            return await call()
+        except NotConnected:
+            raise
+        except Exception as error:
+            raise self._named(method, error) from error
+
+    def bug(self, text: str) -> ConnectorError:
+        """The error for something that the contract of connectors forbids."""
+        return ConnectorError(f"{self._label}: {text}; this is a bug of {self._author}")
+
+    async def close(self) -> None:
+        """Shut the connector down. Never raises: what was not settled is redelivered, and others are to be closed."""
+        self.say("stopping")
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT):
+                await self._connector.shutdown()
+        except ConnectorError as error:
+            log.warning("%s: did not close cleanly: %s", self._label, error)
+        except TimeoutError:
+            log.warning("%s: did not close within %g s and is left as it is", self._label, CLOSE_TIMEOUT)
+        # A bug of its author; logged with its trace.
+        except Exception as error:
+            log.warning("%s: did not close cleanly: shutdown raised %s", self._label, _shown(error), exc_info=error)
+
+    async def _connect(self, seen: int, patience: float | None = None) -> None:
+        """Connect, unless somebody else has since this caller saw connection number `seen`."""
+        clock = asyncio.get_running_loop().time
+        deadline = None if patience is None else clock() + patience
+        async with self._connecting:
+            failures = 0
+            while self._number == seen:
+                try:
+                    await self._connector.connect()
+                except NotConnected as error:
+                    failures += 1
+                    self.say("degraded", str(error))
+                    wait = _wait(failures, error)
+                    if deadline is not None:
+                        if clock() >= deadline:
+                            raise NotConnected(
+                                f"{self._label}: {error}; given up after {patience:g} s (worker: connect_timeout)"
+                            ) from error
+                        wait = min(wait, deadline - clock())
+                    log.warning("%s: %s; trying again in %.1f s", self._label, error, wait)
+                    await asyncio.sleep(wait)
+                except Exception as error:
+                    raise self._named("connect", error) from error
+                else:
+                    self._number += 1
+            self.say("ok")
+
+    async def _connect_again(self, seen: int, failures: int, error: NotConnected) -> None:
+        # The first time at once, unless the connector asks for a pause. If connect() succeeds and the call fails again,
+        # a connection that breaks at once must not make a hot loop.
+        if failures > 1 or error.retry_after is not None:
+            await asyncio.sleep(_wait(failures, error))
+        await self._connect(seen)
+
+    def _tell_lost(self, seen: int, error: NotConnected) -> None:
+        if self._lost == seen:
+            return
+        self._lost = seen
+        self.say("degraded", str(error))
+        log.warning("%s: %s; connecting again", self._label, error)
+        if self._on_lost is not None:
+            self._on_lost()
+
+    def _named(self, method: str, error: Exception) -> ConnectorError:
+        """The error with the queue's name; what is no word of the contract is blamed on the connector's author."""
+        if isinstance(error, ProduceError):
+            return ProduceError(f"{self._label}: {error}", error.retriable)
+        if isinstance(error, FatalConnectorError):
+            return FatalConnectorError(f"{self._label}: {error}")
+        if isinstance(error, ConnectorError):
+            return ConnectorError(f"{self._label}: {error}")
+        # Only here the way to the raising line is of use.
+        log.error("%s: %s raised %s", self._label, method, type(error).__name__, exc_info=error)
+        return ConnectorError(
+            f"{self._label}: {method} raised {_shown(error)}; this is a bug of {self._author}, or a case that it does "
+            f"not know"
+        )
+
+
+def _wait(failures: int, error: NotConnected) -> float:
+    return RECONNECT.delay(failures) if error.retry_after is None else max(error.retry_after, SHORTEST_WAIT)
+
+
+def _shown(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"[:300]
+
+
+async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
+    """Do something until it is done, or until `stop` is set; returns whether it is done."""
+    doing, stopped = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({doing, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if doing.done():
+            doing.result()
+            return True
+        return False
+    finally:
+        doing.cancel()
+        stopped.cancel()
+        await asyncio.gather(doing, stopped, return_exceptions=True)
