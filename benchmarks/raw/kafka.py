@@ -3,7 +3,7 @@
     python -m benchmarks.raw.kafka BOOTSTRAP SOURCE TARGET MESSAGES
 
 Several batches in flight, confirmed by delivery callbacks; the offsets of the oldest batches that are wholly confirmed
-are committed once a second. Nothing is retried, dead-lettered, validated on the way out, measured or shut down in order.
+are committed once a second. Nothing is retried, dead-lettered, validated on the way out, measured or shut down cleanly.
 """
 
 from __future__ import annotations

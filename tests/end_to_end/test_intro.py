@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 
 import redis
-
 from tests.end_to_end.workers import wait_until
 from tests.servers.kafka.server import KafkaServer
 from tests.servers.redis import RedisServer

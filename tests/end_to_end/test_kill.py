@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 import redis
 from rsmq import RedisSMQ
-
 from tests.end_to_end.workers import APPS, wait_until, worker
 from tests.servers.kafka.server import KafkaServer
 from tests.servers.redis import RedisServer
