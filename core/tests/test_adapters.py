@@ -1,0 +1,424 @@
+"""Every accepted form of connector, as the asynchronous, batch-wise contract."""
+
+# ruff: noqa: ARG002  (a connector is given what the contract says, whether it needs it or not)
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from typing import Any, ClassVar
+
+import pytest
+
+from penstock.adapters import ThreadedConsumer, make_consumer, make_producer
+from penstock.connectors import BlockingConsumer, BlockingProducer, Consumer, Producer
+from penstock.errors import ConfigError, ConnectorError, NotConnected, ProduceError
+from penstock.message import QueueMessage, Record
+
+WAIT = 10.0  # seconds after which something that should happen has not
+
+
+def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """On an event loop of its own, and not for ever."""
+
+    async def bounded() -> Any:
+        async with asyncio.timeout(WAIT):
+            return await coroutine
+
+    return asyncio.run(bounded())
+
+
+@pytest.fixture(autouse=True)
+def _no_thread_is_left_behind() -> Iterator[None]:
+    """A connector that is shut down, or was never connected, has no threads."""
+    yield
+    for thread in threading.enumerate():
+        if thread.name.startswith("penstock-"):
+            thread.join(WAIT)
+            assert not thread.is_alive(), thread.name
+
+
+class Calls:
+    """Which method was called on which thread, in order."""
+
+    def __init__(self) -> None:
+        self.made: list[tuple[str, int]] = []
+
+    def note(self, name: str) -> None:
+        self.made.append((name, threading.get_ident()))
+
+    @property
+    def names(self) -> list[str]:
+        return [name for name, _ in self.made]
+
+    def threads(self, *names: str) -> set[int]:
+        return {thread for name, thread in self.made if name in names}
+
+
+# -- asynchronous connectors
+
+
+class OwnConsumer(Consumer):
+    """Nothing to adapt."""
+
+    async def connect(self) -> None: ...
+    async def consume(self, max_messages: int, timeout: float) -> Sequence[QueueMessage]:
+        return []
+
+    async def on_success(self, messages: Sequence[QueueMessage]) -> int | None: ...
+    async def on_fail(self, messages: Sequence[QueueMessage], delay: float | None = None) -> None: ...
+    async def shutdown(self) -> None: ...
+
+
+class OwnProducer(Producer):
+    """Nothing to adapt."""
+
+    async def connect(self) -> None: ...
+    async def produce(self, records: Sequence[Record]) -> Sequence[ProduceError | None]:
+        return [None for _ in records]
+
+    async def shutdown(self) -> None: ...
+
+
+def test_an_asynchronous_connector_is_used_as_it_is() -> None:
+    """No wrapper between the engine and it."""
+    consumer, producer = make_consumer(OwnConsumer, "q", {"a": 1}), make_producer(OwnProducer, "q", {"a": 1})
+
+    assert (type(consumer), consumer.name, consumer.options) == (OwnConsumer, "q", {"a": 1})
+    assert (type(producer), producer.name, producer.options) == (OwnProducer, "q", {"a": 1})
+
+
+# -- blocking connectors
+
+
+class SlowConsumer(BlockingConsumer):
+    """Its consume waits until a settlement lets it go, as a settlement may be what brings the next message."""
+
+    keep_polling: ClassVar[bool] = True
+
+    def __init__(self, name: str, options: Any) -> None:
+        super().__init__(name, options)
+        self.calls: Calls = options["calls"]
+        self.consuming = threading.Event()
+        self.settled = threading.Event()
+
+    def connect(self) -> None:
+        self.calls.note("connect")
+        self.lease = 30.0
+
+    def consume(self, max_messages: int, timeout: float) -> Sequence[QueueMessage]:
+        self.calls.note("consume")
+        self.consuming.set()
+        assert self.settled.wait(WAIT)
+        return [QueueMessage(max_messages, f"{timeout}".encode())]
+
+    def on_success(self, messages: Sequence[QueueMessage]) -> int | None:
+        self.calls.note("on_success")
+        assert self.consuming.wait(WAIT)
+        self.settled.set()
+        return len(messages)
+
+    def on_fail(self, messages: Sequence[QueueMessage], delay: float | None = None) -> None:
+        self.calls.note(f"on_fail {delay}")
+
+    def extend(self, messages: Sequence[QueueMessage]) -> None:
+        self.calls.note("extend")
+
+    def lag(self) -> int | None:
+        self.calls.note("lag")
+        return 7
+
+    def shutdown(self) -> None:
+        self.calls.note("shutdown")
+
+
+def test_a_settlement_does_not_wait_for_a_consume_that_waits_for_messages() -> None:
+    """Nor the event loop for either: they meet here, each needing the other to be under way."""
+    calls = Calls()
+
+    async def main() -> None:
+        consumer = make_consumer(SlowConsumer, "q", {"calls": calls})
+        await consumer.connect()
+        consuming = asyncio.ensure_future(consumer.consume(5, 0.5))
+        settled = await consumer.on_success([QueueMessage(1, b""), QueueMessage(2, b"")])
+        messages = await consuming
+        assert (settled, messages[0].message_context, messages[0].message) == (2, 5, b"0.5")
+        await consumer.shutdown()
+
+    run(main())
+
+
+def test_connecting_consuming_and_closing_are_on_one_thread_and_settling_is_on_another() -> None:
+    """Clients that must be closed by the thread that opened them can rely on it."""
+    calls = Calls()
+
+    async def main() -> None:
+        consumer = make_consumer(SlowConsumer, "q", {"calls": calls})
+        assert calls.made == []
+        await consumer.connect()
+        await asyncio.gather(consumer.consume(1, 0), consumer.on_success([]))
+        await consumer.on_fail([], 2.0)
+        await consumer.on_fail([])
+        await consumer.extend([])
+        assert await consumer.lag() == 7
+        await consumer.connect()
+        await consumer.shutdown()
+
+    run(main())
+
+    first, second = calls.threads("connect", "consume", "shutdown"), calls.threads("on_success", "extend", "lag")
+    assert (len(first), len(second), len(first | second | {threading.get_ident()})) == (1, 1, 3)
+    assert calls.threads("on_fail 2.0", "on_fail None") == second
+    assert calls.names[-1] == "shutdown"
+
+
+def test_what_a_blocking_consumer_says_of_itself_is_passed_on() -> None:
+    """Its lease, known after connecting, and whether it must be polled."""
+
+    async def main() -> None:
+        consumer = make_consumer(SlowConsumer, "q", {"calls": Calls()})
+        assert (consumer.lease, consumer.keep_polling, consumer.name) == (None, True, "q")
+        await consumer.connect()
+        assert consumer.lease == 30.0
+        await consumer.shutdown()
+
+    run(main())
+
+
+class FailingConsumer(SlowConsumer):
+    """Raises what it was told to."""
+
+    def connect(self) -> None:
+        raise self.options["error"]
+
+    def consume(self, max_messages: int, timeout: float) -> Sequence[QueueMessage]:
+        raise self.options["error"]
+
+    def on_success(self, messages: Sequence[QueueMessage]) -> int | None:
+        raise self.options["error"]
+
+    def shutdown(self) -> None:
+        raise self.options["error"]
+
+
+@pytest.mark.parametrize("error", [NotConnected("away", retry_after=2), ValueError("a bug")])
+def test_what_a_blocking_connector_raises_arrives_as_it_is(error: Exception) -> None:
+    """The queue decides by the kind of error; a shutdown that fails still ends the threads."""
+
+    async def main() -> None:
+        consumer = make_consumer(FailingConsumer, "q", {"calls": Calls(), "error": error})
+        calls: list[Callable[[], Coroutine[Any, Any, Any]]] = [
+            consumer.connect,
+            lambda: consumer.consume(1, 0),
+            lambda: consumer.on_success([]),
+            consumer.shutdown,
+        ]
+        for call in calls:
+            with pytest.raises(type(error)) as caught:
+                await call()
+            assert caught.value is error
+
+    run(main())
+
+
+class LaggingConsumer(SlowConsumer):
+    """Its lag takes until the test lets it go on."""
+
+    def lag(self) -> int | None:
+        self.calls.note("lag begins")
+        assert self.options["go_on"].wait(WAIT)
+        self.calls.note("lag ends")
+        return 0
+
+
+def test_a_call_that_nobody_waits_for_any_more_ends_before_the_connector_is_closed() -> None:
+    """Whoever asked for the lag was cancelled; the client must not be closed under the call's feet."""
+    calls, go_on = Calls(), threading.Event()
+
+    async def main() -> None:
+        consumer = make_consumer(LaggingConsumer, "q", {"calls": calls, "go_on": go_on})
+        await consumer.connect()
+        asking = asyncio.create_task(consumer.lag())
+        while "lag begins" not in calls.names:
+            await asyncio.sleep(0.001)
+        asking.cancel()
+        closing = asyncio.create_task(consumer.shutdown())
+        await asyncio.sleep(0)
+        assert "shutdown" not in calls.names
+        go_on.set()
+        await closing
+
+    run(main())
+
+    assert calls.names == ["connect", "lag begins", "lag ends", "shutdown"]
+
+
+def test_a_settlement_that_hangs_does_not_hold_up_the_shutdown_for_ever(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It gets a few seconds; then the connector is closed beside it, and the log says so."""
+    calls, go_on = Calls(), threading.Event()
+    monkeypatch.setattr(ThreadedConsumer, "SETTLE_WAIT", 0.05)
+
+    async def main() -> None:
+        consumer = make_consumer(LaggingConsumer, "orders", {"calls": calls, "go_on": go_on})
+        await consumer.connect()
+        asking = asyncio.create_task(consumer.lag())
+        await asyncio.sleep(0)
+        asking.cancel()
+        await consumer.shutdown()
+
+    with caplog.at_level(logging.WARNING, "penstock"):
+        run(main())
+    go_on.set()
+
+    assert calls.names[-1] == "shutdown"
+    assert caplog.messages == ["queue 'orders': a settlement has not ended in 0.05 s; closing beside it"]
+
+
+class SlowProducer(BlockingProducer):
+    """Notes its calls, and answers each record by its body."""
+
+    def connect(self) -> None:
+        self.options.note("connect")
+
+    def produce(self, records: Sequence[Record]) -> Sequence[ProduceError | None]:
+        self.options.note("produce")
+        return [None if record.message == b"good" else ProduceError("bad") for record in records]
+
+    def shutdown(self) -> None:
+        self.options.note("shutdown")
+
+
+def test_a_blocking_producer_has_one_thread_and_one_call_at_a_time() -> None:
+    """Calls of the engine may come several at once; they are made in their order."""
+    calls = Calls()
+
+    async def main() -> None:
+        producer = make_producer(SlowProducer, "q", calls)
+        assert calls.made == []
+        await producer.connect()
+        answers = await asyncio.gather(*(producer.produce([Record(b"good"), Record(b"bad")]) for _ in range(5)))
+        assert [[error is None for error in answer] for answer in answers] == [[True, False]] * 5
+        await producer.shutdown()
+        with pytest.raises(ConnectorError, match=r"^the producer is shut down$"):
+            await producer.produce([Record(b"good")])
+
+    run(main())
+
+    assert calls.names == ["connect", *["produce"] * 5, "shutdown"]
+    assert len(calls.threads(*calls.names)) == 1
+    assert calls.threads("produce") != {threading.get_ident()}
+
+
+# -- what is no connector
+
+
+class NoConnector:
+    """Has nothing of either."""
+
+
+class HalfConsumer:
+    """Cannot give back."""
+
+    def consume(self) -> None: ...
+    def delete(self, message_context: Any) -> None: ...
+    def shutdown(self) -> None: ...
+
+
+class AsyncOneAtATime:
+    """Written for no contract: one message at a time, and async."""
+
+    async def consume(self) -> None: ...
+    def on_success(self, message_context: Any) -> None: ...
+    def on_fail(self, message_context: Any) -> None: ...
+    def shutdown(self) -> None: ...
+    async def produce(self, queue_name: str, message: bytes, message_context: Any) -> bool:
+        return True
+
+
+class Unfinished(BlockingConsumer):
+    """Derived, as its author has heard, and then written one message at a time."""
+
+    def consume(self) -> None: ...  # type: ignore[override]
+    def on_success(self, message_context: Any) -> None: ...  # type: ignore[override]
+    def on_fail(self, message_context: Any) -> None: ...  # type: ignore[override]
+    def shutdown(self) -> None: ...
+
+
+class UnfinishedProducer(Producer):
+    """Lacks two."""
+
+    async def produce(self, records: Sequence[Record]) -> Sequence[ProduceError | None]:
+        return [None for _ in records]
+
+
+HERE = __name__
+DERIVE = "derive it from penstock.{0} or penstock.Blocking{0}"
+
+
+@pytest.mark.parametrize(
+    ("connector_class", "problem"),
+    [
+        (
+            NoConnector,
+            f"NoConnector is no consumer: {DERIVE.format('Consumer')}, or give it consume, on_success, on_fail, "
+            f"shutdown; it lacks consume",
+        ),
+        (
+            HalfConsumer,
+            f"HalfConsumer is no consumer: {DERIVE.format('Consumer')}, or give it consume, delete, on_fail, shutdown; "
+            f"it lacks on_fail",
+        ),
+        (
+            OwnProducer,
+            f"OwnProducer is no consumer: {DERIVE.format('Consumer')}, or give it consume, on_success, on_fail, "
+            f"shutdown; it lacks consume",
+        ),
+        (
+            AsyncOneAtATime,
+            f"AsyncOneAtATime is no consumer: its consume is async, which needs a batch-wise class; "
+            f"{DERIVE.format('Consumer')}",
+        ),
+        (
+            Unfinished,
+            "Unfinished is no complete consumer: it lacks connect; add what is missing, or, if it moves one message at "
+            "a time, derive it from no class of Penstock",
+        ),
+    ],
+)
+def test_a_class_that_is_no_consumer_is_refused_before_it_is_made(connector_class: type, problem: str) -> None:
+    """The error names the class, what it lacks, and what to derive it from."""
+    with pytest.raises(ConfigError) as caught:
+        make_consumer(connector_class, "q", {})
+
+    assert str(caught.value) == f"{HERE}.{problem}"
+
+
+@pytest.mark.parametrize(
+    ("connector_class", "problem"),
+    [
+        (
+            NoConnector,
+            f"NoConnector is no producer: {DERIVE.format('Producer')}, or give it produce, shutdown; it lacks produce",
+        ),
+        (
+            AsyncOneAtATime,
+            f"AsyncOneAtATime is no producer: its produce is async, which needs a batch-wise class; "
+            f"{DERIVE.format('Producer')}",
+        ),
+        (
+            UnfinishedProducer,
+            "UnfinishedProducer is no complete producer: it lacks connect, shutdown; add what is missing, or, if it "
+            "moves one message at a time, derive it from no class of Penstock",
+        ),
+    ],
+)
+def test_a_class_that_is_no_producer_is_refused_before_it_is_made(connector_class: type, problem: str) -> None:
+    """The error names the class, what it lacks, and what to derive it from."""
+    with pytest.raises(ConfigError) as caught:
+        make_producer(connector_class, "q", {})
+
+    assert str(caught.value) == f"{HERE}.{problem}"

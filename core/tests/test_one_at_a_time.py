@@ -1,0 +1,571 @@
+"""Connectors written one message at a time, as the reference documents them: made, called and closed by the adapter."""
+
+# ruff: noqa: ARG002  (a connector is given what the contract says, whether it needs it or not)
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Coroutine, Iterator, Sequence
+from typing import Any
+
+import pytest
+
+from penstock.adapters import make_consumer, make_producer
+from penstock.connectors import Consumer, Producer
+from penstock.errors import ConnectorError, FatalConnectorError, NotConnected, ProduceError
+from penstock.message import QueueMessage, Record
+from penstock.one_at_a_time import OneAtATimeConsumer, OneAtATimeProducer
+
+WAIT = 10.0  # seconds after which something that should happen has not
+
+
+def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """On an event loop of its own, and not for ever."""
+
+    async def bounded() -> Any:
+        async with asyncio.timeout(WAIT):
+            return await coroutine
+
+    return asyncio.run(bounded())
+
+
+@pytest.fixture(autouse=True)
+def _no_thread_is_left_behind() -> Iterator[None]:
+    """A connector that is shut down, or was never connected, has no threads."""
+    yield
+    for thread in threading.enumerate():
+        if thread.name.startswith("penstock-"):
+            thread.join(WAIT)
+            assert not thread.is_alive(), thread.name
+
+
+class Table:
+    """What stands for the backend: rows, what was asked of it and by which thread, and what shall fail."""
+
+    def __init__(self, *rows: bytes) -> None:
+        self.rows = list(rows)
+        self.made_with: list[tuple[str, Any, dict[str, Any]]] = []
+        self.asked: list[str] = []
+        self.threads: set[int] = set()
+        self.failures: dict[str, list[BaseException]] = {}
+
+    def ask(self, what: str, about: str = "") -> None:
+        self.asked.append(f"{what} {about}".strip())
+        self.threads.add(threading.get_ident())
+        if waiting := self.failures.get(what) or self.failures.get(f"{what} {about}"):
+            raise waiting.pop(0)
+
+    def count(self, what: str) -> int:
+        return sum(each.partition(" ")[0] == what for each in self.asked)
+
+
+class Foreign:
+    """How the reference's classes are made: by name, host and config."""
+
+    def __init__(self, queue_name: str, host: str | None = None, config: dict[str, Any] | None = None) -> None:
+        config = dict(config or {})
+        self.table: Table = config.pop("table")
+        self.table.made_with.append((queue_name, host, config))
+        self.table.ask("make")
+
+    def shutdown(self) -> None:
+        self.table.ask("shutdown")
+
+
+class Row:
+    """A message that knows nothing of Penstock: two attributes are all it takes."""
+
+    def __init__(self, message_context: Any, message: bytes) -> None:
+        self.message_context = message_context
+        self.message = message
+
+
+class RowConsumer(Foreign):
+    """As the reference's page on plugins has it."""
+
+    def consume(self) -> Any:
+        self.table.ask("consume")
+        return Row(f"#{self.table.rows[0].decode()}", self.table.rows.pop(0)) if self.table.rows else None
+
+    def on_success(self, message_context: Any) -> None:
+        self.table.ask("on_success", message_context)
+
+    def on_fail(self, message_context: Any) -> None:
+        self.table.ask("on_fail", message_context)
+
+
+class DeletingConsumer(Foreign):
+    """As the reference's list of functions has it: `delete`, and the product's own QueueMessage."""
+
+    def consume(self) -> QueueMessage | None:
+        self.table.ask("consume")
+        return QueueMessage("#1", self.table.rows.pop(0), key=b"k") if self.table.rows else None
+
+    def delete(self, message_context: Any) -> bool:
+        self.table.ask("delete", message_context)
+        return True
+
+    def on_fail(self, message_context: Any) -> None:
+        self.table.ask("on_fail", message_context)
+
+
+class RowProducer(Foreign):
+    """Stores everything."""
+
+    def produce(self, queue_name: str, message: bytes, message_context: Any, **options: Any) -> Any:
+        self.table.ask("produce", f"{queue_name} {message!r} {message_context} {options}")
+        return True
+
+
+class Answering(RowProducer):
+    """Returns what the body says."""
+
+    def produce(self, queue_name: str, message: bytes, message_context: Any, **options: Any) -> Any:
+        self.table.ask("produce", message.decode())
+        return {b"yes": True, b"no": False, b"nothing": None}[message]
+
+
+async def consumer_of(table: Table, connector_class: type = RowConsumer, **config: Any) -> Consumer:
+    """Made and connected."""
+    consumer = make_consumer(connector_class, "rows", {"table": table, **config})
+    await consumer.connect()
+    return consumer
+
+
+async def producer_of(table: Table, connector_class: type = RowProducer, **config: Any) -> Producer:
+    """Made and connected."""
+    producer = make_producer(connector_class, "rows", {"table": table, **config})
+    await producer.connect()
+    return producer
+
+
+# -- being made
+
+
+@pytest.mark.parametrize("side", ["consumer", "producer"])
+def test_it_is_made_when_it_is_connected_and_on_its_own_thread(side: str) -> None:
+    """Its constructor is where such a class connects, which may take its time: never on the event loop's thread."""
+    table = Table()
+    config = {"table": table, "host": "db.example", "port": 5432}
+
+    async def main() -> None:
+        made: Consumer | Producer
+        if side == "consumer":
+            made = make_consumer(RowConsumer, "rows", config)
+        else:
+            made = make_producer(RowProducer, "rows", config)
+        assert (made.name, table.asked) == ("rows", [])
+        await made.connect()
+        await made.shutdown()
+
+    run(main())
+
+    assert table.made_with == [("rows", "db.example", {"port": 5432})]
+    assert table.asked == ["make", "shutdown"]
+    assert len(table.threads) == 1
+    assert threading.get_ident() not in table.threads
+    assert config["host"] == "db.example"
+
+
+def test_without_a_host_it_is_made_with_none() -> None:
+    """`host` is one of the reference's three arguments, whatever the config says."""
+    table = Table()
+
+    async def main() -> None:
+        await (await consumer_of(table)).shutdown()
+
+    run(main())
+
+    assert table.made_with == [("rows", None, {})]
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "text"),
+    [
+        (ConnectionRefusedError(111, "refused"), NotConnected, "RowConsumer() raised ConnectionRefusedError: "),
+        (TimeoutError("slow"), NotConnected, "RowConsumer() raised TimeoutError: slow"),
+        (KeyError("dsn"), ConnectorError, "RowConsumer() raised KeyError: 'dsn'"),
+        (NotConnected("away", retry_after=9), NotConnected, "away"),
+        (FatalConnectorError("wrong password"), FatalConnectorError, "wrong password"),
+    ],
+)
+def test_a_constructor_that_fails_is_named_and_can_be_tried_again(error: Exception, kind: type, text: str) -> None:
+    """A socket's own errors mean that the backend is away; what else is raised is a refusal, told with its class."""
+    table = Table()
+    table.failures["make"] = [error]
+
+    async def main() -> None:
+        consumer = make_consumer(RowConsumer, "rows", {"table": table})
+        with pytest.raises(ConnectorError) as caught:
+            await consumer.connect()
+        assert type(caught.value) is kind
+        assert str(caught.value).startswith(text)
+        assert caught.value is error or caught.value.__cause__ is error
+        await consumer.connect()
+        await consumer.shutdown()
+
+    run(main())
+
+    assert table.asked == ["make", "make", "shutdown"]
+
+
+def test_one_that_was_never_made_is_shut_down_all_the_same() -> None:
+    """A shutdown comes last, also after a connect that failed."""
+    table = Table()
+    table.failures["make"] = [OSError("no route")]
+
+    async def main() -> None:
+        consumer = make_consumer(RowConsumer, "rows", {"table": table})
+        with pytest.raises(ConnectorError):
+            await consumer.connect()
+        await consumer.shutdown()
+
+    run(main())
+
+    assert table.asked == ["make"]
+
+
+def test_a_lost_connection_is_mended_by_making_it_anew() -> None:
+    """The old one is shut down first; that this fails too is no surprise."""
+    table = Table(b"1")
+    table.failures = {"consume": [ConnectionResetError("gone")], "shutdown": [ConnectionResetError("gone")]}
+
+    async def main() -> None:
+        consumer = await consumer_of(table)
+        with pytest.raises(NotConnected, match=r"^RowConsumer\.consume\(\) raised ConnectionResetError: gone$"):
+            await consumer.consume(1, 0)
+        await consumer.connect()
+        assert [message.message for message in await consumer.consume(1, 0)] == [b"1"]
+        await consumer.shutdown()
+
+    run(main())
+
+    assert table.asked == ["make", "consume", "shutdown", "make", "consume", "shutdown"]
+
+
+def test_a_call_meanwhile_says_that_it_is_not_connected() -> None:
+    """A settlement that comes between a failed and the next attempt is repeated by the queue, and is no bug."""
+    table = Table()
+
+    async def main() -> None:
+        consumer = await consumer_of(table)
+        table.failures["make"] = [ConnectionError("still away")]
+        with pytest.raises(NotConnected):
+            await consumer.connect()
+        with pytest.raises(NotConnected, match=r"^RowConsumer is not connected$"):
+            await consumer.on_success([QueueMessage("#1", b"")])
+        await consumer.shutdown()
+
+    run(main())
+
+
+class CallbackProducer(RowProducer):
+    """The reference's other kind of producer: its True means "sent", and a callback says "stored"."""
+
+    callback_delivery = True
+
+
+def test_a_producer_that_confirms_by_callbacks_is_refused() -> None:
+    """Taken at its word, it would have inputs acknowledged whose outputs are not stored."""
+    table = Table()
+
+    async def main() -> None:
+        producer = make_producer(CallbackProducer, "rows", {"table": table})
+        with pytest.raises(FatalConnectorError, match=r"^CallbackProducer confirms by callbacks, .* derive it from"):
+            await producer.connect()
+        await producer.shutdown()
+
+    run(main())
+
+    assert table.asked == ["make", "shutdown"]
+
+
+# -- consuming
+
+
+def test_messages_come_one_by_one_as_queue_messages() -> None:
+    """However many are asked for: who holds a transaction a message should not be made to hold hundreds."""
+    table = Table(b"1", b"2")
+
+    async def main() -> list[Sequence[QueueMessage]]:
+        consumer = await consumer_of(table)
+        taken = [await consumer.consume(100, 0) for _ in range(3)]
+        await consumer.shutdown()
+        return taken
+
+    first, second, third = run(main())
+
+    assert [(type(each), each.message_context, each.message) for each in (*first, *second)] == [
+        (QueueMessage, "#1", b"1"),
+        (QueueMessage, "#2", b"2"),
+    ]
+    assert third == []
+
+
+def test_a_queue_message_of_ours_is_taken_as_it_is() -> None:
+    """With the key and whatever else the class put into it."""
+
+    async def main() -> QueueMessage:
+        consumer = await consumer_of(Table(b"1"), DeletingConsumer)
+        (message,) = await consumer.consume(1, 0)
+        await consumer.shutdown()
+        return message
+
+    assert run(main()).key == b"k"
+
+
+def test_an_empty_queue_is_looked_at_until_the_timeout() -> None:
+    """Such a class cannot wait, so it is asked again and again; never in a hot loop, and never without room."""
+    table = Table()
+
+    async def main() -> None:
+        consumer = await consumer_of(table)
+        began = asyncio.get_running_loop().time()
+        assert await consumer.consume(10, 0.2) == []
+        assert asyncio.get_running_loop().time() - began >= 0.2
+        assert 2 <= table.count("consume") <= 1 + 0.2 / OneAtATimeConsumer.IDLE_WAIT + 1
+        looked = table.count("consume")
+        assert await consumer.consume(0, 0) == []
+        assert table.count("consume") == looked
+        await consumer.shutdown()
+
+    run(main())
+
+
+def test_a_message_that_arrives_while_waiting_is_returned_at_once() -> None:
+    """A long timeout is how long to wait for the first message, not how long to wait."""
+    table = Table()
+
+    async def main() -> Sequence[QueueMessage]:
+        consumer = await consumer_of(table)
+        waiting = asyncio.create_task(consumer.consume(10, 3600))
+        while table.count("consume") < 2:
+            await asyncio.sleep(0.001)
+        table.rows.append(b"late")
+        messages = await waiting
+        await consumer.shutdown()
+        return messages
+
+    assert [message.message for message in run(main())] == [b"late"]
+
+
+class Confused(RowConsumer):
+    """Returns the body itself."""
+
+    def consume(self) -> Any:
+        return b"4111-1111-1111-1111"
+
+
+def test_what_is_no_message_is_named_by_its_type() -> None:
+    """And the value, which is message data, is not shown."""
+
+    async def main() -> None:
+        consumer = await consumer_of(Table(), Confused)
+        with pytest.raises(ConnectorError) as caught:
+            await consumer.consume(1, 0)
+        await consumer.shutdown()
+        assert str(caught.value) == (
+            "Confused.consume() returned a bytes; it must return a penstock.QueueMessage, or None"
+        )
+
+    run(main())
+
+
+# -- settling
+
+ONE, TWO, THREE = (QueueMessage(f"#{number}", b"") for number in (1, 2, 3))
+
+
+@pytest.mark.parametrize(("connector_class", "method"), [(RowConsumer, "on_success"), (DeletingConsumer, "delete")])
+def test_each_message_is_settled_by_its_handle(connector_class: type, method: str) -> None:
+    """By `on_success`, or by `delete` where the class has only that; all calls are on the one thread."""
+    table = Table()
+
+    async def main() -> None:
+        consumer = await consumer_of(table, connector_class)
+        assert await consumer.on_success([ONE, TWO]) is None
+        await consumer.on_fail([THREE])
+        await consumer.on_fail([ONE], 5.0)
+        await consumer.shutdown()
+
+    run(main())
+
+    assert table.asked[1:-1] == [f"{method} #1", f"{method} #2", "on_fail #3", "on_fail #1"]
+    assert len(table.threads) == 1
+
+
+@pytest.mark.parametrize("method", ["on_success", "on_fail"])
+def test_a_settlement_that_was_cut_short_goes_on_where_it_stopped(method: str) -> None:
+    """The queue connects again and repeats the call; a foreign class need not bear to be told twice."""
+    table = Table()
+    table.failures[f"{method} #2"] = [ConnectionError("gone")]
+
+    async def main() -> None:
+        consumer = await consumer_of(table)
+        settle = getattr(consumer, method)
+        with pytest.raises(NotConnected, match=rf"^RowConsumer\.{method}\(\) raised ConnectionError: gone$"):
+            await settle([ONE, TWO, THREE])
+        await consumer.connect()
+        await settle([ONE, TWO, THREE])
+        await settle([ONE])
+        await consumer.shutdown()
+
+    run(main())
+
+    settled = [each for each in table.asked if each.startswith(method)]
+    assert settled == [f"{method} #1", f"{method} #2", f"{method} #2", f"{method} #3", f"{method} #1"]
+
+
+@pytest.mark.parametrize("method", ["on_success", "on_fail"])
+def test_a_settlement_that_is_refused_is_named(method: str) -> None:
+    """The engine stops, and says which class raised what."""
+    table = Table()
+    table.failures[method] = [KeyError("row 1")]
+
+    async def main() -> None:
+        consumer = await consumer_of(table)
+        with pytest.raises(ConnectorError, match=rf"^RowConsumer\.{method}\(\) raised KeyError: 'row 1'$") as caught:
+            await getattr(consumer, method)([ONE])
+        assert not isinstance(caught.value, NotConnected)
+        await consumer.shutdown()
+
+    run(main())
+
+
+def test_a_shutdown_that_fails_is_named_and_ends_the_thread() -> None:
+    """The queue logs a `ConnectorError` and goes on closing the others."""
+    table = Table()
+    table.failures["shutdown"] = [RuntimeError("locked")]
+
+    async def main() -> None:
+        consumer = await consumer_of(table)
+        with pytest.raises(ConnectorError, match=r"^RowConsumer\.shutdown\(\) raised RuntimeError: locked$"):
+            await consumer.shutdown()
+
+    run(main())
+
+
+# -- producing
+
+
+def test_a_record_is_produced_with_all_it_has() -> None:
+    """By queue name, body, no context, and the rest as keywords, as the reference's connectors take them."""
+    table = Table()
+    record = Record(b"yes", b"k", [("h", b"v")], 2.5, {"priority": 3})
+
+    async def main() -> None:
+        producer = await producer_of(table)
+        assert await producer.produce([Record(b"plain"), record]) == [None, None]
+        await producer.shutdown()
+
+    run(main())
+
+    assert table.asked[1:-1] == [
+        "produce rows b'plain' None {}",
+        "produce rows b'yes' None {'priority': 3, 'key': b'k', 'headers': [('h', b'v')], 'delay': 2.5}",
+    ]
+    assert record.options == {"priority": 3}
+    assert len(table.threads) == 1
+
+
+def test_only_true_means_stored() -> None:
+    """False, and nothing at all, mean that the record is sent again; the others of the batch are not."""
+
+    async def main() -> Sequence[ProduceError | None]:
+        producer = await producer_of(Table(), Answering)
+        results = await producer.produce([Record(b"yes"), Record(b"no"), Record(b"nothing"), Record(b"yes")])
+        await producer.shutdown()
+        return results
+
+    first, second, third, fourth = run(main())
+
+    assert (first, fourth) == (None, None)
+    assert str(second) == "Answering.produce() returned False, not True"
+    assert str(third) == "Answering.produce() returned None, not True"
+    assert second.retriable
+    assert third.retriable
+
+
+@pytest.mark.parametrize(
+    ("error", "text", "retriable"),
+    [
+        (ValueError("boom"), "Answering.produce() raised ValueError: boom", True),
+        (ConnectorError("refused"), "refused", True),
+        (ProduceError("queue full"), "queue full", True),
+        (ProduceError("too large", retriable=False), "too large", False),
+    ],
+)
+def test_what_produce_raises_is_the_fate_of_that_record_alone(error: Exception, text: str, retriable: bool) -> None:
+    """Those before and after it in the batch are stored."""
+    table = Table()
+    table.failures["produce no"] = [error]
+
+    async def main() -> Sequence[ProduceError | None]:
+        producer = await producer_of(table, Answering)
+        results = await producer.produce([Record(b"yes"), Record(b"no"), Record(b"yes")])
+        await producer.shutdown()
+        return results
+
+    first, second, third = run(main())
+
+    assert (first, str(second), second.retriable, third) == (None, text, retriable, None)
+    assert table.count("produce") == 3
+
+
+def test_a_connection_lost_at_the_first_record_is_the_queues_business() -> None:
+    """Nothing is stored: connect again, and send all of them."""
+    table = Table()
+    table.failures["produce yes"] = [ConnectionError("gone")]
+
+    async def main() -> None:
+        producer = await producer_of(table, Answering)
+        with pytest.raises(NotConnected):
+            await producer.produce([Record(b"yes"), Record(b"no")])
+        await producer.connect()
+        assert (await producer.produce([Record(b"yes")])) == [None]
+        await producer.shutdown()
+
+    run(main())
+
+    assert table.asked == ["make", "produce yes", "shutdown", "make", "produce yes", "shutdown"]
+
+
+def test_a_connection_lost_half_way_sends_again_what_is_not_stored() -> None:
+    """The records before it are stored, and must not be stored twice for the sake of the rest."""
+    table = Table()
+    table.failures["produce no"] = [ConnectionError("gone")]
+
+    async def main() -> Sequence[ProduceError | None]:
+        producer = await producer_of(table, Answering)
+        results = await producer.produce([Record(b"yes"), Record(b"no"), Record(b"yes"), Record(b"yes")])
+        await producer.shutdown()
+        return results
+
+    first, *rest = run(main())
+
+    assert first is None
+    assert [(type(each), each.retriable) for each in rest] == [(ProduceError, True)] * 3
+    assert table.count("produce") == 2
+
+
+def test_a_fatal_error_stops_the_producer() -> None:
+    """Wrong credentials do not become right by sending again."""
+    table = Table()
+    table.failures["produce yes"] = [FatalConnectorError("not authorised")]
+
+    async def main() -> None:
+        producer = await producer_of(table, Answering)
+        with pytest.raises(FatalConnectorError, match="not authorised"):
+            await producer.produce([Record(b"yes")])
+        await producer.shutdown()
+        with pytest.raises(ConnectorError, match=r"^the producer is shut down$"):
+            await producer.produce([Record(b"yes")])
+
+    run(main())
+
+
+def test_both_forms_are_told_by_their_methods() -> None:
+    """No base class and no registration: whoever has the methods is a connector."""
+    assert type(make_consumer(RowConsumer, "rows", {})) is OneAtATimeConsumer
+    assert type(make_producer(RowProducer, "rows", {})) is OneAtATimeProducer
