@@ -1,144 +1,20 @@
 """Connectors written one message at a time, as the reference documents them: made, called and closed by the adapter."""
 
-# ruff: noqa: ARG002  (a connector is given what the contract says, whether it needs it or not)
-
 from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from core.tests.foreign import DeletingConsumer, RowConsumer, RowProducer, Table, consumer_of, run
 
 from penstock.adapters import make_consumer, make_producer
 from penstock.connectors import Consumer, Producer
-from penstock.errors import ConnectorError, FatalConnectorError, NotConnected, ProduceError
-from penstock.message import QueueMessage, Record
+from penstock.errors import ConnectorError, FatalConnectorError, NotConnected
+from penstock.message import QueueMessage
 from penstock.one_at_a_time import OneAtATimeConsumer, OneAtATimeProducer
-
-WAIT = 10.0  # seconds after which something that should happen has not
-
-
-def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    """On an event loop of its own, and not for ever."""
-
-    async def bounded() -> Any:
-        async with asyncio.timeout(WAIT):
-            return await coroutine
-
-    return asyncio.run(bounded())
-
-
-@pytest.fixture(autouse=True)
-def _no_thread_is_left_behind() -> Iterator[None]:
-    """A connector that is shut down, or was never connected, has no threads."""
-    yield
-    for thread in threading.enumerate():
-        if thread.name.startswith("penstock-"):
-            thread.join(WAIT)
-            assert not thread.is_alive(), thread.name
-
-
-class Table:
-    """What stands for the backend: rows, what was asked of it and by which thread, and what shall fail."""
-
-    def __init__(self, *rows: bytes) -> None:
-        self.rows = list(rows)
-        self.made_with: list[tuple[str, Any, dict[str, Any]]] = []
-        self.asked: list[str] = []
-        self.threads: set[int] = set()
-        self.failures: dict[str, list[BaseException]] = {}
-
-    def ask(self, what: str, about: str = "") -> None:
-        self.asked.append(f"{what} {about}".strip())
-        self.threads.add(threading.get_ident())
-        if waiting := self.failures.get(what) or self.failures.get(f"{what} {about}"):
-            raise waiting.pop(0)
-
-    def count(self, what: str) -> int:
-        return sum(each.partition(" ")[0] == what for each in self.asked)
-
-
-class Foreign:
-    """How the reference's classes are made: by name, host and config."""
-
-    def __init__(self, queue_name: str, host: str | None = None, config: dict[str, Any] | None = None) -> None:
-        config = dict(config or {})
-        self.table: Table = config.pop("table")
-        self.table.made_with.append((queue_name, host, config))
-        self.table.ask("make")
-
-    def shutdown(self) -> None:
-        self.table.ask("shutdown")
-
-
-class Row:
-    """A message that knows nothing of Penstock: two attributes are all it takes."""
-
-    def __init__(self, message_context: Any, message: bytes) -> None:
-        self.message_context = message_context
-        self.message = message
-
-
-class RowConsumer(Foreign):
-    """As the reference's page on plugins has it."""
-
-    def consume(self) -> Any:
-        self.table.ask("consume")
-        return Row(f"#{self.table.rows[0].decode()}", self.table.rows.pop(0)) if self.table.rows else None
-
-    def on_success(self, message_context: Any) -> None:
-        self.table.ask("on_success", message_context)
-
-    def on_fail(self, message_context: Any) -> None:
-        self.table.ask("on_fail", message_context)
-
-
-class DeletingConsumer(Foreign):
-    """As the reference's list of functions has it: `delete`, and the product's own QueueMessage."""
-
-    def consume(self) -> QueueMessage | None:
-        self.table.ask("consume")
-        return QueueMessage("#1", self.table.rows.pop(0), key=b"k") if self.table.rows else None
-
-    def delete(self, message_context: Any) -> bool:
-        self.table.ask("delete", message_context)
-        return True
-
-    def on_fail(self, message_context: Any) -> None:
-        self.table.ask("on_fail", message_context)
-
-
-class RowProducer(Foreign):
-    """Stores everything."""
-
-    def produce(self, queue_name: str, message: bytes, message_context: Any, **options: Any) -> Any:
-        self.table.ask("produce", f"{queue_name} {message!r} {message_context} {options}")
-        return True
-
-
-class Answering(RowProducer):
-    """Returns what the body says."""
-
-    def produce(self, queue_name: str, message: bytes, message_context: Any, **options: Any) -> Any:
-        self.table.ask("produce", message.decode())
-        return {b"yes": True, b"no": False, b"nothing": None}[message]
-
-
-async def consumer_of(table: Table, connector_class: type = RowConsumer, **config: Any) -> Consumer:
-    """Made and connected."""
-    consumer = make_consumer(connector_class, "rows", {"table": table, **config})
-    await consumer.connect()
-    return consumer
-
-
-async def producer_of(table: Table, connector_class: type = RowProducer, **config: Any) -> Producer:
-    """Made and connected."""
-    producer = make_producer(connector_class, "rows", {"table": table, **config})
-    await producer.connect()
-    return producer
-
 
 # -- being made
 
@@ -258,27 +134,6 @@ def test_a_call_meanwhile_says_that_it_is_not_connected() -> None:
         await consumer.shutdown()
 
     run(main())
-
-
-class CallbackProducer(RowProducer):
-    """The reference's other kind of producer: its True means "sent", and a callback says "stored"."""
-
-    callback_delivery = True
-
-
-def test_a_producer_that_confirms_by_callbacks_is_refused() -> None:
-    """Taken at its word, it would have inputs acknowledged whose outputs are not stored."""
-    table = Table()
-
-    async def main() -> None:
-        producer = make_producer(CallbackProducer, "rows", {"table": table})
-        with pytest.raises(FatalConnectorError, match=r"^CallbackProducer confirms by callbacks, .* derive it from"):
-            await producer.connect()
-        await producer.shutdown()
-
-    run(main())
-
-    assert table.asked == ["make", "shutdown"]
 
 
 # -- consuming
@@ -442,125 +297,6 @@ def test_a_shutdown_that_fails_is_named_and_ends_the_thread() -> None:
         consumer = await consumer_of(table)
         with pytest.raises(ConnectorError, match=r"^RowConsumer\.shutdown\(\) raised RuntimeError: locked$"):
             await consumer.shutdown()
-
-    run(main())
-
-
-# -- producing
-
-
-def test_a_record_is_produced_with_all_it_has() -> None:
-    """By queue name, body, no context, and the rest as keywords, as the reference's connectors take them."""
-    table = Table()
-    record = Record(b"yes", b"k", [("h", b"v")], 2.5, {"priority": 3})
-
-    async def main() -> None:
-        producer = await producer_of(table)
-        assert await producer.produce([Record(b"plain"), record]) == [None, None]
-        await producer.shutdown()
-
-    run(main())
-
-    assert table.asked[1:-1] == [
-        "produce rows b'plain' None {}",
-        "produce rows b'yes' None {'priority': 3, 'key': b'k', 'headers': [('h', b'v')], 'delay': 2.5}",
-    ]
-    assert record.options == {"priority": 3}
-    assert len(table.threads) == 1
-
-
-def test_only_true_means_stored() -> None:
-    """False, and nothing at all, mean that the record is sent again; the others of the batch are not."""
-
-    async def main() -> Sequence[ProduceError | None]:
-        producer = await producer_of(Table(), Answering)
-        results = await producer.produce([Record(b"yes"), Record(b"no"), Record(b"nothing"), Record(b"yes")])
-        await producer.shutdown()
-        return results
-
-    first, second, third, fourth = run(main())
-
-    assert (first, fourth) == (None, None)
-    assert str(second) == "Answering.produce() returned False, not True"
-    assert str(third) == "Answering.produce() returned None, not True"
-    assert second.retriable
-    assert third.retriable
-
-
-@pytest.mark.parametrize(
-    ("error", "text", "retriable"),
-    [
-        (ValueError("boom"), "Answering.produce() raised ValueError: boom", True),
-        (ConnectorError("refused"), "refused", True),
-        (ProduceError("queue full"), "queue full", True),
-        (ProduceError("too large", retriable=False), "too large", False),
-    ],
-)
-def test_what_produce_raises_is_the_fate_of_that_record_alone(error: Exception, text: str, retriable: bool) -> None:
-    """Those before and after it in the batch are stored."""
-    table = Table()
-    table.failures["produce no"] = [error]
-
-    async def main() -> Sequence[ProduceError | None]:
-        producer = await producer_of(table, Answering)
-        results = await producer.produce([Record(b"yes"), Record(b"no"), Record(b"yes")])
-        await producer.shutdown()
-        return results
-
-    first, second, third = run(main())
-
-    assert (first, str(second), second.retriable, third) == (None, text, retriable, None)
-    assert table.count("produce") == 3
-
-
-def test_a_connection_lost_at_the_first_record_is_the_queues_business() -> None:
-    """Nothing is stored: connect again, and send all of them."""
-    table = Table()
-    table.failures["produce yes"] = [ConnectionError("gone")]
-
-    async def main() -> None:
-        producer = await producer_of(table, Answering)
-        with pytest.raises(NotConnected):
-            await producer.produce([Record(b"yes"), Record(b"no")])
-        await producer.connect()
-        assert (await producer.produce([Record(b"yes")])) == [None]
-        await producer.shutdown()
-
-    run(main())
-
-    assert table.asked == ["make", "produce yes", "shutdown", "make", "produce yes", "shutdown"]
-
-
-def test_a_connection_lost_half_way_sends_again_what_is_not_stored() -> None:
-    """The records before it are stored, and must not be stored twice for the sake of the rest."""
-    table = Table()
-    table.failures["produce no"] = [ConnectionError("gone")]
-
-    async def main() -> Sequence[ProduceError | None]:
-        producer = await producer_of(table, Answering)
-        results = await producer.produce([Record(b"yes"), Record(b"no"), Record(b"yes"), Record(b"yes")])
-        await producer.shutdown()
-        return results
-
-    first, *rest = run(main())
-
-    assert first is None
-    assert [(type(each), each.retriable) for each in rest] == [(ProduceError, True)] * 3
-    assert table.count("produce") == 2
-
-
-def test_a_fatal_error_stops_the_producer() -> None:
-    """Wrong credentials do not become right by sending again."""
-    table = Table()
-    table.failures["produce yes"] = [FatalConnectorError("not authorised")]
-
-    async def main() -> None:
-        producer = await producer_of(table, Answering)
-        with pytest.raises(FatalConnectorError, match="not authorised"):
-            await producer.produce([Record(b"yes")])
-        await producer.shutdown()
-        with pytest.raises(ConnectorError, match=r"^the producer is shut down$"):
-            await producer.produce([Record(b"yes")])
 
     run(main())
 
