@@ -23,7 +23,7 @@ def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
 
     result = asyncio.run(bounded())
     for thread in threading.enumerate():
-        if thread.name.startswith("penstock-"):
+        if thread.name.startswith("penstock-") and thread.name.endswith("-rows"):
             thread.join(WAIT)
             assert not thread.is_alive(), thread.name
     return result

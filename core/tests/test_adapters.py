@@ -35,7 +35,7 @@ def _no_thread_is_left_behind() -> Iterator[None]:
     """A connector that is shut down, or was never connected, has no threads."""
     yield
     for thread in threading.enumerate():
-        if thread.name.startswith("penstock-"):
+        if thread.name.startswith("penstock-") and thread.name.endswith(("-q", "-orders")):
             thread.join(WAIT)
             assert not thread.is_alive(), thread.name
 
