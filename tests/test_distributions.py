@@ -1,0 +1,99 @@
+"""What the distributions say of each other and of themselves, and how large their files are."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+from tests.sources import PYPROJECTS, modules, packages, project
+
+SIBLINGS = ">=0.1,<0.2"
+LONGEST = 400  # lines; an outline of more does not fit on a screen
+
+NAMES = [project(path)["name"] for path in PYPROJECTS]
+
+
+def requirements(table: dict[str, Any]) -> list[Requirement]:
+    """Dependencies and extras."""
+    extras = table.get("optional-dependencies", {}).values()
+    return [
+        Requirement(text) for text in [*table.get("dependencies", ()), *(text for extra in extras for text in extra)]
+    ]
+
+
+@pytest.mark.parametrize("pyproject", PYPROJECTS, ids=NAMES)
+def test_siblings_are_bound_by_one_range(pyproject: Path) -> None:
+    """Never exactly, so that each can be released alone; never without an end; and everywhere the same."""
+    table = project(pyproject)
+
+    bounds = {
+        f">={low.version},<{high.version}"
+        for each in requirements(table)
+        if each.name in NAMES and each.name != table["name"]
+        for high, low in [sorted(each.specifier, key=lambda one: one.operator)]
+    }
+
+    assert bounds == {SIBLINGS}
+
+
+@pytest.mark.parametrize("pyproject", PYPROJECTS, ids=NAMES)
+def test_every_version_is_within_the_range_and_told_alike(pyproject: Path) -> None:
+    """The metadata and `__version__` cannot drift apart."""
+    table = project(pyproject)
+    package = next(pyproject.parent.glob("src/*/__init__.py"))
+    told = [
+        ast.literal_eval(statement.value)
+        for statement in ast.parse(package.read_text()).body
+        if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "__version__"
+    ]
+
+    assert told == [table["version"]]
+    assert Requirement(f"penstock{SIBLINGS}").specifier.contains(Version(table["version"]))
+
+
+@pytest.mark.parametrize("pyproject", PYPROJECTS, ids=NAMES)
+def test_no_dependency_is_without_a_lower_bound_or_pinned(pyproject: Path) -> None:
+    """A library that pins its dependencies cannot be installed beside another one."""
+    table = project(pyproject)
+
+    for each in requirements(table):
+        operators = {one.operator for one in each.specifier}
+        assert operators <= {">=", "<", "!="}, each
+        assert ">=" in operators or each.name == table["name"], each
+    assert table["requires-python"] == ">=3.11"
+
+
+def test_every_plugin_is_an_extra_of_the_core() -> None:
+    """`pip install 'penstock[kafka]'`, and `penstock[all]` for all of them."""
+    extras = project(PYPROJECTS[0])["optional-dependencies"]
+    everything = next(iter(Requirement(text) for text in extras["all"]))
+
+    assert {f"penstock-{name}" for name in extras if name != "all"} == set(NAMES[1:])
+    assert everything.extras == extras.keys() - {"all"}
+
+
+@pytest.mark.parametrize("folder", packages(), ids=NAMES)
+def test_every_package_is_typed(folder: Path) -> None:
+    """Its annotations count for those who import it."""
+    assert (folder / "py.typed").exists()
+
+
+@pytest.mark.parametrize("folder", packages(), ids=NAMES)
+def test_no_file_is_too_long_to_be_seen_at_a_glance(folder: Path) -> None:
+    """One idea a file; a file that has grown has two."""
+    lines = {name: len(path.read_text().splitlines()) for name, path in modules(folder).items()}
+
+    assert {name: count for name, count in lines.items() if count > LONGEST} == {}
+
+
+@pytest.mark.parametrize("folder", packages(), ids=NAMES)
+def test_no_file_is_a_drawer_for_what_has_no_place(folder: Path) -> None:
+    """Whoever looks for something guesses its file from its name."""
+    names = {name.rpartition(".")[2] for name in modules(folder)}
+
+    assert names.isdisjoint({"utils", "util", "helpers", "common", "base", "misc", "core", "tools"})

@@ -1,0 +1,258 @@
+"""Imports point down. This table is the order of the house, and every import of the core is held against it."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.sources import CORE, PLUGINS, Import, imports, modules, packages, project, strings
+
+# The ground floor first. A module imports only what stands in a row above its own; those in one row are neighbours and
+# do not know each other. A new module gets its row here, as low as it can stand.
+ROWS = """
+    errors  message  health  metric_list  offsets  serializers  model_handlers  data_models  threads  worker.signals
+
+    backoff  capabilities  options  connectors  metrics  routing  dead_letters
+    retry  envelope  one_at_a_time  connection
+    settlement  adapters  specs
+    codec  hookspecs
+
+    plugins.hints
+    plugins.import_paths
+    plugins.discovery
+    plugins.remedies  plugins.policy
+    plugins.loading
+    plugins.claims
+    plugins.explain
+    plugins.offers
+    plugins.check
+    plugins.registry
+
+    builtin.json_serializer  builtin.pydantic_handler  builtin.plugin
+
+    config.places  config.fields  config.names
+    config.masking  config.sources
+    config.faults
+    config.environment  config.model
+    config.files  config.unresolved  config.schema
+    config.stages  config.backend
+    config.backend_options
+    config.resolve
+    config.report
+
+    queues
+    pipeline.batch  pipeline.function
+    pipeline.steps  pipeline.delivery  pipeline.loop
+    pipeline.lanes
+    pipeline.compile
+
+    worker.endpoints  worker.feed
+    worker.worker
+    engine
+
+    cli.apps  cli.progress
+    cli.check  cli.plugins  cli.run  cli.schema
+    cli.main
+"""
+
+LAZY = {
+    ("plugins.registry", "plugins.check"): "only `penstock plugins --check` loads everything",
+    ("worker.worker", "worker.endpoints"): "http.server takes 40 ms, and not every worker has a port",
+}
+"""Our own modules that are imported inside a function, and why. They keep to the rows all the same."""
+
+PUBLIC = frozenset(
+    {
+        "backoff",
+        "capabilities",
+        "connectors",
+        "errors",
+        "hookspecs",
+        "message",
+        "model_handlers",
+        "offsets",
+        "options",
+        "retry",
+        "serializers",
+        "specs",
+    }
+)
+"""What plugins may import."""
+
+MODULES = {name.removeprefix("penstock").removeprefix("."): path for name, path in modules(CORE).items()}
+FOLDERS = {name for name, path in MODULES.items() if path.name == "__init__.py"}
+FLOORS = {name: floor for floor, line in enumerate(filter(None, ROWS.splitlines()), 1) for name in line.split()}
+SHORT_NAMES = sorted(
+    {name for plugin in PLUGINS for name in project(plugin / "pyproject.toml")["entry-points"]["penstock"]}
+)
+
+
+def target(found: Import) -> str | None:
+    """The module of the core that an import is about, without "penstock."; None for anybody else's."""
+    if found.module != "penstock" and not found.module.startswith("penstock."):
+        return None
+    module = found.module.removeprefix("penstock").removeprefix(".")
+    inner = f"{module}.{found.name}".removeprefix(".")
+    return inner if inner in MODULES and inner else module
+
+
+def jumps(name: str, source: str) -> list[str]:
+    """What is wrong with the imports of the module `name`, a sentence each."""
+    problems = []
+    for found in imports(source):
+        wanted = target(found)
+        if wanted is None or found.typing:
+            continue
+        where = f"penstock.{name}, line {found.line}"
+        if wanted == "":
+            if found.name != "__version__":
+                problems.append(
+                    f"{where}: imports {found.name or 'all'} from the package root; import it from its home"
+                )
+        elif found.lazy and (name, wanted) not in LAZY:
+            problems.append(
+                f"{where}: imports penstock.{wanted} inside a function; move it up, or give a reason in LAZY"
+            )
+        elif FLOORS[wanted] >= FLOORS[name]:
+            problems.append(
+                f"{where}: row {FLOORS[name]} imports penstock.{wanted} of row {FLOORS[wanted]}; imports point down"
+            )
+    return problems
+
+
+def test_every_module_has_its_row_and_every_row_its_modules() -> None:
+    """A new room is given its place in the house, in the table above, with a thought; a closed one leaves it."""
+    assert sorted(FLOORS) == sorted(MODULES.keys() - FOLDERS)
+
+
+@pytest.mark.parametrize("name", sorted(MODULES.keys() - FOLDERS))
+def test_imports_point_down(name: str) -> None:
+    """Nothing lower knows anything higher, and no circle can arise."""
+    assert jumps(name, MODULES[name].read_text()) == []
+
+
+@pytest.mark.parametrize("name", sorted(FOLDERS - {""}))
+def test_a_folder_is_no_module(name: str) -> None:
+    """To import `penstock.config.model` runs `penstock.config` too: so that imports nothing."""
+    assert imports(MODULES[name].read_text()) == []
+
+
+def test_each_lazy_import_that_has_a_reason_exists() -> None:
+    """A reason outlives its import otherwise."""
+    found = {
+        (name, wanted)
+        for name in FLOORS
+        for each in imports(MODULES[name].read_text())
+        if each.lazy and (wanted := target(each))
+    }
+
+    assert found == LAZY.keys()
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "problem"),
+    [
+        ("retry", "from penstock.engine import Engine", "row 3 imports penstock.engine of row "),
+        ("retry", "import penstock.queues", "row 3 imports penstock.queues of row "),
+        ("retry", "from penstock import queues", "row 3 imports penstock.queues of row "),
+        ("retry", "from penstock.plugins import registry", "row 3 imports penstock.plugins.registry of row "),
+        ("settlement", "if True:\n    from penstock.codec import Codec", "row 4 imports penstock.codec of row 5"),
+        ("settlement", "from penstock.adapters import log", "row 4 imports penstock.adapters of row 4"),
+        ("engine", "from penstock import Worker", "imports Worker from the package root; import it from its home"),
+        ("engine", "import penstock", "imports all from the package root; import it from its home"),
+        ("engine", "def f():\n    from penstock.codec import Codec", "imports penstock.codec inside a function; "),
+        ("engine", "class A:\n    from penstock.cli.main import main", "imports penstock.cli.main of row "),
+    ],
+)
+def test_a_jump_is_seen_and_named(name: str, source: str, problem: str) -> None:
+    """However it is written."""
+    (told,) = jumps(name, source)
+
+    assert told.startswith(f"penstock.{name}, line ")
+    assert problem in told
+
+
+def test_an_import_for_type_checkers_is_no_jump() -> None:
+    """It never happens; and what belongs to others is none of this table's business."""
+    source = (
+        "import orjson\nfrom typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from penstock.engine import Engine"
+    )
+
+    assert jumps("errors", source) == []
+    assert jumps("metrics", "def f():\n    from penstock import __version__") == []
+
+
+# -- the core and its plugins
+
+
+def plugin_names(source: str) -> list[tuple[int, str]]:
+    """Where a source names a first-party plugin, or its module."""
+    word = re.compile(rf"\b(penstock_)?({'|'.join(SHORT_NAMES)})\b")
+    told = [(line, text) for line, text in strings(source) if word.search(text)]
+    return told + [(each.line, each.module) for each in imports(source) if word.search(each.module.partition(".")[0])]
+
+
+@pytest.mark.parametrize("name", sorted(FLOORS))
+def test_the_core_knows_no_plugin_by_name(name: str) -> None:
+    """Ours come through the same door as a stranger's; only the hints know what is on offer."""
+    source = MODULES[name].read_text()
+
+    assert bool(plugin_names(source)) == (name == "plugins.hints")
+
+
+def test_a_plugins_name_is_seen_in_whatever_form() -> None:
+    """As text, as part of text, as an import; not as part of another word, nor in a docstring."""
+    source = (
+        '"""Not kafka here."""\nimport penstock_kafka.consumer\nx = "kafka"\n'
+        'y = f"use {x} or rsmq"\nz = "kafkaesque"\ndef f():\n    from penstock_memory import log\n'
+    )
+
+    assert [line for line, _ in plugin_names(source)] == [3, 4, 2, 7]
+
+
+def plugin_modules() -> list[tuple[str, str]]:
+    """Every module of every plugin: its package and its name."""
+    return [(folder.name, name) for folder in packages()[1:] for name in modules(folder)]
+
+
+def trespasses(package: str, source: str) -> list[str]:
+    """What a plugin imports from us without being invited."""
+    problems = []
+    for found in imports(source):
+        wanted = target(found)
+        if wanted is not None and (wanted not in PUBLIC or found.name.startswith("_")):
+            problems.append(f"line {found.line}: {found.module} {found.name}")
+        top = found.module.partition(".")[0]
+        if top.startswith("penstock_") and top != package:
+            problems.append(f"line {found.line}: {found.module}")
+    return problems
+
+
+@pytest.mark.parametrize(("package", "name"), plugin_modules())
+def test_a_plugin_imports_only_public_modules(package: str, name: str) -> None:
+    """What ours can do, a stranger's can do; no name with an underscore, and no other plugin."""
+    path = modules(next(folder for folder in packages() if folder.name == package))[name]
+
+    assert trespasses(package, path.read_text()) == []
+
+
+def test_a_trespass_is_seen() -> None:
+    """The root, a private room, a private name, a sibling."""
+    source = (
+        "from penstock import Consumer\nfrom penstock.queues import InputQueue\nfrom penstock.errors import _x\n"
+        "import penstock_kafka.errors\nfrom penstock.errors import ConfigError\nimport penstock_rsmq.keys\n"
+    )
+
+    assert [each.partition(":")[0] for each in trespasses("penstock_rsmq", source)] == [
+        "line 1",
+        "line 2",
+        "line 3",
+        "line 4",
+    ]
+
+
+def test_what_is_public_exists_and_stands_below_the_configuration() -> None:
+    """A plugin's import never pulls the engine in."""
+    assert FLOORS.keys() >= PUBLIC
+    assert max(FLOORS[name] for name in PUBLIC) < min(FLOORS[name] for name in FLOORS if name.startswith("config."))
