@@ -1,0 +1,116 @@
+"""What an import loads and what it costs: start-up imports only what is used."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from functools import cache
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from tests.sources import PYPROJECTS, project
+
+ROOT_IMPORT = 0.150  # seconds that `import penstock` may take, by the requirements; measured 0.011
+RUNS = 5  # the fastest one counts: a busy machine only ever adds
+
+WEB_SERVERS = {"http.server", "socketserver", "wsgiref", "uvicorn", "aiohttp", "starlette"}
+COMMAND_LINES = {"argparse", "optparse", "click", "typer"}
+
+PLUGINS = PYPROJECTS[1:]
+NAMES = [project(path)["name"] for path in PLUGINS]
+
+
+@cache
+def modules_of(distribution: str) -> frozenset[str]:
+    """The top-level modules that an installed distribution brings."""
+    wanted = canonicalize_name(distribution)
+    return frozenset(
+        module
+        for module, homes in packages_distributions().items()
+        if wanted in {canonicalize_name(home) for home in homes}
+    )
+
+
+def clients(pyproject: Path) -> set[str]:
+    """The modules of the client libraries that a plugin depends on."""
+    required = {Requirement(text).name for text in project(pyproject)["dependencies"]} - {"penstock", "pydantic"}
+    found = {module for name in required for module in modules_of(name)}
+    assert found or not required, f"{required} are not installed"
+    return found
+
+
+EVERY_CLIENT = {module for path in PLUGINS for module in clients(path)}
+
+
+def loaded(statement: str) -> set[str]:
+    """What is loaded after a statement, in a fresh interpreter."""
+    code = f"{statement}\nimport sys\nprint(*sys.modules, sep='\\n')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    return set(done.stdout.split())
+
+
+def seconds(statement: str) -> float:
+    """What a statement's imports take, those of the interpreter's own start left out; the best of some runs."""
+    totals = []
+    for _ in range(RUNS):
+        command = [sys.executable, "-X", "importtime", "-c", statement]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+        _before, site, after = done.stderr.partition("| site\n")
+        assert site
+        totals.append(sum(int(each) for each in re.findall(r"^import time: +(\d+) \|", after, re.MULTILINE)))
+    return min(totals) / 1e6
+
+
+def test_the_clients_are_known() -> None:
+    """Without them the tests below would be true of anything."""
+    assert {"confluent_kafka", "redis", "rsmq"} <= EVERY_CLIENT
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["import penstock", "from penstock import Engine", "from penstock import *"],
+    ids=["the root", "the engine", "every public name"],
+)
+def test_importing_penstock_loads_no_client_no_web_server_and_no_command_line(statement: str) -> None:
+    """Whatever is installed: a worker loads the client that its configuration names, and a server if it has a port."""
+    found = loaded(statement)
+
+    assert "penstock" in found
+    assert found & (EVERY_CLIENT | WEB_SERVERS | COMMAND_LINES) == set()
+
+
+def test_importing_the_root_loads_nothing_but_the_root() -> None:
+    """Every import of one of its modules runs it, so it is lazy: not even pydantic is loaded."""
+    found = loaded("import penstock")
+
+    assert {name for name in found if name.startswith("penstock.")} == set()
+    assert found.isdisjoint({"pydantic", "pluggy", "asyncio", "yaml"})
+
+
+def test_importing_penstock_is_cheap() -> None:
+    """Measured as Python itself measures it."""
+    assert seconds("import penstock") < ROOT_IMPORT
+
+
+@pytest.mark.parametrize("pyproject", PLUGINS, ids=NAMES)
+def test_a_plugins_entry_point_loads_no_client(pyproject: Path) -> None:
+    """Listing what is installed, and starting with another connector, must not pay for it."""
+    for module in project(pyproject)["entry-points"]["penstock"].values():
+        found = loaded(f"import {module}")
+
+        assert module in found
+        assert found & (EVERY_CLIENT | WEB_SERVERS | COMMAND_LINES | {"pydantic", "asyncio"}) == set()
+
+
+@pytest.mark.parametrize("pyproject", [path for path in PLUGINS if list(path.parent.glob("src/*/options.py"))])
+def test_a_plugins_options_load_no_client(pyproject: Path) -> None:
+    """A configuration is checked, and its schema printed, without it."""
+    (path,) = pyproject.parent.glob("src/*/options.py")
+    found = loaded(f"import {path.parent.name}.options")
+
+    assert found & EVERY_CLIENT == set()
