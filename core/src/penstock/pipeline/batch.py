@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
+from time import perf_counter
 from typing import Any
 
 from penstock.message import QueueMessage, Record
@@ -55,3 +57,76 @@ class Batch:
     def drop(self, failed: set[QueueMessage]) -> None:
         """Take messages that failed out of `messages`."""
         self.messages = [message for message in self.messages if message not in failed]
+
+
+class ThreadBatch(Batch):
+    """A batch on a lane's thread, of which the event loop may take what is finished while a slow call runs.
+
+    The thread appends to `results` and `failures`, and begins no further call once its slice is over: `relieve`, which
+    is called after that, finds at most one call under way. The lock is taken once a batch, never for a message.
+
+    Attributes:
+        began: When the calls began, by `perf_counter`; 0 before.
+        done: How many calls were made; known once it is closed.
+        relieved: Whether `relieve` took anything.
+    """
+
+    __slots__ = ("_before", "_closed", "_lock", "_taken", "began", "done", "relieved")
+
+    def __init__(self, messages: Sequence[QueueMessage]) -> None:
+        super().__init__(messages)
+        self.began = 0.0
+        self.done = 0
+        self.relieved = False
+        self._lock = threading.Lock()
+        self._closed = False
+        self._before = 0
+        self._taken = (0, 0, 0)
+
+    def begin(self) -> float:
+        """On the thread: the calls begin now. Returns when that is."""
+        self._before = len(self.failures)
+        self.began = perf_counter()
+        return self.began
+
+    def relieve(self) -> tuple[Batch, list[QueueMessage]] | None:
+        """On the event loop, after the slice: take what is finished, and what waits behind the call under way.
+
+        Returns:
+            Both; None if there is nothing to take, or the thread is through by itself.
+        """
+        with self._lock:
+            succeeded, failed = len(self.results), len(self.failures)
+            finished = succeeded + failed - self._before
+            rest = self.messages[finished + 1 :]
+            if self._closed or self.relieved or not (finished or failed or rest):
+                return None
+            self.relieved = True
+            self._taken = (finished, succeeded, failed)
+            part = Batch(self.messages[:finished])
+            part.results, part.failures = self.results[:succeeded], self.failures[:failed]
+            if failed:
+                part.drop({failure.message for failure in part.failures})
+            return part, rest
+
+    def close(self, done: int) -> list[QueueMessage]:
+        """On the thread, after its last call: keep what is finished and not taken.
+
+        Args:
+            done: How many calls were made.
+
+        Returns:
+            The messages that were not begun, and that nobody took.
+        """
+        with self._lock:
+            self._closed = True
+            self.done = done
+            if not self.relieved:
+                rest = self.messages[done:]
+                del self.messages[done:]
+                return rest
+            finished, succeeded, failed = self._taken
+            rest = self.messages[done : finished + 1]
+            self.messages = self.messages[finished:done]
+            del self.results[:succeeded], self.failures[:failed]
+            return rest

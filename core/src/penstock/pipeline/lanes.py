@@ -1,7 +1,7 @@
 """Where calls of the function happen: on threads, or in tasks of the event loop.
 
-Both kinds take what they are offered, in order, and hand finished batches back as soon as there are any; a slow call holds
-up no finished one.
+Both kinds take what they are offered, in order, and hand finished batches back as soon as there are any; a slow call
+holds up no finished one.
 """
 
 from __future__ import annotations
@@ -10,14 +10,17 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from time import perf_counter
 
 from penstock.message import QueueMessage
-from penstock.pipeline.batch import Batch
+from penstock.pipeline.batch import Batch, ThreadBatch
 from penstock.pipeline.function import Function
-from penstock.pipeline.steps import SLICE, Steps
+from penstock.pipeline.steps import SLICE, Steps, raise_if_cancelled
 from penstock.settlement import Failure
 from penstock.threads import Threads
+
+OVERDUE = 2 * SLICE  # seconds after which a lane that is still at the same batch is relieved
 
 
 class Lanes(ABC):
@@ -109,19 +112,50 @@ class ThreadLanes(Lanes):
     ) -> None:
         super().__init__(steps, concurrency, batch_size, on_batch, on_crash)
         self._threads = Threads("penstock-function", concurrency)
+        self._at_work: set[ThreadBatch] = set()
+        self._most = batch_size  # what a lane takes now: little of a slow function's messages, so that they wait here
+        self._look: asyncio.TimerHandle | None = None
 
     def close(self) -> None:
         self._threads.close()
+        self._at_work.clear()
+        if self._look is not None:
+            self._look.cancel()
 
     def _start(self) -> None:
         while self._waiting and self._active < self._concurrency:
             # Several lanes share what there is; a single one takes it all.
             share = -(-len(self._waiting) // (self._concurrency - self._active))
-            messages = self._take(min(share, self._batch_size))
+            batch = ThreadBatch(self._take(min(share, self._most)))
+            self._at_work.add(batch)
             self._enter()
-            self._threads.submit(self._steps.process, messages).add_done_callback(self._done)
+            self._threads.submit(self._steps.process, batch).add_done_callback(partial(self._done, batch))
+        if self._at_work and self._look is None:
+            self._look = asyncio.get_running_loop().call_later(OVERDUE, self._relieve)
 
-    def _done(self, call: asyncio.Future[tuple[Batch, Sequence[QueueMessage]]]) -> None:
+    def _relieve(self) -> None:
+        """A slow call holds up neither what its lane has finished nor what it has not begun."""
+        self._look = None
+        overdue = perf_counter() - OVERDUE
+        for batch in tuple(self._at_work):
+            if not 0.0 < batch.began < overdue or (taken := batch.relieve()) is None:
+                continue
+            part, rest = taken
+            self._put_back(rest)
+            if part.messages or part.failures:
+                part.seconds = SLICE  # about: the thread counts the rest
+                self._steps.encode(part)
+                self._on_batch(part)
+        self._start()
+
+    def _put_back(self, rest: Sequence[QueueMessage]) -> None:
+        self.taken -= len(rest)
+        if not self._finishing:
+            # In order, so that what was cut off comes before what came later.
+            self._waiting.extendleft(reversed(rest))
+
+    def _done(self, batch: ThreadBatch, call: asyncio.Future[Sequence[QueueMessage]]) -> None:
+        self._at_work.discard(batch)
         if call.cancelled():
             self._leave()
             return
@@ -130,11 +164,12 @@ class ThreadLanes(Lanes):
             self._leave()
             self._on_crash(error)
             return
-        batch, rest = call.result()
-        self.taken -= len(rest)
-        if not self._finishing:
-            # In order, so that what was cut off comes before what came later.
-            self._waiting.extendleft(reversed(rest))
+        rest = call.result()
+        if rest or batch.relieved:
+            self._put_back(rest)
+            self._most = max(1, min(self._batch_size, batch.done * 2))
+        elif self._most < self._batch_size:
+            self._most = min(self._batch_size, self._most * 2)
         # The next lane starts first, to keep the thread busy while this one delivers what is finished.
         self._active -= 1
         self._start()
@@ -199,7 +234,8 @@ class TaskLanes(Lanes):
                 # The batch that is open now may be handed on before this call returns: look it up again afterwards.
                 try:
                     result = await call(model, message)
-                except Exception as error:  # noqa: BLE001  (it is the user's)
+                except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  (it is the user's)
+                    raise_if_cancelled(error)
                     self._done.failures.append(Failure(message, "function", error))
                 else:
                     self._done.messages.append(message)

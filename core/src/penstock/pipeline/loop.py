@@ -74,9 +74,12 @@ class Pipeline:
         self._stopping = asyncio.Event()
         self._error: BaseException | None = None
         self.draining = False
+        # A function that takes whole batches is given whole ones, however long it takes for one.
+        self._least = float(settings.batch_size if source.resolved.batch else settings.concurrency)
         self._window = float(max(FIRST_WINDOW, settings.concurrency))
         self._body_size = 1.0
         self._taken, self._taken_at = 0, monotonic()
+        self._worked = False
         self._quiet_since: float | None = None
         self._expected_until = 0.0
         self._opened = False
@@ -195,6 +198,7 @@ class Pipeline:
         """Deliver a batch that the function is through with."""
         calls = len(batch.messages) + len(batch.failures)
         if calls:
+            self._worked = True
             self._metrics.batch_size(calls)
             self._metrics.function_time(batch.seconds, calls)
         task = asyncio.get_running_loop().create_task(self.delivery.deliver(batch))
@@ -265,10 +269,13 @@ class Pipeline:
         """Fetch no further ahead than the function can work off soon, so that other workers get their share."""
         now, taken = monotonic(), self.lanes.taken
         if waiting == 0:
-            self._window = min(self._window * 2, float(self._settings.max_in_flight))
+            # Only what is finished tells that the function is fast enough for more.
+            if self._worked:
+                self._window = min(self._window * 2, float(self._settings.max_in_flight))
+            self._worked = False
         elif now - self._taken_at >= AHEAD / 5:
             rate = (taken - self._taken) / (now - self._taken_at)
-            self._window = max(float(self._settings.concurrency), rate * AHEAD)
+            self._window = max(self._least, rate * AHEAD)
         else:
             return
         self._taken, self._taken_at = taken, now

@@ -6,13 +6,15 @@ encode, and little else.
 
 from __future__ import annotations
 
+import asyncio
+from asyncio import CancelledError
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from time import perf_counter
 from typing import Any
 
 from penstock.errors import DecodeError, FunctionError, PenstockError, Retry
 from penstock.message import QueueMessage, Record
-from penstock.pipeline.batch import Batch, Outgoing
+from penstock.pipeline.batch import Batch, Outgoing, ThreadBatch
 from penstock.pipeline.function import Function
 from penstock.queues import InputQueue, OutputQueue
 from penstock.routing import Inherit, Output, as_output, outputs, unknown_queue
@@ -53,17 +55,16 @@ class Steps:
         self._whole_batch = whole_batch
         self._max_deliveries = max_deliveries
 
-    def process(self, messages: Sequence[QueueMessage]) -> tuple[Batch, Sequence[QueueMessage]]:
+    def process(self, batch: ThreadBatch) -> Sequence[QueueMessage]:
         """All steps for a function that is not async; meant for a thread of its own.
 
         Returns:
-            The batch, and the messages that were not begun because the function is slow.
+            The messages that were not begun because the function is slow.
         """
-        batch = Batch(messages)
         self.decode(batch)
         rest = self._call_batch(batch) if self._whole_batch else self._call_each(batch)
         self.encode(batch)
-        return batch, rest
+        return rest
 
     def decode(self, batch: Batch) -> None:
         """Bodies → models."""
@@ -110,23 +111,22 @@ class Steps:
         if killers:
             batch.drop(set(killers))
 
-    def _call_each(self, batch: Batch) -> Sequence[QueueMessage]:
+    def _call_each(self, batch: ThreadBatch) -> Sequence[QueueMessage]:
         """Models → results, until the slice is over; returns the messages not begun."""
         call, results, failures = self._call, batch.results, batch.failures
-        started = perf_counter()
-        end = started + SLICE
         failed: set[QueueMessage] = set()
-        rest: Sequence[QueueMessage] = ()
-        for done, (model, message) in enumerate(zip(batch.models, batch.messages, strict=True), 1):
+        done = 0
+        started = batch.begin()
+        end = started + SLICE
+        for done, (model, message) in enumerate(zip(batch.models, batch.messages, strict=True), 1):  # noqa: B007
             try:
                 results.append(call(model, message))
-            except Exception as error:  # noqa: BLE001  (it is the user's)
+            except (Exception, CancelledError) as error:  # noqa: BLE001  (it is the user's)
                 failures.append(Failure(message, "function", error))
                 failed.add(message)
-            if perf_counter() > end and done < len(batch.messages):
-                rest = batch.messages[done:]
-                del batch.messages[done:], batch.models[done:]
+            if perf_counter() > end:
                 break
+        rest = batch.close(done)
         if failed:
             batch.drop(failed)
         batch.seconds = perf_counter() - started
@@ -137,7 +137,7 @@ class Steps:
             started = perf_counter()
             try:
                 batch.results.append(self._call(batch.models, batch.messages))
-            except Exception as error:  # noqa: BLE001  (it is the user's)
+            except (Exception, CancelledError) as error:  # noqa: BLE001  (it is the user's)
                 fail_all(batch, error)
             batch.seconds = perf_counter() - started
         return ()
@@ -149,7 +149,8 @@ class Steps:
             call: Callable[[Any, Any], Awaitable[Any]] = self._call
             try:
                 batch.results.append(await call(batch.models, batch.messages))
-            except Exception as error:  # noqa: BLE001  (it is the user's)
+            except (Exception, CancelledError) as error:  # noqa: BLE001  (it is the user's)
+                raise_if_cancelled(error)
                 fail_all(batch, error)
             batch.seconds = perf_counter() - started
 
@@ -224,6 +225,13 @@ class Steps:
         named = FunctionError(f"{self._function}: {text}")
         named.__cause__ = error
         return named
+
+
+def raise_if_cancelled(error: BaseException) -> None:
+    """Go on raising a `CancelledError` that is meant for us; one out of the user's own tasks is a failure like any."""
+    task = asyncio.current_task()
+    if isinstance(error, CancelledError) and task is not None and task.cancelling():
+        raise error
 
 
 def fail_all(batch: Batch, error: BaseException, stage: Stage = "function") -> None:
