@@ -126,10 +126,18 @@ def test_one_instance_serves_a_queue_for_life() -> None:
     assert not hasattr(codec, "__dict__")
 
 
-@pytest.mark.parametrize("handler", [None, PydanticModelHandler()])
-def test_without_a_serializer_an_output_must_be_bytes(handler: ModelHandler | None) -> None:
+def test_without_a_serializer_a_handler_of_one_format_writes_it() -> None:
+    """The parser profiles of the reference: bytes to model and back in one pass; bytes go as they are."""
+    codec = Codec(None, PydanticModelHandler(), Any)
+
+    assert codec.encode({"id": 1}) == b'{"id":1}'
+    assert codec.encode(b"\x00raw") == b"\x00raw"
+    assert codec.decode(b'{"id":1}') == {"id": 1}
+
+
+def test_without_a_serializer_an_output_must_be_bytes() -> None:
     """The error names the type and what to do; the object is message data."""
-    codec = Codec(None, handler, Any if handler else None)
+    codec = Codec(None, None, None)
 
     with pytest.raises(FunctionError) as caught:
         codec.encode({"card": SECRET})

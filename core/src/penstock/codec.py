@@ -37,11 +37,11 @@ class Codec:
         serializer, handler = self._serializer, self._model_handler
         if handler is None:
             return _pass if serializer is None else serializer.deserialize
+        if (direct := _direct_format(serializer, handler)) is not None:
+            return handler.decoder(self.data_model, direct)
         if serializer is None:
             model, construct = self.data_model, handler.construct
             return lambda body: construct(body, model)
-        if serializer.format in handler.direct_formats:
-            return handler.decoder(self.data_model, serializer.format)
         deserialize, construct_plain = serializer.deserialize, handler.decoder(self.data_model, "")
         return lambda body: construct_plain(deserialize(body))
 
@@ -49,11 +49,14 @@ class Codec:
         serializer, handler = self._serializer, self._model_handler
         if handler is None:
             return _only_bytes if serializer is None else serializer.serialize
+        if (direct := _direct_format(serializer, handler)) is not None:
+            encode = handler.encoder(self.data_model, direct)
+            if serializer is not None:
+                return encode
+            return lambda obj: obj if isinstance(obj, bytes) else encode(obj)  # bytes are what such a queue carries
         if serializer is None:
             model, deconstruct = self.data_model, handler.deconstruct
             return lambda obj: _only_bytes(deconstruct(obj, model))
-        if serializer.format in handler.direct_formats:
-            return handler.encoder(self.data_model, serializer.format)
         serialize, deconstruct_plain = serializer.serialize, handler.encoder(self.data_model, "")
         return lambda obj: serialize(deconstruct_plain(obj))
 
@@ -77,6 +80,16 @@ class Codec:
                 return "decode", _chained(DecodeError(f"the body is not readable {name}: {_text(error)}"), error)
         model = self.data_model.__name__ if isinstance(self.data_model, type) else str(self.data_model)
         return "validate", _chained(InvalidMessage(f"the message does not fit {model}: {_text(error)}"), error)
+
+
+def _direct_format(serializer: Serializer | None, handler: ModelHandler) -> str | None:
+    """The format that the handler reads and writes itself, in one pass; None if the serializer is needed.
+
+    Without a serializer a handler that knows a single format is a parser of that format.
+    """
+    if serializer is not None:
+        return serializer.format if serializer.format in handler.direct_formats else None
+    return next(iter(handler.direct_formats)) if len(handler.direct_formats) == 1 else None
 
 
 def _pass(body: Any) -> Any:
