@@ -39,7 +39,8 @@ def _engines_of(name: str) -> list[Engine]:
     if engine is None:
         raise ConfigError(
             f"app {name!r}: {attribute!r} of module {module_name!r} is "
-            f"{'missing' if value is None else f'a {type(value).__name__}'}, not an Engine or a function with @stream_app"
+            f"{'missing' if value is None else f'a {type(value).__name__}'}, not an Engine or a function with "
+            f"@stream_app"
         )
     return [engine]
 

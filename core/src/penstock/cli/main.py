@@ -28,7 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="penstock",
         description="Runs plain Python functions between named queues.",
-        epilog="exit codes: 0 done, 1 the work failed, 2 wrong command line or configuration, 130 stopped by a second signal",
+        epilog="exit codes: 0 done, 1 the work failed, 2 wrong command line or configuration, "
+        "130 stopped by a second signal",
     )
     parser.add_argument("--version", action="store_true", help="print the version and exit")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND")

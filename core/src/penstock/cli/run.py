@@ -6,7 +6,9 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
 
 from penstock.cli.apps import find_engines
 from penstock.cli.progress import Progress
@@ -59,12 +61,17 @@ def run(arguments: argparse.Namespace) -> int:
         for engine in engines:
             engine.configure(configuration)
     configuration = engines[0].configuration
-    feeds = [_feed(text, configuration, engines) for text in arguments.feed]
-    collectors = [_collecting_engine(text, configuration, engines) for text in arguments.collect]
-    runnables: list[Runnable] = [*feeds, *engines, *collectors]
-    if sys.stderr.isatty():
-        runnables.append(Progress(feeds, engines))
-    Worker(runnables, _worker_settings(configuration, engines, arguments.metrics_port), drain=arguments.drain).run()
+    settings = _worker_settings(configuration, engines, arguments.metrics_port)
+    _refuse_shared_files(arguments.feed, arguments.collect)
+    with ExitStack() as files:
+        feeds = [_feed(text, configuration, engines) for text in arguments.feed]
+        for feed in feeds:
+            files.callback(feed.close)
+        collectors = [_collecting_engine(text, configuration, engines, files) for text in arguments.collect]
+        runnables: list[Runnable] = [*feeds, *engines, *collectors]
+        if sys.stderr.isatty():
+            runnables.append(Progress(feeds, engines))
+        Worker(runnables, settings, drain=arguments.drain).run()
     return 0
 
 
@@ -87,6 +94,17 @@ def _split(option: str, text: str) -> tuple[str, str]:
     return queue, path
 
 
+def _refuse_shared_files(feeds: Sequence[str], collects: Sequence[str]) -> None:
+    """A file that is collected into is emptied first: it must not be one that is read, or written by another."""
+    taken: dict[str, str] = {}
+    for option, text in [*(("--feed", text) for text in feeds), *(("--collect", text) for text in collects)]:
+        _, path = _split(option, text)
+        place = f"- {option}" if path == "-" else str(Path(path).resolve())
+        if place in taken and not (option == "--feed" and path != "-") and not (option == "--collect" and path == "-"):
+            raise ConfigError(f"{option} {text}: {taken[place]} uses the same file; give each its own")
+        taken[place] = f"{option} {text}"
+
+
 def _feed(text: str, configuration: Configuration, engines: Sequence[Engine]) -> Feed:
     queue, path = _split("--feed", text)
 
@@ -103,13 +121,13 @@ async def _backlog(queue: str, engines: Sequence[Engine]) -> int | None:
     return None
 
 
-def _collecting_engine(text: str, configuration: Configuration, engines: Sequence[Engine]) -> Engine:
+def _collecting_engine(text: str, configuration: Configuration, engines: Sequence[Engine], files: ExitStack) -> Engine:
     name, path = _split("--collect", text)
     for engine in engines:
         if engine.input_queue == name:
             raise ConfigError(
-                f"--collect {text}: queue {name!r} is the input of engine {engine.app_name!r}, and collecting would take "
-                f"its messages; collect one of its outputs"
+                f"--collect {text}: queue {name!r} is the input of engine {engine.app_name!r}, and collecting would "
+                f"take its messages; collect one of its outputs"
             )
     resolved = resolve_queue(configuration, name, "input", registry=registry_for(configuration))
     # The same queue with all stages off: the collector writes what is there, valid or not.
@@ -122,5 +140,7 @@ def _collecting_engine(text: str, configuration: Configuration, engines: Sequenc
         queue_config=[raw],
         batch_size=COLLECT_BATCH,
     )
-    engine.stream_app(Collector(path, resolved.serializer))
+    collector = Collector(path, resolved.serializer)
+    files.callback(collector.close)
+    engine.stream_app(collector)
     return engine

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import codecs
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from time import monotonic
@@ -20,7 +21,7 @@ from penstock.queues import OutputQueue
 from penstock.serializers import Serializer
 from penstock.threads import Threads
 
-CHUNK = 1_000  # lines that are read and produced together
+PIECE = 256 * 1024  # bytes of lines that are read and produced together
 BACKLOG = 10_000  # messages waiting in the queue past which feeding pauses, so that a large file is never in memory
 BACKLOG_LOOK = 0.01  # seconds between two looks at the backlog
 
@@ -32,9 +33,10 @@ class Backlog(Protocol):
 
 
 class Feed:
-    """Produces each line of a file as one message.
+    """Produces each line of a file as one message; blank lines are passed over.
 
-    A line goes as it is to a queue of JSON or of bytes; for another format it is parsed and serialized.
+    A line goes as it is to a queue of JSON or of bytes; for another format it is parsed and serialized. What comes
+    through a pipe is fed as it comes.
 
     Args:
         path: The file; "-" is standard input.
@@ -50,7 +52,10 @@ class Feed:
         self.fed = 0
         self._find_queue = queue
         self._backlog = backlog
-        self._stopped = False
+        self._file: IO[bytes] | None = None
+        self._parts: list[bytes] = []  # of a line that is not whole yet
+        self._stopped = asyncio.Event()
+        self._producing = False
         self._through = False
 
     def start(self, health: Health, metrics: MetricsRegistry) -> Feed:  # noqa: ARG002  (a feed has no engine's metrics)
@@ -60,39 +65,64 @@ class Feed:
             ConfigError: it cannot be read.
         """
         try:
-            self._file: IO[bytes] = sys.stdin.buffer if self.path == "-" else open(self.path, "rb")  # noqa: SIM115
+            # Unbuffered: a read returns what is at hand, and no lock is held by a thread that waits for a pipe.
+            if self.path == "-":
+                self._file = open(0, "rb", buffering=0, closefd=False)  # noqa: SIM115
+            else:
+                self._file = open(self.path, "rb", buffering=0)  # noqa: SIM115
         except OSError as error:
             raise ConfigError(f"--feed {self.path}: {error.strerror}; give a file of JSON lines, or '-'") from error
         self._queue = OutputQueue(self._find_queue(), health=health)
         return self
 
-    async def run(self, patience: float | None, grace: float) -> None:  # noqa: ARG002  (a chunk takes no time worth bounding)
-        """Feed the whole file."""
+    async def run(self, patience: float | None, grace: float) -> None:
+        """Feed the whole file. At a stop only what is being sent is waited for, `grace` seconds at most."""
         reader = Threads("penstock-feed")
-        await self._queue.open(patience)
+        feeding = asyncio.create_task(self._feed(patience, reader))
+        stopped = asyncio.create_task(self._stopped.wait())
         try:
-            number = 0
-            while not self._stopped and (lines := await reader.submit(self._read)):
-                await self._produce(lines, number)
-                number += len(lines)
-                await self._wait_for_backlog()
+            await asyncio.wait({feeding, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            if self._producing:
+                await asyncio.wait({feeding}, timeout=grace)
         finally:
+            feeding.cancel()
+            stopped.cancel()
+            await asyncio.gather(feeding, stopped, return_exceptions=True)
             self._through = True
             reader.close()
             await self._queue.close()
-            if self._file is not sys.stdin.buffer:
-                self._file.close()
+        if not feeding.cancelled():
+            feeding.result()
+
+    async def _feed(self, patience: float | None, reader: Threads) -> None:
+        await self._queue.open(patience)
+        number = 0
+        while not self._stopped.is_set() and (lines := await reader.submit(self._read)):
+            self._producing = True
+            await self._produce(lines, number)
+            self._producing = False
+            number += len(lines)
+            while (await self._backlog() or 0) > BACKLOG:  # noqa: ASYNC110  (nobody could set an event: it is a broker's)
+                await asyncio.sleep(BACKLOG_LOOK)
 
     def _read(self) -> list[bytes]:
-        lines: list[bytes] = []
-        while len(lines) < CHUNK and (line := self._file.readline()):
-            lines.append(line.rstrip(b"\r\n"))
-            if self.path == "-" and sys.stdin.isatty():
-                break  # a person types: every line goes at once
-        return lines
+        """The next whole lines, as soon as there are any; none at the end."""
+        assert self._file is not None  # noqa: S101  (start() opened it)
+        while piece := self._file.read(PIECE):
+            first, *others = piece.split(b"\n")
+            self._parts.append(first)
+            if others:
+                lines = [b"".join(self._parts), *others[:-1]]
+                self._parts = [others[-1]]
+                return lines
+        last = b"".join(self._parts)
+        self._parts = []
+        return [last] if last else []
 
     async def _produce(self, lines: Sequence[bytes], before: int) -> None:
-        numbered = [(before + i, line) for i, line in enumerate(lines, 1) if line.strip()]
+        if before == 0:
+            lines = [lines[0].removeprefix(codecs.BOM_UTF8), *lines[1:]]
+        numbered = [(number, line.rstrip(b"\r")) for number, line in enumerate(lines, before + 1) if line.strip()]
         records = [Record(self._encode(line, number)) for number, line in numbered]
         errors = await self._queue.produce(records)
         for (number, _line), error in zip(numbered, errors, strict=False):
@@ -106,16 +136,16 @@ class Feed:
             return line
         try:
             return serializer.serialize(orjson.loads(line))
-        except ValueError as error:
+        except orjson.JSONDecodeError as error:
             raise ConfigError(f"--feed {self.path}, line {number}: it is not valid JSON: {error}") from error
-
-    async def _wait_for_backlog(self) -> None:
-        while not self._stopped and (await self._backlog() or 0) > BACKLOG:
-            await asyncio.sleep(BACKLOG_LOOK)
+        except Exception as error:  # noqa: BLE001  (whatever a serializer raises means this)
+            raise ConfigError(
+                f"--feed {self.path}, line {number}: it cannot be written as {serializer.format or 'this format'}: {error}"
+            ) from error
 
     def stop(self) -> None:
         """Feed no further."""
-        self._stopped = True
+        self._stopped.set()
 
     def drain(self) -> None:
         """The end of the file is the end of a feed anyway."""
@@ -124,12 +154,17 @@ class Feed:
         """Always quiet once the file is through."""
         return monotonic() if self._through else None
 
+    def close(self) -> None:
+        """Close the file; harmless if it never was opened."""
+        if self._file is not None:
+            self._file.close()
+
 
 class Collector:
     """Writes each message of a queue as one JSON line: the function of an engine that `--collect` adds.
 
-    With a serializer the line is the decoded body; without one it is an object with `body` (or `body_base64`, where it is
-    no text), `key` and `headers`.
+    With a serializer the line is the decoded body. Without one, or where the body is not of the queue's format, it is an
+    object with `body` (or `body_base64`, where it is no text), `key` and `headers`.
 
     Args:
         path: The file, replaced if it is there; "-" is standard output.
@@ -152,14 +187,19 @@ class Collector:
         self._file.write(b"\n".join(lines) + b"\n")
         self._file.flush()
 
+    def close(self) -> None:
+        """Close the file; standard output stays open."""
+        if self._file is not sys.stdout.buffer:
+            self._file.close()
+
     def _line(self, body: bytes | None, message: QueueMessage) -> bytes:
         if self._serializer is not None and body is not None:
-            if self._serializer.format == "json" and b"\n" not in body:
-                return body
             try:
-                return orjson.dumps(self._serializer.deserialize(body))
-            except (ValueError, TypeError):
-                pass  # not of this queue's format: shown as what it is, below
+                data = self._serializer.deserialize(body)
+                # As it came, where that is a line: numbers keep their digits, objects their spaces.
+                return body if self._serializer.format == "json" and b"\n" not in body else orjson.dumps(data)
+            except Exception:  # noqa: BLE001, S110  (whatever is raised: it is not of this format, and shown as it is)
+                pass
         return orjson.dumps(_as_object(body, message))
 
 
