@@ -185,6 +185,18 @@ def test_bytes_that_do_not_parse_fail_at_decode(body: bytes | None, text: str) -
     assert len(said) < 200
 
 
+@pytest.mark.parametrize("body", [b"", b"{", b"not json", b"\xff", b"[" * DEEP])
+def test_bytes_that_a_handler_cannot_parse_fail_at_decode_as_well(body: bytes) -> None:
+    """Without a serializer: the stage says whether the bytes or the model are at fault, whoever found out."""
+    codec = Codec(None, PydanticModelHandler(), Order)
+
+    stage, kind, said = refusal(codec, body)
+
+    assert (stage, kind) == ("decode", "DecodeError")
+    assert said.startswith("the body is not readable json: body: Invalid JSON: ")
+    assert refusal(codec, b"[]")[0] == "validate"
+
+
 def test_the_place_of_a_syntax_error_is_told() -> None:
     """In characters, since that is how an editor finds it."""
     assert refusal(json_codec(), b'{\n"id": x}')[2].endswith(": line 2 column 7")

@@ -76,8 +76,8 @@ class Codec:
                 self._serializer.deserialize(body)
             except Exception as cause:  # noqa: BLE001  (any library's error means the same here)
                 return "decode", _chained(DecodeError(f"the body is not valid {name}: {_text(cause)}"), cause)
-            if _is_invalid_json(error):  # what the serializer can read, a model handler that reads bytes cannot
-                return "decode", _chained(DecodeError(f"the body is not readable {name}: {_text(error)}"), error)
+        if _is_invalid_json(error):  # by a handler that reads bytes itself; a serializer may bear deeper nesting
+            return "decode", _chained(DecodeError(f"the body is not readable json: {_text(error)}"), error)
         model = self.data_model.__name__ if isinstance(self.data_model, type) else str(self.data_model)
         return "validate", _chained(InvalidMessage(f"the message does not fit {model}: {_text(error)}"), error)
 
