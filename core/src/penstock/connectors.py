@@ -98,7 +98,7 @@ class Consumer(ABC):
 
     @abstractmethod
     async def shutdown(self) -> None:
-        """Make settlements durable, give back what is unsettled, leave the group, close. Bounded: about 10 s at most."""
+        """Make settlements durable, give back what is unsettled, leave the group, close. Bounded: about 10 s."""
 
 
 class Producer(ABC):

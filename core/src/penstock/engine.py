@@ -82,8 +82,8 @@ class Engine:
         yaml_config_path: The configuration as a YAML or TOML file; `penstock.yml` if neither is given. Read when the
             engine runs; `penstock run --config` replaces it.
         metrics_port: Port of metrics and health; None for none. By default what the configuration's `worker:` says.
-        max_in_flight, max_in_flight_bytes, batch_size, concurrency, retry, on_invalid, delivery: What the configuration's
-            `engine:` section says for all engines, for this one; see `EngineSettings`.
+        max_in_flight, max_in_flight_bytes, batch_size, concurrency, retry, on_invalid, delivery: What the
+            configuration's `engine:` section says for all engines, for this one; see `EngineSettings`.
 
     Raises:
         ConfigError: both `queue_config` and `yaml_config_path` are given, or a setting is impossible.

@@ -13,7 +13,7 @@ class Serializer(ABC):
     """
 
     format: ClassVar[str] = ""
-    """The wire format's name ("json", "msgpack"). A model handler that reads this format itself skips the serializer."""
+    """The wire format's name ("json", "msgpack"). A model handler that reads it itself skips the serializer."""
 
     @abstractmethod
     def serialize(self, data: Any) -> bytes:
