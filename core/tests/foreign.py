@@ -32,7 +32,7 @@ def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
 class Table:
     """What stands for the backend: rows, what was asked of it and by which thread, and what shall fail."""
 
-    def __init__(self, *rows: bytes) -> None:
+    def __init__(self, *rows: Any) -> None:
         self.rows = list(rows)
         self.made_with: list[tuple[str, Any, dict[str, Any]]] = []
         self.asked: list[str] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -203,6 +204,51 @@ def test_a_message_that_arrives_while_waiting_is_returned_at_once() -> None:
         return messages
 
     assert [message.message for message in run(main())] == [b"late"]
+
+
+class Fetching(RowConsumer):
+    """Returns what the test put into its table, as a database client returns what it found."""
+
+    def consume(self) -> Any:
+        self.table.ask("consume")
+        return QueueMessage("#1", self.table.rows.pop(0))
+
+
+@pytest.mark.parametrize(
+    ("given", "body"),
+    [
+        (b"\xff", b"\xff"),
+        (None, None),
+        ("caf\u00e9", "caf\u00e9".encode()),
+        (bytearray(b"ab"), b"ab"),
+        (memoryview(b"ab"), b"ab"),
+        ({"id": 1, "at": datetime(2026, 1, 2, tzinfo=UTC)}, b'{"id":1,"at":"2026-01-02T00:00:00Z"}'),
+        ([{"id": 1}], b'[{"id":1}]'),
+    ],
+    ids=repr,
+)
+def test_every_body_becomes_bytes(given: Any, body: bytes | None) -> None:
+    """A row goes on as the JSON that a model handler reads: envelopes, dead letters and logs know bytes only."""
+
+    async def main() -> QueueMessage:
+        consumer = await consumer_of(Table(given), Fetching)
+        (message,) = await consumer.consume(1, 0)
+        await consumer.shutdown()
+        return message
+
+    assert run(main()).message == body
+
+
+def test_a_body_that_cannot_be_written_is_named() -> None:
+    """By what the class returned, not by what comes later."""
+
+    async def main() -> None:
+        consumer = await consumer_of(Table(object()), Fetching)
+        with pytest.raises(ConnectorError, match=r"^Fetching\.consume\(\)'s body raised PydanticSerializationError: "):
+            await consumer.consume(1, 0)
+        await consumer.shutdown()
+
+    run(main())
 
 
 class Confused(RowConsumer):

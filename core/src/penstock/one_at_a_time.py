@@ -7,6 +7,8 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from pydantic_core import to_json
+
 from penstock.connectors import Consumer, Producer
 from penstock.errors import ConnectorError, FatalConnectorError, NotConnected, ProduceError
 from penstock.message import QueueMessage, Record
@@ -86,8 +88,8 @@ class OneAtATimeConsumer(Consumer):
 
     Such a class is made as `MyConsumer(queue_name, host, config)` and has `consume() -> QueueMessage | None`, which
     does not wait, `on_success(message_context)` (or `delete`), `on_fail(message_context)` and `shutdown()`. It is made
-    and called on one thread. A builtin `ConnectionError` or `TimeoutError` counts as `NotConnected`; then it is shut
-    down and made anew.
+    and called on one thread. A body that is neither bytes nor text is written as JSON. A builtin `ConnectionError` or
+    `TimeoutError` counts as `NotConnected`; then it is shut down and made anew.
     """
 
     IDLE_WAIT = 0.05  # seconds between two looks at an empty queue: such a class cannot wait for messages by itself
@@ -117,15 +119,28 @@ class OneAtATimeConsumer(Consumer):
         return [] if message is None else [self._as_queue_message(message)]
 
     def _as_queue_message(self, message: Any) -> QueueMessage:
-        if isinstance(message, QueueMessage):
-            return message
         try:
-            return QueueMessage(message_context=message.message_context, message=message.message)
+            body = self._as_bytes(message.message)
+            if not isinstance(message, QueueMessage):
+                return QueueMessage(message_context=message.message_context, message=body)
         except AttributeError as error:
             raise ConnectorError(
                 f"{self._foreign.class_name}.consume() returned a {type(message).__name__}; it must return a "
                 f"penstock.QueueMessage, or None"
             ) from error
+        message.message = body
+        return message
+
+    def _as_bytes(self, body: Any) -> bytes | None:
+        """A body as all else expects it; a database's row, say, becomes the JSON that a model handler reads."""
+        if body is None or isinstance(body, bytes):
+            return body
+        if isinstance(body, (bytearray, memoryview)):
+            return bytes(body)
+        written: bytes = (
+            body.encode() if isinstance(body, str) else self._foreign.call(".consume()'s body", to_json, body)
+        )
+        return written
 
     async def on_success(self, messages: Sequence[QueueMessage]) -> int | None:
         await self._thread.submit(self._each, self._success, messages)
