@@ -57,6 +57,15 @@ class MockCluster(KafkaServer):
         with self._process:
             self._process.kill()
 
+    def refuse(self, api: int, codes: list[int]) -> None:
+        """Answer the next requests of a kind with these errors, one each.
+
+        Args:
+            api: The kind's number in Kafka's protocol (0 Produce, 8 OffsetCommit).
+            codes: Kafka's error codes.
+        """
+        self._do("refuse", api=api, codes=codes)
+
     def _do(self, what: str, **arguments: Any) -> None:
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps({"do": what, **arguments}) + "\n")

@@ -1,7 +1,8 @@
 """librdkafka's own mock cluster as a program: the shared library inside the confluent-kafka wheel exports it.
 
 Prints one JSON line `{"bootstrap": …}`, then obeys JSON lines on its standard input and ends with it:
-`{"do": "topic", "name": …, "partitions": …}`, `{"do": "down"}`, `{"do": "up"}`. Each is answered by `{"error": 0}`.
+`{"do": "topic", "name": …, "partitions": …}`, `{"do": "down"}`, `{"do": "up"}`,
+`{"do": "refuse", "api": …, "codes": […]}`. Each is answered by `{"error": 0}`.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ def load() -> ctypes.CDLL:
         "rd_kafka_mock_topic_create": (ctypes.c_int, [pointer, text, ctypes.c_int, ctypes.c_int]),
         "rd_kafka_mock_broker_set_down": (ctypes.c_int, [pointer, number]),
         "rd_kafka_mock_broker_set_up": (ctypes.c_int, [pointer, number]),
+        "rd_kafka_mock_push_request_errors_array": (None, [pointer, ctypes.c_int16, ctypes.c_size_t, pointer]),
         "rd_kafka_mock_group_initial_rebalance_delay_ms": (None, [pointer, number]),
     }
     for name, (result, arguments) in signatures.items():
@@ -60,6 +62,10 @@ def main() -> None:
             error = library.rd_kafka_mock_broker_set_down(cluster, ALL_BROKERS)
         elif asked["do"] == "up":
             error = library.rd_kafka_mock_broker_set_up(cluster, ALL_BROKERS)
+        elif asked["do"] == "refuse":
+            codes = (ctypes.c_int * len(asked["codes"]))(*asked["codes"])
+            error = 0
+            library.rd_kafka_mock_push_request_errors_array(cluster, asked["api"], len(codes), ctypes.byref(codes))
         else:
             raise ValueError(asked["do"])
         print(json.dumps({"error": error}), flush=True)

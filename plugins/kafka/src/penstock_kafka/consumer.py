@@ -26,6 +26,9 @@ log = logging.getLogger("penstock_kafka")
 
 POLL_SLICE = 0.1  # seconds of one wait in the client; what was settled or given back meanwhile is looked at after it
 FULL_BEFORE_PAUSE = 1.0  # seconds without room before a pause, which throws away what was fetched ahead
+COMMIT_PATIENCE = (
+    30.0  # seconds to wait for the answer to a commit before the next; the client keeps what it cannot send
+)
 COMMIT_TIMEOUT = 5.0  # seconds for a commit that is waited for; the client itself would wait for a minute
 CLOSE_TIMEOUT = 4.0  # seconds to leave the group
 
@@ -51,6 +54,7 @@ class KafkaConsumer(BlockingConsumer):
         self._failure: ConnectorError | None = None
         self._full_since: float | None = None
         self._next_commit = 0.0
+        self._commit_sent: float | None = None  # when, if it was not answered yet
 
     # -- connecting
 
@@ -215,7 +219,9 @@ class KafkaConsumer(BlockingConsumer):
         now = time.monotonic()
         if now >= self._next_commit:
             self._next_commit = now + self._options.commit_interval
-            self._commit(client, assignment.tracker.to_commit())
+            # One at a time: while the coordinator is away the client keeps them all, to send them in any order.
+            if self._commit_sent is None or now - self._commit_sent > COMMIT_PATIENCE:
+                self._commit(client, assignment.tracker.to_commit())
         assignment.let_go()
 
     def _commit(self, client: Client, safe: dict[Partition, int], wait: bool = False) -> None:
@@ -226,12 +232,14 @@ class KafkaConsumer(BlockingConsumer):
             if wait:
                 self._on_commit(None, client.commit(offsets=offsets, asynchronous=False) or [])
             else:
+                self._commit_sent = time.monotonic()
                 client.commit(offsets=offsets, asynchronous=True)
         except KafkaException as error:
             self._on_commit(error.args[0], [])
 
     def _on_commit(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
         """Called by the client. What it confirms is committed; what it refuses is sent again with the next commit."""
+        self._commit_sent = None
         for refused in [error] if error is not None else [each.error for each in partitions if each.error is not None]:
             if kind_of(refused) is Kind.RETRIABLE:
                 log.debug("%s: a commit was refused and is repeated: %s", self._where, refused.str())
@@ -253,7 +261,9 @@ class KafkaConsumer(BlockingConsumer):
         assignment, keys = self._open()[1], keys_of(partitions)
         if not self._closing:
             self._await_settlement(assignment, keys)
-            _within(COMMIT_TIMEOUT, lambda: self._commit(client, assignment.tracker.to_commit(keys), wait=True))
+        # Here, not on a thread of its own: while this callback runs, the client lets nobody else in. The group has just
+        # been heard of, so the wait is short.
+        self._commit(client, assignment.tracker.to_commit(keys), wait=True)
         assignment.ended(keys, lost=False)
         log.info("%s: revoked: %s", self._where, _names(partitions))
 
@@ -291,11 +301,28 @@ class KafkaConsumer(BlockingConsumer):
             return
         client, assignment = self._connected
         self._closing = True
-        if not _within(COMMIT_TIMEOUT, lambda: self._commit(client, assignment.tracker.to_commit(), wait=True)):
+        _within(COMMIT_TIMEOUT, lambda: self._commit_all(client, assignment, time.monotonic() + COMMIT_TIMEOUT))
+        if assignment.tracker.to_commit():
             log.warning("%s: the last commit was not confirmed in time; its messages come again", self._where)
-        if not _within(CLOSE_TIMEOUT, client.close):
+        if not _within(CLOSE_TIMEOUT, lambda: self._leave(client, assignment)):
             log.warning("%s: the group was not left in time; it notices by itself", self._where)
         self._connected = None
+
+    def _commit_all(self, client: Client, assignment: Assignment, deadline: float) -> None:
+        """Commit until the broker says yes: amid a rebalance it refuses, until that is through."""
+        while safe := assignment.tracker.to_commit():
+            self._commit(client, safe, wait=True)
+            if not assignment.tracker.to_commit() or self._failure is not None or time.monotonic() >= deadline:
+                return
+            self._receive(client.poll(POLL_SLICE), assignment)
+
+    def _leave(self, client: Client, assignment: Assignment) -> None:
+        if self._subscribed and not assignment.tracker.ledgers():
+            # librdkafka 2.16 does not tell the group when a cooperative member without partitions closes: all others
+            # would wait for it until its session ends. Unsubscribing first does tell.
+            client.unsubscribe()
+            client.poll(POLL_SLICE)
+        client.close()
 
 
 def _names(partitions: Iterable[TopicPartition]) -> str:

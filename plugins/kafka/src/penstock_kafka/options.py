@@ -187,6 +187,11 @@ class KafkaOptions(ConnectorOptions):
                 "no brokers: write 'bootstrap.servers: host:9092' under 'config', or set the environment variable "
                 f"KAFKA_BROKERS (or {variable})"
             )
+        elif "@" in self.bootstrap_servers:
+            found.append(
+                "'bootstrap.servers' has an '@', but credentials are no part of an address; write them as "
+                "'sasl.username' and 'sasl.password' (KAFKA_KEY, KAFKA_SECRET)"
+            )
         if role == "input" and not self.group_id:
             found.append(
                 "no consumer group: write 'group.id' under 'config', or set the environment variable "

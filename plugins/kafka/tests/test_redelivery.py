@@ -1,0 +1,81 @@
+"""Messages that wait in memory to be delivered again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from penstock.offsets import OffsetTracker
+from penstock_kafka.message import KafkaMessage
+from penstock_kafka.redelivery import Redelivery
+
+P = ("topic", 0)
+
+
+def messages(tracker: OffsetTracker[Any], count: int, partition: Any = P) -> list[KafkaMessage]:
+    """Messages of a partition, as they are delivered."""
+    ledger = tracker.begin(partition, range(count))
+    nothing: Any = None
+    return [KafkaMessage(nothing, b"%d" % offset, ledger, offset) for offset in range(count)]
+
+
+class Clock:
+    """A clock that a test sets."""
+
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_messages_come_when_they_are_due_in_the_order_they_were_given_back() -> None:
+    """The earlier due comes first; of one time, the earlier given back."""
+    clock = Clock()
+    redelivery = Redelivery(clock)
+    first, second, third, fourth = messages(OffsetTracker(), 4)
+    redelivery.give_back([first], 5)
+    redelivery.give_back([second, third], 1)
+    redelivery.give_back([fourth], 0)
+
+    assert [each.offset for each in redelivery.take(10)] == [3]
+    assert redelivery.wait() == 1.0
+    clock.now += 1
+    assert [each.offset for each in redelivery.take(1)] == [1]
+    assert [each.offset for each in redelivery.take(10)] == [2]
+    assert redelivery.wait() == 4.0
+    clock.now += 10
+    assert redelivery.wait() == 0.0
+    assert [each.offset for each in redelivery.take(10)] == [0]
+    assert (redelivery.wait(), len(redelivery)) == (None, 0)
+
+
+def test_a_message_is_a_new_delivery_with_one_attempt_more() -> None:
+    """Whoever still holds the old object sees no change."""
+    redelivery = Redelivery()
+    (message,) = messages(OffsetTracker(), 1)
+
+    redelivery.give_back([message], 0)
+    (again,) = redelivery.take(1)
+
+    assert again is not message
+    assert (message.attempts, again.attempts) == (1, 2)
+    assert (again.message, again.offset, again.ledger) == (message.message, message.offset, message.ledger)
+
+
+def test_messages_of_a_partition_that_went_are_forgotten() -> None:
+    """They are the new owner's, whether they were given back before or after."""
+    redelivery, tracker = Redelivery(), OffsetTracker[Any]()
+    gone, kept = messages(tracker, 2), messages(tracker, 1, ("topic", 1))
+    redelivery.give_back([gone[0], *kept], 0)
+    tracker.revoke(P)
+    redelivery.give_back([gone[1]], 0)
+
+    assert [each.ledger.partition for each in redelivery.take(10)] == [("topic", 1)]
+
+
+def test_forgetting_says_how_many() -> None:
+    """A rebalance must know for how many settlements it need not wait."""
+    redelivery, tracker = Redelivery(), OffsetTracker[Any]()
+    redelivery.give_back(messages(tracker, 3) + messages(tracker, 2, ("topic", 1)), 60)
+
+    assert redelivery.forget([P]) == 3
+    assert len(redelivery) == 2

@@ -1,0 +1,80 @@
+"""What brokers refuse on demand; only librdkafka's mock cluster does that, on a real socket."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaError
+
+from penstock.errors import FatalConnectorError
+from penstock.message import Record
+
+Take = Callable[..., list[Any]]
+Until = Callable[..., None]
+
+PRODUCE, OFFSET_COMMIT = 0, 8  # numbers of requests in Kafka's protocol
+
+
+def test_a_commit_that_was_refused_is_sent_again(mock_bench: Any, take: Take, until: Until, caplog: Any) -> None:
+    """A coordinator amid a rebalance says no; the same offset is committed by a later try."""
+    topic = mock_bench.topic()
+    mock_bench.fill(topic, [b"0", b"1"])
+    consumer = mock_bench.consumer(topic)
+    found = take(consumer, 2)
+    mock_bench.server.refuse(OFFSET_COMMIT, [KafkaError.REBALANCE_IN_PROGRESS] * 2)
+
+    with caplog.at_level(logging.DEBUG, logger="penstock_kafka"):
+        consumer.on_success(found)
+        until(lambda: mock_bench.committed(topic) == 2, lambda: consumer.consume(10, 0.05))
+
+    assert caplog.text.count("a commit was refused and is repeated") == 2
+
+
+def test_the_last_commit_is_repeated_until_the_broker_takes_it(mock_bench: Any, take: Take) -> None:
+    """A worker that ends amid a rebalance does not leave its last messages to be done again."""
+    topic = mock_bench.topic()
+    mock_bench.fill(topic, [b"0", b"1"])
+    consumer = mock_bench.consumer(topic, commit_interval=60)
+    consumer.on_success(take(consumer, 2))
+    mock_bench.server.refuse(OFFSET_COMMIT, [KafkaError.REBALANCE_IN_PROGRESS] * 3)
+
+    consumer.shutdown()
+
+    assert mock_bench.committed(topic) == 2
+
+
+def test_a_commit_that_is_not_allowed_stops_the_consumer(mock_bench: Any, take: Take, until: Until) -> None:
+    """Without the right to commit, each start would process everything again: an error, nothing to repeat."""
+    topic = mock_bench.topic()
+    mock_bench.fill(topic, [b"0"])
+    consumer = mock_bench.consumer(topic)
+    mock_bench.server.refuse(OFFSET_COMMIT, [KafkaError.GROUP_AUTHORIZATION_FAILED])
+    consumer.on_success(take(consumer, 1))
+
+    with pytest.raises(FatalConnectorError, match=r"commit: .*grant this user access to the group"):
+        until(lambda: False, lambda: consumer.consume(10, 0.05))
+
+
+def test_a_record_that_is_not_allowed_is_refused_for_good(mock_bench: Any) -> None:
+    """It says what to change; the next record is judged for itself."""
+    topic = mock_bench.topic()
+    mock_bench.server.refuse(PRODUCE, [KafkaError.TOPIC_AUTHORIZATION_FAILED])
+
+    refused = mock_bench.produce(topic, [Record(b"x")])
+    stored = mock_bench.produce(topic, [Record(b"y")])
+
+    assert not refused[0].retriable
+    assert "grant this user access" in str(refused[0])
+    assert stored == [None]
+
+
+def test_a_client_that_was_fenced_stops_the_engine(mock_bench: Any) -> None:
+    """No record of it will ever be accepted, so none is sent again."""
+    topic = mock_bench.topic()
+    mock_bench.server.refuse(PRODUCE, [KafkaError.CLUSTER_AUTHORIZATION_FAILED])
+
+    with pytest.raises(FatalConnectorError, match="IdempotentWrite"):
+        mock_bench.produce(topic, [Record(b"x")])
