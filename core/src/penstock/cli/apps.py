@@ -28,26 +28,28 @@ def find_engines(names: Sequence[str]) -> list[Engine]:
 
 
 def _engines_of(name: str) -> list[Engine]:
-    if name.endswith(".py"):
-        return _in_module(_load_file(Path(name)), name)
-    module_name, _, attribute = name.partition(":")
-    module = _load_module(module_name, name)
-    if not attribute:
+    place, colon, attribute = name.rpartition(":")
+    if not colon:
+        place, attribute = name, ""
+    module = _load_file(Path(place), name) if place.endswith(".py") else _load_module(place, name)
+    if not colon:
         return _in_module(module, name)
-    value = getattr(module, attribute, None)
+    if not hasattr(module, attribute):
+        raise ConfigError(f"app {name!r}: {place} has no {attribute!r}; name an Engine or a function with @stream_app")
+    value = getattr(module, attribute)
     engine = _engine(value)
     if engine is None:
         raise ConfigError(
-            f"app {name!r}: {attribute!r} of module {module_name!r} is "
-            f"{'missing' if value is None else f'a {type(value).__name__}'}, not an Engine or a function with "
+            f"app {name!r}: {attribute!r} of {place} is of type {type(value).__name__}, not an Engine or a function with "
             f"@stream_app"
         )
     return [engine]
 
 
-def _load_file(path: Path) -> ModuleType:
+def _load_file(path: Path, app: str) -> ModuleType:
     if not path.is_file():
-        raise ConfigError(f"app {str(path)!r}: there is no such file in {Path.cwd()}")
+        where = "" if path.is_absolute() else f" in {Path.cwd()}"
+        raise ConfigError(f"app {app!r}: there is no such file{where}")
     _first_on_path(path.parent)
     known = sys.modules.get(path.stem)
     if known is not None and getattr(known, "__file__", None) == str(path.resolve()):
@@ -56,7 +58,7 @@ def _load_file(path: Path) -> ModuleType:
     name = path.stem if known is None else f"penstock_app_{len(sys.modules)}_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path.resolve())
     if spec is None or spec.loader is None:
-        raise ConfigError(f"app {str(path)!r}: it is no Python file")
+        raise ConfigError(f"app {app!r}: it is no Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     spec.loader.exec_module(module)
@@ -64,6 +66,11 @@ def _load_file(path: Path) -> ModuleType:
 
 
 def _load_module(module_name: str, name: str) -> ModuleType:
+    if not all(part.isidentifier() for part in module_name.split(".")):
+        raise ConfigError(
+            f"app {name!r}: {module_name!r} is neither a file, whose name ends in .py, nor a module; write app.py, "
+            f"package.module, or either with :attribute"
+        )
     _first_on_path(Path())
     try:
         return importlib.import_module(module_name)

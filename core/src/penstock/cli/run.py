@@ -95,14 +95,29 @@ def _split(option: str, text: str) -> tuple[str, str]:
 
 
 def _refuse_shared_files(feeds: Sequence[str], collects: Sequence[str]) -> None:
-    """A file that is collected into is emptied first: it must not be one that is read, or written by another."""
-    taken: dict[str, str] = {}
-    for option, text in [*(("--feed", text) for text in feeds), *(("--collect", text) for text in collects)]:
-        _, path = _split(option, text)
-        place = f"- {option}" if path == "-" else str(Path(path).resolve())
-        if place in taken and not (option == "--feed" and path != "-") and not (option == "--collect" and path == "-"):
-            raise ConfigError(f"{option} {text}: {taken[place]} uses the same file; give each its own")
-        taken[place] = f"{option} {text}"
+    """Collecting empties a file first, so it must not be one that is read, or written by another."""
+    read: set[str] = set()
+    written: set[str] = set()
+    for text in feeds:
+        place = _place(_split("--feed", text)[1])
+        if place in read and place == "-":
+            raise ConfigError(
+                f"--feed {text}: standard input is fed into another queue already; give one of them a file"
+            )
+        read.add(place)
+    for text in collects:
+        place = _place(_split("--collect", text)[1])
+        if place != "-" and place in read:
+            raise ConfigError(
+                f"--collect {text}: the file is fed from, and collecting would empty it; give another one"
+            )
+        if place != "-" and place in written:
+            raise ConfigError(f"--collect {text}: another queue is collected into the same file; give another one")
+        written.add(place)
+
+
+def _place(path: str) -> str:
+    return path if path == "-" else str(Path(path).resolve())
 
 
 def _feed(text: str, configuration: Configuration, engines: Sequence[Engine]) -> Feed:

@@ -102,7 +102,7 @@ class Feed:
             await self._produce(lines, number)
             self._producing = False
             number += len(lines)
-            while (await self._backlog() or 0) > BACKLOG:  # noqa: ASYNC110  (nobody could set an event: it is a broker's)
+            while (await self._backlog() or 0) > BACKLOG:  # noqa: ASYNC110  (a broker's: nobody could set an event)
                 await asyncio.sleep(BACKLOG_LOOK)
 
     def _read(self) -> list[bytes]:
@@ -138,9 +138,11 @@ class Feed:
             return serializer.serialize(orjson.loads(line))
         except orjson.JSONDecodeError as error:
             raise ConfigError(f"--feed {self.path}, line {number}: it is not valid JSON: {error}") from error
-        except Exception as error:  # noqa: BLE001  (whatever a serializer raises means this)
+        # Whatever a serializer raises means this.
+        except Exception as error:
+            wanted = serializer.format or type(serializer).__name__
             raise ConfigError(
-                f"--feed {self.path}, line {number}: it cannot be written as {serializer.format or 'this format'}: {error}"
+                f"--feed {self.path}, line {number}: it cannot be written as {wanted}: {error}"
             ) from error
 
     def stop(self) -> None:
@@ -163,8 +165,8 @@ class Feed:
 class Collector:
     """Writes each message of a queue as one JSON line: the function of an engine that `--collect` adds.
 
-    With a serializer the line is the decoded body. Without one, or where the body is not of the queue's format, it is an
-    object with `body` (or `body_base64`, where it is no text), `key` and `headers`.
+    With a serializer the line is the decoded body. Without one, or where the body is not of the queue's format, it is
+    an object with `body` (or `body_base64`, where it is no text), `key` and `headers`.
 
     Args:
         path: The file, replaced if it is there; "-" is standard output.
@@ -176,6 +178,7 @@ class Collector:
 
     def __init__(self, path: str, serializer: Serializer | None) -> None:
         self._serializer = serializer
+        self._is_ours = path != "-"
         try:
             self._file: IO[bytes] = sys.stdout.buffer if path == "-" else open(path, "wb")  # noqa: SIM115
         except OSError as error:
@@ -189,7 +192,7 @@ class Collector:
 
     def close(self) -> None:
         """Close the file; standard output stays open."""
-        if self._file is not sys.stdout.buffer:
+        if self._is_ours:
             self._file.close()
 
     def _line(self, body: bytes | None, message: QueueMessage) -> bytes:
