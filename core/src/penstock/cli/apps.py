@@ -40,8 +40,8 @@ def _engines_of(name: str) -> list[Engine]:
     engine = _engine(value)
     if engine is None:
         raise ConfigError(
-            f"app {name!r}: {attribute!r} of {place} is of type {type(value).__name__}, not an Engine or a function with "
-            f"@stream_app"
+            f"app {name!r}: {attribute!r} of {place} is of type {type(value).__name__}, not an Engine or a function "
+            f"with @stream_app"
         )
     return [engine]
 

@@ -7,6 +7,7 @@ Exit codes: 0 done; 1 the work failed (the error says what); 2 the command line 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -24,6 +25,18 @@ COMMANDS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The console script. Returns the exit code."""
+    try:
+        try:
+            return _main(arguments)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # `penstock plugins | head`: the reader has seen enough, and Python must not complain of it when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     argv = list(sys.argv[1:] if arguments is None else arguments)
     parser = argparse.ArgumentParser(
         prog="penstock",
@@ -56,10 +69,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except PenstockError as error:
         print(f"penstock: {error}", file=sys.stderr)
         return 1
-    except BrokenPipeError:
-        # `penstock plugins | head`: the reader has seen enough.
-        sys.stderr.close()
-        return 0
 
 
 if __name__ == "__main__":
