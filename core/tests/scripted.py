@@ -68,7 +68,7 @@ class Source(Script):
         self.held: set[QueueMessage] = set()
         self.asked: list[int] = []  # what each consume() asked for
         self.delays: list[float | None] = []  # what each on_fail() was told
-        self._arrived = asyncio.Event()
+        self.arrived = asyncio.Event()
         self.add(*bodies)
 
     def add(self, *bodies: bytes | QueueMessage | None) -> None:
@@ -77,14 +77,14 @@ class Source(Script):
             number = len(self.visible) + len(self.held)
             message = body if isinstance(body, QueueMessage) else QueueMessage(number, body, position=str(number))
             self.visible.append(message)
-        self._arrived.set()
+        self.arrived.set()
 
     async def take(self, count: int, timeout: float) -> list[QueueMessage]:
         """Some messages, as `Consumer.consume` hands them out."""
         if not self.visible:
-            self._arrived.clear()
+            self.arrived.clear()
             try:
-                await asyncio.wait_for(self._arrived.wait(), timeout)
+                await asyncio.wait_for(self.arrived.wait(), timeout)
             except TimeoutError:
                 return []
         taken = [self.visible.popleft() for _ in range(min(count, len(self.visible)))]
@@ -117,6 +117,7 @@ class ScriptedConsumer(Consumer):
 
     async def connect(self) -> None:
         await self.source.play("connect")
+        self.source.arrived = asyncio.Event()  # of the event loop that runs now
         self.lease = self.source.lease
 
     async def consume(self, max_messages: int, timeout: float) -> Sequence[QueueMessage]:
