@@ -65,10 +65,14 @@ class Lanes(ABC):
             self._waiting.extend(messages)
             self._start()
 
-    async def finish(self) -> None:
-        """Begin nothing more, and wait until no call runs. What was not begun stays unsettled."""
+    def stop(self) -> None:
+        """Begin nothing more. What was not begun stays unsettled."""
         self._finishing = True
         self._waiting.clear()
+
+    async def finish(self) -> None:
+        """Begin nothing more, and wait until no call runs."""
+        self.stop()
         await self._idle.wait()
 
     @abstractmethod

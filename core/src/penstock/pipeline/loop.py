@@ -129,6 +129,7 @@ class Pipeline:
         self._stopping.set()
         self._room.set()
         self.source.stop()
+        self.lanes.stop()  # now, not once an idle consume returns
 
     def stop_with(self, error: BaseException) -> None:
         """Stop, and raise `error` from `run`; the first error counts."""
