@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 
 import pytest
@@ -99,3 +100,10 @@ def test_a_retry_cannot_lie_in_the_past() -> None:
     """A negative delay is refused where it is written."""
     with pytest.raises(ValueError, match=r"^Retry\(delay=-1\): the delay is in seconds and cannot be negative$"):
         Retry(-1)
+
+
+def test_retry_survives_a_process_pool() -> None:
+    """A function that works in a process pool may raise it there."""
+    again = pickle.loads(pickle.dumps(Retry(2.5, "busy")))
+
+    assert (again.delay, again.reason, str(again)) == (2.5, "busy", "busy")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import functools
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, get_args, get_origin, overload
@@ -18,6 +18,7 @@ from penstock.health import Health
 from penstock.metrics import EngineMetrics, MetricsRegistry
 from penstock.pipeline.compile import compile_pipeline
 from penstock.pipeline.function import Function, understand
+from penstock.routing import Output
 from penstock.worker.worker import Worker
 
 if TYPE_CHECKING:
@@ -26,7 +27,10 @@ if TYPE_CHECKING:
     from penstock.retry import RetryPolicy
 
 P = ParamSpec("P")
-R = TypeVar("R")
+Item = Output | tuple[str, Any] | tuple[str, Any, Mapping[str, Any] | None]
+Result = Item | Iterable[Item] | AsyncIterable[Item] | bool | None
+"""What a function may return, for type checkers; `routing` judges what it does return."""
+R = TypeVar("R", bound=Result | Awaitable[Result])
 
 DEFAULT_CONFIG = "penstock.yml"
 

@@ -122,3 +122,7 @@ class Retry(Exception):
         self.delay = delay
         self.reason = reason
         super().__init__(reason or ("later" if delay is None else f"in {delay} s"))
+
+    def __reduce__(self) -> tuple[type[Retry], tuple[float | None, str]]:
+        # It must survive the way out of a process pool that the function works in.
+        return type(self), (self.delay, self.reason)

@@ -48,3 +48,13 @@ Retry(delay="soon")  # error: arg-type
 Retry(after=5)  # error: call-arg
 
 app.stream_app(order)  # error: arg-type
+
+
+@Engine(input_queue="orders").stream_app  # error: type-var
+def a_text_is_no_result(order: Order) -> str:
+    return order.model_dump_json()
+
+
+@Engine(input_queue="orders").stream_app  # error: type-var
+async def a_number_is_no_result(order: Order) -> int:
+    return order.id
