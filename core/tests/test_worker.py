@@ -397,6 +397,28 @@ def test_an_engine_that_fails_is_exit_code_1_and_one_line(tmp_path: Path) -> Non
     assert last.startswith("penstock: engine 'penstock', queue 'in', memory, message at 2: the body is not valid json")
 
 
+@pytest.mark.parametrize("form", ["def", "async def"])
+@pytest.mark.parametrize("batch", ["", "batch: true"], ids=["each", "batch"])
+def test_a_function_may_end_the_process(tmp_path: Path, form: str, batch: str) -> None:
+    """sys.exit(3) in a function: the engines stop in order, the code is kept, and there is no noise."""
+    (tmp_path / "queues.yml").write_text(f"in: {{connector: memory, {batch}}}\n")
+    (tmp_path / "app.py").write_text(
+        "import sys\nfrom penstock import Engine\napp = Engine('in', yaml_config_path='queues.yml')\n"
+        f"@app.stream_app\n{form} main(message):\n    sys.exit(3)\n"
+    )
+    (tmp_path / "in.jsonl").write_text("1\n")
+
+    result = subprocess.run(
+        [sys.executable, "-m", "penstock.cli.main", "run", "app.py", "--feed", "in=in.jsonl", "--metrics-port", "none"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+
+    assert (result.returncode, result.stdout, result.stderr) == (3, "", "")
+
+
 def test_an_internal_cancellation_is_no_quiet_end(stand: Stand) -> None:
     """If a part of the worker is cancelled from outside, the rest stops, and says so."""
 

@@ -20,6 +20,8 @@ from penstock.pipeline.steps import SLICE, Steps, raise_if_cancelled
 from penstock.settlement import Failure
 from penstock.threads import Threads
 
+# sys.exit() in a function. Raised out of a task it would break the event loop off in the middle of everything.
+ENDING = (SystemExit, KeyboardInterrupt)
 OVERDUE = 2 * SLICE  # seconds after which a lane that is still at the same batch is relieved
 
 
@@ -241,6 +243,9 @@ class TaskLanes(Lanes):
                 except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  (it is the user's)
                     raise_if_cancelled(error)
                     self._done.failures.append(Failure(message, "function", error))
+                except ENDING as error:
+                    self._on_crash(error)
+                    return
                 else:
                     self._done.messages.append(message)
                     self._done.results.append(result)
@@ -254,7 +259,11 @@ class TaskLanes(Lanes):
         while self._waiting:
             batch = Batch(self._take(self._batch_size))
             self._steps.decode(batch)
-            await self._steps.call_batch_async(batch)
+            try:
+                await self._steps.call_batch_async(batch)
+            except ENDING as error:
+                self._on_crash(error)
+                return
             self._steps.encode(batch)
             self._on_batch(batch)
             await asyncio.sleep(0)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from penstock.errors import NotConnected
+from penstock.errors import NotConnected, PenstockError
 from penstock.health import Health
 from penstock.message import QueueMessage
 from penstock.metrics import EngineMetrics
@@ -121,6 +121,9 @@ class Pipeline:
             self._heartbeat.stop()
         if self._error is not None:
             self._health.set(self._component, "failed", str(self._error))
+            if not isinstance(self._error, Exception):
+                # sys.exit() in the function; the worker raises it once all engines have stopped.
+                raise PenstockError(f"engine {self.app!r}: the function ended the process") from self._error
             raise self._error
 
     def stop(self) -> None:

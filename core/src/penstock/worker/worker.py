@@ -132,7 +132,8 @@ class Worker:
         for error in self._errors[1:]:
             log.error("%s", error)
         if self._errors:
-            raise self._errors[0]
+            error = self._errors[0]
+            raise error.__cause__ if isinstance(error.__cause__, SystemExit | KeyboardInterrupt) else error
 
     def _fail(self, error: BaseException) -> None:
         if not self._errors:
