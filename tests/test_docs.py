@@ -5,8 +5,8 @@ How a block of a page is treated:
     ```yaml title=queues.yml    a file beside the page's sessions; a configuration, so it must load and resolve
     ```yaml config              a configuration without a file
     ```yaml, ```python, …       any other: it must parse, and what it imports from us must exist
-    ```console                  a session: each line after `$ ` is typed, the rest is what it prints; `…` is any text, and
-                                on a line of its own any further lines
+    ```console                  a session: each line after `$ ` is typed, the rest is what it prints, in any order;
+                                `…` is any text, and on a line of its own any further lines
     ```console kafka            the same, on the server that the word names
 """
 
@@ -77,6 +77,43 @@ def write_files(page: Path, folder: Path) -> None:
 
 
 every_page = pytest.mark.parametrize("page", PAGES, ids=name)
+
+
+# Pages
+
+
+def test_the_table_of_contents_has_every_page() -> None:
+    """docs/README.md links to each page."""
+    contents = DOCS / "README.md"
+    linked = {(DOCS / target).resolve() for target in _LINK.findall(contents.read_text())}
+    assert set(PAGES) - {contents} <= linked
+
+
+@every_page
+def test_a_page_is_short(page: Path) -> None:
+    """A page that grows past this is two pages."""
+    assert len(page.read_text().splitlines()) <= LINES
+
+
+@every_page
+def test_the_links_of_a_page_lead_somewhere(page: Path) -> None:
+    """To a file or folder of the repository, and to a heading where they name one."""
+    text = _BLOCK.sub("", page.read_text())
+    for target in [*_LINK.findall(text), *re.findall(r"^\[[^\]]+\]: (\S+)$", text, re.MULTILINE)]:
+        if re.match(r"https?://", target):
+            continue
+        path, _, heading = target.partition("#")
+        place = (page.parent / path).resolve() if path else page
+        assert place.exists(), f"{page}: {target} leads nowhere"
+        if heading:
+            assert heading in _headings(place), (
+                f"{page}: {target}: there is no such heading; there are {_headings(place)}"
+            )
+
+
+def _headings(page: Path) -> set[str]:
+    found = re.findall(r"^#+ (.*)$", _BLOCK.sub("", page.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in found}
 
 
 # What a page shows

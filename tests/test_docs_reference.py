@@ -1,0 +1,214 @@
+"""The reference is complete: every setting, metric, hook, error, option and header of the code is on its page."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import inspect
+import re
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from penstock import dead_letters, errors, hookspecs, specs
+from penstock.capabilities import CAPABILITY_NAMES
+from penstock.cli.main import COMMANDS
+from penstock.config.model import EngineSettings, PluginSettings, QueueConfig, WorkerSettings
+from penstock.health import State
+from penstock.message import QueueMessage
+from penstock.metric_list import METRICS
+from penstock.options import environment_fields
+from penstock.plugins.policy import ALLOW_VARIABLE, BLOCK_VARIABLE
+from penstock.plugins.registry import Registry
+from penstock.retry import RetryPolicy
+from penstock.settlement import Stage
+
+DOCS = Path(__file__).parents[1] / "docs"
+REFERENCE = DOCS / "reference"
+WITH_TABLES = sorted(page for page in DOCS.rglob("*.md") if "<!-- table:" in page.read_text())
+COMPUTED = {("QueueConfig", "name"), ("EngineSettings", "retry")}
+"""Settings whose default no literal can say."""
+
+
+def generator() -> ModuleType:
+    """docs/tables.py, which is no module of any package."""
+    spec = importlib.util.spec_from_file_location("docs_tables", DOCS / "tables.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def text(page: str) -> str:
+    """A page of the reference."""
+    return (REFERENCE / f"{page}.md").read_text()
+
+
+def section(page: str, heading: str) -> str:
+    """What stands under a heading, up to the next one of its level."""
+    found = re.search(rf"^## {re.escape(heading)}\n(.*?)(?=^## |\Z)", text(page), re.DOTALL | re.MULTILINE)
+    assert found, f"{page}.md has no heading {heading!r}"
+    return found[1]
+
+
+def rows(markdown: str) -> dict[str, list[str]]:
+    """A table's rows by what stands in `code` in their first column."""
+    found: dict[str, list[str]] = {}
+    for line in markdown.splitlines():
+        if line.startswith("| `"):
+            cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+            for name in re.findall(r"`([^`]+)`", cells[0]):
+                found[name] = cells
+    return found
+
+
+@pytest.mark.parametrize("page", WITH_TABLES, ids=lambda page: page.stem)
+def test_the_tables_that_are_made_from_the_code_are_current(page: Path) -> None:
+    """`python docs/tables.py` would change nothing."""
+    assert page.read_text() == generator().current(page.read_text()), "run `python docs/tables.py`"
+
+
+@pytest.mark.parametrize(
+    ("heading", "model"),
+    [
+        ("A queue", QueueConfig),
+        ("`engine`", EngineSettings),
+        ("`engine.retry`", RetryPolicy),
+        ("`worker`", WorkerSettings),
+        ("`plugins`", PluginSettings),
+    ],
+)
+def test_every_setting_stands_on_its_page_with_its_default(heading: str, model: type[BaseModel]) -> None:
+    """No more rows than settings, no fewer, and no other defaults."""
+    table = rows(section("configuration", heading))
+    assert list(table) == list(model.model_fields)
+    for name, field in model.model_fields.items():
+        _key, kind, default, meaning = table[name]
+        assert kind
+        assert meaning
+        if (model.__name__, name) not in COMPUTED and not (model is QueueConfig and field.get_default() is None):
+            assert _as_written(default) == _as_written(_shown(field.get_default(call_default_factory=True))), name
+
+
+def _shown(value: Any) -> str:
+    return str(generator().default(value))
+
+
+def _as_written(default: str) -> str:
+    plain = default.strip("`")
+    return {"64MiB": str(64 * 2**20), "yes": "true", "no": "false"}.get(plain, plain)
+
+
+def test_every_metric_stands_on_its_page() -> None:
+    """The table is made from the list; this holds if somebody takes the table away."""
+    assert {metric.name for metric in METRICS} <= rows(text("metrics")).keys()
+
+
+def test_every_state_of_health_stands_on_its_page() -> None:
+    """As `/readyz` shows them."""
+    assert not [state for state in State.__args__ if f"`{state}`" not in text("metrics")]
+
+
+def test_every_error_stands_on_its_page_in_its_place() -> None:
+    """The tree is that of the module, line by line, and each class is explained."""
+    tree = inspect.cleandoc(errors.__doc__ or "").split("\n\n")[1]
+    assert inspect.cleandoc(tree) in text("errors")
+    classes = [
+        name for name, each in vars(errors).items() if inspect.isclass(each) and each.__module__ == errors.__name__
+    ]
+    explained = rows(text("errors"))
+    assert not [
+        name
+        for name in classes
+        if name not in explained and name not in ("PenstockError", "ConnectorError", "MessageError")
+    ]
+
+
+def test_every_header_of_a_dead_letter_stands_on_its_page() -> None:
+    """And every stage that one of them may name."""
+    documented = {name for name in rows(text("headers")) if name.startswith("penstock-")}
+    assert documented == dead_letters.ERROR_HEADERS | {"penstock-envelope"}
+    assert set(Stage.__args__) <= rows(text("headers")).keys()
+
+
+def test_every_command_and_option_stands_on_its_page() -> None:
+    """Under the command's own heading, by each of its names."""
+    for command in COMMANDS:
+        parser = argparse.ArgumentParser()
+        import_module(f"penstock.cli.{command}").configure(parser)
+        heading = re.search(rf"^## (`penstock {command}\b.*)$", text("command_line"), re.MULTILINE)
+        assert heading, f"there is no heading for `penstock {command}`"
+        table = section("command_line", heading[1])
+        options = {name for action in parser._actions for name in action.option_strings} - {"-h", "--help"}
+        documented = {
+            name
+            for cell in re.findall(r"^\| (`-.*?) \|", table, re.MULTILINE)
+            for name in re.findall(r"(?<![\w-])-{1,2}[a-z-]+", cell)
+        }
+        assert documented == options, command
+
+
+def test_every_exit_code_stands_on_its_page() -> None:
+    """Those that the command line itself tells of."""
+    told = re.search(
+        r"Exit codes: (.*?)\.\n", inspect.cleandoc(import_module("penstock.cli.main").__doc__ or "") + "\n", re.DOTALL
+    )
+    assert told
+    codes = set(re.findall(r"(?:^|; ?|;\n)(\d+) ", told[1]))
+    assert codes == {
+        line.split("|")[1].strip()
+        for line in section("command_line", "Exit codes").splitlines()
+        if re.match(r"\| \d", line)
+    }
+
+
+def test_every_hook_stands_on_its_page() -> None:
+    """With what it returns, and the number of the API."""
+    hooks = {name: hook for name, hook in vars(hookspecs).items() if name.startswith("penstock_")}
+    table = rows(section("plugins", "What a plugin is"))
+    assert table.keys() == hooks.keys()
+    for name, hook in hooks.items():
+        spec = re.search(r"\[(\w+)\]", hook.__annotations__["return"])
+        assert spec
+        assert hasattr(specs, spec[1])
+        assert f"`{spec[1]}`" in table[name][1]
+    assert f"PLUGIN_API = {hookspecs.PLUGIN_API}\n" in text("plugins")
+
+
+def test_every_variable_stands_on_its_page() -> None:
+    """Those that fill an option of our own connectors, and those that keep plugins out."""
+    registry = Registry()
+    for name in generator().CONNECTORS:
+        spec = registry.connector(name)
+        page = section("connectors", f"`{name}`")
+        for key, _field, mark in environment_fields(registry.load(spec, str(spec.options))):
+            for variable in (*mark.candidates("input"), *mark.candidates("output")):
+                assert f"`{variable}`" in rows(page)[key][2], f"{name}: {key}"
+    for page in ("plugins", "configuration", "command_line"):
+        assert ALLOW_VARIABLE in text(page)
+        assert BLOCK_VARIABLE in text(page)
+
+
+def test_every_first_party_connector_and_profile_stands_on_its_page() -> None:
+    """A new plugin of ours needs its table."""
+    ours = [offer for offer in Registry().offers() if offer.origin in ("first-party", "built-in")]
+    page = text("connectors")
+    assert {offer.name for offer in ours if offer.kind == "connector"} == set(generator().CONNECTORS)
+    assert {offer.name for offer in ours if offer.kind == "profile"} == set(rows(section("connectors", "Profiles")))
+    assert not [offer.name for offer in ours if f"`{offer.name}`" not in page]
+
+
+def test_every_capability_is_explained() -> None:
+    """Beside the table of who has it."""
+    explained = section("connectors", "Capabilities").split("what it means")[1]
+    assert set(CAPABILITY_NAMES) == rows(explained).keys() & set(CAPABILITY_NAMES)
+
+
+def test_every_attribute_of_a_message_stands_on_its_page() -> None:
+    """What `msg_ctx: QueueMessage` gives to a function."""
+    assert set(QueueMessage.__slots__) <= rows(section("function", "What it takes")).keys()
