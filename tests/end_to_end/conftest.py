@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-PATIENCE = 60.0  # seconds after which a run counts as hung
+PATIENCE = 100.0  # seconds after which a run counts as hung
 
 # A child counts what its parent held when it began as its own peak, so the parent is this small process, not pytest. It
 # ends the child that it started when it is ended itself.
@@ -68,8 +68,8 @@ class App:
         return file.read_bytes().splitlines() if file.exists() else []
 
     def run(self, *arguments: str, env: dict[str, str] | None = None) -> Result:
-        """`penstock run app.py --metrics-port none …`, to its end."""
-        command = [sys.executable, "-m", "penstock.cli.main", "run", "app.py", "--metrics-port", "none", *arguments]
+        """`penstock run app.py …` without an endpoint, to its end; further apps come first among the arguments."""
+        command = [sys.executable, "-m", "penstock.cli.main", "run", "app.py", *arguments, "--metrics-port", "none"]
         out, err, usage = self.folder / "stdout", self.folder / "stderr", self.folder / "usage"
         with out.open("wb") as stdout, err.open("wb") as stderr:
             subprocess.run(
