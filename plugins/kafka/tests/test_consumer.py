@@ -240,6 +240,22 @@ def test_a_consumer_without_room_stays_a_member_and_loses_nothing(bench: Any, ta
     assert [message.message for message in found] == [b"%d" % i for i in range(50)]
 
 
+def test_a_message_behind_the_end_is_not_passed_over_after_a_pause(bench: Any, take: Take, until: Until) -> None:
+    """A partition that was read to its end and then paused goes on with the very next message."""
+    topic = bench.topic()
+    bench.fill(topic, [b"0"])
+    consumer = bench.consumer(topic)
+    found = take(consumer, 1)
+    time.sleep(0.5)  # nothing tells that the client has the news of the end ready, to be taken like a message
+    assert consumer.consume(10, 0.05) == []
+    until(lambda: consumer._open()[1]._paused, lambda: consumer.consume(0, 0.05))
+
+    bench.fill(topic, [b"1", b"2"])
+    found += take(consumer, 2)
+
+    assert [message.message for message in found] == [b"0", b"1", b"2"]
+
+
 def test_a_wait_without_room_ends_when_something_is_settled(bench: Any, take: Take) -> None:
     """Whoever has no room waits for a settlement, so that is what ends the wait."""
     topic = bench.topic()

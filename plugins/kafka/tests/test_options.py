@@ -335,8 +335,10 @@ def test_the_topic_is_checked_too() -> None:
 
 def test_the_known_keys_are_those_of_the_client() -> None:
     """The list that suggestions come from has no name that the client does not know."""
-    from confluent_kafka import Consumer, KafkaException
+    from confluent_kafka import Consumer, KafkaException, libversion
 
+    if libversion()[1] < 0x02100000:
+        pytest.skip("the list is of librdkafka 2.16; an older one lacks some")
     for key in sorted(BOTH | CONSUMER | PRODUCER):
         with pytest.raises(KafkaException) as caught:
             # The second key is unknown, so that no client is made even if the first one takes any value.

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar
 
 from confluent_kafka import Consumer as Client
-from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition, libversion
 
 from penstock.connectors import BlockingConsumer
 from penstock.errors import ConnectorError, FatalConnectorError, NotConnected
@@ -24,6 +24,7 @@ from penstock_kafka.redelivery import Redelivery
 
 log = logging.getLogger("penstock_kafka")
 
+LIBRDKAFKA = 0x020E0000  # 2.14.0
 POLL_SLICE = 0.1  # seconds of one wait in the client; what was settled or given back meanwhile is looked at after it
 FULL_BEFORE_PAUSE = 1.0  # seconds without room before a pause, which throws away what was fetched ahead
 COMMIT_PATIENCE = (
@@ -74,6 +75,12 @@ class KafkaConsumer(BlockingConsumer):
             self._subscribed = True
 
     def _make_client(self) -> tuple[Client, Assignment]:
+        if libversion()[1] < LIBRDKAFKA:
+            # A fitting confluent-kafka is required, but one may be built on an older library of the system.
+            raise FatalConnectorError(
+                f"librdkafka {libversion()[0]} can pass over messages after a pause (its issue 4844); "
+                "install confluent-kafka 2.14 or later from its wheel"
+            )
         options = self._options
         settings = options.client_settings("input")
         settings |= {"error_cb": self._listener, "on_commit": self._on_commit, "logger": client_log}
