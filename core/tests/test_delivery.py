@@ -124,7 +124,7 @@ def test_on_invalid_skip_settles_and_logs(stand: Stand, caplog: pytest.LogCaptur
 
     assert (stand.bodies(), stand.bodies("in")) == ([b"1", b"2"], [])
     [line] = warnings_in(caplog.records)
-    assert "messages failed at decode, the last at 2 of queue 'in', memory" in line
+    assert "messages failed at decode, the first at 2 of queue 'in', memory" in line
     assert line.endswith("skipped, as on_invalid says")
     assert SECRET not in caplog.text
 

@@ -235,3 +235,17 @@ def test_importing_health_brings_no_http_and_no_prometheus() -> None:
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
 
     assert result.stdout.strip() == "[]"
+
+
+def test_a_component_whose_work_is_done_leaves_the_board() -> None:
+    """A feed that is through is neither well nor ill, and the worker is as ready as before."""
+    health = Health()
+    health.set("engine orders", "ok")
+    health.set("output orders", "stopping")
+    assert not health.ready()
+
+    health.remove("output orders")
+    health.remove("never there")
+
+    assert health.ready()
+    assert health.get("output orders") is None

@@ -120,6 +120,10 @@ class Connection:
         """The error for something that the contract of connectors forbids."""
         return ConnectorError(f"{self._label}: {text}; this is a bug of {self._author}")
 
+    def forget(self) -> None:
+        """Take it off the board, once it is closed because its work is done."""
+        self._health.remove(self._component)
+
     async def close(self) -> None:
         """Shut the connector down. Never raises: what was not settled is redelivered, and others are to be closed."""
         self.say("stopping")

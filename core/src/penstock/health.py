@@ -109,6 +109,11 @@ class Health:
         with self._lock:
             return self._board.get(component)
 
+    def remove(self, component: str) -> None:
+        """Take a component off the board: its work is done, and it is neither well nor ill."""
+        with self._lock:
+            self._board.pop(component, None)
+
     def heartbeat(self, component: str, limit: float) -> Heartbeat:
         """Watch a loop from now on. A second call for the same component replaces the first.
 

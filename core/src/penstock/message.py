@@ -11,7 +11,7 @@ Headers = Sequence[tuple[str, bytes]]
 HEADER_PREFIX = "penstock-"
 
 # What a dead letter carries beside its own headers. Text is UTF-8.
-ERROR_STAGE = HEADER_PREFIX + "error-stage"  # decode, validate, function, output, produce
+ERROR_STAGE = HEADER_PREFIX + "error-stage"  # decode, validate, function, output, produce, delivery
 ERROR_TYPE = HEADER_PREFIX + "error-type"  # the class of the exception
 ERROR_TEXT = HEADER_PREFIX + "error-text"  # its text, cut to 1,000 characters, message data left out
 ATTEMPTS = HEADER_PREFIX + "attempts"  # how often the function was tried

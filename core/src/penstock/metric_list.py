@@ -46,7 +46,7 @@ ENGINE_LABELS = ("app", "queue", "connector")
 """On every metric of an engine: its app name, its input queue, and that queue's connector."""
 
 OUTCOMES = ("succeeded", "dead_lettered", "requeued", "skipped", "left")
-STAGES = ("decode", "validate", "function", "output", "produce")
+STAGES = ("decode", "validate", "function", "output", "produce", "delivery")
 
 RECEIVED = Metric("penstock_messages_received_total", "counter", "Messages that the input queue delivered.")
 SETTLED = Metric(
@@ -85,7 +85,7 @@ LATE_SETTLEMENTS = Metric(
     "Messages settled after their lease or partition was lost; left alone, and processed again by the new owner.",
 )
 RECONNECTS = Metric(
-    "penstock_reconnects_total", "counter", "Connections restored, by the queue they lead to.", "to_queue"
+    "penstock_reconnects_total", "counter", "Connections lost, and made again, by the queue they lead to.", "to_queue"
 )
 BATCH_SIZE = Metric("penstock_batch_messages", "histogram", "Messages in a batch.", bounds=_BATCH_MESSAGES)
 FUNCTION_TIME = Metric(

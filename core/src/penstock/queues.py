@@ -70,6 +70,10 @@ class _Queue:
         """Shut the connector down. Never raises: what was not settled is redelivered."""
         await self._connection.close()
 
+    def forget(self) -> None:
+        """Take a closed queue off the board of health: it ended because its work is done."""
+        self._connection.forget()
+
     async def __aenter__(self) -> Self:
         await self.open()
         return self

@@ -95,7 +95,7 @@ class QueueConfig(Settings):
         model_handler: The same; turned off, the function gets what the serializer made.
         data_model: What the model handler builds: a class, any type that it understands, or a dotted path.
         config: The connector's options.
-        batch: The function gets a list of messages instead of one; None leaves it to the profile and the function.
+        batch: The function gets a list of messages instead of one; None leaves it to the profile.
     """
 
     owner: ClassVar[str] = "a queue"

@@ -66,7 +66,7 @@ def _view_rows(queue: QueueConfig, view: ResolvedQueue) -> Iterator[Row]:
     yield row("serializer", "off" if view.serializer is None else type(view.serializer))
     yield row("model_handler", "off" if view.model_handler is None else type(view.model_handler))
     yield row("data_model", "off" if view.model_handler is None else view.data_model)
-    yield row("batch", "as the function says" if view.batch is None else view.batch)
+    yield row("batch", "no" if view.batch is None else view.batch)
     yield from _option_rows(view)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from penstock.dead_letters import dead_letter, error_text
-from penstock.errors import FunctionError, MessageError, PenstockError
+from penstock.errors import MessageError, PenstockError
 from penstock.message import QueueMessage
 from penstock.metrics import EngineMetrics
 from penstock.pipeline.batch import Batch
@@ -265,7 +265,7 @@ class AtLeastOnce:
         # The way into the user's code is worth its lines once the function is given up on.
         trace = first.stage == "function" and decision.fate in (Fate.DEAD_LETTER, Fate.STOP)
         log.warning(
-            "engine %r: %d %s failed at %s, the last at %s of %s, attempt %d: %s: %s; %s",
+            "engine %r: %d %s failed at %s, the first at %s of %s, attempt %d: %s: %s; %s",
             self._app,
             count,
             "message" if count == 1 else "messages",
@@ -288,7 +288,7 @@ class AtLeastOnce:
                 why += "or set on_invalid: skip to pass over such messages"
             else:
                 why += f"it was tried {failure.message.attempts} times"
-        kind = type(error) if isinstance(error, (MessageError, FunctionError)) else PenstockError
+        kind = type(error) if isinstance(error, MessageError) else PenstockError
         return kind(
             f"engine {self._app!r}, {self._source}, message at {failure.message.position or '?'}: {text}. "
             f"It stays in its queue. {why}"

@@ -67,7 +67,7 @@ class Pipeline:
         self._component = f"engine {app}"
         self._heartbeat = health.heartbeat(self._component, HUNG_AFTER)
         self.done = 0
-        self._held: set[QueueMessage] = set()
+        self._held: dict[QueueMessage, float] = {}  # when each was consumed, by `monotonic`; the oldest first
         self._deliveries: set[asyncio.Task[None]] = set()
         self._retries: set[asyncio.TimerHandle] = set()
         self._room = asyncio.Event()
@@ -84,7 +84,9 @@ class Pipeline:
         self._expected_until = 0.0
         self._opened = False
         self._lag: int | None = None
+        self._oldest: float | None = None
         metrics.watch_in_flight(lambda: len(self._held))
+        metrics.watch_oldest_in_flight(lambda: self._oldest)
         metrics.watch_lag(lambda: self._lag)
         for queue in (source, *targets.values()):
             metrics.watch_connected(queue.name, lambda queue=queue: queue.connected)  # type: ignore[misc]
@@ -163,11 +165,16 @@ class Pipeline:
         """Messages consumed and not yet settled."""
         return len(self._held)
 
+    def _let_go(self, messages: Sequence[QueueMessage]) -> None:
+        held = self._held
+        for message in messages:
+            held.pop(message, None)
+
     # -- what delivery calls
 
     def settled(self, messages: Sequence[QueueMessage]) -> None:
         """These are no longer in flight."""
-        self._held.difference_update(messages)
+        self._let_go(messages)
         self.done += len(messages)
         self._room.set()
 
@@ -192,7 +199,7 @@ class Pipeline:
 
     def given_back(self, messages: Sequence[QueueMessage], delay: float) -> None:
         """These are no longer in flight, and come again after `delay` seconds: until then an empty queue is none."""
-        self._held.difference_update(messages)
+        self._let_go(messages)
         self._room.set()
         self._expected_until = max(self._expected_until, monotonic() + delay)
 
@@ -251,7 +258,7 @@ class Pipeline:
                 continue
             self._quiet_since = None
             self._metrics.received(len(messages))
-            self._held.update(messages)
+            self._held.update(dict.fromkeys(messages, began))
             self._sample(messages)
             if self._stopping.is_set():
                 break  # never begun: it is given back when the consumer shuts down
@@ -313,6 +320,9 @@ class Pipeline:
         """Say that the event loop turns. It waits for no broker, or an outage would look like a hung worker."""
         while True:
             self._heartbeat.beat()
+            # Looked at here, for a scrape comes on another thread. Messages stand in the order they were consumed.
+            first = next(iter(self._held.values()), None)
+            self._oldest = None if first is None else monotonic() - first
             await asyncio.sleep(BEAT_EVERY)
 
     async def _look_at_lag(self) -> None:

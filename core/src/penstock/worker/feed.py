@@ -91,6 +91,7 @@ class Feed:
             self._through = True
             reader.close()
             await self._queue.close()
+            self._queue.forget()  # the worker goes on, and is no less ready for it
         if not feeding.cancelled():
             feeding.result()
 
