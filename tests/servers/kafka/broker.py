@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 from tests.servers.kafka.jars import BrokerUnavailableError
-from tests.servers.kafka.server import READY_TIMEOUT, KafkaServer, wait_until_ready
+from tests.servers.kafka.server import PASSWORD, READY_TIMEOUT, USER, KafkaServer, wait_until_ready
 
 STOP_TIMEOUT = 30.0  # seconds for an orderly stop
 
@@ -34,11 +34,13 @@ PROPERTIES = """
 process.roles=broker,controller
 node.id=1
 controller.quorum.bootstrap.servers=127.0.0.1:{controller}
-listeners=PLAINTEXT://127.0.0.1:{broker},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{broker}
+listeners=PLAINTEXT://127.0.0.1:{broker},SASL://127.0.0.1:{sasl},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{broker},SASL://127.0.0.1:{sasl}
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT
 inter.broker.listener.name=PLAINTEXT
+sasl.enabled.mechanisms=PLAIN
+listener.name.sasl.plain.sasl.jaas.config={module} required user_{user}="{password}";
 log.dirs={logs}
 offsets.topic.replication.factor=1
 transaction.state.log.replication.factor=1
@@ -116,12 +118,22 @@ class Broker(KafkaServer):
         shutil.rmtree(self._directory, ignore_errors=True)
 
     def _set_up(self) -> None:
-        broker, controller = _free_ports(2)
+        broker, controller, sasl = _free_ports(3)
         self.bootstrap = f"127.0.0.1:{broker}"
+        self.sasl_bootstrap = f"127.0.0.1:{sasl}"
         self._log = self._directory / "broker.log"
         self._properties = self._directory / "server.properties"
         self._properties.write_text(
-            PROPERTIES.format(broker=broker, controller=controller, logs=self._directory / "logs"), encoding="utf-8"
+            PROPERTIES.format(
+                broker=broker,
+                controller=controller,
+                sasl=sasl,
+                module="org.apache.kafka.common.security.plain.PlainLoginModule",
+                user=USER,
+                password=PASSWORD,
+                logs=self._directory / "logs",
+            ),
+            encoding="utf-8",
         )
         cluster = base64.urlsafe_b64encode(os.urandom(16)).decode().rstrip("=")
         # An id that begins with '-' would be read as an option.

@@ -11,6 +11,8 @@ from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+USER, PASSWORD = "alice", "alices-secret"
+
 READY_TIMEOUT = 60.0  # seconds for a broker to answer; 3 are usual
 
 
@@ -19,11 +21,14 @@ class KafkaServer:
 
     Attributes:
         bootstrap: Its address, host:port; the same after a restart.
+        sasl_bootstrap: Another address of it, which asks for SASL PLAIN without TLS: `USER` and `PASSWORD`; None where
+            there is none.
         real: A Kafka broker; False for librdkafka's mock, which has no admin API and loses its log with its process.
     """
 
     real: ClassVar[bool] = True
     bootstrap: str
+    sasl_bootstrap: str | None = None
 
     def topic(self, name: str | None = None, partitions: int = 4) -> str:
         """Create a topic and wait until it has its leaders.

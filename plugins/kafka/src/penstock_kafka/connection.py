@@ -2,46 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaException
 
 from penstock.errors import ConfigError, FatalConnectorError, NotConnected
-from penstock_kafka.errors import Kind, connector_error, describe, kind_of
-
-log = logging.getLogger("penstock_kafka")
-client_log = logging.getLogger("penstock_kafka.client")
-
-SELDOM = 30.0  # seconds between two log lines about a connection that fails again and again
+from penstock_kafka.errors import connector_error, describe
+from penstock_kafka.listener import Listener
 
 ASK_TIMEOUT = 1.0  # seconds of one question for metadata; between two, the client's own errors are looked at
 ASK_AGAIN = 0.1  # seconds between two questions: a broker that refuses at once must not make a hot loop
-
-
-class _Seldom(logging.Filter):
-    """Lets a client say now and then, not ten times a second, that a connection fails; errors tell of it anyway."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._said: dict[object, float] = {}
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the record is logged."""
-        facility, *client = record.args if isinstance(record.args, tuple) else ("",)
-        if facility != "FAIL":
-            return True
-        now, about = time.monotonic(), str(client[:1])
-        if now - self._said.get(about, -SELDOM) < SELDOM:
-            return False
-        self._said = {key: at for key, at in self._said.items() if now - at < SELDOM} | {about: now}
-        return True
-
-
-client_log.addFilter(_Seldom())
 
 
 class Client(Protocol):
@@ -49,32 +21,6 @@ class Client(Protocol):
 
     def list_topics(self, topic: str = ..., timeout: float = ...) -> Any:
         """Ask the brokers what there is."""
-
-
-class ErrorListener:
-    """Keeps what the client says about its connections; its `error_cb`, called on the thread that polls."""
-
-    def __init__(self) -> None:
-        self._recent: deque[KafkaError] = deque(maxlen=10)
-        self.fatal: KafkaError | None = None
-        self.down = False
-
-    def __call__(self, error: KafkaError) -> None:
-        if kind_of(error) is Kind.FATAL:
-            self.fatal = self.fatal or error
-        if error.code() == KafkaError._ALL_BROKERS_DOWN:
-            self.down = True
-        else:
-            self._recent.append(error)
-
-    def reset(self) -> None:
-        """Forget: the brokers answer."""
-        self.down = False
-        self._recent.clear()
-
-    def reason(self, otherwise: str) -> str:
-        """The last that was heard, which says more than "all brokers are down"."""
-        return describe(self._recent[-1]) if self._recent else otherwise
 
 
 def invalid_settings(error: KafkaException) -> ConfigError:
@@ -85,7 +31,7 @@ def invalid_settings(error: KafkaException) -> ConfigError:
 def check_connection(
     client: Client,
     serve: Callable[[], object],
-    listener: ErrorListener,
+    listener: Listener,
     names: Sequence[str],
     brokers: str,
     timeout: float,
@@ -116,7 +62,7 @@ def check_connection(
 def _ask(
     client: Client,
     serve: Callable[[], object],
-    listener: ErrorListener,
+    listener: Listener,
     name: str,
     where: str,
     deadline: float,

@@ -16,8 +16,9 @@ from penstock.errors import ConnectorError, FatalConnectorError, NotConnected
 from penstock.message import QueueMessage
 from penstock.offsets import Ledger
 from penstock_kafka.assignment import Assignment, keys_of
-from penstock_kafka.connection import ErrorListener, check_connection, client_log, invalid_settings
+from penstock_kafka.connection import check_connection, invalid_settings
 from penstock_kafka.errors import Kind, connector_error, describe, kind_of
+from penstock_kafka.listener import Listener
 from penstock_kafka.message import KafkaMessage, Partition
 from penstock_kafka.options import KafkaOptions, topics
 from penstock_kafka.redelivery import Redelivery
@@ -46,7 +47,7 @@ class KafkaConsumer(BlockingConsumer):
         self._options = options
         self._topics = topics(name, "input")
         self._where = f"Kafka at {options.brokers}"
-        self._listener = ErrorListener()
+        self._listener = Listener()
         self._redelivery = Redelivery()
         self._ready: list[KafkaMessage] = []  # taken from the client, and not asked for yet
         self._settled = threading.Event()
@@ -83,7 +84,7 @@ class KafkaConsumer(BlockingConsumer):
             )
         options = self._options
         settings = options.client_settings("input")
-        settings |= {"error_cb": self._listener, "on_commit": self._on_commit, "logger": client_log}
+        settings |= {"error_cb": self._listener.error, "on_commit": self._on_commit, "logger": self._listener}
         try:
             client = Client(settings)
         except KafkaException as error:

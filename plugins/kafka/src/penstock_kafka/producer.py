@@ -13,9 +13,10 @@ from confluent_kafka import Producer as Client
 from penstock.connectors import Producer
 from penstock.errors import ConnectorError, FatalConnectorError, ProduceError
 from penstock.message import Record
-from penstock_kafka.connection import ErrorListener, check_connection, client_log, invalid_settings
+from penstock_kafka.connection import check_connection, invalid_settings
 from penstock_kafka.delivery import Delivery
 from penstock_kafka.errors import Kind, describe, is_about_a_batch, kind_of, produce_error
+from penstock_kafka.listener import Listener
 from penstock_kafka.options import KafkaOptions, topics
 
 log = logging.getLogger("penstock_kafka")
@@ -38,7 +39,7 @@ class KafkaProducer(Producer):
         self._options = options
         self._topic = topics(name, "output")[0]
         self._where = f"Kafka at {options.brokers}: topic {name!r}"
-        self._listener = ErrorListener()
+        self._listener = Listener()
         self._client: Client | None = None
         self._closed = False
         self._turn = asyncio.Lock()
@@ -73,7 +74,7 @@ class KafkaProducer(Producer):
 
     def _make_client(self) -> Client:
         settings = self._options.client_settings("output")
-        settings |= {"error_cb": self._listener, "logger": client_log}
+        settings |= {"error_cb": self._listener.error, "logger": self._listener}
         try:
             return Client(settings)
         except KafkaException as error:

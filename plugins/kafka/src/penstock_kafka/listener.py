@@ -1,0 +1,61 @@
+"""What a client says about its connections, beside the answers to our calls."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+
+from confluent_kafka import KafkaError
+
+from penstock_kafka.errors import Kind, describe, kind_of
+
+log = logging.getLogger("penstock_kafka.client")
+
+SELDOM = 30.0  # seconds between two log lines about a connection that fails again and again
+
+_THREAD = re.compile(r"^\[thrd:[^]]*\]+: ")
+
+
+class Listener:
+    """The `error_cb` and the `logger` of one client; called on the thread that polls it.
+
+    Attributes:
+        fatal: The first error that will not go away.
+        down: All brokers are away, and nobody has been told yet.
+    """
+
+    def __init__(self) -> None:
+        self.fatal: KafkaError | None = None
+        self.down = False
+        self._last = ""
+        self._said = -SELDOM
+
+    def error(self, error: KafkaError) -> None:
+        """Hear of an error that belongs to no call."""
+        if kind_of(error) is Kind.FATAL:
+            self.fatal = self.fatal or error
+        if error.code() == KafkaError._ALL_BROKERS_DOWN:
+            self.down = True
+        else:
+            self._last = describe(error)
+
+    def log(self, level: int, text: str, facility: str, client: str, message: str) -> None:
+        """Hear what the client would write on standard error, and pass it on to Python's logger."""
+        if facility == "FAIL":
+            # Not every failed connection is reported as an error: one that a broker closes is only logged.
+            self._last = _THREAD.sub("", message)
+            now = time.monotonic()
+            if now - self._said < SELDOM:
+                return  # it says so ten times a second
+            self._said = now
+        log.log(level, text, facility, client, message)
+
+    def reset(self) -> None:
+        """Forget: the brokers answer."""
+        self.down = False
+        self._last = ""
+
+    def reason(self, otherwise: str) -> str:
+        """The last that was heard, which says more than "all brokers are down"."""
+        return self._last or otherwise
