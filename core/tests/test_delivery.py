@@ -123,9 +123,11 @@ def test_on_invalid_skip_settles_and_logs(stand: Stand, caplog: pytest.LogCaptur
     drain(stand.engine(echo, on_invalid="skip"))
 
     assert (stand.bodies(), stand.bodies("in")) == ([b"1", b"2"], [])
-    [line] = warnings_in(caplog.records)
-    assert "messages failed at decode, the first at 2 of queue 'in', memory" in line
-    assert line.endswith("skipped, as on_invalid says")
+    lines = warnings_in(caplog.records)
+    assert "failed at decode, the first at 2 of queue 'in', memory" in lines[0]
+    assert len(lines) <= 2
+    assert sum(int(line.split(": ")[1].split()[0]) for line in lines) == 50
+    assert all(line.endswith("skipped, as on_invalid says") for line in lines)
     assert SECRET not in caplog.text
 
 
@@ -716,8 +718,11 @@ def test_one_output_that_fails_for_good_lets_the_other_finish_before_it_is_close
 # -- the log
 
 
-def test_a_thousand_failures_are_one_line(stand: Stand, caplog: pytest.LogCaptureFixture) -> None:
-    """A line a group and a second, not a line a message, and never a body."""
+FATES = ("trying again", "to the dead-letter queue")
+
+
+def test_a_thousand_failures_are_few_lines_that_count_all(stand: Stand, caplog: pytest.LogCaptureFixture) -> None:
+    """A line a kind and a second, not a line a message, none forgotten at the end, and never a body."""
     stand.put(*[b'{"card": "%s"}' % SECRET.encode()] * 1_000)
 
     def function(order: Any) -> None:
@@ -726,5 +731,8 @@ def test_a_thousand_failures_are_one_line(stand: Stand, caplog: pytest.LogCaptur
     drain(stand.engine(function, dead_letters=True))
 
     assert len(stand.take("dead")) == 1_000
-    assert len(warnings_in(caplog.records)) <= 6
+    lines = warnings_in(caplog.records)
+    assert len(lines) <= 6
+    told = {fate: sum(int(line.split(": ")[1].split()[0]) for line in lines if fate in line) for fate in FATES}
+    assert told == {"trying again": 2_000, "to the dead-letter queue": 1_000}
     assert SECRET not in caplog.text

@@ -86,8 +86,9 @@ class AtLeastOnce:
         self._metrics = metrics
         self._loop = loop
         self._clock = clock
-        # (stage, type of error, fate) → silent until, messages not spoken of since
-        self._reported: dict[tuple[Stage, type[BaseException], Fate], tuple[float, int]] = {}
+        # By stage, type of error and fate: silent until; and what was not spoken of since, with the first and how many.
+        self._quiet_until: dict[tuple[Stage, type[BaseException], Fate], float] = {}
+        self._unsaid: dict[tuple[Stage, type[BaseException], Fate], tuple[Failure, int, Decision]] = {}
 
     async def deliver(self, batch: Batch) -> None:
         """Bring every message of a finished batch to its final state.
@@ -246,13 +247,23 @@ class AtLeastOnce:
                     self._metrics.function_failed(1, type(failure.error).__name__)
             first = group[0]
             kind = (first.stage, type(first.error), decision.fate)
-            quiet_until, unsaid = self._reported.get(kind, (0.0, 0))
-            now = time.monotonic()
-            if now < quiet_until:
-                self._reported[kind] = (quiet_until, unsaid + len(group))
+            unsaid, quiet_until = self._unsaid.get(kind), self._quiet_until.get(kind, 0.0)
+            if unsaid is not None:
+                first, count = unsaid[0], unsaid[1] + len(group)
             else:
-                self._reported[kind] = (now + REPORT_EVERY, 0)
-                self._say(first, len(group) + unsaid, decision)
+                count = len(group)
+            if time.monotonic() < quiet_until:
+                self._unsaid[kind] = (first, count, decision)
+            else:
+                self._unsaid.pop(kind, None)
+                self._quiet_until[kind] = time.monotonic() + REPORT_EVERY
+                self._say(first, count, decision)
+
+    def report_rest(self) -> None:
+        """Say what was not said yet: the engine ends."""
+        for first, count, decision in self._unsaid.values():
+            self._say(first, count, decision)
+        self._unsaid.clear()
 
     def _say(self, first: Failure, count: int, decision: Decision) -> None:
         what = {
