@@ -105,6 +105,7 @@ def expected(line: bytes) -> tuple[int, str, str]:
     return place["geonameid"], locator, next(size for least, size in sizes if place["population"] >= least)
 
 
+@pytest.mark.timeout(300)
 def test_every_place_comes_out_once_and_right_in_flat_memory(places: Path, apps: Callable[[], App]) -> None:
     """All records are there, in order, and equal to a direct computation; ten times the records take no more memory."""
     with places.open("rb") as file:
