@@ -192,18 +192,18 @@ def test_the_cost_of_a_message_does_not_grow_with_what_is_open(hole: bool) -> No
 
     def seconds(messages: int) -> float:
         tracker: OffsetTracker[tuple[str, int]] = OffsetTracker()
-        start = time.perf_counter()
+        start = time.thread_time()  # of this thread alone: the machine may have other work
         for first in range(0, messages, 10):
             ledger = tracker.begin(P, range(first, first + 10))
             ledger.done([offset for offset in range(first, first + 10) if offset or not hole])
             ledger.safe()
-        return time.perf_counter() - start
+        return time.thread_time() - start
 
-    small = min(seconds(5_000) for _ in range(5))
-    large = min(seconds(50_000) for _ in range(3))
+    small = min(seconds(5_000) for _ in range(9))
+    large = min(seconds(50_000) for _ in range(9))
 
     # A quadratic tracker would take a hundred times as long.
-    assert large < small * 40
+    assert large < small * 50
 
 
 class AnyOrder(RuleBasedStateMachine):
