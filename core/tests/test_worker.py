@@ -84,14 +84,16 @@ def test_one_engine_that_fails_stops_the_others_in_order(stand: Stand) -> None:
 
 
 def test_the_errors_of_all_engines_are_told(stand: Stand, caplog: pytest.LogCaptureFixture) -> None:
-    """The first is raised, the others are in the log."""
+    """One is raised, the others are in the log: which fails first is for the threads to decide."""
     sources = [Source(connect=[FatalConnectorError(f"no {n}")]) for n in range(2)]
     engines = [stand.engine(nothing, [], app_name=f"{n}", source=sources[n].queue()) for n in range(2)]
 
-    with pytest.raises(FatalConnectorError, match="no 0"):
+    with pytest.raises(FatalConnectorError) as raised:
         drain(*engines)
 
-    assert "no 1" in caplog.text
+    told = [text for text in (str(raised.value), caplog.text) for n in range(2) if f"no {n}" in text]
+    assert len(told) == 2
+    assert ("no 0" in caplog.text) is ("no 1" in str(raised.value))
 
 
 def test_health_has_a_line_for_each_engine_and_role(stand: Stand) -> None:

@@ -118,7 +118,8 @@ class Worker:
         try:
             while waiting:
                 done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
+                # In the order of the engines: a set has none, and two may fail within one turn of the loop.
+                for task in sorted(done, key=self._tasks.index):
                     if (error := _error_of(task)) is not None:
                         self._fail(error)
         except asyncio.CancelledError:
