@@ -1,0 +1,1 @@
+"""For tests: the conformance kit, `penstock.testing.conformance`, which every connector passes."""
