@@ -24,7 +24,7 @@ READY_WITHIN = 20.0  # seconds; it takes 0.1, but a busy machine that recovers i
 
 
 class NatsServer:
-    """A NATS with JetStream that listens on `host`:`port`. Ours can be killed and paused; a test undoes what it does."""
+    """A NATS with JetStream on `host`:`port`. Ours can be killed and paused; a test undoes what it does."""
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
