@@ -9,7 +9,7 @@ from penstock.testing.conformance.promises import must
 
 
 def balance(
-    sent: Iterable[bytes], seen: Iterable[bytes | None], *, repeats: int = 0, story: str, look: str = ""
+    sent: Iterable[bytes | None], seen: Iterable[bytes | None], *, repeats: int = 0, story: str, look: str = ""
 ) -> None:
     """Every message that was sent was seen; nothing else was; none twice, but where a fault allows it.
 
@@ -25,7 +25,7 @@ def balance(
         Broken: messages are lost, invented, or repeated too often.
     """
     wanted, counts = set(sent), Counter(seen)
-    lost = sorted(wanted - counts.keys())
+    lost = sorted(wanted - counts.keys(), key=repr)
     must(
         not lost,
         f"{story}: {len(lost)} of {len(wanted)} messages are LOST, the first of them number {_short(lost)}",
@@ -49,6 +49,6 @@ def balance(
     )
 
 
-def _short(some: list[bytes] | list[bytes | None]) -> str:
+def _short(some: list[bytes | None]) -> str:
     shown = ", ".join(repr((body or b"")[:20]) for body in some[:5])
     return shown + (", …" if len(some) > 5 else "")

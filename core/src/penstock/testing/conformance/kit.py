@@ -20,11 +20,14 @@ from penstock.config.resolve import ResolvedQueue, registry_for, resolve_queue
 from penstock.message import QueueMessage, Record
 from penstock.options import Role
 from penstock.plugins.registry import Registry
+from penstock.queues import InputQueue, OutputQueue
 from penstock.specs import ConnectorSpec
 from penstock.testing.conformance import limits
 from penstock.testing.conformance.harness import FACILITIES, Harness
 from penstock.testing.conformance.promises import Broken, must
-from penstock.testing.conformance.watched import WatchedConsumer, WatchedProducer
+from penstock.testing.conformance.watched import SHUTDOWN_LIMIT, WatchedConsumer, WatchedProducer
+
+ROLES: tuple[Role, Role] = ("input", "output")
 
 NAME = "kit"
 """What a configuration of the kit calls its one queue."""
@@ -87,6 +90,11 @@ class Kit:
             self._note(reason)
         pytest.skip(f"not provable here: {reason}")
 
+    @staticmethod
+    def not_asked(reason: str) -> None:
+        """End the test as one that asks for what the connector has not promised."""
+        pytest.skip(f"not promised: {reason}")
+
     def impatient(self) -> Kit:
         """A kit for probing what is not declared: what is not there must not be waited for as if it were."""
         kit = Kit(self.connector, self.harness, self._test, self._note)
@@ -116,8 +124,39 @@ class Kit:
 
     def make_producer(self, queue: str | None = None, **over: Any) -> WatchedProducer:
         """A producer that is not connected."""
-        resolved = self.resolve("output", self.config(queue, **over))
+        return self.make_producer_of(self.config(queue, **over))
+
+    def make_producer_of(self, settings: Mapping[str, Any]) -> WatchedProducer:
+        """The same of settings that a harness has given."""
+        resolved = self.resolve("output", settings)
         return WatchedProducer(make_producer(resolved.connector_class, resolved.value, resolved.options), self.patience)
+
+    def refusing(self) -> tuple[dict[str, Any], Record]:
+        """The harness's settings for the test's queue, and a record that it refuses."""
+        self.config()
+        return self.harness.refusing(self.queue)
+
+    @asynccontextmanager
+    async def input_queue(
+        self, on_reconnect: Callable[[], None] | None = None, **over: Any
+    ) -> AsyncIterator[InputQueue]:
+        """The test's queue as an engine has it: it connects again by itself. Not open yet."""
+        queue = InputQueue(self.resolve("input", self.config(**over)), on_reconnect=on_reconnect)
+        try:
+            yield queue
+        finally:
+            async with limits.within(SHUTDOWN_LIMIT, "shutdown() is bounded; it was not", "what shutdown waits for"):
+                await queue.close()
+
+    @asynccontextmanager
+    async def output_queue(self, **over: Any) -> AsyncIterator[OutputQueue]:
+        """The same for an output."""
+        queue = OutputQueue(self.resolve("output", self.config(**over)))
+        try:
+            yield queue
+        finally:
+            async with limits.within(SHUTDOWN_LIMIT, "shutdown() is bounded; it was not", "what shutdown waits for"):
+                await queue.close()
 
     @asynccontextmanager
     async def consumer(

@@ -6,15 +6,43 @@ from typing import ClassVar
 
 import pytest
 
+from penstock.testing.conformance.back_pressure import BackPressure
 from penstock.testing.conformance.basics import Basics
+from penstock.testing.conformance.batches import Batches
 from penstock.testing.conformance.completeness import Completeness
+from penstock.testing.conformance.configuration import Configuration
+from penstock.testing.conformance.faults import Faults
+from penstock.testing.conformance.fidelity import Fidelity
 from penstock.testing.conformance.harness import Harness
+from penstock.testing.conformance.imports import Imports
 from penstock.testing.conformance.kit import Kit
+from penstock.testing.conformance.leases import Leases
+from penstock.testing.conformance.lifecycle import Lifecycle
+from penstock.testing.conformance.loss import Loss
+from penstock.testing.conformance.membership import Membership
+from penstock.testing.conformance.ordering import Ordering
+from penstock.testing.conformance.poison import Poison
+from penstock.testing.conformance.producing import Producing
+from penstock.testing.conformance.settling import Settling
 
 
 class ConnectorConformance(
     Completeness,
     Basics,
+    Fidelity,
+    Settling,
+    Leases,
+    Loss,
+    Ordering,
+    Batches,
+    Membership,
+    BackPressure,
+    Poison,
+    Producing,
+    Faults,
+    Lifecycle,
+    Configuration,
+    Imports,
 ):
     """Everything that a connector promises, as tests. Subclass it, name the connector, write the fixture `harness`.
 

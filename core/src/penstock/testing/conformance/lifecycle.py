@@ -1,0 +1,210 @@
+"""Opening and closing, what is left afterwards, and what a connector tells about its queue."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+from penstock.message import Record
+from penstock.testing.conformance.bare import Bare
+from penstock.testing.conformance.capability import proves
+from penstock.testing.conformance.kit import ROLES, Kit, numbered
+from penstock.testing.conformance.limits import until
+from penstock.testing.conformance.promises import Broken, must
+from penstock.testing.conformance.watched import WatchedConsumer
+
+ROUNDS = 3  # times that everything is opened and closed; a leak shows once a round
+GONE_WITHIN = 3.0  # seconds for threads and sockets to end after shutdown has returned
+
+
+class Lifecycle:
+    """`connect`, `shutdown`, `lag`."""
+
+    def test_a_second_shutdown_is_harmless(self, kit: Kit) -> None:
+        """Of both sides: it neither raises nor waits."""
+
+        async def main() -> None:
+            for role in ROLES:
+                connector = Bare(kit, role)
+                try:
+                    await connector.call("connect")
+                    await connector.call("shutdown")
+                    await _quietly(connector, "a second shutdown")
+                finally:
+                    connector.close()
+
+        kit.run(main)
+
+    def test_a_shutdown_without_a_connection_is_harmless(self, kit: Kit) -> None:
+        """As after a `connect` that failed at once."""
+
+        async def main() -> None:
+            for role in ROLES:
+                connector = Bare(kit, role)
+                try:
+                    await _quietly(connector, "a shutdown after a connect that failed")
+                finally:
+                    connector.close()
+
+        kit.run(main)
+
+    def test_nothing_is_left_after_a_shutdown(self, kit: Kit) -> None:
+        """No thread, no socket or file, no task of the event loop, however often a queue is opened and closed."""
+
+        async def round_trip() -> None:
+            async with kit.producer() as producer, kit.consumer() as consumer:
+                await producer.send([Record(b"x")])
+                await consumer.succeed([await consumer.one()])
+
+        async def main() -> None:
+            # What a client library starts once and keeps is started here.
+            await round_trip()
+            before = Footprint.now()
+            for _round in range(ROUNDS):
+                await round_trip()
+            gone = await until(lambda: not Footprint.now().beyond(before), GONE_WITHIN)
+            must(
+                gone,
+                f"nothing is left after shutdown; after {ROUNDS} times opening and closing there are "
+                f"{Footprint.now().beyond(before)}",
+                "shutdown: threads to be joined, sockets to be closed, tasks to be cancelled and awaited",
+            )
+
+        kit.run(main)
+
+    def test_making_a_connector_does_nothing(self, kit: Kit) -> None:
+        """No thread, no socket: a configuration is checked, and an engine built, without a backend."""
+
+        async def main() -> None:
+            for role in ROLES:
+                resolved = kit.resolve(role, kit.config())
+                before = Footprint.now()
+                connector = resolved.connector_class(resolved.value, resolved.options)
+                left = Footprint.now().beyond(before, most=0)
+                must(
+                    not left,
+                    f"making a connector does no I/O and starts nothing; {type(connector).__name__} left {left}",
+                    "__init__: what it opens belongs into connect",
+                )
+
+        kit.run(main)
+
+    @proves("lag")
+    def test_lag_tells_how_many_messages_wait(self, kit: Kit) -> None:
+        """Those in flight not counted; 0 when the queue is empty, and only then."""
+
+        async def main() -> None:
+            async with kit.producer() as producer, kit.consumer() as consumer:
+                await producer.send([Record(body) for body in numbered(20)])
+                held = [await consumer.one()]
+                await _await_lag(consumer, 19, kit, "20 messages are in the queue, 1 is in flight")
+                held += await consumer.receive(9, at_once=9)
+                await _await_lag(consumer, 10, kit, "10 of 20 messages are in flight")
+                await consumer.succeed(held)
+                await _await_lag(consumer, 10, kit, "10 of 20 messages are settled")
+                held = await consumer.receive(10, at_once=9)
+                await consumer.succeed(held)
+                await _await_lag(consumer, 0, kit, "all 20 messages are settled")
+
+        kit.run(main)
+
+    @proves("lag", probe=False)
+    def test_lag_is_not_zero_while_a_message_waits(self, kit: Kit) -> None:
+        """Also just after it was given back: an engine that works until its queue is empty must not stop too early."""
+
+        async def main() -> None:
+            async with kit.producer() as producer, kit.consumer() as consumer:
+                await producer.send([Record(b"x")])
+                for _again in range(3):
+                    message = await consumer.one()
+                    await consumer.fail([message])
+                    lag = await consumer.lag()
+                    must(
+                        lag != 0,
+                        "lag is 0 only when nothing waits; one message had just been given back, and lag said 0",
+                        "lag: messages that wait inside of the connector to be delivered again count as well",
+                    )
+
+        kit.run(main)
+
+    @proves("transactions")
+    def test_a_producer_with_transactions_offers_them(self, kit: Kit) -> None:
+        """`transaction(consumer)`, in which produce and settle happen together or not at all."""
+
+        async def main() -> None:
+            producer = Bare(kit, "output")
+            try:
+                must(
+                    callable(getattr(producer.connector, "transaction", None)),
+                    "a producer with transactions offers transaction(consumer)",
+                    "the producer's class, or the declaration",
+                )
+            finally:
+                producer.close()
+
+        kit.run(main)
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """What a process has open."""
+
+    threads: int
+    native_threads: int
+    descriptors: int
+    tasks: int
+
+    @classmethod
+    def now(cls) -> Footprint:
+        """Count."""
+        # The event loop's own pool grows once by a thread or two, and is the loop's.
+        threads = [thread for thread in threading.enumerate() if not thread.name.startswith("asyncio_")]
+        pool = threading.active_count() - len(threads)
+        return cls(len(threads), _count("/proc/self/task") - pool, _count("/dev/fd"), len(asyncio.all_tasks()))
+
+    def beyond(self, before: Footprint, most: int = ROUNDS - 1) -> str:
+        """What there is more than before, for people; "" if nothing, or if it is not more than `most` of a kind."""
+        grown = {
+            "threads": self.threads - before.threads,
+            "threads of a client library": self.native_threads - before.native_threads,
+            "open sockets or files": self.descriptors - before.descriptors,
+            "tasks of the event loop": self.tasks - before.tasks,
+        }
+        return ", ".join(f"{count} more {what}" for what, count in grown.items() if count > most)
+
+
+def _count(directory: str) -> int:
+    # Not on every system: then there is nothing to compare.
+    return len(os.listdir(directory)) if Path(directory).is_dir() else 0
+
+
+async def _quietly(connector: Bare, what: str) -> None:
+    try:
+        await connector.call("shutdown")
+    except Broken:
+        raise
+    except Exception as error:
+        raise Broken(
+            f"{what} is harmless; it raised {error!r}\n    look at: shutdown, when there is nothing to shut down"
+        ) from error
+
+
+async def _await_lag(consumer: WatchedConsumer, wanted: int, kit: Kit, story: str) -> None:
+    """Some backends know only after a moment; a number that is not true may be seen in that moment, but never 0."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + kit.patience
+    while True:
+        lag = await consumer.lag()
+        if lag == wanted:
+            return
+        must(lag != 0, f"lag is 0 only when nothing waits; {story}, and it said 0", "lag")
+        must(
+            loop.time() < deadline,
+            f"lag tells how many messages wait, those in flight not counted; {story}, so it is {wanted}, but it said "
+            f"{lag!r} for {kit.patience:g} s",
+            "lag: what it counts; None is for a backend that cannot tell, which then does not declare it",
+        )
+        await asyncio.sleep(0.02)
