@@ -17,6 +17,7 @@ from penstock import envelope
 from penstock.adapters import make_consumer, make_producer
 from penstock.backoff import Backoff
 from penstock.codec import Codec
+from penstock.connectors import Transacted
 from penstock.errors import ConnectorError, FatalConnectorError, FunctionError, NotConnected, ProduceError
 from penstock.health import Health
 from penstock.message import QueueMessage, Record
@@ -194,6 +195,17 @@ class InputQueue(_Queue):
         """Keep the leases alive. One try: the next one comes soon."""
         await self._consumer.extend(messages)
 
+    def transaction_problem(self, output: OutputQueue) -> str | None:
+        """Why `transact` cannot store records of this output; None if it can."""
+        return self._consumer.transaction_problem(output._producer)
+
+    async def transact(
+        self, messages: Sequence[QueueMessage], outputs: Sequence[tuple[OutputQueue, Sequence[Record]]]
+    ) -> Transacted:
+        """Store and settle together, or not at all; see `Consumer.transact`. Reconnects by itself."""
+        stored = [(output._producer, output._packed(records)) for output, records in outputs]
+        return await self._insist(lambda: self._consumer.transact(messages, stored))
+
     async def lag(self) -> int | None:
         """How many messages wait; None if unknown, also while the backend is away."""
         try:
@@ -283,6 +295,9 @@ class OutputQueue(_Queue):
                 errors[i] = error
         self._health.set(self._component, "ok")
         return errors if any(errors) else ()
+
+    def _packed(self, records: Sequence[Record]) -> Sequence[Record]:
+        return [self._in_envelope(record) for record in records] if self._enveloped else records
 
     def _in_envelope(self, record: Record) -> Record:
         if not envelope.needs_envelope(record, self.resolved.capabilities):
