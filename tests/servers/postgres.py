@@ -202,10 +202,10 @@ def _binaries() -> Path:
     spec = importlib.util.find_spec("pgserver")
     if spec and spec.origin:
         candidates.append(Path(spec.origin).parent / "pginstall" / "bin")
-    for directory in candidates:
-        if (directory / "postgres").exists() and (directory / "initdb").exists():
-            return directory
-    missing("postgres", "no PostgreSQL found; install it, or the wheel pgserver, or set PENSTOCK_TEST_POSTGRES")
+    complete = [each for each in candidates if (each / "postgres").exists() and (each / "initdb").exists()]
+    if not complete:
+        missing("postgres", "no PostgreSQL found; install it, or the wheel pgserver, or set PENSTOCK_TEST_POSTGRES")
+    return complete[0]
 
 
 def _version(binaries: Path) -> float:
