@@ -99,7 +99,10 @@ class OwnNatsServer(NatsServer):
             self._process = None
 
     def pause(self) -> None:
-        self._running().send_signal(signal.SIGSTOP)
+        process = self._running()
+        process.send_signal(signal.SIGSTOP)
+        # The signal is only sent by then; for a moment the server's threads would still answer.
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def resume(self) -> None:
         self._running().send_signal(signal.SIGCONT)
