@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from json import JSONDecodeError
 from typing import Any
+
+from pydantic_core import ValidationError
 
 from penstock.errors import DecodeError, FunctionError, InvalidMessage, MessageError
 from penstock.model_handlers import ModelHandler
 from penstock.serializers import Serializer
 from penstock.settlement import Stage
+
+_SHOWN = 5  # faults of one message that an error lists
 
 
 class Codec:
@@ -32,11 +37,11 @@ class Codec:
         serializer, handler = self._serializer, self._model_handler
         if handler is None:
             return _pass if serializer is None else serializer.deserialize
+        if (direct := _direct_format(serializer, handler)) is not None:
+            return handler.decoder(self.data_model, direct)
         if serializer is None:
             model, construct = self.data_model, handler.construct
             return lambda body: construct(body, model)
-        if serializer.format in handler.direct_formats:
-            return handler.decoder(self.data_model, serializer.format)
         deserialize, construct_plain = serializer.deserialize, handler.decoder(self.data_model, "")
         return lambda body: construct_plain(deserialize(body))
 
@@ -44,28 +49,47 @@ class Codec:
         serializer, handler = self._serializer, self._model_handler
         if handler is None:
             return _only_bytes if serializer is None else serializer.serialize
+        if (direct := _direct_format(serializer, handler)) is not None:
+            encode = handler.encoder(self.data_model, direct)
+            if serializer is not None:
+                return encode
+            return lambda obj: obj if isinstance(obj, bytes) else encode(obj)  # bytes are what such a queue carries
         if serializer is None:
             model, deconstruct = self.data_model, handler.deconstruct
             return lambda obj: _only_bytes(deconstruct(obj, model))
-        if serializer.format in handler.direct_formats:
-            return handler.encoder(self.data_model, serializer.format)
         serialize, deconstruct_plain = serializer.serialize, handler.encoder(self.data_model, "")
         return lambda obj: serialize(deconstruct_plain(obj))
 
     def explain(self, body: bytes | None, error: Exception) -> tuple[Stage, MessageError]:
-        """Why `decode` refused a body: where it failed, and an error without the message's data."""
+        """Why `decode` refused a body: where it failed, and an error without the message's data.
+
+        The text of a stranger's exception may quote the message, so that one is told by its type only. A serializer or
+        model handler that has more to say raises a `MessageError`; the text of that is kept.
+        """
         if body is None:
             return "decode", _chained(DecodeError("the message is a tombstone: it has no body"), error)
         if self._serializer is not None:
             if body == b"":
                 return "decode", _chained(DecodeError("the body is empty"), error)
+            name = self._serializer.format or type(self._serializer).__name__
             try:
                 self._serializer.deserialize(body)
             except Exception as cause:  # noqa: BLE001  (any library's error means the same here)
-                name = self._serializer.format or type(self._serializer).__name__
                 return "decode", _chained(DecodeError(f"the body is not valid {name}: {_text(cause)}"), cause)
-        model = getattr(self.data_model, "__name__", str(self.data_model))
+        if _is_invalid_json(error):  # by a handler that reads bytes itself; a serializer may bear deeper nesting
+            return "decode", _chained(DecodeError(f"the body is not readable json: {_text(error)}"), error)
+        model = self.data_model.__name__ if isinstance(self.data_model, type) else str(self.data_model)
         return "validate", _chained(InvalidMessage(f"the message does not fit {model}: {_text(error)}"), error)
+
+
+def _direct_format(serializer: Serializer | None, handler: ModelHandler) -> str | None:
+    """The format that the handler reads and writes itself, in one pass; None if the serializer is needed.
+
+    Without a serializer a handler that knows a single format is a parser of that format.
+    """
+    if serializer is not None:
+        return serializer.format if serializer.format in handler.direct_formats else None
+    return next(iter(handler.direct_formats)) if len(handler.direct_formats) == 1 else None
 
 
 def _pass(body: Any) -> Any:
@@ -86,15 +110,29 @@ def _chained(error: MessageError, cause: Exception) -> MessageError:
     return error
 
 
+def _is_invalid_json(error: Exception) -> bool:
+    return isinstance(error, ValidationError) and error.errors(include_input=False)[0]["type"] == "json_invalid"
+
+
 def _text(error: Exception) -> str:
-    # pydantic's own text repeats the input, which is message data; its list of errors can leave it out.
-    errors = getattr(error, "errors", None)
-    if callable(errors):
-        try:
-            found = errors(include_input=False, include_url=False, include_context=False)
-            parts = [f"{'.'.join(str(step) for step in each['loc']) or 'body'}: {each['msg']}" for each in found[:5]]
-        except (TypeError, KeyError):
-            return type(error).__name__
-        more = f" (and {len(found) - 5} more)" if len(found) > 5 else ""
-        return "; ".join(parts) + more
-    return str(error)[:300] or type(error).__name__
+    """What can be said of an error without quoting the message."""
+    if isinstance(error, ValidationError):
+        return _validation_text(error)
+    if isinstance(error, JSONDecodeError):
+        return f"{error.msg}: line {error.lineno} column {error.colno}"
+    if isinstance(error, UnicodeDecodeError):
+        return f"{error.reason} at byte {error.start}"
+    return str(error) if isinstance(error, MessageError) else type(error).__name__
+
+
+def _validation_text(error: ValidationError) -> str:
+    # pydantic's own text repeats the input; its list of errors can leave it out.
+    found = error.errors(include_input=False, include_url=False, include_context=False)
+    parts = []
+    for each in found[:_SHOWN]:
+        # This rule's text quotes the message.
+        text = "unknown tag" if each["type"] == "union_tag_invalid" else each["msg"]
+        parts.append(f"{'.'.join(map(str, each['loc'])) or 'body'}: {text}")
+    if len(found) > _SHOWN:
+        parts.append(f"and {len(found) - _SHOWN} more")
+    return "; ".join(parts)
