@@ -25,30 +25,29 @@ def balance(
         Broken: messages are lost, invented, or repeated too often.
     """
     wanted, counts = set(sent), Counter(seen)
+    extra = counts.total() - len(counts)
+    repeated = [body for body, count in counts.items() if count > 1]
     lost = sorted(wanted - counts.keys(), key=repr)
+    moreover = f"; moreover {extra} deliveries are repetitions" if extra > repeats else ""
     must(
         not lost,
-        f"{story}: {len(lost)} of {len(wanted)} messages are LOST, the first of them number {_short(lost)}",
+        f"{story}: {len(lost)} of {len(wanted)} messages are LOST: {_short(lost)}{moreover}",
         look or "when a message leaves the backend: only on_success may make it go",
     )
-    ghosts = [body for body in counts if body not in wanted]
+    strangers = [body for body in counts if body not in wanted]
     must(
-        not ghosts,
-        f"{story}: {len(ghosts)} messages came that nobody has sent to this queue, such as {ghosts[0]!r}"[:300]
-        if ghosts
-        else "",
-        look or "how a queue's name becomes a place in the backend, and what is done to bodies",
+        not strangers,
+        f"{story}: {len(strangers)} messages came that should not have come: {_short(strangers)}",
+        look or "how a queue's name becomes a place in the backend, what is done to bodies, what on_success settles",
     )
-    extra = counts.total() - len(counts)
-    twice = [body for body, count in counts.items() if count > 1]
     allowed = f"at most {repeats} may, which were in flight" if repeats else "none may, for nothing went wrong"
     must(
         extra <= repeats,
-        f"{story}: {extra} deliveries are repetitions; {allowed}. Repeated: {_short(twice)}",
+        f"{story}: {extra} deliveries are repetitions; {allowed}. Repeated: {_short(repeated)}",
         look or "what consume hands out twice, and what on_success does not settle",
     )
 
 
 def _short(some: list[bytes | None]) -> str:
-    shown = ", ".join(repr((body or b"")[:20]) for body in some[:5])
+    shown = ", ".join("a tombstone" if body is None else repr(body[-30:]) for body in some[:5])
     return shown + (", …" if len(some) > 5 else "")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from penstock.connectors import BlockingConsumer, BlockingProducer
 from penstock.message import QueueMessage
-from penstock.testing.conformance.limits import within
+from penstock.testing.conformance.watched import call
 from penstock.threads import Threads
 
 if TYPE_CHECKING:
@@ -40,9 +40,7 @@ class Bare:
     async def call(self, method: str, *arguments: Any) -> Any:
         """Call a method and wait for what it returns."""
         function: Callable[..., Any] = getattr(self.connector, method)
-        async with within(
-            CALL_LIMIT, f"{method}() did not return within {CALL_LIMIT:g} s", f"what {method}() waits for"
-        ):
+        async with call(method, CALL_LIMIT, f"what {method} waits for"):
             if not self._threads:
                 return await function(*arguments)
             return await self._threads[method in SETTLING].submit(function, *arguments)

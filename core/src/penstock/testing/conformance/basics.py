@@ -154,6 +154,8 @@ async def _share(kit: Kit, consumers: list[WatchedConsumer], count: int) -> list
                 quiet_since = asyncio.get_running_loop().time()
                 seen.extend(found)
                 await consumer.succeed(found)
+            # The others' turn, also where nothing has waited.
+            await asyncio.sleep(0)
 
     await asyncio.gather(*(work(each) for each in consumers))
     return seen + [message for each in consumers for message in await each.rest()]

@@ -6,8 +6,6 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-import pytest
-
 from penstock.capabilities import Capabilities
 from penstock.testing.conformance.kit import Kit
 from penstock.testing.conformance.promises import Broken
@@ -35,11 +33,11 @@ def proves(name: str, value: str | None = None, *, probe: bool = True) -> Callab
                 test(self, kit)
                 return
             if not probe:
-                pytest.skip(f"not declared: {_written(name, value)}; another test has probed it")
+                kit.not_declared(f"{_written(name, value)}; another test has probed it")
             try:
                 test(self, kit.impatient())
             except Exception:  # noqa: BLE001  (however it fails, it is not there, as the connector says)
-                pytest.skip(f"not declared: {_written(name, value)}; probed, and not there")
+                kit.not_declared(f"{_written(name, value)}; probed, and not there")
             raise Broken(
                 f"the connector {kit.connector!r} does not declare {_written(name, value)}, yet this test passes: "
                 f"{(test.__doc__ or '').strip()}\n    look at: the capabilities of its ConnectorSpec; declare it, so "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import typing
 from collections.abc import Iterator
 from typing import Any
@@ -43,22 +42,6 @@ class Configuration:
                     "    look at: the options model (extra='forbid'); one that passes keys on judges them "
                     "in the `check` of the ConnectorSpec"
                 )
-
-    def test_the_settings_are_not_changed(self, kit: Kit) -> None:
-        """A configuration belongs to the user."""
-
-        async def main() -> None:
-            settings = kit.config()
-            before = copy.deepcopy(settings)
-            connector = Bare(kit, "input", settings)
-            try:
-                await connector.call("connect")
-                await connector.call("shutdown")
-            finally:
-                connector.close()
-            must(settings == before, "the user's settings are not changed; they were", "what is done to options")
-
-        kit.run(main)
 
     def test_the_options_are_typed_and_described(self, kit: Kit) -> None:
         """They have a model, whose schema can be printed for editors."""

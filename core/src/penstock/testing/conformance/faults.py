@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 
 from penstock.errors import NotConnected
 from penstock.message import QueueMessage, Record
@@ -33,6 +34,8 @@ class Faults:
                     await connector.call("connect")
                 except NotConnected as error:
                     must(str(error).strip(), "NotConnected says what happened", "the text of NotConnected")
+                except Broken:
+                    raise
                 except Exception as error:
                     raise Broken(
                         f"connect raises NotConnected while the backend is away; it raised {type(error).__name__}: "
@@ -77,24 +80,21 @@ class Faults:
         kit.run(main)
 
     def test_an_outage_loses_nothing(self, kit: Kit) -> None:
-        """It is noticed; messages in flight may come again, nothing else does; what is produced meanwhile arrives."""
+        """It is noticed; messages in flight are settled or come again; what is produced meanwhile arrives."""
         kit.needs("stop")
 
         async def main() -> None:
             outages: list[None] = []
             before, meanwhile = numbered(40), numbered(20, "meanwhile/")
-            async with (
-                kit.input_queue(on_reconnect=lambda: outages.append(None)) as source,
-                kit.output_queue() as target,
-            ):
+            async with kit.input_queue(lambda: outages.append(None)) as source, kit.output_queue() as target:
                 await source.open()
                 await target.open()
                 await target.produce([Record(body) for body in before])
                 seen = await _receive(kit, source, 20)
                 held = seen[-HELD:]
                 await source.on_success(seen[:-HELD])
+                await asyncio.to_thread(kit.harness.stop_backend)
                 try:
-                    await asyncio.to_thread(kit.harness.stop_backend)
                     receiving = asyncio.create_task(_receive(kit, source, 40, settle=True))
                     producing = asyncio.create_task(target.produce([Record(body) for body in meanwhile]))
                     await asyncio.sleep(OUTAGE)
@@ -103,20 +103,20 @@ class Faults:
                     await asyncio.to_thread(kit.harness.start_backend)
                 must(
                     not early,
-                    "nothing is confirmed while the backend is away; produce returned",
+                    "nothing is confirmed, and nothing refused for good, while the backend is away; produce returned",
                     "produce: it returns when the backend has confirmed, or raises NotConnected",
                 )
                 async with within(4 * kit.patience, "a producer goes on once the backend is back", "connect"):
-                    refused = await producing
-                must(
-                    not any(refused), f"records are sent again after an outage; they were refused: {refused}", "produce"
-                )
+                    await producing
                 seen += await receiving
-                await source.on_success(held)
-                wanted = {*before, *meanwhile}
-                while (wanted - set(bodies(seen))) and (found := await _receive(kit, source, 1)):
-                    seen += found
-                    await source.on_success(found)
+                # Half of what was in flight is settled only now, half is left to whoever comes next.
+                await source.on_success(held[::2])
+                seen += await _settle_missing(kit, source, {*before, *meanwhile}, seen)
+            left = {message.message for message in held[1::2]}
+            counts = Counter(bodies(seen))
+            again = {body for body in left if counts[body] > 1}
+            async with kit.consumer() as successor:
+                again |= set(bodies(await successor.receive(len(left - again)))) if left - again else set()
             must(
                 outages,
                 "an outage is noticed: consume raises NotConnected, so that health can say why; it did not",
@@ -124,7 +124,11 @@ class Faults:
             )
             # What was sent once more because its confirmation got lost is there twice, which nobody can help.
             repeats = HELD + kit.harness.settled_late + len(meanwhile)
-            balance(wanted, bodies(seen), repeats=repeats, story=f"the backend was away for {OUTAGE:g} s")
+            balance(
+                [*before, *meanwhile], bodies(seen), repeats=repeats, story=f"the backend was away for {OUTAGE:g} s"
+            )
+            look = "connect after NotConnected: what was in flight is still ours, or is given back"
+            balance(left, again, story="in flight during an outage, and never settled", look=look)
 
         kit.run(main)
 
@@ -144,9 +148,7 @@ class Faults:
                 async with within(4 * kit.patience, "a worker goes on after a restart of the server", "connect"):
                     await source.on_success(seen[-HELD:])
                     await target.produce([Record(body) for body in sent[40:]])
-                while set(sent) - set(bodies(seen)) and (found := await _receive(kit, source, 1)):
-                    seen += found
-                    await source.on_success(found)
+                seen += await _settle_missing(kit, source, sent, seen)
             repeats = HELD + kit.harness.settled_late + 20
             balance(sent, bodies(seen), repeats=repeats, story=f"the server restarted with {HELD} messages in flight")
 
@@ -184,9 +186,7 @@ class Faults:
                     found = list(await receiving)
                 seen += found
                 await source.on_success(found)
-                while set(sent) - set(bodies(seen)) and (found := await _receive(kit, source, 1)):
-                    seen += found
-                    await source.on_success(found)
+                seen += await _settle_missing(kit, source, sent, seen)
             repeats = 10 + 10 + kit.harness.settled_late
             balance(sent, bodies(seen), repeats=repeats, story=f"the backend hung for {OUTAGE:g} s")
 
@@ -224,6 +224,18 @@ async def _receive(kit: Kit, queue: InputQueue, count: int, *, settle: bool = Fa
     while len(messages) < count and loop.time() < deadline:
         found: Sequence[QueueMessage] = await queue.consume(count - len(messages), kit.harness.quiet)
         messages += found
-        if settle:
+        # An empty list would ask the backend something, too.
+        if settle and found:
             await queue.on_success(found)
     return messages
+
+
+async def _settle_missing(
+    kit: Kit, queue: InputQueue, sent: Collection[bytes], seen: Sequence[QueueMessage]
+) -> list[QueueMessage]:
+    """Consume and settle until everything that was sent was seen, or nothing comes any more."""
+    found: list[QueueMessage] = []
+    while set(sent) - set(bodies(seen)) - set(bodies(found)) and (more := await _receive(kit, queue, 1)):
+        found += more
+        await queue.on_success(more)
+    return found

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from time import monotonic
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -25,9 +25,12 @@ from penstock.specs import ConnectorSpec
 from penstock.testing.conformance import limits
 from penstock.testing.conformance.harness import FACILITIES, Harness
 from penstock.testing.conformance.promises import Broken, must
-from penstock.testing.conformance.watched import SHUTDOWN_LIMIT, WatchedConsumer, WatchedProducer
+from penstock.testing.conformance.report import Outcome
+from penstock.testing.conformance.watched import SHUTDOWN_LIMIT, WatchedConsumer, WatchedProducer, call
 
 ROLES: tuple[Role, Role] = ("input", "output")
+
+Note = Callable[[Outcome, str], None]
 
 NAME = "kit"
 """What a configuration of the kit calls its one queue."""
@@ -40,7 +43,7 @@ class Kit:
         connector: The connector's name, as a configuration writes it.
         harness: How its backend is reached.
         test: The test's name; its queues are called after it.
-        note: Told why something cannot be proved, for the matrix.
+        note: Told, for the matrix, why a test proves nothing: an `Outcome` and a reason.
 
     Attributes:
         spec, capabilities: What the plugin has registered under that name.
@@ -48,7 +51,7 @@ class Kit:
         limit: Seconds after which the whole test is broken.
     """
 
-    def __init__(self, connector: str, harness: Harness, test: str, note: Callable[[str], None] | None = None) -> None:
+    def __init__(self, connector: str, harness: Harness, test: str, note: Note | None = None) -> None:
         self.connector = connector
         self.harness = harness
         self.patience = harness.patience
@@ -84,16 +87,22 @@ class Kit:
             )
         self.not_provable(reason)
 
-    def not_provable(self, reason: str) -> None:
+    def not_provable(self, reason: str) -> NoReturn:
         """End the test as one that proves nothing here, and say so in the matrix."""
-        if self._note is not None:
-            self._note(reason)
-        pytest.skip(f"not provable here: {reason}")
+        self._prove_nothing("not provable", reason)
 
-    @staticmethod
-    def not_asked(reason: str) -> None:
+    def not_promised(self, reason: str) -> NoReturn:
         """End the test as one that asks for what the connector has not promised."""
-        pytest.skip(f"not promised: {reason}")
+        self._prove_nothing("not promised", reason)
+
+    def not_declared(self, reason: str) -> NoReturn:
+        """End the test as one of a capability that the connector does not declare."""
+        self._prove_nothing("not declared", reason)
+
+    def _prove_nothing(self, outcome: Outcome, reason: str) -> NoReturn:
+        if self._note is not None:
+            self._note(outcome, reason)
+        pytest.skip(f"{outcome}: {reason}")
 
     def impatient(self) -> Kit:
         """A kit for probing what is not declared: what is not there must not be waited for as if it were."""
@@ -145,7 +154,7 @@ class Kit:
         try:
             yield queue
         finally:
-            async with limits.within(SHUTDOWN_LIMIT, "shutdown() is bounded; it was not", "what shutdown waits for"):
+            async with call("shutdown", SHUTDOWN_LIMIT, "what shutdown waits for: it must be bounded"):
                 await queue.close()
 
     @asynccontextmanager
@@ -155,7 +164,7 @@ class Kit:
         try:
             yield queue
         finally:
-            async with limits.within(SHUTDOWN_LIMIT, "shutdown() is bounded; it was not", "what shutdown waits for"):
+            async with call("shutdown", SHUTDOWN_LIMIT, "what shutdown waits for: it must be bounded"):
                 await queue.close()
 
     @asynccontextmanager

@@ -107,13 +107,30 @@ class Leases:
 
         kit.run(main)
 
+    @proves("lease", probe=False)
+    def test_another_consumer_that_opens_takes_nothing_away(self, kit: Kit) -> None:
+        """Others come and go while messages are in flight, and get none of them."""
+
+        async def main() -> None:
+            await kit.send(*numbered(5))
+            async with kit.consumer() as owner:
+                held = await owner.receive(5)
+                async with kit.consumer() as visitor:
+                    look = "connect and shutdown: what they free or take of other consumers"
+                    story = "another consumer opened while five messages were in flight"
+                    balance((), bodies(await visitor.rest()), story=story, look=look)
+                late = await owner.succeed(held)
+                must(late == 0, f"{story}, and closed; {late} of them were lost to their owner", look)
+
+        kit.run(main)
+
     def test_a_worker_that_was_frozen_cannot_settle_what_others_have(self, kit: Kit) -> None:
         """SIGSTOP for longer than a lease or a session, then SIGCONT: its late settlements are fenced, nothing is
         lost."""
         kit.needs("processes")
         kit.needs("freeze")
         if not declares(kit.capabilities, "lease") and kit.harness.frozen_after is None:
-            kit.not_asked("without leases, and without frozen_after, nobody takes over from a worker that hangs")
+            kit.not_promised("without leases, and without frozen_after, nobody takes over from a worker that hangs")
 
         async def main() -> None:
             await kit.send(*numbered(6))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+from collections.abc import Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -150,35 +151,48 @@ class Lifecycle:
 
 @dataclass(frozen=True)
 class Footprint:
-    """What a process has open."""
+    """What a process has open, by whatever tells one from another."""
 
-    threads: int
-    native_threads: int
-    descriptors: int
-    tasks: int
+    threads: Set[object]
+    native_threads: Set[object]
+    descriptors: Set[object]
+    tasks: Set[object]
 
     @classmethod
     def now(cls) -> Footprint:
-        """Count."""
-        # The event loop's own pool grows once by a thread or two, and is the loop's.
-        threads = [thread for thread in threading.enumerate() if not thread.name.startswith("asyncio_")]
-        pool = threading.active_count() - len(threads)
-        return cls(len(threads), _count("/proc/self/task") - pool, _count("/dev/fd"), len(asyncio.all_tasks()))
+        """Look."""
+        # The event loop's own pool grows by a thread or two, and is the loop's.
+        pool = {thread.native_id for thread in threading.enumerate() if thread.name.startswith("asyncio_")}
+        threads = {thread.ident for thread in threading.enumerate() if thread.native_id not in pool}
+        return cls(
+            threads,
+            {task for task in _entries("/proc/self/task") if int(task.name) not in pool},
+            {(entry, target) for entry in _entries("/dev/fd") if (target := _target(entry))},
+            {id(task) for task in asyncio.all_tasks()},
+        )
 
     def beyond(self, before: Footprint, most: int = ROUNDS - 1) -> str:
-        """What there is more than before, for people; "" if nothing, or if it is not more than `most` of a kind."""
-        grown = {
+        """What there is that was not before, for people; "" if nothing, or if it is not more than `most` of a kind."""
+        new = {
             "threads": self.threads - before.threads,
             "threads of a client library": self.native_threads - before.native_threads,
             "open sockets or files": self.descriptors - before.descriptors,
             "tasks of the event loop": self.tasks - before.tasks,
         }
-        return ", ".join(f"{count} more {what}" for what, count in grown.items() if count > most)
+        return ", ".join(f"{len(found)} more {what}" for what, found in new.items() if len(found) > most)
 
 
-def _count(directory: str) -> int:
+def _entries(directory: str) -> Set[Path]:
     # Not on every system: then there is nothing to compare.
-    return len(os.listdir(directory)) if Path(directory).is_dir() else 0
+    place = Path(directory)
+    return {place / name for name in os.listdir(place)} if place.is_dir() else set()
+
+
+def _target(descriptor: Path) -> str:
+    try:
+        return os.readlink(descriptor)
+    except OSError:
+        return ""  # that of the listing itself, closed by now, or a system that does not tell
 
 
 async def _quietly(connector: Bare, what: str) -> None:

@@ -8,9 +8,11 @@ import threading
 import traceback
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from penstock.testing.conformance.promises import Broken
+
+T = TypeVar("T")
 
 
 def run(main: Callable[[], Coroutine[Any, Any, None]], seconds: float) -> None:
@@ -59,6 +61,17 @@ async def within(seconds: float, promise: str, look: str) -> AsyncIterator[None]
         if not limit.expired():
             raise
         raise Broken(f"{promise}\n    look at: {look}") from None
+
+
+@asynccontextmanager
+async def aside(work: Coroutine[Any, Any, T]) -> AsyncIterator[asyncio.Task[T]]:
+    """Run something beside the block; the block awaits it. If the block fails, it is cancelled."""
+    task = asyncio.create_task(work)
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 async def until(true: Callable[[], bool], seconds: float) -> bool:

@@ -12,11 +12,11 @@ from penstock.testing.conformance.children import children
 from penstock.testing.conformance.kit import Kit, bodies, numbered
 from penstock.testing.conformance.promises import must
 
-KILLS = int(os.environ.get("PENSTOCK_CONFORMANCE_KILLS", "6"))
-"""How often a worker is killed in one test; the moments are random, and the same in every run."""
+KILLS = "PENSTOCK_CONFORMANCE_KILLS"
+"""How often workers are killed in one test: 6 times, unless this variable says more. The moments are random, and the
+same in every run."""
 
 BATCH = 20
-MESSAGES = 60 * KILLS
 
 
 class Loss:
@@ -28,12 +28,13 @@ class Loss:
         kit.needs("processes")
 
         async def main() -> None:
-            sent = numbered(MESSAGES)
+            kills = int(os.environ.get(KILLS, "6"))
+            sent = numbered(60 * kills)
             await kit.send(*sent)
             did: list[bytes] = []
             with children(kit) as maker:
                 started = [maker.start("work", batch=BATCH, seed=seed) for seed in range(2)]
-                for kill in range(KILLS):
+                for kill in range(kills):
                     worker = started[kill]
                     await worker.wait_for("loaded")
                     worker.go()
@@ -55,8 +56,8 @@ class Loss:
             balance(
                 sent,
                 [*did, *bodies(rest)],
-                repeats=KILLS * (BATCH + kit.harness.settled_late),
-                story=f"{KILLS} workers were killed, each with up to {BATCH} messages in flight",
+                repeats=kills * (BATCH + kit.harness.settled_late),
+                story=f"{kills} workers were killed, each with up to {BATCH} messages in flight",
                 look="what is acknowledged or committed before on_success was called for it",
             )
 

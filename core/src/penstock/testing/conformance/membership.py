@@ -148,6 +148,8 @@ class _Work:
             found = await consumer.consume(AT_ONCE, self._kit.harness.quiet)
             self._seen.extend(found)
             await consumer.succeed(found)
+            # The others' turn, also where nothing has waited.
+            await asyncio.sleep(0)
 
     async def until_complete(self, consumer: WatchedConsumer, sent: list[bytes]) -> None:
         """The same until every message was seen by somebody."""

@@ -107,7 +107,11 @@ class Producing:
 
         async def main() -> None:
             async with kit.producer() as producer:
-                must(not await producer.produce([]), "no records have no answers", "produce with an empty list")
+                try:
+                    answers = await producer.produce([])
+                except ConnectorError as error:
+                    raise Broken(f"produce([]) raised {error!r}\n    look at: produce with an empty list") from error
+                must(not answers, "no records have no answers", "produce with an empty list")
 
         kit.run(main)
 

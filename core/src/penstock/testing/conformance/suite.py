@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import pytest
 
+from penstock.testing.conformance import recorder
 from penstock.testing.conformance.back_pressure import BackPressure
 from penstock.testing.conformance.basics import Basics
 from penstock.testing.conformance.batches import Batches
@@ -23,26 +24,28 @@ from penstock.testing.conformance.membership import Membership
 from penstock.testing.conformance.ordering import Ordering
 from penstock.testing.conformance.poison import Poison
 from penstock.testing.conformance.producing import Producing
+from penstock.testing.conformance.report import Outcome
 from penstock.testing.conformance.settling import Settling
 
 
+# pytest runs the tests of the last base first.
 class ConnectorConformance(
-    Completeness,
-    Basics,
-    Fidelity,
-    Settling,
-    Leases,
-    Loss,
-    Ordering,
-    Batches,
-    Membership,
-    BackPressure,
-    Poison,
-    Producing,
-    Faults,
-    Lifecycle,
-    Configuration,
     Imports,
+    Configuration,
+    Lifecycle,
+    Faults,
+    Producing,
+    Poison,
+    BackPressure,
+    Membership,
+    Batches,
+    Ordering,
+    Loss,
+    Leases,
+    Settling,
+    Fidelity,
+    Basics,
+    Completeness,
 ):
     """Everything that a connector promises, as tests. Subclass it, name the connector, write the fixture `harness`.
 
@@ -62,4 +65,25 @@ class ConnectorConformance(
     @pytest.fixture
     def kit(self, harness: Harness, request: pytest.FixtureRequest) -> Kit:
         """What the tests work with."""
-        return Kit(self.connector, harness, request.node.originalname)
+
+        def note(outcome: Outcome, reason: str) -> None:
+            request.node.user_properties.append((recorder.NOTE, (outcome, reason)))
+
+        return Kit(self.connector, harness, request.node.originalname, note)
+
+    @pytest.fixture(autouse=True)
+    def recorded(self, request: pytest.FixtureRequest) -> None:
+        """What each test finds stands in the capability matrix."""
+        recorder.listen(request.config)
+        name = request.node.originalname
+        # Of a test that is overridden, the kit's own says where it belongs; further tests are the suite's own.
+        test = getattr(ConnectorConformance, name, None)
+        if test is not None:
+            told = {
+                "connector": self.connector,
+                "variant": self.variant,
+                "test": name,
+                "group": test.__module__.rpartition(".")[2],
+                "capability": getattr(test, "capability", ""),
+            }
+            request.node.user_properties.append((recorder.TEST, told))

@@ -3,17 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from time import monotonic
 
 from penstock.connectors import Consumer, Producer
-from penstock.errors import ProduceError
+from penstock.errors import PenstockError, ProduceError
 from penstock.message import QueueMessage, Record
 from penstock.testing.conformance.limits import within
-from penstock.testing.conformance.promises import must
+from penstock.testing.conformance.promises import Broken, must
 
 SHUTDOWN_LIMIT = 12.0  # seconds; the contract says about 10
 FULL_HAND = 100  # messages asked for where a test does not care
+
+
+@asynccontextmanager
+async def call(name: str, seconds: float, look: str, promise: str = "") -> AsyncIterator[None]:
+    """One call of the contract: bounded, and raising nothing but what the contract knows.
+
+    Raises:
+        Broken: it took longer, or raised something else.
+    """
+    try:
+        async with within(seconds, promise or f"{name} returns; it had not after {seconds:g} s", look):
+            yield
+    except (PenstockError, Broken):
+        raise
+    except Exception as error:
+        raise Broken(
+            f"{name} raised {type(error).__name__}: {error}\n    look at: how errors of the client become "
+            f"NotConnected, ConnectorError or FatalConnectorError; and whether this is a bug of {name}"
+        ) from error
 
 
 class WatchedConsumer:
@@ -41,24 +61,28 @@ class WatchedConsumer:
         """See `Consumer.connect`."""
         # From here on there is something to shut down, also if this fails.
         self._open = True
-        async with within(self._patience + 5, "connect() did not return", "timeouts of the client while it connects"):
+        async with call("connect", self._patience + 5, "timeouts of the client while it connects"):
             await self.inner.connect()
 
     async def consume(self, max_messages: int = FULL_HAND, timeout: float | None = None) -> Sequence[QueueMessage]:
         """See `Consumer.consume`; without a timeout it waits as long as a message may need."""
         timeout = self._patience if timeout is None else timeout
         promise = f"consume(…, timeout={timeout:g}) returns after about {timeout:g} s; it did not"
-        async with within(timeout + self._patience, promise, "how consume waits: the timeout must reach the client"):
+        look = "how consume waits: its timeout must reach the client"
+        async with call("consume", timeout + self._patience, look, promise):
             messages = await self.inner.consume(max_messages, timeout)
         check_messages(messages, max_messages)
         return messages
 
     async def receive(self, count: int, at_once: int = FULL_HAND, patience: float | None = None) -> list[QueueMessage]:
-        """Consume until so many messages are here, for as long as they may need; fewer if no more come."""
+        """Consume until so many different messages are here, for as long as they may need; fewer if no more come."""
         messages: list[QueueMessage] = []
+        different: set[tuple[str, bytes | None]] = set()
         deadline = monotonic() + (self._patience if patience is None else patience)
-        while len(messages) < count and (left := deadline - monotonic()) > 0:
-            messages += await self.consume(min(at_once, count - len(messages)), left)
+        while len(different) < count and (left := deadline - monotonic()) > 0:
+            found = await self.consume(min(at_once, count - len(different)), left)
+            messages += found
+            different.update((message.position, message.message) for message in found)
         return messages
 
     async def rest(self, at_once: int = FULL_HAND, quiet: float | None = None) -> list[QueueMessage]:
@@ -80,7 +104,7 @@ class WatchedConsumer:
 
     async def succeed(self, messages: Sequence[QueueMessage]) -> int:
         """`on_success`; returns how many were no longer ours."""
-        async with within(self._patience, "on_success() did not return", "settling must not wait for messages"):
+        async with call("on_success", self._patience, "settling must not wait for messages"):
             late = await self.inner.on_success(messages)
         must(
             late is None or (isinstance(late, int) and 0 <= late <= len(messages)),
@@ -92,17 +116,17 @@ class WatchedConsumer:
 
     async def fail(self, messages: Sequence[QueueMessage], delay: float | None = None) -> None:
         """See `Consumer.on_fail`."""
-        async with within(self._patience, "on_fail() did not return", "giving back must not wait for messages"):
+        async with call("on_fail", self._patience, "giving back must not wait for messages"):
             await self.inner.on_fail(messages, delay)
 
     async def extend(self, messages: Sequence[QueueMessage]) -> None:
         """See `Consumer.extend`."""
-        async with within(self._patience, "extend() did not return", "extending must not wait for messages"):
+        async with call("extend", self._patience, "extending must not wait for messages"):
             await self.inner.extend(messages)
 
     async def lag(self) -> int | None:
         """See `Consumer.lag`."""
-        async with within(self._patience, "lag() did not return", "lag must not wait for messages"):
+        async with call("lag", self._patience, "lag must not wait for messages"):
             lag = await self.inner.lag()
         must(
             lag is None or (isinstance(lag, int) and lag >= 0),
@@ -116,8 +140,7 @@ class WatchedConsumer:
         if not self._open:
             return
         self._open = False
-        async with within(SHUTDOWN_LIMIT, f"shutdown() ends within {SHUTDOWN_LIMIT:g} s; it did not",
-                          "what shutdown waits for: it must be bounded"):  # fmt: skip
+        async with call("shutdown", SHUTDOWN_LIMIT, "what shutdown waits for: it must be bounded"):
             await self.inner.shutdown()
 
 
@@ -132,12 +155,12 @@ class WatchedProducer:
     async def connect(self) -> None:
         """See `Producer.connect`."""
         self._open = True
-        async with within(self._patience + 5, "connect() did not return", "timeouts of the client while it connects"):
+        async with call("connect", self._patience + 5, "timeouts of the client while it connects"):
             await self.inner.connect()
 
     async def produce(self, records: Sequence[Record]) -> Sequence[ProduceError | None]:
         """See `Producer.produce`."""
-        async with within(self._patience, "produce() did not return", "how produce waits for the confirmation"):
+        async with call("produce", self._patience, "how produce waits for the confirmation"):
             answers = await self.inner.produce(records)
         check_answers(answers, records)
         return answers
@@ -157,8 +180,7 @@ class WatchedProducer:
         if not self._open:
             return
         self._open = False
-        async with within(SHUTDOWN_LIMIT, f"shutdown() ends within {SHUTDOWN_LIMIT:g} s; it did not",
-                          "what shutdown waits for: it must be bounded"):  # fmt: skip
+        async with call("shutdown", SHUTDOWN_LIMIT, "what shutdown waits for: it must be bounded"):
             await self.inner.shutdown()
 
 
