@@ -11,6 +11,8 @@ from pydantic import ValidationError
 
 from penstock.errors import ConfigError
 
+PATIENCE = 3600.0  # seconds; an index on a large table takes its time
+
 
 class PostgresCommand:
     """The command that this plugin adds."""
@@ -60,7 +62,9 @@ async def _migrate(arguments: Namespace, dsn: str) -> str:
     from penstock_postgres.connection import Connection
     from penstock_postgres.options import PostgresOptions
 
-    options = PostgresOptions.model_validate({"dsn": dsn, "schema": arguments.schema, "table": arguments.table})
+    options = PostgresOptions.model_validate(
+        {"dsn": dsn, "schema": arguments.schema, "table": arguments.table, "timeout": PATIENCE}
+    )
     connection = Connection(options)
     try:
         await connection.open()
@@ -76,7 +80,9 @@ async def _adopt(arguments: Namespace, dsn: str) -> str:
     from penstock_postgres.options import TableOptions, identifier
     from penstock_postgres.table_columns import adopt, columns_of
 
-    options = TableOptions.model_validate({"dsn": dsn, "schema": arguments.schema, "id": arguments.id})
+    options = TableOptions.model_validate(
+        {"dsn": dsn, "schema": arguments.schema, "id": arguments.id, "timeout": PATIENCE}
+    )
     try:
         name = identifier(arguments.table)
     except ValueError as error:

@@ -82,8 +82,8 @@ def columns(records: Sequence[Record]) -> dict[str, Any]:
         "bodies": [record.message for record in records],
         "keys": [record.key for record in records],
         "headers": [headers.written(record.headers) for record in records],
-        "priorities": [(record.options or {}).get("priority", 0) for record in records],
-        "delays": [record.delay for record in records],
+        "priorities": [int((record.options or {}).get("priority", 0)) for record in records],
+        "delays": [float(record.delay) for record in records],
     }
 
 

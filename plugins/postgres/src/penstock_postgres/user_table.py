@@ -135,10 +135,10 @@ class UserTable:
         if problem is None and record.options:
             problem = f"takes no option {next(iter(record.options))!r} with a message"
         if problem is None and (unknown := [field for field in fields if field not in self._columns]):
-            known = ", ".join(self._columns)
-            # An envelope is what a message with headers or a key comes in where a connector has no place for them.
-            headers = "; it has no place for headers or keys" if unknown[0].startswith("penstock-") else ""
-            problem = f"has no column for {', '.join(map(repr, unknown))}, only for {known}{headers}"
+            if "penstock-envelope" in unknown:  # where a connector cannot carry a message's headers or key
+                problem = "has no place for headers or keys"
+            else:
+                problem = f"has no column for {', '.join(map(repr, unknown))}, only for {', '.join(self._columns)}"
         return None if problem is None else ProduceError(f"table {self._shown} {problem}", retriable=False)
 
     def inserts(self, records: Sequence[Record], positions: Sequence[int]) -> Sequence[Insert]:
