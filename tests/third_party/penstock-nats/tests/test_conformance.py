@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 from penstock.message import Record
@@ -21,10 +22,11 @@ ORDER_ENDS = (
 class NatsHarness(Harness):
     """How the kit reaches the server, and what it may do to it."""
 
+    # A lease belongs to the group, not to one of its workers: `config` gives all of them the same.
+    short_lease: ClassVar[Mapping[str, Any]] = {"ack_wait": 4.5}
+    patience = 8.0
+
     def __init__(self, server: NatsServer) -> None:
-        # A lease belongs to the group, not to one of its workers: all of them are given the same.
-        self.short_lease = {"ack_wait": 4.5}
-        self.patience = 8.0
         self._server = server
 
     def config(self, queue: str, group: str | None = None, **over: Any) -> dict[str, Any]:
