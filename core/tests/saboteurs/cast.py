@@ -15,6 +15,7 @@ CAPABILITIES = Capabilities(
     redelivery_count=True,
     delay=True,
     lease=True,
+    transactions=True,
     replay=True,
     lag=True,
     tombstones=True,
@@ -101,6 +102,7 @@ REFUSED = "a_refused_record_does_not_stop_its_neighbours"
 NOTHING_LEFT = "nothing_is_left_after_a_shutdown"
 OUTAGE = "an_outage_loses_nothing"
 DELAYED = "a_message_given_back_with_a_delay_comes_after_it"
+TOGETHER = "outputs_show_with_the_settlement_of_their_inputs"
 
 CAST = [
     # settling
@@ -248,5 +250,14 @@ CAST = [
     declares("hides_its_lag", LAG, lag=False),
     declares("hides_tombstones", "a_tombstone_is_not_an_empty_body", tombstones=False),
     declares("hides_groups", "every_group_gets_every_message", groups=False),
-    declares("claims_transactions", "a_producer_with_transactions_offers_them", transactions=True),
+    declares("hides_its_transactions", TOGETHER, transactions=False),
+    # transactions that are none
+    consumer("transactions:HasNoTransactions", TOGETHER),
+    consumer("transactions:ForgetsToStore", TOGETHER),
+    consumer("transactions:ForgetsToSettle", TOGETHER),
+    consumer("transactions:StoresWhatIsTriedAgain", TOGETHER),
+    consumer("transactions:StoresTheRest", "a_transaction_with_a_lost_message_does_nothing"),
+    consumer("transactions:StoresFirst", "a_transaction_with_a_lost_message_does_nothing"),
+    consumer("transactions:SettlesInSpiteOfRefusals", "a_transaction_with_a_refused_record_does_nothing"),
+    consumer("transactions:SaysNotWhichIsRefused", "a_transaction_with_a_refused_record_does_nothing"),
 ]

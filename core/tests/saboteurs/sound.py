@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from penstock.connectors import Consumer, Producer
+from penstock.connectors import Consumer, Producer, Refusal, Transacted
 from penstock.errors import ConnectorError, NotConnected, ProduceError
 from penstock.message import QueueMessage, Record
 from saboteurs.options import SoundOptions
@@ -107,6 +107,22 @@ class SoundConsumer(Consumer):
         await self.server.answer()
         return self.opened().lag()
 
+    def transaction_problem(self, producer: Producer) -> str | None:
+        same = isinstance(producer, SoundProducer) and producer.options.path == self.options.path
+        return None if same else "it is in another file"
+
+    async def transact(
+        self, messages: Sequence[QueueMessage], outputs: Sequence[tuple[Producer, Sequence[Record]]]
+    ) -> Transacted:
+        await self.server.answer()
+        refused = refusals(outputs)
+        if refused:
+            return Transacted(refused=refused)
+        lost = self.opened().settle_and_add(messages, [(producer.name, records) for producer, records in outputs])
+        if not lost:
+            self.forget(messages)
+        return Transacted(lost=lost)
+
     async def shutdown(self) -> None:
         store, self.store = self.store, None
         if store is not None:
@@ -153,3 +169,13 @@ class SoundProducer(Producer):
         store, self.store = self.store, None
         if store is not None:
             store.close()
+
+
+def refusals(outputs: Sequence[tuple[Producer, Sequence[Record]]]) -> list[Refusal]:
+    """What the producers of some outputs refuse."""
+    return [
+        Refusal(output, place, error)
+        for output, (producer, records) in enumerate(outputs)
+        for place, record in enumerate(records)
+        if isinstance(producer, SoundProducer) and (error := producer.refusal(record)) is not None
+    ]

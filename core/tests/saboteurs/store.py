@@ -51,13 +51,21 @@ class Store:
 
     def add(self, records: Sequence[Record]) -> None:
         """Store records, all or none."""
-        now = time.time()
-        rows = [
-            (self.queue, r.key, json.dumps([(n, v.hex()) for n, v in r.headers]), r.message, now, now + r.delay)
-            for r in records
-        ]
         with self._transaction() as db:
-            db.executemany("INSERT INTO messages (queue, key, headers, body, at, due) VALUES (?, ?, ?, ?, ?, ?)", rows)
+            _insert(db, self.queue, records)
+
+    def settle_and_add(
+        self, messages: Sequence[QueueMessage], outputs: Sequence[tuple[str, Sequence[Record]]]
+    ) -> list[QueueMessage]:
+        """Settle messages and store records by queue, all or nothing; returns those that were not ours."""
+        with self._transaction() as db:
+            lost = [message for message in messages if not self._change(db, "settled = 1", message)]
+            if lost:
+                db.rollback()
+                return lost
+            for queue, records in outputs:
+                _insert(db, queue, records)
+        return lost
 
     def take(self, most: int, lease: float) -> list[QueueMessage]:
         """Lease the oldest messages that are free and due, each with one attempt more."""
@@ -109,17 +117,25 @@ class Store:
         return count
 
     def _update(self, change: str, messages: Sequence[QueueMessage], value: float = 0.0) -> int:
-        now = time.time()
         with self._transaction() as db:
-            return sum(
-                db.execute(
-                    f"UPDATE deliveries SET {change} "
-                    "WHERE grp = :grp AND id = :id AND token = :token AND settled = 0 AND until > :now",
-                    {"grp": self.group, "id": number, "token": token, "now": now, "value": value},
-                ).rowcount
-                for number, token in (message.message_context for message in messages)
-            )
+            return sum(self._change(db, change, message, value) for message in messages)
+
+    def _change(self, db: sqlite3.Connection, change: str, message: QueueMessage, value: float = 0.0) -> int:
+        number, token = message.message_context
+        return db.execute(
+            f"UPDATE deliveries SET {change} "
+            "WHERE grp = :grp AND id = :id AND token = :token AND settled = 0 AND until > :now",
+            {"grp": self.group, "id": number, "token": token, "now": time.time(), "value": value},
+        ).rowcount
 
     def _transaction(self) -> Any:
         self._db.execute("BEGIN IMMEDIATE")
         return self._db
+
+
+def _insert(db: sqlite3.Connection, queue: str, records: Sequence[Record]) -> None:
+    now = time.time()
+    rows = [
+        (queue, r.key, json.dumps([(n, v.hex()) for n, v in r.headers]), r.message, now, now + r.delay) for r in records
+    ]
+    db.executemany("INSERT INTO messages (queue, key, headers, body, at, due) VALUES (?, ?, ?, ?, ?, ?)", rows)

@@ -26,6 +26,7 @@ from penstock.testing.conformance.poison import Poison
 from penstock.testing.conformance.producing import Producing
 from penstock.testing.conformance.report import Outcome
 from penstock.testing.conformance.settling import Settling
+from penstock.testing.conformance.transactions import Transactions
 
 
 # pytest runs the tests of the last base first.
@@ -39,6 +40,7 @@ class ConnectorConformance(
     BackPressure,
     Membership,
     Batches,
+    Transactions,
     Ordering,
     Loss,
     Leases,
