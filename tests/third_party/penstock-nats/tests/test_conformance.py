@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from tests.servers.nats import NatsServer
 
 ORDER_ENDS = (
-    "JetStream keeps order as long as nothing is given back, and even then in the one case that is probed here; messages "
-    "that are given back one by one come again in that order. So order is not declared, although the probe finds some"
+    "messages that are given back one by one come again in that order, whichever it is, so order is not declared; the "
+    "probe gives them back in the order of the queue, and finds it kept"
 )
 
 
