@@ -86,7 +86,7 @@ class Basics:
                     await kit.settle_in(consumers, producer)
                     parts = [[kit.record(body, key=body) for body in sent[start::4]] for start in range(4)]
                     sending = asyncio.gather(*(producer.send(part) for part in parts))
-                    seen = await _share(kit, consumers, 400)
+                    seen = await share(kit, consumers, 400)
                     await sending
                 finally:
                     await shut_down(consumers)
@@ -143,7 +143,8 @@ async def _settle_all(consumer: WatchedConsumer, count: int) -> list[QueueMessag
     return messages
 
 
-async def _share(kit: Kit, consumers: list[WatchedConsumer], count: int) -> list[QueueMessage]:
+async def share(kit: Kit, consumers: list[WatchedConsumer], count: int) -> list[QueueMessage]:
+    """Let several consumers consume and settle side by side, until they have seen so many or nothing comes."""
     seen: list[QueueMessage] = []
 
     async def work(consumer: WatchedConsumer) -> None:

@@ -77,7 +77,8 @@ async def hold(consumer: Consumer, log: Log, job: dict[str, Any]) -> None:
     await asyncio.to_thread(sys.stdin.readline)
     late = await consumer.on_success(held[:kept])
     log.write("late", str(late or 0).encode())
-    await asyncio.to_thread(sys.stdin.readline)
+    # As in an engine: what is settled takes effect while it goes on, and at the latest when it closes.
+    await consumer.consume(0 if consumer.keep_polling else 1, POLL)
 
 
 async def block(consumer: Consumer, log: Log, job: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from penstock.testing.conformance.limits import until
 from penstock.testing.conformance.promises import Broken
 
 if TYPE_CHECKING:
@@ -77,6 +78,11 @@ class Child:
         """SIGKILL: no goodbye. Returns when it is gone."""
         self._process.kill()
         self._process.wait()
+
+    async def ended(self, seconds: float) -> None:
+        """Wait until it has ended by itself."""
+        if not await until(lambda: self._process.poll() is not None, seconds):
+            raise Broken(f"a worker process did not end within {seconds:g} s\n    look at: what shutdown waits for")
 
     def freeze(self) -> None:
         """SIGSTOP: alive, and does nothing."""

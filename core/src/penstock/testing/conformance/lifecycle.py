@@ -111,7 +111,7 @@ class Lifecycle:
                 known |= await _lag(consumer, 0, kit, "the queue is empty")
             must(
                 0 in known and len(known) > 5,
-                f"lag tells how many messages wait; while 20 messages were taken one by one it knew only {sorted(known)}",
+                f"lag tells how many messages wait; while 20 were taken one by one it knew only {sorted(known)}",
                 "lag: None is for a backend that cannot tell, which then does not declare it",
             )
 

@@ -3,53 +3,54 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 
 from penstock.message import QueueMessage
 from penstock.testing.conformance.accounts import balance
+from penstock.testing.conformance.basics import share
 from penstock.testing.conformance.capability import proves
 from penstock.testing.conformance.children import children
 from penstock.testing.conformance.kit import Kit, bodies, numbered
+from penstock.testing.conformance.limits import aside, until
+from penstock.testing.conformance.promises import Broken
 from penstock.testing.conformance.watched import WatchedConsumer, shut_down
 
 AT_ONCE = 10  # messages in flight a consumer
+PACE = 0.01  # seconds of work for a batch, so that there is always more to do
+MOST_SENT = 3_000  # messages of a load
 
 
 class Membership:
     """Several consumers of one queue, several groups."""
 
     def test_workers_that_join_leave_and_die_lose_nothing(self, kit: Kit) -> None:
-        """One joins and is killed, one joins and stays, one leaves: repeated is at most what was in flight."""
+        """Under load, one is killed, one joins and leaves, one joins and stays: repeated is at most what was in
+        flight."""
         kit.needs("processes")
 
         async def main() -> None:
-            sent = numbered(400)
-            async with kit.producer() as producer:
-                await producer.send([kit.record(body, body) for body in sent])
-            first, second = kit.make_consumer(), kit.make_consumer()
-            seen: list[QueueMessage] = []
-            try:
-                with children(kit) as maker:
-                    worker = maker.start("work", batch=AT_ONCE)
-                    await worker.wait_for("loaded")
-                    worker.go()
-                    await first.connect()
-                    work = _Work(kit, seen, worker.lines)
-                    leaving = asyncio.create_task(work.until(first, 150))
+            crew = Crew(kit)
+            with children(kit) as maker:
+                worker = maker.start("work", batch=AT_ONCE)
+                await worker.wait_for("loaded")
+                worker.go()
+                async with crew.load():
                     await worker.wait_for("did", 5)
-                    worker.kill()
-                    did = worker.lines("did")
-                    await second.connect()
-                    await asyncio.gather(leaving, work.until(second, 200))
-                    await first.shutdown()
-                    await work.until_complete(second, sent)
-                    # Read after the kill, so complete.
-                    done = [*did, *bodies(seen), *bodies(await second.rest())]
-            finally:
-                await shut_down([first, second])
+                    async with crew.member() as staying:
+                        async with crew.member():
+                            # In the middle of a batch, if it still gets any.
+                            with suppress(Broken):
+                                await worker.wait_for("did", len(worker.lines("did")) + 3, seconds=1.0)
+                            worker.kill()
+                            killed_one = worker.lines("did")
+                        crew.stop_sending()
+                        missing = set(crew.sent) - set(killed_one)
+                        await until(lambda: missing <= set(bodies(crew.seen)), 3 * kit.patience)
+                        done = staying.count
             in_flight = 3 * (AT_ONCE + kit.harness.settled_late)
-            story = "three workers shared a queue, one was killed and one left"
-            balance(sent, done, repeats=in_flight, story=story)
+            story = f"three workers shared a queue, one was killed, one left, the last did {done}"
+            balance(crew.sent, [*killed_one, *bodies(crew.seen)], repeats=in_flight, story=story)
 
         kit.run(main)
 
@@ -105,9 +106,7 @@ class Membership:
                     await asyncio.gather(*(each.connect() for each in members))
                     await kit.settle_in(members, producer)
                     await producer.send([kit.record(body, body) for body in sent])
-                    seen: list[QueueMessage] = []
-                    work = _Work(kit, seen)
-                    await asyncio.gather(*(work.until(each, 200) for each in members))
+                    seen = await share(kit, members, 200)
                 finally:
                     await shut_down(members)
                 others = [body for body in bodies(await alone.receive(200 + 1_000, patience=kit.patience / 2)) if body]
@@ -132,28 +131,67 @@ class Membership:
         kit.run(main)
 
 
-class _Work:
-    """Consumers that share what they have seen."""
+class Member:
+    """A consumer that works.
 
-    def __init__(self, kit: Kit, seen: list[QueueMessage], others: Callable[[str], list[bytes]] | None = None) -> None:
+    Attributes:
+        count: Messages that it has done.
+    """
+
+    def __init__(self, consumer: WatchedConsumer) -> None:
+        self.consumer = consumer
+        self.count = 0
+
+
+class Crew:
+    """Consumers that come and go, and a producer that keeps them busy.
+
+    Attributes:
+        sent, seen: All bodies that were sent, all messages that any member has got.
+    """
+
+    def __init__(self, kit: Kit) -> None:
         self._kit = kit
-        self._seen = seen
-        self._others = others
+        self._sending = True
+        self.sent: list[bytes] = []
+        self.seen: list[QueueMessage] = []
 
-    async def until(self, consumer: WatchedConsumer, count: int) -> None:
-        """Consume and settle until all together have seen so many, or nothing comes any more."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._kit.patience
-        while len(self._seen) < count and loop.time() < deadline:
-            found = await consumer.consume(AT_ONCE, self._kit.harness.quiet)
-            self._seen.extend(found)
-            await consumer.succeed(found)
-            # The others' turn, also where nothing has waited.
-            await asyncio.sleep(0)
+    @asynccontextmanager
+    async def load(self) -> AsyncIterator[None]:
+        """Send messages until `stop_sending`."""
+        async with aside(self._send()) as sending:
+            yield
+            self.stop_sending()
+            await sending
 
-    async def until_complete(self, consumer: WatchedConsumer, sent: list[bytes]) -> None:
-        """The same until every message was seen by somebody."""
-        wanted = set(sent) - set(self._others("did") if self._others else ())
-        while wanted - set(bodies(self._seen)) and (found := await consumer.consume(AT_ONCE)):
-            self._seen.extend(found)
-            await consumer.succeed(found)
+    def stop_sending(self) -> None:
+        """The load is complete."""
+        self._sending = False
+
+    async def _send(self) -> None:
+        async with self._kit.producer() as producer:
+            while self._sending and len(self.sent) < MOST_SENT:
+                bodies = [b"%d" % number for number in range(len(self.sent), len(self.sent) + 30)]
+                # Before they are sent: from here on they may be seen.
+                self.sent += bodies
+                await producer.send([self._kit.record(body, body) for body in bodies])
+                await asyncio.sleep(0.01)
+
+    @asynccontextmanager
+    async def member(self) -> AsyncIterator[Member]:
+        """One that has joined, and works until the end of the block."""
+        async with self._kit.consumer() as consumer:
+            member, leaving = Member(consumer), asyncio.Event()
+            async with aside(self._work(member, leaving)) as work:
+                await until(lambda: member.count > 0 or work.done(), 2 * self._kit.patience)
+                yield member
+                leaving.set()
+                await work
+
+    async def _work(self, member: Member, leaving: asyncio.Event) -> None:
+        while not leaving.is_set():
+            found = await member.consumer.consume(AT_ONCE, self._kit.harness.quiet)
+            self.seen.extend(found)
+            member.count += len(found)
+            await member.consumer.succeed(found)
+            await asyncio.sleep(PACE)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from time import monotonic
+
 from penstock.message import QueueMessage
 from penstock.testing.conformance.accounts import balance
 from penstock.testing.conformance.capability import proves
@@ -24,8 +26,9 @@ class Poison:
             good: list[QueueMessage] = []
             attempts: list[int] = []
             async with kit.consumer() as consumer:
-                for _round in range(3 * COUNT):
-                    messages = await consumer.consume(5, kit.patience if len(good) < COUNT - 1 else kit.harness.quiet)
+                deadline = monotonic() + 2 * kit.patience
+                while monotonic() < deadline:
+                    messages = await consumer.consume(5, kit.harness.quiet)
                     failed = [message for message in messages if message.message == POISON]
                     succeeded = [message for message in messages if message.message != POISON]
                     await consumer.succeed(succeeded)
