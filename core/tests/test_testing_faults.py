@@ -12,6 +12,7 @@ import pytest
 
 from penstock import Engine, QueueMessage, Record
 from penstock.capabilities import Capabilities
+from penstock.envelope import wrap
 from penstock.errors import ConnectorError, FatalConnectorError, NotConnected, ProduceError
 from penstock.specs import ConnectorSpec
 from penstock.testing import Harness
@@ -116,6 +117,18 @@ def test_an_outage_lasts_for_so_many_seconds() -> None:
         assert fault.struck > 5
 
 
+def test_an_outage_strikes_every_kind_of_call() -> None:
+    """Once it has begun, which the call that was named decides."""
+    faults = ProducerFaults("q")
+    faults.away(seconds=10)
+
+    faults.strike("connect", 0)
+    for call, now in (("produce", 1), ("connect", 5), ("produce", 10.9)):
+        with pytest.raises(NotConnected):
+            faults.strike(call, now)  # type: ignore[arg-type]
+    faults.strike("produce", 11)
+
+
 def test_a_dead_letter_queue_that_is_away_keeps_the_message_unsettled() -> None:
     """It is settled when the dead letter is confirmed, once."""
     with Harness(engine(forward)) as harness:
@@ -159,21 +172,26 @@ def test_a_message_can_be_delivered_again_after_it_was_settled() -> None:
 
 
 def test_a_message_that_is_repeated_is_itself_byte_for_byte() -> None:
-    """Body, key and headers, and the attempt raised; also where an envelope carries them."""
+    """Body, key and headers; the attempt is raised where the backend counts deliveries, and not elsewhere."""
     bare = ConnectorSpec("bare", consumer="nowhere:C", producer="nowhere:P", capabilities=Capabilities())
-    for connector in ("memory", bare):
+    in_envelope = wrap(Record(b"x", b"inner"))
+    for connector, body, second in (("memory", b"\xff", 2), (bare, b"\xff", 1), (bare, in_envelope, 1)):
         seen: list[Any] = []
 
         def function(body: bytes, msg_ctx: QueueMessage, seen: list[Any] = seen) -> None:
-            seen.append((body, msg_ctx.key, list(msg_ctx.headers), msg_ctx.position))
+            seen.append((body, msg_ctx.key, list(msg_ctx.headers), msg_ctx.position, msg_ctx.attempts))
 
         raw = {"connector": connector, "serializer": None, "model_handler": None, "data_model": None}
         with Harness(engine(function, queue_config={"in": raw, "out": raw, "dlq": raw})) as harness:
             harness.consumer.repeat()
-            harness.send("in", b"\xff", key=b"\x00", headers=[("h", b"\xfe")])
+            if body is in_envelope:
+                harness.send("in", wrap(Record(body, b"\x00", [("h", b"\xfe")])))
+            else:
+                harness.send("in", body, key=b"\x00", headers=[("h", b"\xfe")])
             harness.run()
 
-        assert seen == [(b"\xff", b"\x00", [("h", b"\xfe")], "1")] * 2
+        expected = (body, b"\x00", [("h", b"\xfe")], "1")
+        assert seen == [(*expected, 1), (*expected, second)]
 
 
 def test_a_repeated_message_that_is_given_back_comes_once_more() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import random
 import signal
 import socket
@@ -125,7 +126,7 @@ def test_key_and_headers_go_in_and_come_out() -> None:
         ]
 
     with Harness(engine(function)) as harness:
-        harness.send("orders", Order(id=1), key="k1", headers={"a": "text", "b": b"\xff"})
+        harness.send("orders", Order(id=1), key="k1", headers=[("a", "text"), ("b", b"\xff")])
         harness.run()
 
         first, second = harness.records("invoices")
@@ -147,6 +148,20 @@ def test_plain_data_and_bytes_are_sent_as_a_stranger_would() -> None:
         assert harness.sent("invoices", Invoice) == [Invoice(order=1, cents=100)]
         assert [letter.stage for letter in harness.dead_letters()] == ["validate", "decode", "decode"]
         assert [letter.record.message for letter in harness.dead_letters()] == [b'{"id":"one"}', b"{", None]
+
+
+def test_plain_data_may_hold_models() -> None:
+    """Then the model handler takes them apart, as it does a model."""
+    queues = {**QUEUES, "orders": {"data_model": list[Order]}}
+
+    def function(orders: list[Order]) -> Any:
+        return [item for order in orders for item in bill(order)]
+
+    with Harness(engine(function, queues)) as harness:
+        harness.send("orders", [Order(id=1), Order(id=2)])
+        harness.run()
+
+        assert [invoice.order for invoice in harness.sent("invoices", Invoice)] == [1, 2]
 
 
 def test_what_cannot_be_encoded_is_refused_where_it_is_sent() -> None:
@@ -188,7 +203,7 @@ def test_a_name_that_no_engine_has_is_refused_with_the_nearest() -> None:
             harness.producer,
         ]
         for call in calls:
-            with pytest.raises(ConfigError, match="'invoises' is no .*; did you mean 'invoices'"):
+            with pytest.raises(ConfigError, match=r"'invoises' is no .*; did you mean 'invoices'"):
                 call("invoises")
         with pytest.raises(ConfigError, match="'orders' is no output queue"):
             harness.sent("orders")
@@ -294,6 +309,29 @@ def test_an_async_function_waits_by_the_same_clock() -> None:
         assert harness.elapsed == pytest.approx(60, abs=0.01)
 
 
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_message_that_waits_for_its_next_try_holds_up_no_other(is_async: bool) -> None:
+    """A hundred that fail once are all tried before the first is tried again, 30 s later."""
+    tries: list[int] = []
+
+    def function(order: Order) -> None:
+        tries.append(order.id)
+        if len(tries) <= 100:
+            raise ValueError
+
+    async def async_function(order: Order) -> None:
+        function(order)
+
+    with Harness(engine(async_function if is_async else function)) as harness:
+        for number in range(100):
+            harness.send("orders", Order(id=number))
+        harness.run()
+
+        assert tries[:100] == list(range(100))
+        assert sorted(tries[100:]) == list(range(100))
+        assert 30 <= harness.elapsed < 31
+
+
 def test_a_thread_that_an_async_function_starts_is_waited_for() -> None:
     """Time does not run away while it works, be it only for 50 ms."""
 
@@ -394,14 +432,15 @@ def test_a_message_that_is_given_back_for_ever_ends_at_the_limit() -> None:
     assert time.monotonic() - began < 5
 
 
-def test_a_function_that_never_returns_ends_at_the_real_limit() -> None:
-    """The text says that it is being called; the thread is left behind."""
+def test_a_function_that_never_returns_ends_at_the_real_limit(caplog: pytest.LogCaptureFixture) -> None:
+    """The text says that it is being called; the thread is left behind, and all else is cleared up."""
     never = threading.Event()
-    with Harness(engine(lambda order: never.wait()), real_limit=0.2) as harness:
+    with Harness(engine(lambda _order: never.wait()), real_limit=0.2) as harness:
         harness.send("orders", b"1")
         with pytest.raises(NotQuiet, match=r"0\.2 s of real time .*its function is being called and has not returned"):
             harness.run()
     never.set()
+    assert "lets go of tasks" not in caplog.text
 
 
 def test_an_async_function_that_never_returns_ends_at_the_limit() -> None:
@@ -410,7 +449,7 @@ def test_an_async_function_that_never_returns_ends_at_the_limit() -> None:
     async def function(order: Any) -> None:
         await asyncio.Event().wait()
 
-    with Harness(engine(function)) as harness:
+    with Harness(engine(function), limit=600) as harness:
         harness.send("orders", b"1")
         with pytest.raises(NotQuiet, match="1 of queue 'orders', memory not settled, 1 in flight"):
             harness.run()
@@ -521,6 +560,26 @@ def test_one_name_for_two_queues_is_refused() -> None:
         Harness(one, two)
 
 
+def test_engines_that_cannot_all_begin_leave_nothing_behind() -> None:
+    """The threads of the first one end when the second one has no function."""
+    before = set(threading.enumerate())
+    harness = Harness(engine(bill), Engine("invoices", queue_config=QUEUES))
+    with harness, pytest.raises(FunctionError, match="has no function"):
+        harness.run()
+    for thread in set(threading.enumerate()) - before:
+        thread.join(5)
+        assert not thread.is_alive()
+
+
+def test_what_was_sent_and_not_yet_run_is_left() -> None:
+    """Delayed or not."""
+    with Harness(engine(bill)) as harness:
+        harness.send("orders", Order(id=1))
+        harness.send("orders", Order(id=2), delay=60)
+
+        assert (harness.left, harness.attempts, harness.elapsed) == (2, [], 0)
+
+
 def test_a_harness_needs_an_engine() -> None:
     """Said at once."""
     with pytest.raises(ConfigError, match="needs an engine"):
@@ -581,7 +640,7 @@ def test_the_random_module_is_as_before_afterwards() -> None:
 
 @pytest.mark.parametrize("is_async", [False, True])
 def test_batches_are_the_same_each_time(is_async: bool) -> None:
-    """Which messages travel together does not depend on how fast the function happens to be."""
+    """Which messages travel together does not depend on how long the function happens to take."""
 
     def once(seconds: float) -> list[int]:
         def function(orders: list[Order]) -> None:
@@ -589,17 +648,54 @@ def test_batches_are_the_same_each_time(is_async: bool) -> None:
             sizes.append(len(orders))
 
         async def async_function(orders: list[Order]) -> None:
-            function(orders)
+            await asyncio.sleep(seconds * 1000)
+            sizes.append(len(orders))
 
         sizes: list[int] = []
         queues = {**QUEUES, "orders": {"batch": True, "data_model": Order}}
         with Harness(engine(async_function if is_async else function, queues)) as harness:
-            for number in range(200):
+            for number in range(500):
                 harness.send("orders", Order(id=number))
             harness.run()
         return sizes
 
-    assert once(0.0) == once(0.01) == once(0.0)
+    quick, slow = once(0.0), once(0.02)
+
+    assert quick == slow
+    assert sum(quick) == 500
+
+
+def test_batches_between_engines_are_the_same_each_time() -> None:
+    """Also where one fills the queue while the other one empties it."""
+
+    def once(seconds: float) -> list[int]:
+        def forward(number: int) -> Any:
+            time.sleep(seconds)
+            return ("middle", number)
+
+        queues: dict[str, Any] = {"in": {}, "middle": {"batch": True}}
+        first, second = Engine("in", ["middle"], queue_config=queues), Engine("middle", queue_config=queues)
+        first.stream_app(forward)
+        second.stream_app(lambda numbers: sizes.append(len(numbers)))
+        sizes: list[int] = []
+        with Harness(first, second) as harness:
+            for number in range(100):
+                harness.send("in", number)
+            harness.run()
+        return sizes
+
+    assert once(0.0) == once(0.002)
+
+
+def test_random_numbers_go_on_from_run_to_run() -> None:
+    """Repeatable is not: always the same."""
+    drawn: list[float] = []
+    with Harness(engine(lambda _order: drawn.append(random.random()))) as harness:
+        for _ in range(3):
+            harness.send("orders", b"1")
+            harness.run()
+
+    assert len(set(drawn)) == 3
 
 
 def test_a_run_listens_nowhere_and_installs_no_signal_handler(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -638,13 +734,20 @@ def test_no_thread_outlives_a_run() -> None:
 
 
 def test_run_works_where_an_event_loop_runs() -> None:
-    """In an async test it waits on a thread; errors come through."""
+    """In an async test it waits on a thread; context variables and errors come through."""
+
+    variable = contextvars.ContextVar("variable", default="outside")
+    seen: list[str] = []
+
+    def function(order: Order) -> None:
+        seen.append(variable.get())
 
     async def main() -> None:
-        with Harness(engine(failing(2))) as harness:
+        variable.set("inside")
+        with Harness(engine(function)) as harness:
             harness.send("orders", Order(id=1))
             harness.run()
-            assert harness.attempts == [3]
+            assert seen == ["inside"]
         with Harness(engine(bill, dead_letter_queue=None)) as harness:
             harness.send("orders", b"{")
             with pytest.raises(MessageError):
@@ -735,4 +838,4 @@ class TestInUnittest(unittest.TestCase):
         """By `enterContext`, the harness lasts as long as the test."""
         self.harness.send("orders", Order(id=1))
         self.harness.run()
-        self.assertEqual(self.harness.sent("invoices", Invoice), [Invoice(order=1, cents=100)])
+        assert self.harness.sent("invoices", Invoice) == [Invoice(order=1, cents=100)]

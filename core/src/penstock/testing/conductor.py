@@ -45,6 +45,7 @@ class Conductor:
         self._real_limit = real_limit
         self._random_state = random.Random(seed).getstate()
         self._performances: list[Performance] = []
+        self._tasks: list[asyncio.Task[None]] = []
         self._quiet = asyncio.Event()
         self._running = False
         self._loop = JumpingLoop(self._pace)
@@ -117,7 +118,7 @@ class Conductor:
             queue.consumers.clear()
         self._quiet.clear()
         performances = self._begin(engines)
-        tasks = [asyncio.create_task(performance.run()) for performance in performances]
+        tasks = self._tasks = [asyncio.create_task(performance.run()) for performance in performances]
         quiet = asyncio.create_task(self._quiet.wait())
         unrest: NotQuiet | None = None
         try:
@@ -176,6 +177,10 @@ class Conductor:
             log.warning("the harness lets go of tasks that do not end when they are cancelled")
         finally:
             clock.hurry = False
+        for task in self._tasks:
+            if task.done() and not task.cancelled():
+                # Raised already, through the loop, if it is an exit or Ctrl-C: asyncio shall not complain later.
+                task.exception()
 
     @contextmanager
     def _seeded(self) -> Iterator[None]:

@@ -54,7 +54,7 @@ class Harness:
         profiles: For profiles that are not installed: what they set, as keys of a queue. Those of Penstock's own
             plugins are known.
         seed: For all that is random: the jitter of waits, the `random` module while `run` runs, and `harness.random`.
-        limit: Seconds by the harness's clock within which one `run` must come to rest.
+        limit: Seconds by the harness's clock within which one `run` must come to rest; a day.
         real_limit: The same in real seconds; None for debugging.
 
     Attributes:
@@ -71,7 +71,7 @@ class Harness:
         config: Source | None = None,
         profiles: Profiles | None = None,
         seed: int = 0,
-        limit: float = 3600.0,
+        limit: float = 86_400.0,
         real_limit: float | None = 10.0,
     ) -> None:
         if not engines:

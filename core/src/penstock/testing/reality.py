@@ -11,6 +11,7 @@ from penstock.capabilities import Capabilities
 from penstock.config.model import Configuration, QueueConfig
 from penstock.errors import ConfigError, PluginError, UnknownNameError
 from penstock.plugins import hints
+from penstock.plugins.claims import entries
 from penstock.plugins.registry import Registry
 from penstock.specs import ConnectorSpec, Profile
 
@@ -128,7 +129,10 @@ def _presets(
     name = str(queue.profile)
     if name in profiles:
         return profiles[name]
-    presets = _by_name(name, registry) if hints.extra_for("profile", name) is not None else None
+    extra = hints.extra_for("profile", name)
+    # Of a plugin that is installed, a name that it does not offer is a mistake.
+    missing = extra is not None and not entries(f"{hints.CORE}-{extra}")
+    presets = _by_name(name, registry) if missing else None
     if presets is None:
         place = configuration.places.of(("queues", queue.name, "profile")).exact
         raise ConfigError(

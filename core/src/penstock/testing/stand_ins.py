@@ -22,6 +22,8 @@ from penstock.errors import NotConnected, ProduceError
 from penstock.message import QueueMessage, Record
 from penstock.testing.faults import TOLD, ConsumerFaults, ProducerFaults
 
+IDLE = 60.0  # seconds that an engine is kept waiting for messages: whatever else it might wait for, a stop, wakes it
+
 
 class Watcher(Protocol):
     """What the stand-ins ask of the harness."""
@@ -30,7 +32,7 @@ class Watcher(Protocol):
         """Return when no function is being called on a thread."""
 
     def look(self) -> None:
-        """Something was settled, or a consumer has found nothing: everything may be at rest now."""
+        """A consumer has found nothing: everything may be at rest now."""
 
 
 class Story:
@@ -100,13 +102,13 @@ class MemoryQueue:
         return self.stored - settled + len(self.copies) + len(self._sent) + len(self._delayed)
 
     @property
-    def pending(self) -> bool:
-        """Whether there are, or will be, messages that `memory` does not know of yet."""
-        return bool(self.copies or self._sent or self._delayed)
+    def fresh(self) -> bool:
+        """Whether there are messages at hand that `memory` does not know of yet."""
+        return bool(self.copies or self._sent)
 
     @property
-    def due_in(self) -> float:
-        """The time by the event loop at which the next record that is held back is due; infinity if there is none."""
+    def next_due(self) -> float:
+        """When, by the event loop, the next record that is held back is due; infinity if there is none."""
         return self._delayed[0][0] if self._delayed else math.inf
 
     def send(self, record: Record) -> None:
@@ -181,9 +183,10 @@ class StandInConsumer(Consumer):
     def __init__(self, name: str, options: Any) -> None:
         super().__init__(name, options)
         self.idle = False
-        self._stopped = False
+        self._stopped = asyncio.Event()
         self._inner = self.queue.new_consumer()
         self._changed = asyncio.Event()
+        self._changed.set()  # nobody has looked yet
         self._held_back: list[tuple[float, int, QueueMessage]] = []  # given back with a delay, by the time they are due
         self._number = count()
         self._copies: set[QueueMessage] = set()  # those in flight
@@ -193,7 +196,7 @@ class StandInConsumer(Consumer):
     @property
     def at_rest(self) -> bool:
         """Nothing is there, nothing will come by itself."""
-        return self.idle and not (self._changed.is_set() or self._held_back or self.queue.pending)
+        return self.idle and not (self._changed.is_set() or self.queue.fresh) and self._due == math.inf
 
     def wake(self) -> None:
         """Look again."""
@@ -201,7 +204,7 @@ class StandInConsumer(Consumer):
 
     def stop(self) -> None:
         """The engine stops: wait no longer."""
-        self._stopped = True
+        self._stopped.set()
         self.wake()
 
     async def connect(self) -> None:
@@ -215,19 +218,19 @@ class StandInConsumer(Consumer):
 
         Without that it would depend on the machine's speed which messages travel together.
         """
-        loop = asyncio.get_running_loop()
-        end = loop.time() + timeout
         self._strike("consume")
-        while max_messages:
-            await self.queue.watcher.functions_at_rest()
-            if self._stopped:
+        end = asyncio.get_running_loop().time() + max(timeout, IDLE)
+        while max_messages and not self._stopped.is_set():
+            if self._worth_a_look():
+                await self.queue.watcher.functions_at_rest()
+                if self._stopped.is_set():
+                    break
+                self._changed.clear()
+                if messages := await self._take(max_messages):
+                    self._changed.set()  # there may be more
+                    return messages
+            if not await self._wait(end):
                 break
-            self._changed.clear()
-            if messages := await self._take(max_messages):
-                return messages
-            if loop.time() >= end:
-                break
-            await self._wait(min(end, self.queue.due_in, self._held_back[0][0] if self._held_back else math.inf))
         return []
 
     async def on_success(self, messages: Sequence[QueueMessage]) -> int:
@@ -243,7 +246,7 @@ class StandInConsumer(Consumer):
             self.queue.stories[message.position].settled = True
             if faults.repeats(message):
                 self._copy(message)
-        self._say()
+        self.wake()  # it looks once the engine has counted them as settled
         return late + len(lost)
 
     async def on_fail(self, messages: Sequence[QueueMessage], delay: float | None = None) -> None:
@@ -255,7 +258,7 @@ class StandInConsumer(Consumer):
                 heappush(self._held_back, (due, next(self._number), message))
         else:
             await self._give_back(messages)
-        self._say()
+        self.wake()
 
     async def extend(self, messages: Sequence[QueueMessage]) -> None:
         """Nothing to do: a lease ends only when a fault says so."""
@@ -276,15 +279,28 @@ class StandInConsumer(Consumer):
         self.idle = False
         self.queue.consumer_faults.strike(call, asyncio.get_running_loop().time())
 
-    async def _wait(self, until: float) -> None:
+    def _worth_a_look(self) -> bool:
+        """Whether there may be messages: most of the time nothing has happened."""
+        return self._changed.is_set() or self.queue.fresh or self._due <= asyncio.get_running_loop().time()
+
+    @property
+    def _due(self) -> float:
+        """When the next message that is held back is due; infinity if there is none."""
+        return min(self.queue.next_due, self._held_back[0][0] if self._held_back else math.inf)
+
+    async def _wait(self, end: float) -> bool:
+        """Wait until it is worth a look; False if there is none by `end`."""
         self.idle = True
         self.queue.watcher.look()
+        due = self._due
         try:
-            async with asyncio.timeout_at(until):
+            async with asyncio.timeout_at(min(due, end)):
                 await self._changed.wait()
         except TimeoutError:
-            pass  # something is due, or the engine wants its turn
-        self.idle = False
+            return due <= end
+        finally:
+            self.idle = False
+        return True
 
     async def _take(self, max_messages: int) -> list[QueueMessage]:
         await self.queue.bring()
@@ -331,11 +347,6 @@ class StandInConsumer(Consumer):
                 message.position,
             )
         )
-
-    def _say(self) -> None:
-        self.wake()
-        # Not now: the engine counts them as settled when this call has returned.
-        asyncio.get_running_loop().call_soon(self.queue.watcher.look)
 
 
 class StandInProducer(Producer):
