@@ -638,8 +638,7 @@ def test_the_random_module_is_as_before_afterwards() -> None:
     assert random.random() == expected
 
 
-@pytest.mark.parametrize("is_async", [False, True])
-def test_batches_are_the_same_each_time(is_async: bool) -> None:
+def test_batches_are_the_same_each_time() -> None:
     """Which messages travel together does not depend on how long the function happens to take."""
 
     def once(seconds: float) -> list[int]:
@@ -647,13 +646,9 @@ def test_batches_are_the_same_each_time(is_async: bool) -> None:
             time.sleep(seconds)
             sizes.append(len(orders))
 
-        async def async_function(orders: list[Order]) -> None:
-            await asyncio.sleep(seconds * 1000)
-            sizes.append(len(orders))
-
         sizes: list[int] = []
         queues = {**QUEUES, "orders": {"batch": True, "data_model": Order}}
-        with Harness(engine(async_function if is_async else function, queues)) as harness:
+        with Harness(engine(function, queues)) as harness:
             for number in range(500):
                 harness.send("orders", Order(id=number))
             harness.run()

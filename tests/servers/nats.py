@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -69,11 +69,13 @@ class OwnNatsServer(NatsServer):
     Args:
         binary: The server's executable.
         directory: For its data and log.
+        *arguments: Further ones for its command line ("--user", "x", "--pass", "y").
     """
 
-    def __init__(self, binary: str, directory: Path) -> None:
+    def __init__(self, binary: str, directory: Path, *arguments: str) -> None:
         self._binary = binary
         self._directory = directory
+        self._arguments = arguments
         self._process: subprocess.Popen[bytes] | None = None
         super().__init__(f"nats://127.0.0.1:{_free_port()}")
 
@@ -81,7 +83,7 @@ class OwnNatsServer(NatsServer):
         if self._process is not None:
             raise RuntimeError("this NATS is running; kill() it first")
         command = [self._binary, "--jetstream", "--store_dir", str(self._directory), "--addr", self.host]
-        command += ["--port", str(self.port)]
+        command += ["--port", str(self.port), *self._arguments]
         log = self._directory / "nats.log"
         with log.open("ab") as output:
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
@@ -154,3 +156,18 @@ def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer
         yield own
     finally:
         own.kill()
+
+
+@pytest.fixture
+def own_nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., OwnNatsServer]]:
+    """`own_nats("--user", "x", "--pass", "y")` starts a server of this test's own."""
+    servers: list[OwnNatsServer] = []
+
+    def start(*arguments: str) -> OwnNatsServer:
+        servers.append(OwnNatsServer(_binary(), tmp_path_factory.mktemp("nats"), *arguments))
+        servers[-1].start()
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.kill()

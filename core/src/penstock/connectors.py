@@ -135,7 +135,7 @@ class Consumer(ABC):
 
         Asked at start, before `connect`, for each output of an engine with `delivery: exactly_once`. Does no I/O.
         """
-        return f"its connector cannot take part in transactions of {type(self).__name__}"
+        return f"{type(self).__name__} has no transactions"
 
     async def transact(
         self, messages: Sequence[QueueMessage], outputs: Sequence[tuple[Producer, Sequence[Record]]]
@@ -205,7 +205,7 @@ class BlockingConsumer(ABC):
 
     `connect`, `consume` and `shutdown` run on one thread of their own, always the same; `on_success`, `on_fail`,
     `extend` and `lag` on a second one, one call at a time, so that a settlement never waits for a `consume` that waits
-    for messages. The two must be safe beside each other.
+    for messages. The two must be safe beside each other. Transactions are for the asynchronous form alone.
     """
 
     lease: float | None = None

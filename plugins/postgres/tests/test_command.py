@@ -13,9 +13,9 @@ from penstock.cli.main import main
 Sql = Callable[..., list[tuple[Any, ...]]]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def dsn(postgres: PostgresServer) -> str:
-    """A database in which there is nothing yet."""
+    """A database of this module's own, for here it is about the default schema."""
     return postgres.fresh()
 
 
@@ -63,14 +63,14 @@ def test_adopt_adds_what_a_table_of_the_users_lacks(dsn: str, sql: Sql, capsys: 
         (["migrate", "--dsn", "DSN", "--table", "a b"], "is no plain name"),
         (["adopt", "a.b", "--dsn", "DSN"], "is no plain name"),
         (["adopt", "nothing", "--dsn", "DSN"], "there is no table public.nothing"),
-        (["adopt", "jobs", "--id", "number", "--dsn", "DSN"], "has no column 'number'"),
+        (["adopt", "other_jobs", "--id", "number", "--dsn", "DSN"], "has no column 'number'"),
     ],
 )
 def test_mistakes_are_told_in_a_sentence(
     dsn: str, sql: Sql, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
 ) -> None:
     """With exit code 2, and without secrets."""
-    sql("CREATE TABLE jobs (id serial PRIMARY KEY)")
+    sql("CREATE TABLE IF NOT EXISTS other_jobs (id serial PRIMARY KEY)")
 
     assert main(["postgres", *(dsn if word == "DSN" else word for word in arguments)]) == 2
     error = capsys.readouterr().err

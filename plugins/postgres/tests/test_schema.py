@@ -7,26 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.servers.postgres import PostgresServer
 
 from penstock.errors import FatalConnectorError
 from penstock.message import Record
-from penstock_postgres import schema
+from penstock_postgres import schema as schema_module
 from penstock_postgres.connection import Connection
 
 Sql = Callable[..., list[tuple[Any, ...]]]
-
-
-@pytest.fixture
-def dsn(postgres: PostgresServer) -> str:
-    """A database in which there is nothing yet."""
-    return postgres.fresh()
-
-
-@pytest.fixture(name="schema")
-def default_schema() -> str:
-    """The one that is used when nobody names one."""
-    return "public"
 
 
 def connecting(opener: Any, side: str, **options: Any) -> str:
@@ -42,11 +29,11 @@ def connecting(opener: Any, side: str, **options: Any) -> str:
 
 
 @pytest.mark.parametrize("side", ["consumer", "producer"])
-def test_a_missing_table_is_told_with_its_two_remedies(opener: Any, side: str) -> None:
+def test_a_missing_table_is_told_with_its_two_remedies(opener: Any, schema: str, side: str) -> None:
     """Nobody's database is changed unasked."""
     text = connecting(opener, side, create=False)
 
-    assert "there is no table public.penstock_messages" in text
+    assert f"there is no table {schema}.penstock_messages" in text
     assert "`penstock postgres migrate`" in text
     assert "`create: true`" in text
 
@@ -65,15 +52,15 @@ def test_several_that_create_at_once_make_one_table(opener: Any, sql: Sql) -> No
     assert sql("SELECT count(*) FROM penstock_messages") == [(6,)]
 
 
-def test_migrating_again_does_nothing(opener: Any, sql: Sql) -> None:
+def test_migrating_again_does_nothing(opener: Any, schema: str) -> None:
     """And says so."""
 
     async def main() -> None:
         connection = Connection(opener.options())
         await connection.open()
         try:
-            assert await schema.migrate(connection, "public", "penstock_messages") == [1]
-            assert await schema.migrate(connection, "public", "penstock_messages") == []
+            assert await schema_module.migrate(connection, schema, "penstock_messages") == [1]
+            assert await schema_module.migrate(connection, schema, "penstock_messages") == []
         finally:
             await connection.close()
 
@@ -99,7 +86,7 @@ def test_an_old_table_is_refused(opener: Any, sql: Sql, monkeypatch: pytest.Monk
 
     async def main() -> None:
         async with opener.producer():
-            monkeypatch.setattr(schema, "latest_version", lambda: 2)
+            monkeypatch.setattr(schema_module, "latest_version", lambda: 2)
 
     asyncio.run(main())
     assert "is of version 1, this Penstock needs 2" in connecting(opener, "consumer", create=False)
@@ -118,7 +105,7 @@ def test_a_schema_and_a_table_of_ones_own(opener: Any, sql: Sql) -> None:
     assert sql('SELECT count(*) FROM "Queues"."Messages"') == [(1,)]
 
 
-def test_missing_privileges_are_named(opener: Any, sql: Sql, dsn: str) -> None:
+def test_missing_privileges_are_named(opener: Any, sql: Sql, dsn: str, schema: str) -> None:
     """With the statement that grants them."""
     role = f"reader_{dsn.rpartition('/')[2]}"
     sql(f"CREATE ROLE {role} LOGIN PASSWORD 'x'")
@@ -128,13 +115,14 @@ def test_missing_privileges_are_named(opener: Any, sql: Sql, dsn: str) -> None:
             pass
 
     asyncio.run(main())
+    sql(f"GRANT USAGE ON SCHEMA {schema} TO {role}")
     sql(f"GRANT SELECT ON penstock_messages TO {role}")
     own = dsn.replace("postgres@", f"{role}:x@")
 
-    assert "lacks UPDATE, DELETE on table public.penstock_messages" in connecting(
+    assert f"lacks UPDATE, DELETE on table {schema}.penstock_messages" in connecting(
         opener, "consumer", dsn=own, create=False
     )
-    assert "GRANT INSERT ON public.penstock_messages" in connecting(opener, "producer", dsn=own, create=False)
+    assert f"GRANT INSERT ON {schema}.penstock_messages" in connecting(opener, "producer", dsn=own, create=False)
 
 
 def test_the_table_is_vacuumed_early_and_often(opener: Any, sql: Sql) -> None:
@@ -145,5 +133,5 @@ def test_the_table_is_vacuumed_early_and_often(opener: Any, sql: Sql) -> None:
             pass
 
     asyncio.run(main())
-    [[options]] = sql("SELECT reloptions FROM pg_class WHERE relname = 'penstock_messages'")
+    [[options]] = sql("SELECT reloptions FROM pg_class WHERE oid = 'penstock_messages'::regclass")
     assert {"fillfactor=70", "autovacuum_vacuum_scale_factor=0", "autovacuum_vacuum_threshold=1000"} <= set(options)

@@ -72,7 +72,6 @@ class Connection:
     def __init__(self, options: ServerOptions, *settings: str) -> None:
         self._dsn = options.dsn.get_secret_value()
         self._timeout = options.timeout
-        self._prepare = options.prepare
         self._settings = settings
         self._session: psycopg.AsyncConnection[tuple[Any, ...]] | None = None
         self._closed = False
@@ -100,7 +99,7 @@ class Connection:
                 return False
         with self._errors():
             self._session = await psycopg.AsyncConnection.connect(
-                self._conninfo(), autocommit=True, prepare_threshold=0 if self._prepare else None
+                self._conninfo(), autocommit=True, prepare_threshold=0
             )
         milliseconds = int(self._timeout * 1000)
         for statement in (

@@ -125,6 +125,8 @@ class PostgresConsumer(Consumer):
 
     async def on_success(self, messages: Sequence[QueueMessage]) -> int | None:
         """See `Consumer.on_success`: deletes, where the token is still ours."""
+        if not messages:
+            return 0
         ours = _ours(messages)
         async with self._settling.lock:
             gone = await self._settling.run(self._queue.delete, self._queue.fence(ours))
@@ -133,7 +135,8 @@ class PostgresConsumer(Consumer):
 
     async def on_fail(self, messages: Sequence[QueueMessage], delay: float | None = None) -> None:
         """See `Consumer.on_fail`: visible again in their old places, now or after `delay` seconds."""
-        await self._release(_ours(messages), delay or 0.0)
+        if messages:
+            await self._release(_ours(messages), delay or 0.0)
 
     async def _release(self, messages: Sequence[PostgresMessage], delay: float) -> None:
         channel = self._queue.channel
@@ -148,6 +151,8 @@ class PostgresConsumer(Consumer):
         async with self._settling.lock:
             # Settled while this call waited: no longer ours, and not lost either.
             ours = [message for message in _ours(messages) if message in self._held]
+            if not ours:
+                return
             parameters = {**self._queue.fence(ours), "lease": self.options.lease}
             kept = {row[0] for row in await self._settling.run(self._queue.extend, parameters)}
         self._lose([message for message in ours if message.message_context not in kept])

@@ -43,13 +43,11 @@ class ServerOptions(ConnectorOptions):
             everything to that.
         schema: The schema of the table.
         timeout: Seconds after which a server that does not answer, or a statement that does not end, counts as away.
-        prepare: Use prepared statements. Turn it off behind a pooler that gives each transaction another connection.
     """
 
     dsn: Annotated[SecretStr, FromEnvironment("POSTGRES_DSN", "DATABASE_URL")]
     schema_name: Identifier = Field(default="public", alias="schema")
     timeout: float = Field(default=10.0, gt=0, le=3600)
-    prepare: bool = True
 
     @model_validator(mode="before")
     @classmethod
@@ -82,8 +80,8 @@ class PostgresOptions(ServerOptions):
         table: The table that holds the messages of all queues.
         create: Create the table, or bring it up to date, when connecting; else `penstock postgres migrate` does it.
         lease: Seconds for which a delivery is hidden from others; kept alive while it is worked on.
-        notify: Wake waiting consumers with NOTIFY, one a call of `produce`. It needs a connection that is not shared by
-            a pooler, and every such commit takes a lock of the whole server.
+        notify: Wake waiting consumers with NOTIFY, one a call of `produce`. Every such commit takes a lock of the whole
+            server: false where very many are made.
         poll_interval: Longest pause, in seconds, between two looks at an empty queue. Messages that become visible by
             time alone are waited for exactly.
     """

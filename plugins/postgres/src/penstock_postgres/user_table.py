@@ -159,7 +159,7 @@ class UserTable:
 
     def _insert(self, fields: Sequence[str]) -> Query:
         if not fields:
-            return sql.SQL("INSERT INTO {} SELECT FROM unnest(%(bodies)s::text[])").format(
+            return sql.SQL("INSERT INTO {} SELECT FROM unnest(%(bodies)b::text[])").format(
                 table(self._options.schema_name, self._name)
             )
         columns = [self._columns[field] for field in fields]

@@ -49,6 +49,8 @@ def test_an_error_of_the_client_steers_the_engine(kind: type[Exception]) -> None
         (nats.errors.UnexpectedEOF(), NotConnected),
         (nats.js.errors.ServiceUnavailableError(), NotConnected),
         (nats.errors.AuthorizationError(), FatalConnectorError),
+        (nats.errors.Error("nats: 'Authorization Violation'"), FatalConnectorError),
+        (nats.errors.Error("nats: 'maximum connections exceeded'"), NotConnected),
         (nats.errors.ProtocolError(), ConnectorError),
     ],
 )

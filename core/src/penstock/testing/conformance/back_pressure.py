@@ -10,8 +10,8 @@ from penstock.testing.conformance.kit import Kit, bodies, numbered
 from penstock.testing.conformance.promises import must
 
 BODY = 10_000  # bytes
-BACKLOG = 9_000  # messages: 90 MB
-MOST = 48 * 1024  # KiB that a consumer with room for nothing may grow by, most of it what a client fetches ahead
+BACKLOG = 12_000  # messages: 120 MB
+MOST = 72 * 1024  # KiB that a consumer with room for nothing may grow by: what its client fetches ahead
 BLOCKED = 1.0  # seconds
 
 
@@ -19,7 +19,7 @@ class BackPressure:
     """What is in flight is what was asked for."""
 
     def test_a_blocked_worker_does_not_fill_its_memory(self, kit: Kit) -> None:
-        """90 MB wait in the queue, the worker has taken 20 messages and asks for no more: it stays small."""
+        """120 MB wait in the queue, the worker has taken 20 messages and asks for no more: it stays small."""
         kit.needs("processes")
 
         async def main() -> None:

@@ -133,18 +133,26 @@ class Connection:
         async def closed() -> None:
             self._lose(client, NotConnected(f"NATS at {url}: the connection is lost"))
 
+        failures: list[Exception] = []
+
         async def failed(error: Exception) -> None:
+            failures[:] = [error]
             # A permission that is missing is told this way only; nobody would answer what waits for it.
-            if "permissions violation" in str(error).lower():
-                self._lose(client, FatalConnectorError(f"{as_connector_error(error, url)}; ask for this permission"))
+            if isinstance(told := as_connector_error(error, url), FatalConnectorError):
+                self._lose(client, told)
 
         try:
             async with asyncio.timeout(self.patience):
                 await client.connect(
-                    url, allow_reconnect=False, name="penstock", closed_cb=closed, error_cb=failed, **arguments
-                )
-        except BaseException:
+                    url, name="penstock", closed_cb=closed, error_cb=failed,
+                    # The engine tries again, with backoff, and says so.
+                    allow_reconnect=False, max_reconnect_attempts=1, reconnect_time_wait=0,
+                    **arguments,
+                )  # fmt: skip
+        except BaseException as error:
             await client.close()
+            if isinstance(error, nats.errors.NoServersError) and failures:
+                raise failures[-1] from error  # it says why
             raise
         return client
 

@@ -34,12 +34,25 @@ BY_CLASS: dict[type[Exception], Kind] = {
     nats.errors.BadSubjectError: FatalConnectorError,
 }
 
+# What the server says at the end of a connection reaches us as a plain Error with this text in it.
+BY_TEXT: dict[str, Kind] = {
+    "authorization violation": FatalConnectorError,
+    "authentication expired": FatalConnectorError,
+    "authentication revoked": FatalConnectorError,
+    "permissions violation": FatalConnectorError,
+    "stale connection": NotConnected,
+    "maximum connections exceeded": NotConnected,
+    "authentication timeout": NotConnected,
+    "server shutdown": NotConnected,
+}
+
 
 def as_connector_error(error: Exception, address: str) -> ConnectorError:
     """The error of Penstock's that says what to do about `error`."""
-    kind = next((BY_CLASS[ancestor] for ancestor in type(error).__mro__ if ancestor in BY_CLASS), ConnectorError)
-    text = str(error).removeprefix("nats: ") or type(error).__name__
-    return kind(f"NATS at {address}: {text}")
+    text = str(error).removeprefix("nats: ").strip("'") or type(error).__name__
+    said = next((kind for words, kind in BY_TEXT.items() if words in text.lower()), None)
+    known = next((BY_CLASS[ancestor] for ancestor in type(error).__mro__ if ancestor in BY_CLASS), None)
+    return (said or known or ConnectorError)(f"NATS at {address}: {text}")
 
 
 @contextmanager
