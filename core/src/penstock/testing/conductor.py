@@ -13,9 +13,9 @@ from time import monotonic
 from penstock.errors import PenstockError
 from penstock.metrics import EngineMetrics
 from penstock.testing.clock import JumpingLoop, OutOfTime, Pace
+from penstock.testing.memory_queue import MemoryQueue
 from penstock.testing.performance import Performance
 from penstock.testing.rehearsal import Rehearsal
-from penstock.testing.stand_ins import MemoryQueue
 
 log = logging.getLogger("penstock")
 

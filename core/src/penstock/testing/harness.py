@@ -31,9 +31,9 @@ from penstock.options import Role
 from penstock.plugins.hints import nearest
 from penstock.testing.conductor import Conductor
 from penstock.testing.faults import ConsumerFaults, ProducerFaults
+from penstock.testing.memory_queue import MemoryQueue, as_sent
 from penstock.testing.reality import Profiles
 from penstock.testing.rehearsal import Cellar, Rehearsal
-from penstock.testing.stand_ins import MemoryQueue, as_sent
 
 Model = TypeVar("Model")
 

@@ -8,8 +8,8 @@ from penstock.health import Health, State
 from penstock.metric_list import BATCH_SIZE, FUNCTION_FAILURES
 from penstock.metrics import EngineMetrics, MetricsRegistry
 from penstock.pipeline.lanes import ThreadLanes
+from penstock.testing.memory_queue import MemoryQueue
 from penstock.testing.rehearsal import Rehearsal
-from penstock.testing.stand_ins import MemoryQueue
 
 SHOWN = 3  # messages that a text about what is unsettled lists
 

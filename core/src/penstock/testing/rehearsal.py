@@ -19,8 +19,9 @@ from penstock.config.resolve import ResolvedQueue, registry_for
 from penstock.engine import Engine
 from penstock.options import Role
 from penstock.plugins.registry import Registry
+from penstock.testing.memory_queue import MemoryQueue, Watcher
 from penstock.testing.reality import WHERE, Profiles, Reality, capabilities, look
-from penstock.testing.stand_ins import MemoryQueue, Watcher, consumer_class, producer_class
+from penstock.testing.stand_ins import consumer_class, producer_class
 
 CONNECTOR = "memory"
 """The connector that holds the messages, whoever offers it."""
