@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -117,3 +118,12 @@ def test_check_judges_without_a_server(name: str, options: ServerOptions, said: 
     assert len(found) == len(said)
     assert all(words in problem for words, problem in zip(said, found, strict=True))
     assert "p%zz" not in "".join(found)
+
+
+def test_the_readme_has_every_option() -> None:
+    """With what it means."""
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+
+    for model in (PostgresOptions, TableOptions):
+        for name, field in model.model_fields.items():
+            assert f"`{field.alias or name}`" in readme or f"    {name}:" in readme, name
