@@ -30,8 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="penstock",
         description="Runs plain Python functions between named queues.",
-        epilog="Plugins may add commands; `penstock plugins` lists them. "
-        "Exit codes: 0 done, 1 the work failed, 2 wrong command line or configuration, 130 stopped by a second signal",
+        epilog="exit codes: 0 done, 1 the work failed, 2 wrong command line or configuration, "
+        "130 stopped by a second signal. Plugins may add commands; `penstock plugins` lists them.",
     )
     parser.add_argument("--version", action="store_true", help="print the version and exit")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND")
@@ -44,8 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         foreign = None if asked is None or asked in COMMANDS else _from_plugin(asked, subparsers)
     except PluginError as error:
-        print(f"penstock: {error}", file=sys.stderr)
-        return 2
+        parser.error(str(error))
     options = parser.parse_args(argv)
     if options.version:
         from penstock import __version__
