@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from penstock.errors import NotConnected
 from penstock.message import Record
 
 Sql = Callable[..., list[tuple[Any, ...]]]
@@ -262,6 +263,45 @@ def test_who_has_a_message_stands_in_the_table(opener: Any, consumed: Consumed, 
             assert left
             await consumer.on_fail(messages)
             assert sql("SELECT leased_by, lease, visible_at FROM penstock_messages") == [(None, None, None)]
+
+    asyncio.run(main())
+
+
+def test_after_a_loss_it_is_woken_as_before(opener: Any, consumed: Consumed, sql: Sql) -> None:
+    """LISTEN belongs to a session; what was delivered on the old one is settled on the new one."""
+
+    async def main() -> None:
+        async with opener.producer(notify=False) as producer, opener.consumer(poll_interval=30) as consumer:
+            await producer.produce([Record(b"x")])
+            messages = await consumed(consumer, 1)
+            sql(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE application_name = 'penstock' AND datname = current_database()"
+            )
+            with pytest.raises(NotConnected):
+                await consumer.consume(1, 1.0)
+            await consumer.connect()
+            assert await consumer.on_success(messages) == 0
+            waiting = asyncio.create_task(consumer.consume(1, 25.0))
+            await asyncio.sleep(0.2)
+            async with opener.producer() as other:
+                await other.produce([Record(b"y")])
+            assert bodies(await asyncio.wait_for(waiting, 5)) == [b"y"]
+
+    asyncio.run(main())
+
+
+def test_a_server_that_has_become_a_standby_is_left(opener: Any, consumed: Consumed) -> None:
+    """It still answers, but only to readers: a new session finds the primary, where the DSN names several servers."""
+
+    async def main() -> None:
+        async with opener.producer() as producer, opener.consumer() as consumer:
+            await producer.produce([Record(b"x")])
+            await consumer._claiming.run(psycopg.sql.SQL("SET default_transaction_read_only = on"))
+            with pytest.raises(NotConnected, match="read-only"):
+                await consumer.consume(1, 1.0)
+            await consumer.connect()
+            assert await consumed(consumer, 1)
 
     asyncio.run(main())
 

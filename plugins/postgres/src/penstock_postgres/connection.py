@@ -75,6 +75,7 @@ class Connection:
         self._settings = settings
         self._session: psycopg.AsyncConnection[tuple[Any, ...]] | None = None
         self._closed = False
+        self._suspect = False
         self.address = Address(self._dsn)
         self.lock = asyncio.Lock()
 
@@ -88,15 +89,9 @@ class Connection:
             NotConnected: not now.
             FatalConnectorError: not with these options.
         """
-        if self._session is not None and not self._session.closed:
-            if self._session.lock.locked():
-                return False  # somebody is using it, and will say so when it is gone
-            try:
-                await self.run(sql.SQL("SELECT 1"))
-            except NotConnected:
-                await self._drop()
-            else:
-                return False
+        if await self._is_good():
+            return False
+        await self._drop()
         with self._errors():
             self._session = await psycopg.AsyncConnection.connect(
                 self._conninfo(), autocommit=True, prepare_threshold=0
@@ -109,6 +104,18 @@ class Connection:
             *self._settings,
         ):
             await self.run(sql.SQL(statement))
+        return True
+
+    async def _is_good(self) -> bool:
+        # One that answered "not now" is left, even if it still answers: another server may be the primary meanwhile.
+        if self._session is None or self._session.closed or self._suspect:
+            return False
+        if self._session.lock.locked():
+            return True  # somebody is using it, and will say so when it is gone
+        try:
+            await self.run(sql.SQL("SELECT 1"))
+        except NotConnected:
+            return False
         return True
 
     def _conninfo(self) -> str:
@@ -174,7 +181,9 @@ class Connection:
         try:
             yield
         except (psycopg.Error, OSError) as error:
-            raise as_connector_error(error, str(self.address)) from error
+            ours = as_connector_error(error, str(self.address))
+            self._suspect = self._suspect or isinstance(ours, NotConnected)
+            raise ours from error
 
     @contextmanager
     def _watched(self, session: psycopg.AsyncConnection[Any], seconds: float) -> Iterator[None]:
@@ -203,6 +212,6 @@ class Connection:
         await self._drop()
 
     async def _drop(self) -> None:
-        session, self._session = self._session, None
+        session, self._session, self._suspect = self._session, None, False
         if session is not None:
             await session.close()
