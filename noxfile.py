@@ -52,6 +52,20 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def conformance(session: nox.Session) -> None:
+    """The conformance kit against every connector on real servers, and against the saboteurs; prints the matrix."""
+    install_workspace(session, *group("test"))
+    suites = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("plugins/*/tests/test_conformance.py"))
+    report = Path(session.create_tmp()) / "conformance.json"
+    report.unlink(missing_ok=True)
+    session.run(
+        *("pytest", "-rfE", *suites, "core/tests/test_conformance_kit.py", *session.posargs),
+        env={"PENSTOCK_CONFORMANCE_REPORT": str(report)},
+    )
+    session.run("python", "-m", "penstock.testing.conformance.matrix", str(report))
+
+
+@nox.session
 def wheels(session: nox.Session) -> None:
     """Build every wheel, install each alone in a fresh environment, import it, run a five-line pipeline."""
     session.install(*group("wheels"))

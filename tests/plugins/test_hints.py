@@ -9,7 +9,7 @@ import pytest
 from penstock.plugins import hints
 from penstock.plugins.registry import Registry
 
-EXTRAS = ("kafka", "rsmq", "memory", "msgpack")
+EXTRAS = ("kafka", "rsmq", "memory", "msgpack", "postgres")
 
 
 @pytest.mark.parametrize("extra", EXTRAS)

@@ -23,10 +23,44 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from penstock.errors import ProduceError
 from penstock.message import QueueMessage, Record
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A record that the backend will never store, the reason why a transaction was not made.
+
+    Attributes:
+        output: Which of the outputs it is in, from 0.
+        record: Which of that output's records it is, from 0.
+        error: Why.
+    """
+
+    output: int
+    record: int
+    error: ProduceError
+
+
+@dataclass(frozen=True, slots=True)
+class Transacted:
+    """What became of a transaction. If anything is in it, then nothing was stored and nothing settled.
+
+    Attributes:
+        lost: Those of the messages that were no longer ours to settle.
+        refused: Those of the records that the backend will never take.
+    """
+
+    lost: Sequence[QueueMessage] = ()
+    refused: Sequence[Refusal] = ()
+
+    @property
+    def committed(self) -> bool:
+        """Whether it all happened."""
+        return not self.lost and not self.refused
 
 
 class Consumer(ABC):
@@ -96,6 +130,37 @@ class Consumer(ABC):
         """How many messages wait to be consumed, those in flight not counted; None if the backend cannot tell."""
         return None
 
+    def transaction_problem(self, producer: Producer) -> str | None:  # noqa: ARG002  (what derives from this, asks)
+        """Why `transact` cannot store records of this producer, to go on after "output queue …: "; None if it can.
+
+        Asked at start, before `connect`, for each output of an engine with `delivery: exactly_once`. Does no I/O.
+        """
+        return f"{type(self).__name__} has no transactions"
+
+    async def transact(
+        self, messages: Sequence[QueueMessage], outputs: Sequence[tuple[Producer, Sequence[Record]]]
+    ) -> Transacted:
+        """Store records and settle the messages they were made of: together, or not at all. For the capability
+        `transactions`.
+
+        Several calls may be under way at once; a connector may make one transaction of them, or let one wait for others
+        (a log whose earlier messages are not settled yet). It is never called with messages that another call has.
+
+        Args:
+            messages: To be settled for good, as by `on_success`. Fenced: if one of them was lost to another consumer,
+                nothing happens, and it is named in the answer.
+            outputs: Producers for which `transaction_problem` has none, and their records, in order. Nobody can see a
+                record before it is committed. `Producer.produce` is not called for them.
+
+        Returns:
+            An empty `Transacted` if it is committed durably.
+
+        Raises:
+            NotConnected: it may or may not have been committed. The same call is made again after `connect`; if it had
+                been committed, its messages are now `lost`, which stores their records once and no more.
+        """
+        raise NotImplementedError(f"{type(self).__name__} declares 'transactions' and has no transact()")
+
     @abstractmethod
     async def shutdown(self) -> None:
         """Make settlements durable, give back what is unsettled, leave the group, close. Bounded: about 10 s."""
@@ -140,7 +205,7 @@ class BlockingConsumer(ABC):
 
     `connect`, `consume` and `shutdown` run on one thread of their own, always the same; `on_success`, `on_fail`,
     `extend` and `lag` on a second one, one call at a time, so that a settlement never waits for a `consume` that waits
-    for messages. The two must be safe beside each other.
+    for messages. The two must be safe beside each other. Transactions are for the asynchronous form alone.
     """
 
     lease: float | None = None

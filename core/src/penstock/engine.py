@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, get_args, ge
 from penstock.config.files import Source, load
 from penstock.config.model import Configuration, EngineSettings, WorkerSettings
 from penstock.config.resolve import ResolvedQueue, registry_for, resolve_queues
-from penstock.errors import CapabilityError, ConfigError, FunctionError
+from penstock.errors import ConfigError, FunctionError
 from penstock.health import Health
 from penstock.metrics import EngineMetrics, MetricsRegistry
 from penstock.pipeline.compile import compile_pipeline
@@ -198,8 +198,6 @@ class Engine:
         settings = self._settings()
         source = _with_annotation(queues.pop((self.input_queue, "input")), self._function.annotation)
         targets = {name: _open_to_anything(queue) for (name, _role), queue in queues.items()}
-        if settings.delivery == "exactly_once":
-            _refuse_exactly_once(self.app_name, source)
         counters = EngineMetrics(self.app_name, source.name, source.connector, list(targets))
         metrics.add(counters)
         self.pipeline = compile_pipeline(
@@ -241,14 +239,3 @@ def _with_annotation(source: ResolvedQueue, annotation: Any) -> ResolvedQueue:
 def _open_to_anything(target: ResolvedQueue) -> ResolvedQueue:
     """An output takes any model or plain data where nobody chose a data model for it."""
     return replace(target, data_model=Any) if target.data_model_is_default and target.model_handler else target
-
-
-def _refuse_exactly_once(app: str, source: ResolvedQueue) -> None:
-    source.capabilities.require(
-        "transactions",
-        queue=f"{source.name!r}" + (f" ({source.place})" if source.place else ""),
-        connector=source.connector,
-        wanted_by="delivery: exactly_once",
-        remedy="use delivery: at_least_once",
-    )
-    raise CapabilityError(f"engine {app!r}: delivery: exactly_once is not offered yet; use delivery: at_least_once")

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
-    from penstock.specs import ConnectorSpec, ModelHandlerSpec, Profile, SerializerSpec
+    from penstock.specs import CommandSpec, ConnectorSpec, ModelHandlerSpec, Profile, SerializerSpec
 
 PLUGIN_API = 1
 """Raised when this page changes so that older plugins cannot work. A plugin writes the number it was built for."""
@@ -57,3 +57,8 @@ def penstock_model_handlers() -> Sequence[ModelHandlerSpec]:  # type: ignore[emp
 @hookspec
 def penstock_profiles() -> Sequence[Profile]:  # type: ignore[empty-body]
     """Profiles, for `profile:`."""
+
+
+@hookspec
+def penstock_commands() -> Sequence[CommandSpec]:  # type: ignore[empty-body]
+    """Commands, for `penstock NAME`; the core's own come first."""

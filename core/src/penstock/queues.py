@@ -18,6 +18,7 @@ from penstock.adapters import make_consumer, make_producer
 from penstock.backoff import Backoff
 from penstock.codec import Codec
 from penstock.connection import Connection
+from penstock.connectors import Transacted
 from penstock.errors import FunctionError, NotConnected, ProduceError
 from penstock.health import Health
 from penstock.message import QueueMessage, Record
@@ -161,6 +162,20 @@ class InputQueue(_Queue):
         """
         await self._connection.once("extend", lambda: self._consumer.extend(messages))
 
+    def transaction_problem(self, output: OutputQueue) -> str | None:
+        """Why `transact` cannot store records of this output; None if it can."""
+        return self._consumer.transaction_problem(output._producer)
+
+    async def transact(
+        self, messages: Sequence[QueueMessage], outputs: Sequence[tuple[OutputQueue, Sequence[Record]]]
+    ) -> Transacted:
+        """Store and settle together, or not at all; see `Consumer.transact`. Reconnects by itself."""
+        stored = [(output._producer, output._packed(records)) for output, records in outputs]
+        done = await self._connection.call("transact", lambda: self._consumer.transact(messages, stored))
+        if not isinstance(done, Transacted):
+            raise self._connection.bug(f"transact returned a {type(done).__name__} instead of a Transacted")
+        return done
+
     async def lag(self) -> int | None:
         """How many messages wait; None if unknown, also while the backend is away."""
         try:
@@ -220,8 +235,7 @@ class OutputQueue(_Queue):
         Returns:
             Empty if all are confirmed; else one entry a record: None, or why the backend will never take it.
         """
-        if self._enveloped:
-            records = [self._in_envelope(record) for record in records]
+        records = self._packed(records)
         errors = await self._produce(records)
         if not any(errors):
             return ()
@@ -263,6 +277,9 @@ class OutputQueue(_Queue):
                 f"the producer answered a {type(error).__name__} for a record, which is neither None nor a ProduceError"
             )
         return error.retriable
+
+    def _packed(self, records: Sequence[Record]) -> Sequence[Record]:
+        return [self._in_envelope(record) for record in records] if self._enveloped else records
 
     def _in_envelope(self, record: Record) -> Record:
         if not envelope.needs_envelope(record, self.resolved.capabilities):

@@ -116,4 +116,26 @@ class Profile:
         _check_import_string(self.kind, self.name, "data_model", self.data_model)
 
 
-Spec = ConnectorSpec | SerializerSpec | ModelHandlerSpec | Profile
+@dataclass(frozen=True, slots=True)
+class CommandSpec:
+    """A command that a plugin adds to `penstock`, as `penstock NAME …`.
+
+    Attributes:
+        name: What is typed after `penstock`.
+        target: Import string of an object with `configure(parser)`, which adds arguments to an argparse parser, and
+            `run(arguments)`, which returns the exit code. It is imported when the command is used.
+        summary: One line for help and `penstock plugins`.
+    """
+
+    kind: ClassVar[str] = "command"
+
+    name: str
+    target: str
+    summary: str = ""
+
+    def __post_init__(self) -> None:
+        _check_name(self.kind, self.name)
+        _check_import_string(self.kind, self.name, "target", self.target)
+
+
+Spec = ConnectorSpec | SerializerSpec | ModelHandlerSpec | Profile | CommandSpec

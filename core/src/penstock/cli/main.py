@@ -11,14 +11,16 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from typing import Any
 
-from penstock.errors import ConfigError, FunctionError, PenstockError, PluginError
+from penstock.errors import ConfigError, FunctionError, PenstockError, PluginError, UnknownNameError
 
 COMMANDS = {
     "run": "run engines until a signal, or until their queues are empty",
     "check": "check a configuration and print it as it is understood",
     "plugins": "list what is installed",
     "schema": "print the JSON schema of a configuration, for editors",
+    "new": "write a plugin that works, to be made one's own",
 }
 """Each is a module `penstock.cli.<name>` with `configure(parser)` and `run(arguments) -> exit code`."""
 
@@ -42,7 +44,7 @@ def _main(arguments: Sequence[str] | None) -> int:
         prog="penstock",
         description="Runs plain Python functions between named queues.",
         epilog="exit codes: 0 done, 1 the work failed, 2 wrong command line or configuration, "
-        "130 stopped by a second signal",
+        "130 stopped by a second signal. Plugins may add commands; `penstock plugins` lists them.",
     )
     parser.add_argument("--version", action="store_true", help="print the version and exit")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND")
@@ -52,6 +54,10 @@ def _main(arguments: Sequence[str] | None) -> int:
         subparser = subparsers.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
         if name == asked:
             import_module(f"penstock.cli.{name}").configure(subparser)
+    try:
+        foreign = None if asked is None or asked in COMMANDS else _from_plugin(asked, subparsers)
+    except PluginError as error:
+        parser.error(str(error))
     options = parser.parse_args(argv)
     if options.version:
         from penstock import __version__
@@ -62,13 +68,34 @@ def _main(arguments: Sequence[str] | None) -> int:
         parser.print_help()
         return 2
     try:
-        return int(import_module(f"penstock.cli.{options.command}").run(options))
+        command = import_module(f"penstock.cli.{options.command}") if foreign is None else foreign
+        return int(command.run(options))
     except (ConfigError, PluginError, FunctionError) as error:
         print(f"penstock: {error}", file=sys.stderr)
         return 2
     except PenstockError as error:
         print(f"penstock: {error}", file=sys.stderr)
         return 1
+
+
+def _from_plugin(name: str, subparsers: Any) -> Any:
+    """The command that a plugin offers by this name, with a parser of its own.
+
+    Raises:
+        PluginError: none does, or it cannot be imported.
+    """
+    from penstock.plugins.hints import nearest
+    from penstock.plugins.registry import Registry
+
+    registry = Registry()
+    try:
+        spec = registry.command(name)
+    except UnknownNameError as error:
+        meant = nearest(name, COMMANDS)
+        raise UnknownNameError(f"{error}; did you mean {meant!r}?" if meant else str(error)) from None
+    command = registry.load(spec, spec.target)
+    command.configure(subparsers.add_parser(name, help=spec.summary, description=spec.summary))
+    return command
 
 
 if __name__ == "__main__":

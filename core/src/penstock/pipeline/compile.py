@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from penstock.pipeline.delivery import AtLeastOnce
+from penstock.pipeline.delivery_exactly_once import ExactlyOnce, refuse_without_transactions
 from penstock.pipeline.lanes import Lanes, TaskLanes, ThreadLanes
 from penstock.pipeline.loop import Pipeline
 from penstock.pipeline.steps import Steps
@@ -39,6 +40,9 @@ def compile_pipeline(
         dead_letter_queue: Which of them gets dead letters.
         settings: Limits and policies.
         metrics, health: Where the pipeline shows what it does.
+
+    Raises:
+        CapabilityError: `delivery: exactly_once`, and these queues cannot keep it.
     """
     whole_batch = bool(source.batch)
     input_queue = InputQueue(source, health=health, on_reconnect=lambda: metrics.reconnects(source.name), engine=app)
@@ -54,7 +58,11 @@ def compile_pipeline(
     )
     pipeline = Pipeline(app, input_queue, output_queues, settings, metrics, health)
     pipeline.lanes = _lanes(pipeline, steps, function, settings, whole_batch=whole_batch)
-    pipeline.delivery = AtLeastOnce(
+    delivery = AtLeastOnce
+    if settings.delivery == "exactly_once":
+        refuse_without_transactions(app, input_queue, output_queues)
+        delivery = ExactlyOnce
+    pipeline.delivery = delivery(
         app, input_queue, output_queues, dead_letters, settings.retry, settings.on_invalid, metrics, pipeline
     )
     return pipeline

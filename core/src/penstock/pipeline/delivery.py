@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar
 
 from penstock.dead_letters import dead_letter, error_text
 from penstock.errors import MessageError, PenstockError
-from penstock.message import QueueMessage
+from penstock.message import QueueMessage, Record
 from penstock.metrics import EngineMetrics
 from penstock.pipeline.batch import Batch
 from penstock.queues import InputQueue, OutputQueue
@@ -213,15 +213,13 @@ class AtLeastOnce:
             )
             for failure in failures
         ]
-        errors = await queue.produce(records) or [None] * len(records)
+        errors = await self._store_dead_letters(queue, records, failures)
         buried = [failure for failure, error in zip(failures, errors, strict=True) if error is None]
         unburied = [(failure, error) for failure, error in zip(failures, errors, strict=True) if error is not None]
         for failure in buried:
             self._metrics.dead_lettered(1, failure.stage)
         if buried:
-            messages = [failure.message for failure in buried]
-            await self._source.on_success(messages)
-            self._loop.settled(messages)
+            self._loop.settled([failure.message for failure in buried])
         if unburied:
             failure, error = unburied[0]
             if self._loop.draining:
@@ -238,6 +236,16 @@ class AtLeastOnce:
                 error,
             )
             await self._requeue([failure.message for failure, _ in unburied], self._policy.max_delay)
+
+    async def _store_dead_letters(
+        self, queue: OutputQueue, records: Sequence[Record], failures: Sequence[Failure]
+    ) -> Sequence[PenstockError | None]:
+        """Store what `_bury` made, and settle the inputs whose dead letter is stored; why not, one entry a record."""
+        errors = await queue.produce(records) or [None] * len(records)
+        buried = [failure.message for failure, error in zip(failures, errors, strict=True) if error is None]
+        if buried:
+            await self._source.on_success(buried)
+        return errors
 
     def _report(self, by_decision: Mapping[Decision, Sequence[Failure]]) -> None:
         """One log line a group, not a message, and not more than one a second for the same thing; never a body."""

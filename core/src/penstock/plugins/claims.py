@@ -67,7 +67,7 @@ class Claims:
         """Every claim to a name that counts: none, one, or rivals.
 
         Args:
-            kind: "connector", "serializer", "model_handler" or "profile".
+            kind: "connector", "serializer", "model_handler", "profile" or "command".
             name: The bare name.
             distribution: Ask only the plugins of this one.
         """

@@ -9,7 +9,7 @@ from penstock.plugins.claims import Claim, Claims, entries
 from penstock.plugins.loading import Plugin
 
 _SHOWN = 3  # plugins that did not work which an error lists
-KINDS = ("connector", "serializer", "model_handler", "profile")
+KINDS = ("connector", "serializer", "model_handler", "profile", "command")
 
 
 def words(kind: str) -> str:

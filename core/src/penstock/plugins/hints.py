@@ -16,6 +16,11 @@ _PROVIDED: Mapping[str, Mapping[str, Collection[str]]] = {
     "kafka": {"connector": ("kafka",), "profile": ("kafka", "confluent")},
     "rsmq": {"connector": ("rsmq",), "profile": ("rsmq",)},
     "memory": {"connector": ("memory",), "profile": ("memory",)},
+    "postgres": {
+        "connector": ("postgres", "postgres.table"),
+        "profile": ("postgres",),
+        "command": ("postgres",),
+    },
     "msgpack": {"serializer": ("msgpack",)},
 }
 """Extra of the core → kind → the names it brings; a profile's name may go on after a dash."""

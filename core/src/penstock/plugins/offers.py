@@ -18,7 +18,7 @@ class Offer:
     """One line of `penstock plugins`.
 
     Attributes:
-        kind: "connector", "serializer", "model_handler" or "profile"; "plugin" for one that something is wrong with, or
+        kind: "connector", "serializer", "model_handler", "profile" or "command"; "plugin" for one that something is wrong with, or
             that offers nothing.
         name: What a config writes; for a plugin, the name of its entry point.
         distribution, version: Who brings it.

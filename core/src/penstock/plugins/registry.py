@@ -11,7 +11,7 @@ from penstock.plugins import explain, hints, import_paths, remedies
 from penstock.plugins.claims import Claim, Claims, entries
 from penstock.plugins.offers import Offer, offers
 from penstock.plugins.policy import Policy
-from penstock.specs import ConnectorSpec, ModelHandlerSpec, Profile, SerializerSpec, Spec
+from penstock.specs import CommandSpec, ConnectorSpec, ModelHandlerSpec, Profile, SerializerSpec, Spec
 
 __all__ = ["Offer", "Registry"]
 
@@ -55,6 +55,10 @@ class Registry:
     def profile(self, name: str) -> Profile:
         """The profile `name`; see `connector`."""
         return cast(Profile, self._find("profile", name))
+
+    def command(self, name: str) -> CommandSpec:
+        """The command `name` of a plugin; see `connector`."""
+        return cast(CommandSpec, self._find("command", name))
 
     def names(self, kind: str) -> Sequence[str]:
         """The names of a kind that a config can use, sorted. Loads every plugin."""

@@ -1,0 +1,229 @@
+"""What can go wrong between an engine and a broker, on demand: a producer that refuses, a consumer that repeats.
+
+Every method names a fault and how often it strikes; it returns a `Fault` that tells how often it has. Faults strike in
+the order in which they were asked for, one at a time, and depend on nothing but the calls that the engine makes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Generic, Literal, TypeVar
+
+from penstock.errors import ConnectorError, NotConnected, ProduceError
+from penstock.message import QueueMessage, Record
+
+T = TypeVar("T")
+
+Call = Literal["connect", "consume", "settle", "produce"]
+"""What an engine asks of a connector; `settle` is `on_success` and `on_fail`."""
+
+TOLD = "as the test asked for"
+
+
+class Fault(Generic[T]):
+    """One thing that goes wrong, a number of times.
+
+    Args:
+        times: How often; None is always.
+        when: Which messages, records or calls it strikes; None is any.
+
+    Attributes:
+        struck: How often it has happened.
+    """
+
+    def __init__(self, times: int | None, when: Callable[[T], bool] | None = None) -> None:
+        if times is not None and times < 1:
+            raise ValueError(f"times={times}: a fault strikes at least once; None is always")
+        self.times = times
+        self.struck = 0
+        self._when = when
+
+    def strikes(self, subject: T) -> bool:
+        """Whether it happens to this one; counted if so."""
+        if self.times is not None and self.struck >= self.times:
+            return False
+        if self._when is not None and not self._when(subject):
+            return False
+        self.struck += 1
+        return True
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} struck {self.struck} of {self.times or 'any number of'} times>"
+
+
+class _FailingCall(Fault[Call]):
+    """Calls that raise: the next `times` of one kind, or, once the first was made, all of them for some seconds."""
+
+    def __init__(self, times: int | None, seconds: float | None, at: Call, error: Callable[[], ConnectorError]) -> None:
+        super().__init__(times)
+        self.error = error
+        self._at = at
+        self._seconds = seconds
+        self._until: float | None = None
+
+    def hits(self, call: Call, now: float) -> bool:
+        """Whether this call, at this time, raises."""
+        if self._until is not None:
+            return now < self._until and self.strikes(call)
+        if call != self._at or not self.strikes(call):
+            return False
+        if self._seconds is not None:
+            self._until = now + self._seconds
+        return True
+
+
+class _Faults:
+    """What both sides share: calls that fail as a whole."""
+
+    def __init__(self, queue: str) -> None:
+        self._queue = queue
+        self._failing: list[_FailingCall] = []
+
+    def _away(self, times: int | None, seconds: float | None, at: Call) -> Fault[Call]:
+        if seconds is not None and not seconds > 0:
+            raise ValueError(f"seconds={seconds}: an outage lasts longer than 0 s")
+        text = f"the backend of {self._queue!r} is away, {TOLD}"
+        return self._fail(lambda: NotConnected(text), times if seconds is None else None, seconds, at)
+
+    def _fail(
+        self, error: Callable[[], ConnectorError], times: int | None, seconds: float | None, at: Call
+    ) -> Fault[Call]:
+        fault = _FailingCall(times, seconds, at, error)
+        self._failing.append(fault)
+        return fault
+
+    def strike(self, call: Call, now: float) -> None:
+        """Raise what this call is to raise; called by the connector at the beginning of each.
+
+        Args:
+            call: Which.
+            now: Seconds by the harness's clock.
+        """
+        for fault in self._failing:
+            if fault.hits(call, now):
+                raise fault.error()
+
+
+def _first(faults: list[Fault[T]], subject: T) -> Fault[T] | None:
+    return next((fault for fault in faults if fault.strikes(subject)), None)
+
+
+class ProducerFaults(_Faults):
+    """What an output queue does to the engine that sends to it."""
+
+    def __init__(self, queue: str) -> None:
+        super().__init__(queue)
+        self._refusals: list[tuple[Fault[Record], ProduceError]] = []
+        self._unconfirmed: list[Fault[Record]] = []
+
+    def refuse(
+        self,
+        times: int | None = 1,
+        error: ProduceError | None = None,
+        *,
+        when: Callable[[Record], bool] | None = None,
+    ) -> Fault[Record]:
+        """Records are refused, and not stored.
+
+        Args:
+            times: How many; a record that is sent again counts again. None is all of them.
+            error: What the backend says. If it is `retriable`, which is the default, the engine sends the record again.
+            when: Which records; they are as the engine hands them to the connector, encoded.
+        """
+        fault = Fault(times, when)
+        self._refusals.append((fault, error or ProduceError(f"{self._queue!r} refuses it, {TOLD}")))
+        return fault
+
+    def unconfirmed(self, times: int | None = 1, *, when: Callable[[Record], bool] | None = None) -> Fault[Record]:
+        """Records are stored, but the connection is lost before that is confirmed, so they come twice."""
+        fault = Fault(times, when)
+        self._unconfirmed.append(fault)
+        return fault
+
+    def away(
+        self,
+        times: int | None = 1,
+        *,
+        seconds: float | None = None,
+        at: Literal["connect", "produce"] = "produce",
+    ) -> Fault[Call]:
+        """The backend is away: calls raise `NotConnected`.
+
+        Args:
+            times: How many calls of the kind `at`; None is all of them.
+            seconds: Instead of a number: from the first such call on, every call of any kind, for so long.
+            at: Which kind of call.
+        """
+        return self._away(times, seconds, at)
+
+    def fail(
+        self, error: ConnectorError, times: int | None = 1, *, at: Literal["connect", "produce"] = "produce"
+    ) -> Fault[Call]:
+        """Calls raise this error: a `FatalConnectorError`, say."""
+        return self._fail(lambda: error, times, None, at)
+
+    def refusal(self, record: Record) -> ProduceError | None:
+        """What the backend says against a record."""
+        return next((error for fault, error in self._refusals if fault.strikes(record)), None)
+
+    def loses_confirmation(self, record: Record) -> bool:
+        """Whether a record is stored without the engine being told."""
+        return _first(self._unconfirmed, record) is not None
+
+
+class ConsumerFaults(_Faults):
+    """What an input queue does to the engine that reads from it."""
+
+    def __init__(self, queue: str) -> None:
+        super().__init__(queue)
+        self._repeats: list[Fault[QueueMessage]] = []
+        self._lost: list[Fault[QueueMessage]] = []
+
+    def repeat(
+        self, times: int | None = 1, *, when: Callable[[QueueMessage], bool] | None = None
+    ) -> Fault[QueueMessage]:
+        """Messages that were settled are delivered once more, as after a crash before the settlement was stored.
+
+        Args:
+            times: How many deliveries more; None, without a `when` that ends it, never comes to rest.
+            when: Which messages. It sees the delivery that was settled.
+        """
+        return self._add(self._repeats, Fault(times, when))
+
+    def lose_lease(
+        self, times: int | None = 1, *, when: Callable[[QueueMessage], bool] | None = None
+    ) -> Fault[QueueMessage]:
+        """Messages are no longer the engine's when it settles them: the settlement changes nothing, they come again.
+
+        The same is a lost partition on backends that have those.
+        """
+        return self._add(self._lost, Fault(times, when))
+
+    def away(
+        self,
+        times: int | None = 1,
+        *,
+        seconds: float | None = None,
+        at: Literal["connect", "consume", "settle"] = "consume",
+    ) -> Fault[Call]:
+        """The backend is away: calls raise `NotConnected`; see `ProducerFaults.away`."""
+        return self._away(times, seconds, at)
+
+    def fail(
+        self, error: ConnectorError, times: int | None = 1, *, at: Literal["connect", "consume", "settle"] = "consume"
+    ) -> Fault[Call]:
+        """Calls raise this error: a `FatalConnectorError`, say."""
+        return self._fail(lambda: error, times, None, at)
+
+    @staticmethod
+    def _add(faults: list[Fault[QueueMessage]], fault: Fault[QueueMessage]) -> Fault[QueueMessage]:
+        faults.append(fault)
+        return fault
+
+    def repeats(self, message: QueueMessage) -> bool:
+        """Whether a message that was settled comes once more."""
+        return _first(self._repeats, message) is not None
+
+    def loses_lease(self, message: QueueMessage) -> bool:
+        """Whether a message that is to be settled has been lost meanwhile."""
+        return _first(self._lost, message) is not None

@@ -1,0 +1,335 @@
+"""The harness: an engine on queues in memory, with a clock of its own, for your tests.
+
+with Harness(invoice) as harness:
+    harness.send("orders", Order(id=1, cents=100))
+    harness.run()
+    assert harness.sent("invoices", Invoice) == [Invoice(order=1, cents=100)]
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import itertools
+import os
+import random
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from math import inf
+from types import TracebackType
+from typing import Any, Self, TypeVar, overload
+
+from penstock.codec import Codec
+from penstock.config.files import Source
+from penstock.config.resolve import ResolvedQueue
+from penstock.dead_letters import DeadLetter, read
+from penstock.engine import Engine, StreamApp
+from penstock.errors import ConfigError
+from penstock.message import QueueMessage, Record
+from penstock.metric_list import LATE_SETTLEMENTS, RETRIES, SETTLED, Metric
+from penstock.options import Role
+from penstock.plugins.hints import nearest
+from penstock.testing.conductor import Conductor
+from penstock.testing.faults import ConsumerFaults, ProducerFaults
+from penstock.testing.memory_queue import MemoryQueue, as_sent
+from penstock.testing.reality import Profiles
+from penstock.testing.rehearsal import Cellar, Rehearsal
+
+Model = TypeVar("Model")
+
+PLAIN = (dict, list, tuple, str, int, float)
+
+_numbers = itertools.count(1)
+
+
+class Harness:
+    """Runs engines in a test: no broker, no port, no signal handler, no waiting.
+
+    Every queue is one in memory; codecs, data models and settings are those of the configuration. Engines share queues
+    that share backend and name. Harnesses share nothing. It is a context manager; or call `close` at the end.
+
+    Args:
+        *engines: `Engine`s, or functions decorated with `stream_app`. They are not changed.
+        config: Instead of each engine's own configuration: a file's path, or Python data.
+        profiles: For profiles that are not installed: what they set, as keys of a queue. Those of Penstock's own
+            plugins are known.
+        seed: For all that is random: the jitter of waits, the `random` module while `run` runs, and `harness.random`.
+        limit: Seconds by the harness's clock within which one `run` must come to rest; a day.
+        real_limit: The same in real seconds; None for debugging.
+
+    Attributes:
+        random: A generator of your own, for faults that strike at random, repeatably.
+
+    Raises:
+        ConfigError, PluginError: as when the engine runs, but for what concerns backends; or the connector `memory` is
+            not installed.
+    """
+
+    def __init__(
+        self,
+        *engines: Engine | StreamApp[..., Any],
+        config: Source | None = None,
+        profiles: Profiles | None = None,
+        seed: int = 0,
+        limit: float = 86_400.0,
+        real_limit: float | None = 10.0,
+    ) -> None:
+        if not engines:
+            raise ConfigError("a harness needs an engine: Harness(app)")
+        self.random = random.Random(seed)
+        self._conductor = Conductor(seed, limit, inf if real_limit is None else real_limit)
+        self._cellar = Cellar(f"harness-{os.getpid()}-{next(_numbers)}", self._conductor, profiles or {})
+        self._queues: dict[str, MemoryQueue] = {}
+        self._resolved: dict[tuple[str, Role], ResolvedQueue] = {}
+        try:
+            self._rehearsals = [self._rehearse(engine, config) for engine in engines]
+        except BaseException:
+            self.close()
+            raise
+
+    def _rehearse(self, engine: Engine | StreamApp[..., Any], config: Source | None) -> Rehearsal:
+        original = engine.engine if isinstance(engine, StreamApp) else engine
+        rehearsal, queues = self._cellar.rehearse(original, config)
+        for name, queue in queues.items():
+            if self._queues.setdefault(name, queue) is not queue:
+                raise ConfigError(
+                    f"{name!r} is one queue for engine {rehearsal.app_name!r} and another one for an engine before it; "
+                    f"give each a harness of its own"
+                )
+        self._resolved |= rehearsal.resolve()
+        return rehearsal
+
+    # -- before and after
+
+    def send(
+        self,
+        queue: str,
+        obj: Any,
+        *,
+        key: str | bytes | None = None,
+        headers: Mapping[str, str | bytes] | Iterable[tuple[str, str | bytes]] = (),
+        delay: float = 0.0,
+    ) -> None:
+        """Put a message into a queue, as some other program would. It is there when `run` begins.
+
+        Args:
+            queue: Its name.
+            obj: A model, encoded by the queue's codec; or plain data, encoded by its serializer whether or not it fits
+                the queue's data model; or bytes, or None for a tombstone, as they are.
+            key, headers: Text or bytes.
+            delay: Seconds until it may be delivered.
+
+        Raises:
+            ConfigError: no engine here has such a queue.
+            ValueError: the object cannot be encoded.
+        """
+        if queue not in self._queues:
+            raise _unknown(queue, "queue", self._queues)
+        pairs = headers.items() if isinstance(headers, Mapping) else headers
+        self._queues[queue].send(
+            Record(
+                self._encoded(queue, obj),
+                key.encode() if isinstance(key, str) else key,
+                [(name, value.encode() if isinstance(value, str) else value) for name, value in pairs],
+                delay,
+            )
+        )
+
+    @overload
+    def sent(self, queue: str) -> list[Any]: ...
+    @overload
+    def sent(self, queue: str, model: type[Model]) -> list[Model]: ...
+    def sent(self, queue: str, model: Any = None) -> list[Any]:
+        """What engines have sent to a queue, in order, decoded by the queue's codec.
+
+        Args:
+            queue: The name of an output queue.
+            model: Decode as this, whatever the queue's data model is. A queue without one gives plain data.
+
+        Raises:
+            ConfigError: no engine here sends to such a queue, or it has no model handler to make a `model`.
+            MessageError: a body does not fit.
+        """
+        resolved = self._output(queue)
+        if model is not None and resolved.model_handler is None:
+            raise ConfigError(f"queue {queue!r} has no model handler, so its records cannot become a {model.__name__}")
+        codec = Codec(resolved.serializer, resolved.model_handler, _model_of(resolved) if model is None else model)
+        return [_decoded(codec, record, f"record {i} of {queue!r}") for i, record in enumerate(self.records(queue), 1)]
+
+    def records(self, queue: str) -> list[Record]:
+        """The same as bytes, with key, headers, delay and options."""
+        self._output(queue)
+        return [as_sent(record) for record in self._queues[queue].records]
+
+    def dead_letters(self, queue: str | None = None) -> list[DeadLetter]:
+        """What engines have sent to their dead-letter queues, or to this one, with the reasons."""
+        names = dict.fromkeys(each.dead_letter_queue for each in self._rehearsals) if queue is None else (queue,)
+        records = [record for name in names if name is not None for record in self.records(name)]
+        return [read(QueueMessage(None, record.message, record.key, record.headers)) for record in records]
+
+    @property
+    def attempts(self) -> list[int]:
+        """How often each message was tried, by all engines, in the order in which they first came."""
+        return [story.tries for queue in self._inputs() for story in queue.stories.values()]
+
+    @property
+    def left(self) -> int:
+        """Messages in the engines' input queues that are not settled."""
+        return sum(queue.waiting for queue in self._inputs())
+
+    @property
+    def succeeded(self) -> int:
+        """Messages that were processed and settled."""
+        return self._count(SETTLED, "succeeded")
+
+    @property
+    def retries(self) -> int:
+        """Further tries of a message by the same worker, after a function raised."""
+        return self._count(RETRIES)
+
+    @property
+    def requeued(self) -> int:
+        """Times that a message was given back to its queue."""
+        return self._count(SETTLED, "requeued")
+
+    @property
+    def skipped(self) -> int:
+        """Messages that were not valid, and settled because the configuration says so."""
+        return self._count(SETTLED, "skipped")
+
+    @property
+    def late(self) -> int:
+        """Messages that were no longer the engine's when it settled them."""
+        return self._count(LATE_SETTLEMENTS)
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds that all runs have taken by the harness's clock: the waits; calls of a function take no time."""
+        return self._conductor.elapsed
+
+    # -- faults
+
+    def producer(self, queue: str) -> ProducerFaults:
+        """What goes wrong when engines send to this queue."""
+        self._output(queue)
+        return self._queues[queue].producer_faults
+
+    @property
+    def consumer(self) -> ConsumerFaults:
+        """What goes wrong when the (first) engine reads its input queue."""
+        return self.consumer_of(self._rehearsals[0].input_queue)
+
+    def consumer_of(self, queue: str) -> ConsumerFaults:
+        """The same for the input queue of another engine."""
+        inputs = [rehearsal.input_queue for rehearsal in self._rehearsals]
+        if queue not in inputs:
+            raise _unknown(queue, "input queue", inputs)
+        return self._queues[queue].consumer_faults
+
+    # -- running
+
+    def run(self) -> None:
+        """Run the engines until they are at rest: every message is in its final state, and none will come.
+
+        Each call is a worker's life: connect, work, stop in order. Where an event loop runs already, as in an async
+        test, the engines get a thread of their own, and that loop waits; `arun` lets it go on.
+
+        Raises:
+            NotQuiet: they do not come to rest within the limits.
+            PenstockError: why an engine cannot run, or could not go on.
+        """
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            self._run()
+            return
+        _on_a_thread(self._run)
+
+    async def arun(self) -> None:
+        """`run` beside the running event loop: for functions that reach something which lives there, a test server."""
+        await asyncio.to_thread(self._run)
+
+    def close(self) -> None:
+        """Let everything go. Idempotent."""
+        self._conductor.close()
+        self._cellar.forget()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # -- its own
+
+    def _run(self) -> None:
+        engines = [(rehearsal, self._queues[rehearsal.input_queue]) for rehearsal in self._rehearsals]
+        self._conductor.run(engines, self._cellar.queues)
+
+    def _inputs(self) -> list[MemoryQueue]:
+        return list(dict.fromkeys(self._queues[rehearsal.input_queue] for rehearsal in self._rehearsals))
+
+    def _count(self, metric: Metric, label: str = "") -> int:
+        return sum(metrics.counts().get((metric, label), 0) for metrics in self._conductor.metrics)
+
+    def _output(self, queue: str) -> ResolvedQueue:
+        outputs = {name: resolved for (name, role), resolved in self._resolved.items() if role == "output"}
+        if queue not in outputs:
+            raise _unknown(queue, "output queue", outputs)
+        return outputs[queue]
+
+    def _encoded(self, queue: str, obj: Any) -> bytes | None:
+        if obj is None or isinstance(obj, bytes):
+            return obj
+        resolved = self._resolved.get((queue, "input")) or self._resolved[queue, "output"]
+        serializer, handler = resolved.serializer, resolved.model_handler
+        try:
+            if isinstance(obj, PLAIN) and serializer is not None:
+                try:
+                    return serializer.serialize(obj)
+                except Exception:  # a list of models is no plain data
+                    if handler is None:
+                        raise
+            body: bytes | None = Codec(serializer, handler, _model_of(resolved)).encode(obj)
+        except Exception as error:
+            raise ValueError(f"a {type(obj).__name__} cannot be sent to queue {queue!r}: {error}") from error
+        return body
+
+
+def _model_of(resolved: ResolvedQueue) -> Any:
+    return Any if resolved.data_model_is_default and resolved.model_handler else resolved.data_model
+
+
+def _decoded(codec: Codec, record: Record, what: str) -> Any:
+    try:
+        return codec.decode(record.message)
+    except Exception as error:
+        _stage, explained = codec.explain(record.message, error)
+        raise type(explained)(f"{what}: {explained}") from error
+
+
+def _unknown(queue: str, kind: str, known: Iterable[str]) -> ConfigError:
+    names = list(known)
+    near = nearest(queue, names)
+    hint = f"did you mean {near!r}?" if near else f"these are {', '.join(map(repr, names)) or 'none'}"
+    return ConfigError(f"{queue!r} is no {kind} of the engines in this harness; {hint}")
+
+
+def _on_a_thread(call: Callable[[], None]) -> None:
+    """Make a call on a thread of its own and wait for it; where an event loop runs, no other one can."""
+    errors: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            context.run(call)
+        except BaseException as error:  # noqa: BLE001  (it is the caller's)
+            errors.append(error)
+
+    context = contextvars.copy_context()
+    thread = threading.Thread(target=work, name="penstock-harness", daemon=True)
+    thread.start()
+    thread.join()
+    if errors:
+        raise errors[0]

@@ -1,0 +1,114 @@
+"""One engine at work in a harness: whether it is busy, and with what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from penstock.health import Health, State
+from penstock.metric_list import BATCH_SIZE, FUNCTION_FAILURES
+from penstock.metrics import EngineMetrics, MetricsRegistry
+from penstock.pipeline.lanes import ThreadLanes
+from penstock.testing.memory_queue import MemoryQueue
+from penstock.testing.rehearsal import Rehearsal
+
+SHOWN = 3  # messages that a text about what is unsettled lists
+
+
+class _Board(Health):
+    """A health board that notices when its engine begins to stop, for whatever reason."""
+
+    def __init__(self, on_stopping: Callable[[], None]) -> None:
+        super().__init__()
+        self._on_stopping = on_stopping
+
+    def set(self, component: str, state: State, reason: str = "") -> None:
+        super().set(component, state, reason)
+        if state == "stopping" and component.startswith("engine "):
+            self._on_stopping()
+
+
+class _Counters(MetricsRegistry):
+    """Remembers what the engine counts with."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.engine: EngineMetrics | None = None
+
+    def add(self, engine_metrics: EngineMetrics) -> None:
+        super().add(engine_metrics)
+        self.engine = engine_metrics
+
+
+class Performance:
+    """One run of one engine, built and not yet begun.
+
+    Args:
+        rehearsal: The engine.
+        source: Its input queue.
+
+    Attributes:
+        app: The engine's name.
+        stopping: It consumes no more.
+
+    Raises:
+        ConfigError, PluginError, FunctionError: it cannot run as it is.
+    """
+
+    def __init__(self, rehearsal: Rehearsal, source: MemoryQueue) -> None:
+        self.app = rehearsal.app_name
+        self.stopping = False
+        self._source = source
+        self._board = _Board(self._stop)
+        counters = _Counters()
+        self.pipeline = rehearsal.start(self._board, counters)
+        assert counters.engine is not None  # noqa: S101  (start() adds it)
+        self.metrics: EngineMetrics = counters.engine
+        self._consumer = source.consumers[-1]
+        self._returned_at = 0
+        self._worker = rehearsal.worker_settings()
+
+    async def run(self) -> None:
+        """Work until told to stop, or until it cannot go on, as patiently as the configuration's worker."""
+        await self.pipeline.run(self._worker.connect_timeout, self._worker.shutdown_timeout)
+
+    @property
+    def on_threads(self) -> bool:
+        """Whether the function is being called on a thread, so that the event loop will be woken."""
+        lanes = self.pipeline.lanes
+        if not isinstance(lanes, ThreadLanes) or lanes.taken == self._returned_at:
+            return False
+        # The lanes count what they take, the loop counts what comes back, both on the event loop's thread.
+        batches = self.metrics.histograms().get((BATCH_SIZE, ""))
+        self._returned_at = round(batches.total) if batches else 0
+        return lanes.taken > self._returned_at
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether there is nothing to do, and nothing will come by itself."""
+        return self._consumer.at_rest and not self.pipeline.in_flight
+
+    def _stop(self) -> None:
+        self.stopping = True
+        self._consumer.stop()
+
+    def busy_with(self) -> Iterator[str]:
+        """What keeps it from coming to rest: parts of a sentence."""
+        if waiting := self._source.waiting:
+            yield f"{waiting} of {self.pipeline.source} not settled, {self.pipeline.in_flight} in flight{self._shown()}"
+        if self.on_threads:
+            yield "its function is being called and has not returned"
+        components = self._board.report()["components"]
+        for name, status in components.items():
+            if status["state"] not in ("ok", "stopping"):
+                yield f"{name} is {status['state']}" + (f": {status['reason']}" if status["reason"] else "")
+        failures = {label: n for (metric, label), n in self.metrics.counts().items() if metric is FUNCTION_FAILURES}
+        for exception, times in failures.items():
+            yield f"calls that raised {exception}: {times}"
+
+    def _shown(self) -> str:
+        unsettled = [
+            f"at {position}, attempt {story.deliveries[-1][0].attempts}"
+            for position, story in self._source.stories.items()
+            if not story.settled
+        ]
+        return f" ({', '.join(unsettled[:SHOWN])}{', …' if len(unsettled) > SHOWN else ''})" if unsettled else ""

@@ -1,0 +1,156 @@
+"""What a queue is in production, as far as its configuration and the plugins tell it without any client library."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from penstock.capabilities import Capabilities
+from penstock.config.model import Configuration, QueueConfig
+from penstock.errors import ConfigError, PluginError, UnknownNameError
+from penstock.plugins import hints
+from penstock.plugins.claims import entries
+from penstock.plugins.registry import Registry
+from penstock.specs import ConnectorSpec, Profile
+
+log = logging.getLogger("penstock")
+
+WHERE = ("connector", "consumer", "producer", "config", "value")
+"""Keys that only say where a queue is, which does not matter in a test."""
+
+CARRIED = ("headers", "keys", "redelivery_count", "delay", "lease", "lag", "tombstones")
+"""Capabilities that a stand-in has if both the real connector and `memory` have them."""
+
+STAND_IN = "memory"
+"""The profile in the place of one that is not installed."""
+
+RAW: Mapping[str, Any] = {"serializer": None, "model_handler": None, "data_model": None}
+
+WORDS: Mapping[str, Mapping[str, Any]] = {"dlq": RAW, "batch": {"batch": True}, "pydantic": {}, "orjson": {}}
+"""What a further word in the name of a profile of ours means; any other one is the name of a serializer."""
+
+Profiles = Mapping[str, Mapping[str, Any]]
+"""Profile → the keys of a queue that it sets."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reality:
+    """One queue.
+
+    Attributes:
+        backend: The connector's name, or what is nearest to it; queues of one backend and one value are one queue.
+        value: The backend's name of it.
+        spec: Its connector; None if that is not installed.
+        settings: Its keys without those that say where it is; a profile that is not installed is replaced.
+    """
+
+    backend: str
+    value: str
+    spec: ConnectorSpec | None
+    settings: Mapping[str, Any]
+
+
+def look(configuration: Configuration, queue: QueueConfig, registry: Registry, profiles: Profiles) -> Reality:
+    """Find out about one queue.
+
+    Args:
+        configuration: Where it stands.
+        queue: Its settings.
+        registry: What is installed.
+        profiles: What profiles set that are not.
+
+    Raises:
+        ConfigError: nothing is known of its profile.
+    """
+    unset = {fault.path[2] for fault in configuration.missing_variables.get(queue.name, ()) if len(fault.path) > 2}
+    settings = {key: getattr(queue, key) for key in queue.model_fields_set if key not in WHERE}
+    profile: Profile | None = None
+    if queue.profile is not None and "profile" not in unset:
+        try:
+            profile = registry.profile(queue.profile)
+        except UnknownNameError as error:
+            settings = {**_presets(configuration, queue, registry, profiles, error), **settings, "profile": STAND_IN}
+    spec = _spec(queue, profile, registry)
+    named = queue.connector if isinstance(queue.connector, str) else None
+    backend = spec.name if spec else named or hints.extra_for("profile", queue.profile or "") or queue.profile or ""
+    value = queue.name if queue.value is None or "value" in unset else queue.value
+    return Reality(backend, value, spec, settings)
+
+
+def capabilities(reality: Reality, own: Any, side: str, registry: Registry, memory: Capabilities) -> Capabilities:
+    """What the stand-in for one side of a queue can do: no more than the real connector, no more than `memory`.
+
+    Args:
+        reality: The queue.
+        own: A class of the user's own, or its path, that the queue has for this side; None for the connector's.
+        side: "consumer" or "producer".
+        registry: Imports paths.
+        memory: What `memory` can do, which counts alone where the real connector is not known.
+    """
+    real = _declared(reality, own, side, registry)
+    if real is None:
+        return memory
+    both = {name: getattr(real, name) and getattr(memory, name) for name in CARRIED}
+    return replace(real, transactions=False, **both)
+
+
+def _declared(reality: Reality, own: Any, side: str, registry: Registry) -> Capabilities | None:
+    spec = reality.spec
+    if own is None:
+        return spec.capabilities if spec else None
+    try:
+        found = registry.import_path(own, wanted_by=side) if isinstance(own, str) else own
+    except PluginError:
+        found = None  # its client need not be installed; classes of users' own mostly declare nothing
+    declared = getattr(found, "capabilities", None)
+    if isinstance(declared, Capabilities):
+        return declared
+    bases = {f"{base.__module__}:{base.__qualname__}" for base in getattr(found, "__mro__", ())}
+    return spec.capabilities if spec and getattr(spec, side) in bases else Capabilities()
+
+
+def _spec(queue: QueueConfig, profile: Profile | None, registry: Registry) -> ConnectorSpec | None:
+    name = profile.connector if queue.connector is None and profile else queue.connector
+    if name is None or isinstance(name, ConnectorSpec):
+        return name
+    try:
+        found = registry.import_path(name, wanted_by="connector") if registry.is_import_path(name) else None
+        return found if isinstance(found, ConnectorSpec) else registry.connector(name)
+    except PluginError:
+        return None
+
+
+def _presets(
+    configuration: Configuration, queue: QueueConfig, registry: Registry, profiles: Profiles, error: UnknownNameError
+) -> Mapping[str, Any]:
+    """What a profile that is not installed sets: as the test says, or as the name says if it is one of ours."""
+    name = str(queue.profile)
+    if name in profiles:
+        return profiles[name]
+    extra = hints.extra_for("profile", name)
+    # Of a plugin that is installed, a name that it does not offer is a mistake.
+    missing = extra is not None and not entries(f"{hints.CORE}-{extra}")
+    presets = _by_name(name, registry) if missing else None
+    if presets is None:
+        place = configuration.places.of(("queues", queue.name, "profile")).exact
+        raise ConfigError(
+            f"queue {queue.name!r}{f' ({place})' if place else ''}: {error}. A harness needs no connector, but must "
+            f"know what the profile sets; install it, or say so: Harness(…, profiles={{{name!r}: {{'serializer': …}}}})"
+        ) from error
+    log.info("queue %r: profile %r is not installed; the harness goes by its name", queue.name, name)
+    return presets
+
+
+def _by_name(name: str, registry: Registry) -> Mapping[str, Any] | None:
+    presets: dict[str, Any] = {}
+    for word in name.split("-")[1:]:
+        if word in WORDS:
+            presets |= WORDS[word]
+            continue
+        try:
+            presets["serializer"] = registry.serializer(word).name
+        except PluginError:
+            return None
+    return presets

@@ -1,0 +1,155 @@
+"""An engine as a harness runs it: its own function, settings, codecs and data models, every queue in memory.
+
+What is replaced is the connector, and with it whatever stands under `config:`: no client is imported, nothing is
+reached, and no variable needs to be set that only says where a queue is. What the real connector can do is kept where
+its plugin is installed: an output with a delay that the real one does not have is refused here as it is there.
+"""
+
+from __future__ import annotations
+
+import copy
+import sys
+from dataclasses import replace
+from typing import Any
+
+from penstock.adapters import make_consumer, make_producer
+from penstock.config.files import Source, load
+from penstock.config.model import Configuration, QueueConfig
+from penstock.config.resolve import ResolvedQueue, registry_for
+from penstock.engine import Engine
+from penstock.options import Role
+from penstock.plugins.registry import Registry
+from penstock.testing.memory_queue import MemoryQueue, Watcher
+from penstock.testing.reality import WHERE, Profiles, Reality, capabilities, look
+from penstock.testing.stand_ins import consumer_class, producer_class
+
+CONNECTOR = "memory"
+"""The connector that holds the messages, whoever offers it."""
+
+FOREVER = 1e9  # seconds: a lease that ends by the real clock would end at random by the harness's
+
+
+class Rehearsal(Engine):
+    """A copy of an engine with another configuration; the original stays as it is."""
+
+    def __init__(self, original: Engine, configuration: Configuration) -> None:
+        vars(self).update(vars(original))
+        if "delivery" in self._overrides:
+            # Here is no transaction to take part in, and the function does the same without.
+            self._overrides = {**self._overrides, "delivery": "at_least_once"}
+        self._resolved: dict[tuple[str, Role], ResolvedQueue] | None = None
+        self.configure(configuration)
+
+    def resolve(self) -> dict[tuple[str, Role], ResolvedQueue]:
+        """As `Engine.resolve`, once for all runs: it takes more time than most tests."""
+        if self._resolved is None:
+            self._resolved = super().resolve()
+        return dict(self._resolved)
+
+
+class Cellar:
+    """The queues in memory of one harness, and the way to them for engines.
+
+    Args:
+        namespace: Of its own, so that harnesses know nothing of each other.
+        watcher: Told when engines may be at rest.
+        profiles: What profiles set that are not installed.
+    """
+
+    def __init__(self, namespace: str, watcher: Watcher, profiles: Profiles) -> None:
+        self._namespace = namespace
+        self._watcher = watcher
+        self._profiles = profiles
+        self._memory: _Memory | None = None
+        self._queues: dict[tuple[str, str], MemoryQueue] = {}
+
+    @property
+    def queues(self) -> list[MemoryQueue]:
+        """All of them."""
+        return list(self._queues.values())
+
+    def rehearse(self, engine: Engine, config: Source | None) -> tuple[Rehearsal, dict[str, MemoryQueue]]:
+        """A copy of an engine whose queues are in memory, and these by name.
+
+        Args:
+            engine: Not changed.
+            config: Instead of the engine's own configuration.
+
+        Raises:
+            ConfigError, PluginError: the configuration does not read, a profile is unknown, `memory` is not installed.
+        """
+        # A copy reads it, for the engine would keep what the environment of one test made of it.
+        original = copy.copy(engine).configuration if config is None else load(config)
+        configuration = _for_tests(original)
+        registry = registry_for(configuration)
+        if self._memory is None:
+            self._memory = _Memory(registry, self._namespace)
+        queues: dict[str, MemoryQueue] = {}
+        configs = dict(configuration.queues)
+        for name in dict.fromkeys([engine.input_queue, *engine.output_queues, engine.dead_letter_queue]):
+            if name is not None and name in configs:  # one that is not there is told by resolving
+                real = look(original, configs[name], registry, self._profiles)
+                queues[name] = self._queue(self._memory, real)
+                configs[name] = _replaced(configs[name], real, queues[name], registry, self._memory)
+        return Rehearsal(engine, replace(configuration, queues=configs)), queues
+
+    def forget(self) -> None:
+        """Let the messages go."""
+        if self._memory is not None:
+            self._memory.forget(self._namespace)
+
+    def _queue(self, memory: _Memory, real: Reality) -> MemoryQueue:
+        key = (real.backend, real.value)
+        if key not in self._queues:
+            self._queues[key] = memory.queue(real, self._watcher)
+        return self._queues[key]
+
+
+class _Memory:
+    """The connector `memory`."""
+
+    def __init__(self, registry: Registry, namespace: str) -> None:
+        spec = registry.connector(CONNECTOR)
+        self.capabilities = spec.capabilities
+        self._consumer = registry.load(spec, spec.consumer or "")
+        self._producer = registry.load(spec, spec.producer or "")
+        self._options = registry.load(spec, spec.options or "")(namespace=namespace, vt=FOREVER)
+
+    def queue(self, real: Reality, watcher: Watcher) -> MemoryQueue:
+        name = f"{real.backend}:{real.value}"
+        return MemoryQueue(
+            real.value,
+            lambda: make_consumer(self._consumer, name, self._options),
+            lambda: make_producer(self._producer, name, self._options),
+            watcher,
+        )
+
+    def forget(self, namespace: str) -> None:
+        # The public way of the distribution that offers it. Without, its empty queues stay, some KiB for each.
+        reset = getattr(sys.modules[self._consumer.__module__.partition(".")[0]], "reset", None)
+        if reset is not None:
+            reset(namespace)
+
+
+def _for_tests(configuration: Configuration) -> Configuration:
+    plugins, engine = configuration.plugins, configuration.engine
+    if plugins.allow is not None:
+        plugins = plugins.model_copy(update={"allow": [*plugins.allow, CONNECTOR]})
+    if engine.delivery != "at_least_once":
+        engine = engine.model_copy(update={"delivery": "at_least_once"})
+    missing = {
+        name: [fault for fault in faults if not (len(fault.path) > 2 and fault.path[2] in WHERE)]
+        for name, faults in configuration.missing_variables.items()
+    }
+    return replace(configuration, plugins=plugins, engine=engine, missing_variables=missing)
+
+
+def _replaced(
+    queue: QueueConfig, real: Reality, memory_queue: MemoryQueue, registry: Registry, memory: _Memory
+) -> QueueConfig:
+    label = real.spec.name if real.spec else CONNECTOR
+    sides: dict[str, Any] = {}
+    for side, make in (("consumer", consumer_class), ("producer", producer_class)):
+        can = capabilities(real, getattr(queue, side), side, registry, memory.capabilities)
+        sides[side] = make(label, memory_queue, can)
+    return QueueConfig(**{**real.settings, "value": real.value, **sides})

@@ -1,0 +1,235 @@
+"""The connectors between an engine and a queue in memory: they go by the event loop's clock, and do what faults say."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Sequence
+from heapq import heappop, heappush
+from itertools import count
+from typing import Any, ClassVar
+
+from penstock.capabilities import Capabilities
+from penstock.connectors import Consumer, Producer
+from penstock.errors import NotConnected, ProduceError
+from penstock.message import QueueMessage, Record
+from penstock.testing.faults import TOLD
+from penstock.testing.memory_queue import MemoryQueue, Story
+
+IDLE = 60.0  # seconds that an engine is kept waiting for messages: whatever else it might wait for, a stop, wakes it
+
+
+class StandInConsumer(Consumer):
+    """The consumer of a `MemoryQueue`; `consumer_class` makes the class for each queue.
+
+    Attributes:
+        idle: It has looked, found nothing, and waits.
+    """
+
+    queue: ClassVar[MemoryQueue]
+    capabilities: ClassVar[Capabilities]
+
+    def __init__(self, name: str, options: Any) -> None:
+        super().__init__(name, options)
+        self.idle = False
+        self._stopped = asyncio.Event()
+        self._inner = self.queue.new_consumer()
+        self._changed = asyncio.Event()
+        self._changed.set()  # nobody has looked yet
+        self._held_back: list[tuple[float, int, QueueMessage]] = []  # given back with a delay, by the time they are due
+        self._number = count()
+        self._copies: set[QueueMessage] = set()  # those in flight
+        self._attempts_before: dict[str, int] = {}
+        self.queue.consumers.append(self)
+
+    @property
+    def at_rest(self) -> bool:
+        """Nothing is there, nothing will come by itself."""
+        return self.idle and not (self._changed.is_set() or self.queue.fresh) and self._due == math.inf
+
+    def wake(self) -> None:
+        """Look again."""
+        self._changed.set()
+
+    def stop(self) -> None:
+        """The engine stops: wait no longer."""
+        self._stopped.set()
+        self.wake()
+
+    async def connect(self) -> None:
+        """Connect to `memory`, unless a fault is in the way."""
+        self._strike("connect")
+        await self._inner.connect()
+        self.lease = self._inner.lease
+
+    async def consume(self, max_messages: int, timeout: float) -> Sequence[QueueMessage]:
+        """Wait by the event loop's clock; between two batches let the function's threads come to rest.
+
+        Without that it would depend on the machine's speed which messages travel together.
+        """
+        self._strike("consume")
+        end = asyncio.get_running_loop().time() + max(timeout, IDLE)
+        while max_messages and not self._stopped.is_set():
+            if self._worth_a_look():
+                await self.queue.watcher.functions_at_rest()
+                if self._stopped.is_set():
+                    break
+                self._changed.clear()
+                if messages := await self._take(max_messages):
+                    self._changed.set()  # there may be more
+                    return messages
+            if not await self._wait(end):
+                break
+        return []
+
+    async def on_success(self, messages: Sequence[QueueMessage]) -> int:
+        """Settle in `memory`, but for copies, which it does not know, and for those that a fault takes away."""
+        self._strike("settle")
+        faults = self.queue.consumer_faults
+        lost = [message for message in messages if faults.loses_lease(message)]
+        settled = [message for message in messages if message not in lost] if lost else messages
+        late = await self._inner.on_success([message for message in settled if message not in self._copies]) or 0
+        await self._give_back(lost)
+        for message in settled:
+            self._copies.discard(message)
+            self.queue.stories[message.position].settled = True
+            if faults.repeats(message):
+                self._copy(message)
+        self.wake()  # it looks once the engine has counted them as settled
+        return late + len(lost)
+
+    async def on_fail(self, messages: Sequence[QueueMessage], delay: float | None = None) -> None:
+        """Give back to `memory`, at once or when the time has come."""
+        self._strike("settle")
+        if delay:
+            due = asyncio.get_running_loop().time() + delay
+            for message in messages:
+                heappush(self._held_back, (due, next(self._number), message))
+        else:
+            await self._give_back(messages)
+        self.wake()
+
+    async def extend(self, messages: Sequence[QueueMessage]) -> None:
+        """Nothing to do: a lease ends only when a fault says so."""
+
+    async def lag(self) -> int | None:
+        """What nobody holds, be it held back."""
+        lag = await self._inner.lag()
+        return None if lag is None else lag + len(self._held_back)
+
+    async def shutdown(self) -> None:
+        """Give back what is unsettled."""
+        for message in list(self._copies):
+            self._copies.discard(message)
+            self._copy(message)
+        await self._inner.shutdown()
+
+    def _strike(self, call: Any) -> None:
+        self.idle = False
+        self.queue.consumer_faults.strike(call, asyncio.get_running_loop().time())
+
+    def _worth_a_look(self) -> bool:
+        """Whether there may be messages: most of the time nothing has happened."""
+        return self._changed.is_set() or self.queue.fresh or self._due <= asyncio.get_running_loop().time()
+
+    @property
+    def _due(self) -> float:
+        """When the next message that is held back is due; infinity if there is none."""
+        return min(self.queue.next_due, self._held_back[0][0] if self._held_back else math.inf)
+
+    async def _wait(self, end: float) -> bool:
+        """Wait until it is worth a look; False if there is none by `end`."""
+        self.idle = True
+        self.queue.watcher.look()
+        due = self._due
+        try:
+            async with asyncio.timeout_at(min(due, end)):
+                await self._changed.wait()
+        except TimeoutError:
+            return due <= end
+        finally:
+            self.idle = False
+        return True
+
+    async def _take(self, max_messages: int) -> list[QueueMessage]:
+        await self.queue.bring()
+        now = asyncio.get_running_loop().time()
+        due = []
+        while self._held_back and self._held_back[0][0] <= now:
+            due.append(heappop(self._held_back)[2])
+        await self._give_back(due)
+        copies = [self.queue.copies.popleft() for _ in range(min(max_messages, len(self.queue.copies)))]
+        self._copies.update(copies)
+        room = max_messages - len(copies)
+        messages = copies + [self._counted(each) for each in (await self._inner.consume(room, 0.0) if room else ())]
+        for message in messages:
+            story = self.queue.stories.setdefault(message.position, Story(message))
+            story.deliveries.append((message, message.attempts))
+        return messages
+
+    def _counted(self, message: QueueMessage) -> QueueMessage:
+        """A delivery with the attempts that the real backend would tell."""
+        if not self.capabilities.redelivery_count:
+            # What other workers tried before is not known there; `memory` knows.
+            message.attempts -= self._attempts_before.setdefault(message.position, message.attempts - 1)
+        return message
+
+    async def _give_back(self, messages: Sequence[QueueMessage]) -> None:
+        for copy in [message for message in messages if message in self._copies]:
+            self._copies.discard(copy)
+            self._copy(copy)
+            messages = [message for message in messages if message is not copy]
+        if messages:
+            await self._inner.on_fail(messages)
+
+    def _copy(self, message: QueueMessage) -> None:
+        story = self.queue.stories[message.position]
+        attempts = message.attempts + 1 if self.capabilities.redelivery_count else 1
+        self.queue.copies.append(
+            QueueMessage(
+                message.message_context,
+                story.body,
+                story.key,
+                story.headers,
+                message.timestamp,
+                attempts,
+                message.position,
+            )
+        )
+
+
+class StandInProducer(Producer):
+    """The producer of a `MemoryQueue`; `producer_class` makes the class for each queue."""
+
+    queue: ClassVar[MemoryQueue]
+    capabilities: ClassVar[Capabilities]
+
+    async def connect(self) -> None:
+        """Nothing to do, unless a fault is in the way."""
+        self.queue.producer_faults.strike("connect", asyncio.get_running_loop().time())
+
+    async def produce(self, records: Sequence[Record]) -> Sequence[ProduceError | None]:
+        """Store what no fault refuses."""
+        faults = self.queue.producer_faults
+        faults.strike("produce", asyncio.get_running_loop().time())
+        unconfirmed = [record for record in records if faults.loses_confirmation(record)]
+        if unconfirmed:
+            await self.queue.store(unconfirmed)
+            raise NotConnected(f"the connection to {self.name!r} was lost before it confirmed, {TOLD}")
+        answers = [faults.refusal(record) for record in records]
+        taken = [record for record, error in zip(records, answers, strict=True) if error is None]
+        stored = iter(await self.queue.store(taken))
+        return [next(stored) if error is None else error for error in answers]
+
+    async def shutdown(self) -> None:
+        """Nothing to do: nothing is buffered."""
+
+
+def consumer_class(label: str, queue: MemoryQueue, capabilities: Capabilities) -> type[StandInConsumer]:
+    """A consumer's class for one queue, under the name of the connector that it stands in for."""
+    return type(label, (StandInConsumer,), {"queue": queue, "capabilities": capabilities})
+
+
+def producer_class(label: str, queue: MemoryQueue, capabilities: Capabilities) -> type[StandInProducer]:
+    """A producer's class for one queue, under the name of the connector that it stands in for."""
+    return type(label, (StandInProducer,), {"queue": queue, "capabilities": capabilities})

@@ -1,0 +1,21 @@
+"""Penstock's connector for PostgreSQL: queues in a table, and `enqueue` for the user's own transactions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from penstock_postgres.outbox import enqueue as enqueue
+
+__version__ = "0.1.0"
+
+__all__ = ["__version__", "enqueue"]
+
+
+def __getattr__(name: str) -> Any:
+    # Listing plugins imports this package; only who enqueues shall pay for psycopg.
+    if name == "enqueue":
+        from penstock_postgres.outbox import enqueue
+
+        return enqueue
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

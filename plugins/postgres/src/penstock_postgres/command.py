@@ -1,0 +1,104 @@
+"""`penstock postgres`: prepares a database, as a user who may create tables."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from argparse import ArgumentParser, Namespace
+from collections.abc import Awaitable, Callable
+
+from pydantic import ValidationError
+
+from penstock.errors import ConfigError
+
+PATIENCE = 3600.0  # seconds; an index on a large table takes its time
+
+
+class PostgresCommand:
+    """The command that this plugin adds."""
+
+    @staticmethod
+    def configure(parser: ArgumentParser) -> None:
+        """Add what `penstock postgres` can be told."""
+        actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+        migrate = actions.add_parser("migrate", help="create the table of messages, or bring it up to date")
+        migrate.add_argument("--table", default="penstock_messages", help="its name (default: %(default)s)")
+        adopt = actions.add_parser("adopt", help="add to a table of yours what it needs to be consumed from")
+        adopt.add_argument("table", help="its name")
+        adopt.add_argument("--id", default="id", help="its unique column (default: %(default)s)")
+        for each in (migrate, adopt):
+            each.add_argument("--schema", default="public", help="the table's schema (default: %(default)s)")
+            each.add_argument(
+                "--dsn",
+                help="the database; not given: POSTGRES_DSN or DATABASE_URL. An argument shows in process lists",
+            )
+
+    @staticmethod
+    def run(arguments: Namespace) -> int:
+        """Prepare the database, and print what was done."""
+        action = {"migrate": _migrate, "adopt": _adopt}[arguments.action]
+        print(asyncio.run(_with_options(arguments, action)))  # noqa: T201  (a command line speaks)
+        return 0
+
+
+async def _with_options(arguments: Namespace, action: Callable[[Namespace, str], Awaitable[str]]) -> str:
+    dsn = arguments.dsn if arguments.dsn is not None else _ambient_dsn()
+    if dsn is None:
+        raise ConfigError("no database is named; give --dsn, or set POSTGRES_DSN or DATABASE_URL")
+    try:
+        return await action(arguments, dsn)
+    except ValidationError as error:
+        # Without the input, which may hold a password.
+        texts = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors(include_input=False)]
+        raise ConfigError(*texts) from None
+
+
+def _ambient_dsn() -> str | None:
+    return os.environ.get("POSTGRES_DSN") or os.environ.get("DATABASE_URL")
+
+
+async def _migrate(arguments: Namespace, dsn: str) -> str:
+    from penstock_postgres import schema
+    from penstock_postgres.connection import Connection
+    from penstock_postgres.options import PostgresOptions
+
+    options = PostgresOptions.model_validate(
+        {"dsn": dsn, "schema": arguments.schema, "table": arguments.table, "timeout": PATIENCE}
+    )
+    connection = Connection(options)
+    try:
+        await connection.open()
+        done = await schema.migrate(connection, options.schema_name, options.table)
+    finally:
+        await connection.close()
+    state = f"brought to version {done[-1]}" if done else f"up to date (version {schema.latest_version()})"
+    return f"{options.schema_name}.{options.table} at {connection.address}: {state}"
+
+
+async def _adopt(arguments: Namespace, dsn: str) -> str:
+    from penstock_postgres.connection import Connection
+    from penstock_postgres.options import TableOptions, identifier
+    from penstock_postgres.table_columns import adopt, columns_of
+
+    options = TableOptions.model_validate(
+        {"dsn": dsn, "schema": arguments.schema, "id": arguments.id, "timeout": PATIENCE}
+    )
+    try:
+        name = identifier(arguments.table)
+    except ValueError as error:
+        raise ConfigError(f"the table's name: {error}") from None
+    connection = Connection(options)
+    try:
+        await connection.open()
+        before = await columns_of(connection, name, options)
+        if not before:
+            raise ConfigError(f"there is no table {options.schema_name}.{name} at {connection.address}")
+        if options.id not in before:
+            raise ConfigError(f"table {options.schema_name}.{name} has no column {options.id!r}; give --id")
+        await adopt(connection, name, options)
+        after = await columns_of(connection, name, options)
+    finally:
+        await connection.close()
+    added = [column for column in after if column not in before]
+    state = f"added {', '.join(added)}" if added else "has all it needs"
+    return f"{options.schema_name}.{name} at {connection.address}: {state}"

@@ -1,0 +1,226 @@
+"""Messages out of a table, under leases that are extended, ended or given back, always fenced."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import time
+from collections.abc import Sequence
+from uuid import uuid4
+
+from psycopg import sql
+
+from penstock.connectors import Consumer, Producer, Transacted
+from penstock.errors import ConnectorError
+from penstock.message import QueueMessage, Record
+from penstock_postgres.connection import Connection
+from penstock_postgres.message import LOST, PostgresMessage
+from penstock_postgres.message_table import MessageTable
+from penstock_postgres.options import PostgresOptions, TableOptions
+from penstock_postgres.producer import PostgresProducer
+from penstock_postgres.queue_shape import QueueShape
+from penstock_postgres.statements import statement
+from penstock_postgres.transactions import store_and_settle
+from penstock_postgres.user_table import UserTable
+
+WAKE_EVERY = 0.1  # seconds between two looks for ended delays and leases while there is other work
+SHORTEST_PAUSE = 0.01  # seconds between two looks at an empty queue
+GIVE_BACK_WITHIN = 8.0  # seconds of the 10 that a shutdown may take; later, leases simply run out
+FIRST_CLAIM = 100  # messages; what bodies weigh is not known yet
+MOST_BYTES = 16 * 1024 * 1024  # of bodies in one claim, going by the last one
+MOST_COUNTED = 100_000  # messages that `lag` counts; to count a million takes a second, every five seconds
+
+log = logging.getLogger("penstock.postgres")
+
+
+class PostgresConsumer(Consumer):
+    """Reads one queue: `postgres` out of the table of messages, `postgres.table` out of a table of the user's.
+
+    A claim hides rows for the time of the lease and writes a token into them. No row stays locked while the function
+    runs, so a slow one holds up neither vacuum nor others. All that follows happens only where the token still is.
+
+    Two sessions: one claims and waits, the other one settles meanwhile.
+
+    Attributes:
+        lost_leases: How many leases ended, and were taken by others, before they were extended.
+    """
+
+    def __init__(self, name: str, options: PostgresOptions | TableOptions) -> None:
+        super().__init__(name, options)
+        self._queue = queue_shape(name, options)
+        # A claim that a crash of the server undoes was never made: its messages are delivered again. So none of them
+        # waits for the disk; what settles does.
+        self._claiming = Connection(options, "SET synchronous_commit = off")
+        self._settling = Connection(options)
+        self._worker = f"{socket.gethostname()}:{os.getpid()}"
+        self._held: set[PostgresMessage] = set()
+        self._ready = False
+        self._most = FIRST_CLAIM
+        self._wake_at = 0.0
+        self._next_due: float | None = None
+        self.lost_leases = 0
+
+    @property
+    def address(self) -> tuple[str, ...]:
+        """Server, port, database and user."""
+        return self._settling.address.server
+
+    async def connect(self) -> None:
+        """See `Consumer.connect`. What was delivered before stays settleable: a token belongs to no session."""
+        async with self._settling.lock:
+            await self._settling.open()
+            if not self._ready:
+                await self._queue.prepare_to_consume(self._settling)
+                self._ready = True
+        if await self._claiming.open() and self._queue.channel is not None:
+            await self._claiming.run(sql.SQL("LISTEN {}").format(sql.Identifier(self._queue.channel)))
+        self.lease = self.options.lease
+
+    async def consume(self, max_messages: int, timeout: float) -> Sequence[QueueMessage]:
+        """See `Consumer.consume`. A notification ends the wait, or the time at which something becomes visible, or
+        `poll_interval`."""
+        deadline = time.monotonic() + timeout
+        while True:
+            messages = await self._look(min(max_messages, self._most))
+            left = deadline - time.monotonic()
+            if messages or left <= 0:
+                return messages
+            await self._wait(left)
+
+    async def _look(self, limit: int) -> list[PostgresMessage]:
+        if time.monotonic() >= self._wake_at:
+            await self._wake()
+        messages = await self._claim(limit)
+        if not messages and await self._wake():
+            messages = await self._claim(limit)
+        return messages
+
+    async def _claim(self, limit: int) -> list[PostgresMessage]:
+        token = uuid4()
+        parameters = {"limit": limit, "lease": self.options.lease, "token": token, "worker": self._worker}
+        rows = await self._claiming.run(self._queue.claim, {**parameters, **self._queue.scope})
+        make = self._queue.message
+        messages = [make(row, token) for row in rows]
+        if messages:
+            self._held.update(messages)
+            weight = sum(len(message.message or b"") for message in messages)
+            self._most = max(1, MOST_BYTES * len(messages) // max(weight, 1))
+        return messages
+
+    async def _wake(self) -> int:
+        [[woken, self._next_due]] = await self._claiming.run(self._queue.wake, self._queue.scope)
+        self._wake_at = time.monotonic() + WAKE_EVERY
+        return int(woken)
+
+    async def _wait(self, left: float) -> None:
+        pause = min(left, self.options.poll_interval)
+        if self._next_due is not None:
+            pause = min(pause, max(self._next_due, SHORTEST_PAUSE))
+        if self._queue.channel is None:
+            await asyncio.sleep(pause)
+        else:
+            await self._claiming.notified(pause)
+
+    async def on_success(self, messages: Sequence[QueueMessage]) -> int | None:
+        """See `Consumer.on_success`: deletes, where the token is still ours."""
+        if not messages:
+            return 0
+        ours = _ours(messages)
+        async with self._settling.lock:
+            gone = await self._settling.run(self._queue.delete, self._queue.fence(ours))
+        self._held.difference_update(ours)
+        return len(ours) - len(gone)
+
+    async def on_fail(self, messages: Sequence[QueueMessage], delay: float | None = None) -> None:
+        """See `Consumer.on_fail`: visible again in their old places, now or after `delay` seconds."""
+        if messages:
+            await self._release(_ours(messages), delay or 0.0)
+
+    async def _release(self, messages: Sequence[PostgresMessage], delay: float) -> None:
+        channel = self._queue.channel
+        async with self._settling.lock:
+            given = await self._settling.run(self._queue.release, {**self._queue.fence(messages), "delay": delay})
+            if given and channel is not None and not delay:
+                await self._settling.run(statement("notify", {}), {"channel": channel})
+        self._held.difference_update(messages)
+
+    async def extend(self, messages: Sequence[QueueMessage]) -> None:
+        """See `Consumer.extend`: hidden for another full lease from now."""
+        async with self._settling.lock:
+            # Settled while this call waited: no longer ours, and not lost either.
+            ours = [message for message in _ours(messages) if message in self._held]
+            if not ours:
+                return
+            parameters = {**self._queue.fence(ours), "lease": self.options.lease}
+            kept = {row[0] for row in await self._settling.run(self._queue.extend, parameters)}
+        self._lose([message for message in ours if message.message_context not in kept])
+
+    def _lose(self, messages: Sequence[PostgresMessage]) -> None:
+        if not messages:
+            return
+        for message in messages:
+            message.token = LOST
+        self._held.difference_update(messages)
+        self.lost_leases += len(messages)
+        log.warning(
+            "queue %s: %d leases ended before they were extended, and others took over, the first of message %s; "
+            "raise `lease` (%g s)",
+            self.name,
+            len(messages),
+            messages[0].position,
+            self.options.lease,
+        )
+
+    async def lag(self) -> int | None:
+        """How many messages wait, those held back by a delay included, those in flight not; at most 100,000 of each
+        are counted."""
+        async with self._settling.lock:
+            [[waiting]] = await self._settling.run(self._queue.lag, {**self._queue.scope, "most": MOST_COUNTED})
+        return int(waiting)
+
+    def transaction_problem(self, producer: Producer) -> str | None:
+        """See `Consumer.transaction_problem`."""
+        if not isinstance(producer, PostgresProducer):
+            return "it is no PostgreSQL queue"
+        if producer.address != self.address:
+            return "its `dsn` leads to another server, database or user"
+        return None
+
+    async def transact(
+        self, messages: Sequence[QueueMessage], outputs: Sequence[tuple[Producer, Sequence[Record]]]
+    ) -> Transacted:
+        """See `Consumer.transact`."""
+        ours = _ours(messages)
+        shapes = [(producer.queue, records) for producer, records in outputs if isinstance(producer, PostgresProducer)]
+        async with self._settling.lock:
+            done = await store_and_settle(self._settling, self._queue, ours, shapes)
+        if done.committed:
+            self._held.difference_update(ours)
+        else:
+            self._held.difference_update(done.lost)
+        return done
+
+    async def shutdown(self) -> None:
+        """See `Consumer.shutdown`: unsettled messages are visible to others at once."""
+        held = list(self._held)
+        try:
+            if held:
+                async with asyncio.timeout(GIVE_BACK_WITHIN):
+                    await self._release(held, 0.0)
+        except (ConnectorError, TimeoutError) as error:
+            # Nothing is lost, only late.
+            log.warning("queue %s: %d messages come back when their leases end: %s", self.name, len(held), error)
+        finally:
+            await self._claiming.close()
+            await self._settling.close()
+
+
+def queue_shape(name: str, options: PostgresOptions | TableOptions) -> QueueShape:
+    """What a queue is in the database, which its options tell."""
+    return UserTable(name, options) if isinstance(options, TableOptions) else MessageTable(name, options)
+
+
+def _ours(messages: Sequence[QueueMessage]) -> Sequence[PostgresMessage]:
+    return messages  # type: ignore[return-value]  # what we delivered, comes back

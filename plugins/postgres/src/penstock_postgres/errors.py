@@ -1,0 +1,110 @@
+"""What PostgreSQL says, in Penstock's words: one table by SQLSTATE, the longest prefix wins."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import psycopg
+
+from penstock.errors import ConnectorError, FatalConnectorError, NotConnected
+
+Kind = type[ConnectorError]
+T = TypeVar("T")
+
+# A code of five characters, or the class that its first two are. A code without a row is a bug or a plain refusal.
+BY_SQLSTATE: dict[str, Kind] = {
+    "08": NotConnected,  # connection exceptions
+    "25006": NotConnected,  # a server that has become a standby, or is not the primary yet
+    "25P03": NotConnected,  # idle in transaction for too long: this process was stopped in the middle of one
+    "25P04": NotConnected,  # the same, of the whole transaction
+    "28": FatalConnectorError,  # who are you
+    "3D000": FatalConnectorError,  # no such database
+    "3F000": FatalConnectorError,  # no such schema
+    "40": NotConnected,  # serialisation failure, deadlock: rolled back, may be tried again
+    "42501": FatalConnectorError,  # no privilege
+    "42703": FatalConnectorError,  # no such column
+    "42P01": FatalConnectorError,  # no such table
+    "53": NotConnected,  # out of disk, memory, connections
+    "55P03": NotConnected,  # somebody holds a lock on the whole table
+    "57": NotConnected,  # shut down, starting, cancelled by statement_timeout
+    "58": NotConnected,  # its disk failed
+}
+
+RECORD_REFUSED = ("22", "23", "54")
+"""Classes that are about the data of a record: it will be refused the same way again."""
+
+REMEDIES = {
+    "28": "check user and password of `dsn`, and the server's pg_hba.conf",
+    "3D000": "create the database, or name another one in `dsn`",
+    "3F000": "run `penstock postgres migrate`, or name another `schema`",
+    "42501": "the connector's README lists the privileges that are needed",
+    "42703": "the table is not of this version; run `penstock postgres migrate`, or set `create: true`",
+    "42P01": "run `penstock postgres migrate`, or set `create: true`",
+}
+
+# An attempt to connect that fails has no SQLSTATE, only the server's or libpq's text.
+_FATAL_ATTEMPTS = {
+    "password authentication failed": "28",
+    "no password supplied": "28",
+    "no pg_hba.conf entry": "28",
+    "authentication failed": "28",
+    "certificate verify failed": "28",
+    "is not permitted to log in": "28",
+    "permission denied for database": "42501",
+    'role "': "28",
+    'database "': "3D000",
+}
+
+
+def as_connector_error(error: BaseException, address: str) -> ConnectorError:
+    """The error of ours that says what to do about `error`.
+
+    Args:
+        error: What psycopg or the socket raised.
+        address: The server and the database, for the text.
+    """
+    code = sqlstate(error)
+    kind = _lookup(BY_SQLSTATE, code) or _kind_of_class(error)
+    remedy = _lookup(REMEDIES, code)
+    return kind(f"PostgreSQL at {address}: {_told(error)}" + (f"; {remedy}" if remedy else ""))
+
+
+def sqlstate(error: BaseException) -> str:
+    """The error's code; "" if it has none and its text tells none."""
+    if not isinstance(error, psycopg.Error):
+        return ""
+    if error.sqlstate:
+        return error.sqlstate
+    text = str(error)
+    if "FATAL:" not in text and "certificate" not in text and "no password" not in text:
+        return ""
+    return next((code for words, code in _FATAL_ATTEMPTS.items() if words in text and _means(words, text)), "")
+
+
+def is_about_the_record(error: BaseException) -> bool:
+    """Whether the server refuses the data, and would refuse it again."""
+    return sqlstate(error).startswith(RECORD_REFUSED)
+
+
+def _means(words: str, text: str) -> bool:
+    # `database "x"` is also in "database "x" is being accessed by other users" and the like.
+    return not words.endswith('"') or "does not exist" in text
+
+
+def _lookup(table: dict[str, T], code: str) -> T | None:
+    return table.get(code) or table.get(code[:2])
+
+
+def _kind_of_class(error: BaseException) -> Kind:
+    # Without a code: the connection broke, or was closed; the server said nothing.
+    lost = isinstance(error, OSError | psycopg.OperationalError | psycopg.InterfaceError) and not sqlstate(error)
+    return NotConnected if lost else ConnectorError
+
+
+def _told(error: BaseException) -> str:
+    """The text without what could be data of a message."""
+    if isinstance(error, psycopg.Error) and error.diag.message_primary:
+        # Not the detail, which quotes the row, nor the context, which quotes the statement's parameters.
+        primary = error.diag.message_primary
+        return "a value does not fit its column" if sqlstate(error).startswith("22") else primary
+    return " ".join(str(error).split()) or type(error).__name__

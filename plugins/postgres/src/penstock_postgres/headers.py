@@ -1,0 +1,57 @@
+"""Header pairs as JSON, which people and SQL can read, and back byte for byte.
+
+    [["traceparent", "00-4bf9…"], ["signature", {"base64": "/w=="}]]
+
+Pairs in order, names may repeat. What is valid UTF-8 is written as text; anything else, and text with a NUL, which
+jsonb cannot hold, as base64. The same goes for a name.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+from penstock.errors import DecodeError
+from penstock.message import Headers
+
+
+def written(headers: Headers) -> str | None:
+    """The JSON text of header pairs; None if there are none."""
+    if not headers:
+        return None
+    return json.dumps([[_name(name), _value(value)] for name, value in headers], ensure_ascii=False)
+
+
+def read(text: str | None) -> Headers:
+    """Header pairs from their JSON text.
+
+    Raises:
+        DecodeError: somebody else wrote it, and it is no list of pairs.
+    """
+    if text is None:
+        return ()
+    try:
+        return [(_read(name).decode("utf-8", "surrogatepass"), _read(value)) for name, value in json.loads(text)]
+    except (ValueError, TypeError, KeyError) as error:
+        raise DecodeError("the headers of this message are no list of pairs of text or base64") from error
+
+
+def _name(name: str) -> str | dict[str, str]:
+    # A lone surrogate is legal in a Python string, and in no database.
+    return _value(name.encode("utf-8", "surrogatepass"))
+
+
+def _value(value: bytes) -> str | dict[str, str]:
+    if b"\0" not in value:
+        try:
+            return value.decode("utf-8")
+        except UnicodeDecodeError:
+            pass  # then it is no text
+    return {"base64": base64.b64encode(value).decode("ascii")}
+
+
+def _read(value: Any) -> bytes:
+    if isinstance(value, str):
+        return value.encode("utf-8")
+    return base64.b64decode(value["base64"], validate=True)

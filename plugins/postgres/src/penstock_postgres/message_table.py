@@ -1,0 +1,100 @@
+"""The table that holds the messages of all queues."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from psycopg import sql
+
+from penstock.errors import ProduceError
+from penstock.message import Record
+from penstock_postgres import headers, schema
+from penstock_postgres.connection import Query
+from penstock_postgres.message import PostgresMessage
+from penstock_postgres.names import channel, table
+from penstock_postgres.options import HIGHEST_PRIORITY, PostgresOptions
+from penstock_postgres.queue_shape import Insert
+from penstock_postgres.statements import Runs, statement
+
+
+class MessageTable:
+    """See `QueueShape`."""
+
+    def __init__(self, queue: str, options: PostgresOptions) -> None:
+        names = {"table": table(options.schema_name, options.table)}
+        self._options = options
+        self.channel: str | None = channel(options, queue) if options.notify else None
+        self.scope: Mapping[str, Any] = {"queue": queue}
+        self.claim: Query = statement("claim", names)
+        self.wake: Query = statement("wake", names)
+        self.delete: Query = statement("delete", names)
+        self.extend: Query = statement("extend", names)
+        self.release: Query = statement("release", names)
+        self.lag: Query = statement("lag", names)
+        self._insert = statement("insert", names)
+        # One statement, so that storing and waking are one round trip and one transaction.
+        self._insert_and_notify = sql.SQL("WITH stored AS ({}) {}").format(self._insert, statement("notify", names))
+
+    async def prepare_to_consume(self, connection: Runs) -> None:
+        """See `QueueShape`."""
+        await self._prepare(connection, ("SELECT", "UPDATE", "DELETE"))
+
+    async def prepare_to_produce(self, connection: Runs) -> None:
+        """See `QueueShape`."""
+        await self._prepare(connection, ("INSERT",))
+
+    async def _prepare(self, connection: Runs, privileges: Sequence[str]) -> None:
+        if self._options.create:
+            await schema.migrate(connection, self._options.schema_name, self._options.table)
+        await schema.verify(connection, self._options.schema_name, self._options.table, privileges)
+
+    def message(self, row: tuple[Any, ...], token: UUID) -> PostgresMessage:
+        """See `QueueShape`."""
+        row_id, body, key, written_headers, enqueued_at, attempts = row
+        return PostgresMessage(row_id, body, key, written_headers, enqueued_at, attempts, token)
+
+    def fence(self, messages: Sequence[PostgresMessage]) -> dict[str, Any]:
+        """See `QueueShape`."""
+        return {
+            "ids": [message.message_context for message in messages],
+            "tokens": [message.token for message in messages],
+        }
+
+    def refusal(self, record: Record) -> ProduceError | None:
+        """See `QueueShape`."""
+        return refusal(record)
+
+    def inserts(self, records: Sequence[Record], positions: Sequence[int]) -> Sequence[Insert]:
+        """See `QueueShape`."""
+        chosen = [records[position] for position in positions]
+        parameters = {**columns(chosen), **self.scope}
+        # Nobody need wake up for what is not visible yet.
+        if self.channel is None or all(record.delay > 0 for record in chosen):
+            return [Insert(self._insert, parameters, positions)]
+        return [Insert(self._insert_and_notify, {**parameters, "channel": self.channel}, positions)]
+
+
+def columns(records: Sequence[Record]) -> dict[str, Any]:
+    """Records as the arrays that `insert.sql` takes."""
+    return {
+        "bodies": [record.message for record in records],
+        "keys": [record.key for record in records],
+        "headers": [headers.written(record.headers) for record in records],
+        "priorities": [int((record.options or {}).get("priority", 0)) for record in records],
+        "delays": [float(record.delay) for record in records],
+    }
+
+
+def refusal(record: Record) -> ProduceError | None:
+    """Why a record can never be stored in the table of messages."""
+    for option, value in (record.options or {}).items():
+        if option != "priority":
+            return ProduceError(
+                f"PostgreSQL takes no option {option!r} with a message, only 'priority'", retriable=False
+            )
+        if not isinstance(value, int) or abs(value) > HIGHEST_PRIORITY:
+            text = f"a priority is a whole number from -{HIGHEST_PRIORITY} to {HIGHEST_PRIORITY}, not {value!r}"
+            return ProduceError(text, retriable=False)
+    return None

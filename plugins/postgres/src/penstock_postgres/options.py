@@ -1,0 +1,125 @@
+"""What stands under the `config:` key of a PostgreSQL queue. No client library is imported here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
+
+from penstock.options import ConnectorOptions, FromEnvironment
+
+LONGEST_NAME = 50  # characters; PostgreSQL allows 63, and the names of indexes are made from a table's
+HIGHEST_PRIORITY = 32_767
+
+_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_SCHEMES = ("postgresql://", "postgres://")
+_LONGEST = 9_999_999.0  # seconds
+
+
+def identifier(name: str) -> str:
+    """Refuse what is no plain name. Names are quoted wherever they are used; this catches typing errors before.
+
+    Raises:
+        ValueError: why.
+    """
+    if not _IDENTIFIER.fullmatch(name) or len(name) > LONGEST_NAME:
+        raise ValueError(
+            f"{name!r} is no plain name; write letters, digits and '_', no digit first, at most {LONGEST_NAME} in all"
+        )
+    return name
+
+
+Identifier = Annotated[str, AfterValidator(identifier)]
+
+
+class ServerOptions(ConnectorOptions):
+    """Where the database is, and how it is talked to.
+
+    Attributes:
+        dsn: A URL, `postgresql://user:password@host:5432/database`, or libpq's `key=value` form; from POSTGRES_DSN or
+            DATABASE_URL. What it leaves out, libpq takes from its own environment (PGHOST, PGPASSWORD, …); "" leaves
+            everything to that.
+        schema: The schema of the table.
+        timeout: Seconds after which a server that does not answer, or a statement that does not end, counts as away.
+    """
+
+    dsn: Annotated[SecretStr, FromEnvironment("POSTGRES_DSN", "DATABASE_URL")]
+    schema_name: Identifier = Field(default="public", alias="schema")
+    timeout: float = Field(default=10.0, gt=0, le=3600)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _server_is_named(cls, values: Any) -> Any:
+        if isinstance(values, Mapping) and values.get("dsn") is None:
+            raise ValueError(
+                "no PostgreSQL server is named: set the environment variable POSTGRES_DSN (or DATABASE_URL), or write "
+                "`config: {dsn: postgresql://…}`"
+            )
+        return values
+
+    @field_validator("dsn")
+    @classmethod
+    def _is_a_dsn(cls, dsn: SecretStr) -> SecretStr:
+        text = dsn.get_secret_value()
+        driver = re.match(r"postgres(ql)?\+\w+://", text)
+        if driver:
+            raise ValueError(f"{driver[0]!r} is SQLAlchemy's way to name a driver; write 'postgresql://'")
+        if "://" in text and not text.startswith(_SCHEMES):
+            raise ValueError("the URL must begin with postgresql://")
+        if text and "://" not in text and "=" not in text:
+            raise ValueError("this is neither a URL (postgresql://…) nor a list of key=value")
+        return dsn
+
+
+class PostgresOptions(ServerOptions):
+    """Options of the connector `postgres`.
+
+    Attributes:
+        table: The table that holds the messages of all queues.
+        create: Create the table, or bring it up to date, when connecting; else `penstock postgres migrate` does it.
+        lease: Seconds for which a delivery is hidden from others; kept alive while it is worked on.
+        notify: Wake waiting consumers with NOTIFY, one a call of `produce`. Every such commit takes a lock of the whole
+            server: false where very many are made.
+        poll_interval: Longest pause, in seconds, between two looks at an empty queue. Messages that become visible by
+            time alone are waited for exactly.
+    """
+
+    table: Identifier = "penstock_messages"
+    create: bool = False
+    lease: float = Field(default=60.0, ge=0.1, le=_LONGEST)
+    notify: bool = True
+    poll_interval: float = Field(default=1.0, ge=0.01, le=60)
+
+
+class TableOptions(ServerOptions):
+    """Options of the connector `postgres.table`, whose queue is the table that `value` names.
+
+    Attributes:
+        id: A column that is unique; rows are taken in its order.
+        columns: Field of the message → column. Not given: every column but the id and those below, under its own name.
+        visible: A boolean column that is true while a row waits and false while it is worked on, if the table has one.
+        hidden_until, lease_token, attempts: Columns of Penstock's own (timestamptz, uuid, integer), which a table needs
+            to be consumed from.
+        create: Add those columns and their indexes when connecting, if they are missing; else
+            `penstock postgres adopt` does it.
+        lease: Seconds for which a delivery is hidden from others; kept alive while it is worked on.
+        poll_interval: Longest pause, in seconds, between two looks at a table without waiting rows.
+    """
+
+    id: Identifier = "id"
+    columns: Mapping[str, Identifier] | None = None
+    visible: Identifier | None = None
+    hidden_until: Identifier = "penstock_hidden_until"
+    lease_token: Identifier = "penstock_lease"  # noqa: S105  (no password)
+    attempts: Identifier = "penstock_attempts"
+    create: bool = False
+    lease: float = Field(default=60.0, ge=0.1, le=_LONGEST)
+    poll_interval: float = Field(default=1.0, ge=0.01, le=60)
+
+    @property
+    def own_columns(self) -> tuple[str, ...]:
+        """The columns that are no part of a message unless `columns` names them."""
+        visible = () if self.visible is None else (self.visible,)
+        return (self.id, *visible, self.hidden_until, self.lease_token, self.attempts)

@@ -1,0 +1,107 @@
+"""`enqueue`: messages stored by the user's own transaction, so that they exist if, and only if, it is committed."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Iterable, Sequence
+from typing import Any, overload
+
+import psycopg
+from psycopg import sql
+from pydantic_core import to_json
+
+from penstock.errors import ConfigError
+from penstock.message import Record
+from penstock_postgres.message_table import columns, refusal
+from penstock_postgres.names import notification_channel, table
+from penstock_postgres.options import identifier
+from penstock_postgres.statements import statement
+
+
+@overload
+def enqueue(
+    connection: psycopg.Connection[Any],
+    queue: str,
+    messages: Iterable[Any],
+    *,
+    schema: str = ...,
+    table_name: str = ...,
+    notify: bool = ...,
+) -> int: ...
+@overload
+def enqueue(
+    connection: psycopg.AsyncConnection[Any],
+    queue: str,
+    messages: Iterable[Any],
+    *,
+    schema: str = ...,
+    table_name: str = ...,
+    notify: bool = ...,
+) -> Awaitable[int]: ...
+def enqueue(
+    connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any],
+    queue: str,
+    messages: Iterable[Any],
+    *,
+    schema: str = "public",
+    table_name: str = "penstock_messages",
+    notify: bool = True,
+) -> int | Awaitable[int]:
+    """Store messages through a connection of yours, in the transaction that is open on it; commit nothing.
+
+        with psycopg.connect(dsn) as connection:
+            connection.execute("INSERT INTO orders …")
+            enqueue(connection, "orders.placed", [Order(id=7)])
+
+    Args:
+        connection: A psycopg connection of either kind. On one with autocommit each call is a transaction.
+        queue: The queue's name in the database: what `value` says in its configuration.
+        messages: What to store, in order. A `Record` as it is, with its key, headers, delay and priority; bytes as a
+            body; anything else as JSON, the way pydantic writes it.
+        schema, table_name: The table of messages.
+        notify: Wake waiting consumers when the transaction is committed.
+
+    Returns:
+        How many were stored; with an `AsyncConnection` an awaitable of that.
+
+    Raises:
+        ConfigError: a record has an option that the connector does not know, or a name is none.
+        ValueError: a message cannot be written as JSON.
+        psycopg.Error: what the database says.
+    """
+    records = [_record(message) for message in messages]
+    statements = _statements(queue, records, schema, table_name, notify) if records else []
+    if isinstance(connection, psycopg.AsyncConnection):
+        return _enqueue_async(connection, statements, len(records))
+    for query, parameters in statements:
+        connection.execute(query, parameters, binary=True)
+    return len(records)
+
+
+async def _enqueue_async(
+    connection: psycopg.AsyncConnection[Any], statements: Sequence[tuple[sql.Composed, dict[str, Any]]], count: int
+) -> int:
+    for query, parameters in statements:
+        await connection.execute(query, parameters, binary=True)
+    return count
+
+
+def _record(message: Any) -> Record:
+    if isinstance(message, Record):
+        return message
+    return Record(message if isinstance(message, bytes) else to_json(message))
+
+
+def _statements(
+    queue: str, records: Sequence[Record], schema: str, table_name: str, notify: bool
+) -> Sequence[tuple[sql.Composed, dict[str, Any]]]:
+    try:
+        names = {"table": table(identifier(schema), identifier(table_name))}
+    except ValueError as error:
+        raise ConfigError(f"enqueue: {error}") from None
+    for problem in filter(None, map(refusal, records)):
+        raise ConfigError(f"enqueue to {queue!r}: {problem}")
+    statements = [(statement("insert", names), {"queue": queue, **columns(records)})]
+    if notify:
+        channel = notification_channel(schema, table_name, queue)
+        statements.append((statement("notify", {}), {"channel": channel}))
+    return statements

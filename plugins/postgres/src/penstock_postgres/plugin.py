@@ -1,0 +1,74 @@
+"""What this distribution offers: two connectors, their profiles, a command."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from penstock.capabilities import Capabilities
+from penstock.hookspecs import hookimpl
+from penstock.specs import CommandSpec, ConnectorSpec, Profile
+
+PLUGIN_API = 1
+
+
+@hookimpl
+def penstock_connectors() -> Sequence[ConnectorSpec]:
+    """`postgres` keeps messages in a table of its own, `postgres.table` works on a table of the user's."""
+    return [
+        ConnectorSpec(
+            "postgres",
+            consumer="penstock_postgres.consumer:PostgresConsumer",
+            producer="penstock_postgres.producer:PostgresProducer",
+            options="penstock_postgres.options:PostgresOptions",
+            check="penstock_postgres.check:check",
+            capabilities=Capabilities(
+                headers=True,
+                keys=True,
+                # Of what is visible, the highest priority and then the lowest id goes first; what is given back keeps
+                # its id, so it comes before everything younger that has not been delivered yet.
+                ordering="queue",
+                redelivery_count=True,
+                delay=True,
+                lease=True,
+                transactions=True,
+                lag=True,
+                tombstones=True,
+            ),
+            summary="queues in a PostgreSQL table",
+        ),
+        ConnectorSpec(
+            "postgres.table",
+            consumer="penstock_postgres.consumer:PostgresConsumer",
+            producer="penstock_postgres.producer:PostgresProducer",
+            options="penstock_postgres.options:TableOptions",
+            check="penstock_postgres.check:check",
+            # A row of somebody's table has its own columns and no place for headers, a key or a delay.
+            capabilities=Capabilities(ordering="queue", redelivery_count=True, lease=True, transactions=True, lag=True),
+            summary="rows of any PostgreSQL table, as JSON objects",
+        ),
+    ]
+
+
+@hookimpl
+def penstock_profiles() -> Sequence[Profile]:
+    """JSON through a queue, and raw bytes for dead letters."""
+    return [
+        Profile("postgres", "postgres", summary="JSON in a PostgreSQL table"),
+        Profile(
+            "postgres-dlq",
+            "postgres",
+            serializer=None,
+            model_handler=None,
+            data_model=None,
+            summary="raw bytes, for dead letters",
+        ),
+        Profile("postgres-table", "postgres.table", summary="rows of a table of yours"),
+    ]
+
+
+@hookimpl
+def penstock_commands() -> Sequence[CommandSpec]:
+    """`penstock postgres …`."""
+    return [
+        CommandSpec("postgres", "penstock_postgres.command:PostgresCommand", summary="prepare a PostgreSQL database")
+    ]

@@ -1,0 +1,22 @@
+-- The highest priority first, then the lowest id, of what is visible; nobody waits for a row that another one takes.
+WITH taken AS (
+    SELECT id
+    FROM {table}
+    WHERE queue = %(queue)s AND visible_at IS NULL
+    ORDER BY priority DESC, id
+    LIMIT %(limit)s
+    FOR UPDATE SKIP LOCKED
+), claimed AS (
+    UPDATE {table} AS q
+    SET visible_at = now() + make_interval(secs => %(lease)s),
+        attempts = q.attempts + 1,
+        lease = %(token)s,
+        leased_by = %(worker)s
+    FROM taken
+    WHERE q.id = taken.id
+    RETURNING q.id, q.body, q.key, q.headers::text AS headers,
+              extract(epoch FROM q.enqueued_at)::float8 AS enqueued_at, q.attempts, q.priority
+)
+SELECT id, body, key, headers, enqueued_at, attempts
+FROM claimed
+ORDER BY priority DESC, id

@@ -1,0 +1,21 @@
+WITH taken AS (
+    SELECT {id}
+    FROM {table}
+    WHERE {hidden_until} IS NULL AND {waits}
+    ORDER BY {id}
+    LIMIT %(limit)s
+    FOR UPDATE SKIP LOCKED
+), claimed AS (
+    UPDATE {table} AS t
+    SET {hidden_until} = now() + make_interval(secs => %(lease)s),
+        {attempts} = t.{attempts} + 1,
+        {lease_token} = %(token)s{and_hide}
+    FROM taken
+    WHERE t.{id} = taken.{id}
+    RETURNING t.{id} AS row_id,
+        (SELECT convert_to(row_to_json(r)::text, 'UTF8') FROM (SELECT {fields}) AS r) AS body,
+        t.{attempts} AS tries
+)
+SELECT row_id, body, tries
+FROM claimed
+ORDER BY row_id

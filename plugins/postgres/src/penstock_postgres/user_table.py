@@ -1,0 +1,191 @@
+"""A table of the user's: its rows are messages, as JSON objects, and messages become rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from psycopg import sql
+
+from penstock.errors import FatalConnectorError, ProduceError
+from penstock.message import Record
+from penstock_postgres import schema
+from penstock_postgres.connection import Query
+from penstock_postgres.message import PostgresMessage
+from penstock_postgres.names import table
+from penstock_postgres.options import TableOptions
+from penstock_postgres.queue_shape import Insert
+from penstock_postgres.statements import Runs, statement
+from penstock_postgres.table_columns import Column, adopt, columns_of, is_unique
+
+_NOTHING = sql.SQL("")
+
+
+class UserTable:
+    """See `QueueShape`. What its columns are, is known once it is prepared.
+
+    Args:
+        name: The table.
+        options: Which of its columns are what.
+    """
+
+    channel: str | None = None
+    scope: Mapping[str, Any] = {}
+    claim: Query
+    wake: Query
+    delete: Query
+    extend: Query
+    release: Query
+    lag: Query
+
+    def __init__(self, name: str, options: TableOptions) -> None:
+        self._name = name
+        self._options = options
+        self._shown = f"{options.schema_name}.{name}"
+        self._columns: Mapping[str, Column] = {}
+
+    async def prepare_to_consume(self, connection: Runs) -> None:
+        """See `QueueShape`."""
+        options = self._options
+        if options.create:
+            await adopt(connection, self._name, options)
+        columns = await self._look(connection)
+        own = [options.hidden_until, options.lease_token, options.attempts]
+        if missing := [column for column in own if column not in columns]:
+            raise FatalConnectorError(
+                f"table {self._shown} has no {', '.join(missing)}, which it needs to be consumed from; run "
+                f"`penstock postgres adopt {self._name}`, or set `create: true` in the queue's config"
+            )
+        named = [options.id, *([options.visible] if options.visible else ()), *(options.columns or {}).values()]
+        self._require(columns, named)
+        if not await is_unique(connection, self._name, options):
+            raise FatalConnectorError(
+                f"column {options.id!r} of table {self._shown} is not unique, so settling one row would take others "
+                f"along; set `id` to a column with a unique index or a primary key"
+            )
+        await schema.verify_privileges(connection, options.schema_name, self._name, ("SELECT", "UPDATE", "DELETE"))
+        self._compose(columns)
+
+    async def prepare_to_produce(self, connection: Runs) -> None:
+        """See `QueueShape`."""
+        columns = await self._look(connection)
+        mapping = self._options.columns
+        if mapping is None:
+            own = set(self._options.own_columns) - {self._options.id}
+            mapping = {name: name for name, column in columns.items() if not column.generated and name not in own}
+        self._require(columns, mapping.values())
+        self._columns = {field: columns[name] for field, name in mapping.items()}
+        await schema.verify_privileges(connection, self._options.schema_name, self._name, ("INSERT",))
+
+    async def _look(self, connection: Runs) -> Mapping[str, Column]:
+        columns = await columns_of(connection, self._name, self._options)
+        if not columns:
+            raise FatalConnectorError(f"there is no table {self._shown}; `value` names it, `schema` its schema")
+        return columns
+
+    def _require(self, columns: Mapping[str, Column], wanted: Any) -> None:
+        if missing := [name for name in wanted if name not in columns]:
+            raise FatalConnectorError(
+                f"table {self._shown} has no column {', '.join(map(repr, missing))}; it has {', '.join(columns)}"
+            )
+
+    def _compose(self, columns: Mapping[str, Column]) -> None:
+        options, visible = self._options, self._options.visible
+        own = set(options.own_columns) - {options.id}
+        mapping = options.columns or {name: name for name in columns if name not in own}
+        names: dict[str, sql.Composable] = {
+            "table": table(options.schema_name, self._name),
+            "id": sql.Identifier(options.id),
+            "id_type": sql.SQL(columns[options.id].type),
+            "hidden_until": sql.Identifier(options.hidden_until),
+            "lease_token": sql.Identifier(options.lease_token),
+            "attempts": sql.Identifier(options.attempts),
+            "waits": sql.Identifier(visible) if visible else sql.SQL("true"),
+            "and_hide": sql.SQL(", {} = false").format(sql.Identifier(visible)) if visible else _NOTHING,
+            "and_show": sql.SQL(", {} = true").format(sql.Identifier(visible)) if visible else _NOTHING,
+            "fields": sql.SQL(", ").join(
+                sql.SQL("t.{} AS {}").format(sql.Identifier(column), sql.Identifier(field))
+                for field, column in mapping.items()
+            ),
+        }
+        self.claim = statement("rows/claim", names)
+        self.wake = statement("rows/wake", names)
+        self.delete = statement("rows/delete", names)
+        self.extend = statement("rows/extend", names)
+        self.release = statement("rows/release", names)
+        self.lag = statement("rows/lag", names)
+
+    def message(self, row: tuple[Any, ...], token: UUID) -> PostgresMessage:
+        """See `QueueShape`."""
+        row_id, body, attempts = row
+        return PostgresMessage(row_id, body, None, None, None, attempts, token)
+
+    def fence(self, messages: Sequence[PostgresMessage]) -> dict[str, Any]:
+        """See `QueueShape`."""
+        return {
+            "ids": [str(message.message_context) for message in messages],
+            "tokens": [message.token for message in messages],
+        }
+
+    def refusal(self, record: Record) -> ProduceError | None:
+        """See `QueueShape`."""
+        fields, problem = _fields(record)
+        if problem is None and record.options:
+            problem = f"takes no option {next(iter(record.options))!r} with a message"
+        if problem is None and (unknown := [field for field in fields if field not in self._columns]):
+            if "penstock-envelope" in unknown:  # where a connector cannot carry a message's headers or key
+                problem = "has no place for headers or keys"
+            else:
+                problem = f"has no column for {', '.join(map(repr, unknown))}, only for {', '.join(self._columns)}"
+        return None if problem is None else ProduceError(f"table {self._shown} {problem}", retriable=False)
+
+    def inserts(self, records: Sequence[Record], positions: Sequence[int]) -> Sequence[Insert]:
+        """See `QueueShape`. A column that a message says nothing of gets its default, so there is a statement for each
+        run of messages with the same fields."""
+        inserts: list[Insert] = []
+        begun: tuple[str, ...] | None = None
+        for position in positions:
+            fields = tuple(_fields(records[position])[0])
+            body = (records[position].message or b"").decode("utf-8")
+            if fields == begun:
+                inserts[-1].positions.append(position)  # type: ignore[attr-defined]  # a list of ours
+                inserts[-1].parameters["bodies"].append(body)
+            else:
+                inserts.append(Insert(self._insert(fields), {"bodies": [body]}, [position]))
+                begun = fields
+        return inserts
+
+    def _insert(self, fields: Sequence[str]) -> Query:
+        if not fields:
+            return sql.SQL("INSERT INTO {} SELECT FROM unnest(%(bodies)b::text[])").format(
+                table(self._options.schema_name, self._name)
+            )
+        columns = [self._columns[field] for field in fields]
+        typed = [
+            sql.SQL("{} {}").format(sql.Identifier(field), sql.SQL(column.type))
+            for field, column in zip(fields, columns, strict=True)
+        ]
+        return statement(
+            "rows/insert",
+            {
+                "table": table(self._options.schema_name, self._name),
+                "columns": sql.SQL(", ").join(sql.Identifier(column.name) for column in columns),
+                "fields": sql.SQL(", ").join(sql.Identifier("r", field) for field in fields),
+                "typed_fields": sql.SQL(", ").join(typed),
+            },
+        )
+
+
+def _fields(record: Record) -> tuple[Sequence[str], str | None]:
+    """The names of a record's fields, sorted; or why it has none."""
+    if record.message is None:
+        return (), "has no null body (tombstone)"
+    try:
+        content = json.loads(record.message)
+    except (ValueError, RecursionError):
+        return (), "takes messages that are JSON objects, and this one is no JSON"
+    if not isinstance(content, dict):
+        return (), f"takes messages that are JSON objects, and this one is a {type(content).__name__}"
+    return sorted(content), None

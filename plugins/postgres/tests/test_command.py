@@ -1,0 +1,85 @@
+"""`penstock postgres`, as a command of the core's command line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from tests.servers.postgres import PostgresServer
+
+from penstock.cli.main import main
+
+Sql = Callable[..., list[tuple[Any, ...]]]
+
+
+@pytest.fixture(scope="module")
+def dsn(postgres: PostgresServer) -> str:
+    """A database of this module's own, for here it is about the default schema."""
+    return postgres.fresh()
+
+
+@pytest.fixture(name="schema")
+def default_schema() -> str:
+    """The one that is used when nobody names one."""
+    return "public"
+
+
+def test_migrate_makes_the_table_and_says_so(dsn: str, sql: Sql, capsys: pytest.CaptureFixture[str]) -> None:
+    """Twice does no harm."""
+    assert main(["postgres", "migrate", "--dsn", dsn]) == 0
+    assert "public.penstock_messages at 127.0.0.1:" in (first := capsys.readouterr().out)
+    assert "brought to version 1" in first
+    assert main(["postgres", "migrate", "--dsn", dsn]) == 0
+    assert "up to date (version 1)" in capsys.readouterr().out
+    assert sql("SELECT count(*) FROM penstock_messages") == [(0,)]
+
+
+def test_the_environment_names_the_database(
+    dsn: str, sql: Sql, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """So that a password need not stand in a list of processes."""
+    monkeypatch.setenv("DATABASE_URL", dsn)
+
+    assert main(["postgres", "migrate", "--schema", "queues", "--table", "messages"]) == 0
+    assert sql("SELECT count(*) FROM queues.messages") == [(0,)]
+
+
+def test_adopt_adds_what_a_table_of_the_users_lacks(dsn: str, sql: Sql, capsys: pytest.CaptureFixture[str]) -> None:
+    """Three columns and two indexes; again it finds them there."""
+    sql("CREATE TABLE jobs (id serial PRIMARY KEY)")
+    assert main(["postgres", "adopt", "jobs", "--dsn", dsn]) == 0
+    assert "added penstock_hidden_until, penstock_lease, penstock_attempts" in capsys.readouterr().out
+    assert main(["postgres", "adopt", "jobs", "--dsn", dsn]) == 0
+    assert "has all it needs" in capsys.readouterr().out
+    assert sql("SELECT count(*) FROM pg_indexes WHERE tablename = 'jobs'") == [(3,)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["migrate"], "set POSTGRES_DSN or DATABASE_URL"),
+        (["migrate", "--dsn", "mysql://s3cret@x/y"], "must begin with postgresql://"),
+        (["migrate", "--dsn", "DSN", "--table", "a b"], "is no plain name"),
+        (["adopt", "a.b", "--dsn", "DSN"], "is no plain name"),
+        (["adopt", "nothing", "--dsn", "DSN"], "there is no table public.nothing"),
+        (["adopt", "other_jobs", "--id", "number", "--dsn", "DSN"], "has no column 'number'"),
+    ],
+)
+def test_mistakes_are_told_in_a_sentence(
+    dsn: str, sql: Sql, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    """With exit code 2, and without secrets."""
+    sql("CREATE TABLE IF NOT EXISTS other_jobs (id serial PRIMARY KEY)")
+
+    assert main(["postgres", *(dsn if word == "DSN" else word for word in arguments)]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert "s3cret" not in error
+
+
+def test_a_server_that_is_away_is_an_error_of_the_work(capsys: pytest.CaptureFixture[str]) -> None:
+    """With exit code 1."""
+    assert main(["postgres", "migrate", "--dsn", "postgresql://x:s3cret@127.0.0.1:1/x"]) == 1
+    assert "PostgreSQL at 127.0.0.1:1/x" in (error := capsys.readouterr().err)
+    assert "s3cret" not in error

@@ -1,0 +1,318 @@
+"""The consumer beside what the conformance kit proves: order and priority, waking, tokens, what is in the table."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from time import monotonic
+from typing import Any
+
+import psycopg
+import pytest
+
+from penstock.errors import NotConnected
+from penstock.message import Record
+
+Sql = Callable[..., list[tuple[Any, ...]]]
+Consumed = Callable[..., Any]
+
+
+def bodies(messages: list[Any]) -> list[bytes]:
+    return [message.message for message in messages]
+
+
+def test_the_highest_priority_goes_first_and_then_the_oldest(opener: Any, consumed: Consumed) -> None:
+    """In each claim, whatever was produced in between."""
+
+    async def main() -> None:
+        async with opener.producer() as producer, opener.consumer() as consumer:
+            records = [Record(b"a"), Record(b"low", options={"priority": -1}), Record(b"b")]
+            await producer.produce([*records, Record(b"high", options={"priority": 9})])
+            assert bodies(await consumed(consumer, 4)) == [b"high", b"a", b"b", b"low"]
+
+    asyncio.run(main())
+
+
+def test_what_is_given_back_comes_before_everything_younger(opener: Any, consumed: Consumed) -> None:
+    """Its id is its place, not the time at which it was given back."""
+
+    async def main() -> None:
+        async with opener.producer() as producer, opener.consumer() as consumer:
+            await producer.produce([Record(b"%d" % number) for number in range(5)])
+            first = await consumed(consumer, 2)
+            await consumer.on_fail(first[1:])
+            assert bodies(await consumed(consumer, 4)) == [b"1", b"2", b"3", b"4"]
+
+    asyncio.run(main())
+
+
+def test_what_was_delayed_takes_its_place_when_its_time_has_come(opener: Any, consumed: Consumed) -> None:
+    """A delay is a permission to be overtaken until then."""
+
+    async def main() -> None:
+        async with opener.producer() as producer, opener.consumer() as consumer:
+            await producer.produce([Record(b"early", delay=0.2), Record(b"next"), Record(b"last")])
+            assert bodies(await consumed(consumer, 1)) == [b"next"]
+            await asyncio.sleep(0.4)
+            assert bodies(await consumed(consumer, 2)) == [b"early", b"last"]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("delay", [0.3, 0.6])
+def test_a_delay_is_waited_for_exactly(opener: Any, delay: float) -> None:
+    """Not until the next poll: the server says how long."""
+
+    async def main() -> None:
+        async with opener.producer() as producer, opener.consumer(poll_interval=30, notify=False) as consumer:
+            await producer.produce([Record(b"x", delay=delay)])
+            began = monotonic()
+            assert await consumer.consume(1, 20.0)
+            assert delay - 0.1 <= monotonic() - began < delay + 1.0
+
+    asyncio.run(main())
+
+
+def test_a_notification_ends_the_wait(opener: Any) -> None:
+    """A consumer that would poll in half a minute has the message at once."""
+
+    async def main() -> None:
+        async with opener.producer() as producer, opener.consumer(poll_interval=30) as consumer:
+            waiting = asyncio.create_task(consumer.consume(1, 25.0))
+            await asyncio.sleep(0.3)
+            assert not waiting.done()
+            began = monotonic()
+            await producer.produce([Record(b"x")])
+            assert await waiting
+            assert monotonic() - began < 5
+
+    asyncio.run(main())
+
+
+def test_a_message_that_is_given_back_wakes_others(opener: Any, consumed: Consumed) -> None:
+    """Also when its consumer gives it back because it stops."""
+
+    async def main() -> None:
+        async with opener.producer() as producer, opener.consumer(poll_interval=30) as other:
+            async with opener.consumer() as consumer:
+                await producer.produce([Record(b"x")])
+                await consumed(consumer, 1)
+                waiting = asyncio.create_task(other.consume(1, 25.0))
+                await asyncio.sleep(0.2)
+                assert not waiting.done()
+            began = monotonic()
+            assert [message.attempts for message in await waiting] == [2]
+            assert monotonic() - began < 5
+
+    asyncio.run(main())
+
+
+def test_without_notifications_it_polls(opener: Any) -> None:
+    """`notify: false` on both sides: the queue is looked at every poll_interval."""
+
+    async def main() -> None:
+        options = {"notify": False, "poll_interval": 0.05}
+        async with opener.producer(**options) as producer, opener.consumer(**options) as consumer:
+            waiting = asyncio.create_task(consumer.consume(1, 20.0))
+            await asyncio.sleep(0.2)
+            await producer.produce([Record(b"x")])
+            assert await waiting
+
+    asyncio.run(main())
+
+
+def test_a_late_delete_leaves_the_new_owners_message_alone(opener: Any, consumed: Consumed, sql: Sql) -> None:
+    """The row has another token by then."""
+
+    async def main() -> None:
+        async with opener.producer() as producer, opener.consumer(lease=0.2) as slow, opener.consumer() as fast:
+            await producer.produce([Record(b"x")])
+            late = await consumed(slow, 1)
+            taken = await consumed(fast, 1)
+            assert await slow.on_success(late) == 1
+            assert sql("SELECT count(*) FROM penstock_messages") == [(1,)]
+            assert await fast.on_success(taken) == 0
+            assert sql("SELECT count(*) FROM penstock_messages") == [(0,)]
+
+    asyncio.run(main())
+
+
+def test_who_is_late_but_before_anybody_else_still_settles(opener: Any, consumed: Consumed, sql: Sql) -> None:
+    """A lease that ended, and that nobody took over, is no reason to work twice."""
+
+    async def main() -> None:
+        async with opener.producer() as producer, opener.consumer(lease=0.2) as consumer:
+            await producer.produce([Record(b"x")])
+            messages = await consumed(consumer, 1)
+            await asyncio.sleep(0.4)
+            # It takes nothing, but looks, and so makes it visible again.
+            await consumer._wake()
+            assert sql("SELECT visible_at IS NULL FROM penstock_messages") == [(True,)]
+            assert await consumer.on_success(messages) == 0
+            assert sql("SELECT count(*) FROM penstock_messages") == [(0,)]
+
+    asyncio.run(main())
+
+
+def test_a_lost_lease_is_counted_and_told(opener: Any, consumed: Consumed, caplog: pytest.LogCaptureFixture) -> None:
+    """Once others have the message, an extension cannot bring it back."""
+
+    async def main() -> None:
+        async with opener.producer() as producer, opener.consumer(lease=0.2) as slow, opener.consumer() as fast:
+            await producer.produce([Record(b"x")])
+            late = await consumed(slow, 1)
+            await consumed(fast, 1)
+            await slow.extend(late)
+            assert slow.lost_leases == 1
+
+    asyncio.run(main())
+    assert "1 leases ended before they were extended" in caplog.text
+
+
+def test_a_claim_takes_no_more_than_it_can_hold(opener: Any, consumed: Consumed, monkeypatch: Any) -> None:
+    """The weight of the last claim says how many the next one takes."""
+    monkeypatch.setattr("penstock_postgres.consumer.MOST_BYTES", 10_000)
+
+    async def main() -> None:
+        async with opener.producer() as producer, opener.consumer() as consumer:
+            await producer.produce([Record(bytes(1_000)) for _ in range(150)])
+            assert len(await consumer.consume(150, 1.0)) == 100  # the first one knows nothing yet
+            assert len(await consumer.consume(150, 1.0)) == 10
+            assert len(await consumed(consumer, 40)) == 40
+
+    asyncio.run(main())
+
+
+def test_many_consumers_share_without_waiting_for_each_other(opener: Any, consumed: Consumed) -> None:
+    """Nobody gets what another one has."""
+
+    async def main() -> None:
+        async with opener.producer() as producer:
+            await producer.produce([Record(b"%d" % number) for number in range(400)])
+            async with opener.consumer() as a, opener.consumer() as b, opener.consumer() as c, opener.consumer() as d:
+                taken = await asyncio.gather(*(consumed(each, 100, at_once=7) for each in (a, b, c, d)))
+                assert {body for each in taken for body in bodies(each)} == {b"%d" % number for number in range(400)}
+
+    asyncio.run(main())
+
+
+def test_no_row_is_locked_while_a_message_is_worked_on(opener: Any, consumed: Consumed, sql: Sql) -> None:
+    """A lease is written, not held: no transaction stays open, vacuum and others go on."""
+
+    async def main() -> None:
+        async with opener.producer() as producer, opener.consumer() as consumer:
+            await producer.produce([Record(b"x")])
+            await consumed(consumer, 1)
+            states = sql(
+                "SELECT state, backend_xmin FROM pg_stat_activity "
+                "WHERE datname = current_database() AND application_name = 'penstock'"
+            )
+            assert states == [("idle", None)] * 3
+            assert len(sql("SELECT * FROM penstock_messages FOR UPDATE NOWAIT")) == 1
+
+    asyncio.run(main())
+
+
+def test_a_claim_goes_by_the_index_whatever_the_statistics_say(opener: Any, sql: Sql) -> None:
+    """They were taken when the table was empty; a sort of all that waits would take longer and longer."""
+
+    async def main() -> None:
+        async with opener.producer() as producer, opener.consumer(notify=False) as consumer:
+            await producer.produce([Record(b"x")])
+            await consumer.consume(10, 1.0)
+            sql("ANALYZE penstock_messages")
+            sql("INSERT INTO penstock_messages (queue, body) SELECT 'orders', 'x' FROM generate_series(1, 5000)")
+            async with consumer._settling.lock:
+                plan = await consumer._claiming.run(
+                    psycopg.sql.SQL("EXPLAIN ") + consumer._queue.claim,
+                    {"limit": 10, "lease": 1.0, "token": None, "worker": "", "queue": "orders"},
+                )
+            text = "\n".join(row[0] for row in plan)
+            assert "Index Scan using penstock_messages_ready" in text
+            assert "Bitmap" not in text
+            assert "Seq Scan" not in text
+
+    asyncio.run(main())
+
+
+def test_lag_counts_what_waits(opener: Any, consumed: Consumed) -> None:
+    """Visible or delayed; not what is in flight, nor other queues."""
+
+    async def main() -> None:
+        async with opener.producer() as producer, opener.producer("other") as other, opener.consumer() as consumer:
+            await other.produce([Record(b"x")])
+            await producer.produce([Record(b"a"), Record(b"b"), Record(b"c", delay=60)])
+            assert await consumer.lag() == 3
+            messages = await consumed(consumer, 2)
+            assert await consumer.lag() == 1
+            await consumer.on_fail(messages, 60.0)
+            assert await consumer.lag() == 3
+
+    asyncio.run(main())
+
+
+def test_who_has_a_message_stands_in_the_table(opener: Any, consumed: Consumed, sql: Sql) -> None:
+    """For whoever looks why something is stuck."""
+
+    async def main() -> None:
+        async with opener.producer() as producer, opener.consumer() as consumer:
+            await producer.produce([Record(b"x")])
+            messages = await consumed(consumer, 1)
+            [[owner, left]] = sql("SELECT leased_by, visible_at > now() FROM penstock_messages")
+            assert ":" in owner
+            assert left
+            await consumer.on_fail(messages)
+            assert sql("SELECT leased_by, lease, visible_at FROM penstock_messages") == [(None, None, None)]
+
+    asyncio.run(main())
+
+
+def test_after_a_loss_it_is_woken_as_before(opener: Any, consumed: Consumed, sql: Sql) -> None:
+    """LISTEN belongs to a session; what was delivered on the old one is settled on the new one."""
+
+    async def main() -> None:
+        async with opener.producer(notify=False) as producer, opener.consumer(poll_interval=30) as consumer:
+            await producer.produce([Record(b"x")])
+            messages = await consumed(consumer, 1)
+            sql(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE application_name = 'penstock' AND datname = current_database()"
+            )
+            with pytest.raises(NotConnected):
+                await consumer.consume(1, 1.0)
+            await consumer.connect()
+            assert await consumer.on_success(messages) == 0
+            waiting = asyncio.create_task(consumer.consume(1, 25.0))
+            await asyncio.sleep(0.2)
+            async with opener.producer() as other:
+                await other.produce([Record(b"y")])
+            assert bodies(await asyncio.wait_for(waiting, 5)) == [b"y"]
+
+    asyncio.run(main())
+
+
+def test_a_server_that_has_become_a_standby_is_left(opener: Any, consumed: Consumed) -> None:
+    """It still answers, but only to readers: a new session finds the primary, where the DSN names several servers."""
+
+    async def main() -> None:
+        async with opener.producer() as producer, opener.consumer() as consumer:
+            await producer.produce([Record(b"x")])
+            await consumer._claiming.run(psycopg.sql.SQL("SET default_transaction_read_only = on"))
+            with pytest.raises(NotConnected, match="read-only"):
+                await consumer.consume(1, 1.0)
+            await consumer.connect()
+            assert await consumed(consumer, 1)
+
+    asyncio.run(main())
+
+
+def test_damaged_headers_of_another_program_lose_no_message(opener: Any, consumed: Consumed, sql: Sql) -> None:
+    """The body is what counts."""
+
+    async def main() -> None:
+        async with opener.consumer() as consumer:
+            sql("""INSERT INTO penstock_messages (queue, body, headers) VALUES ('orders', 'x', '{"a": 1}')""")
+            [message] = await consumed(consumer, 1)
+            assert (message.message, message.headers) == (b"x", ())
+
+    asyncio.run(main())

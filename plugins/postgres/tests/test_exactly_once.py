@@ -1,0 +1,170 @@
+"""`delivery: exactly_once`, as an engine has it: whatever becomes of a message, it shows once in the database."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from penstock import Engine, Output, Retry
+from penstock.errors import CapabilityError
+from penstock.message import QueueMessage, Record
+from penstock.worker.worker import Worker
+
+Sql = Callable[..., list[tuple[Any, ...]]]
+RETRY = {"max_attempts": 2, "initial_delay": 0.01, "max_delay": 0.05}
+
+
+@pytest.fixture
+def drain(opener: Any, dsn: str, schema: str) -> Callable[..., Engine]:
+    """`drain(function, bodies)`: run it over a queue of these bodies until that is empty."""
+
+    def run(function: Callable[..., Any], bodies: Sequence[bytes], batch: bool = False, **source: Any) -> Engine:
+        async def fill() -> None:
+            async with opener.producer("numbers") as producer:
+                assert not any(await producer.produce([Record(body) for body in bodies]))
+
+        asyncio.run(fill())
+        config = {"dsn": dsn, "schema": schema, "lease": 20.0}
+        queues = {
+            "numbers": {"profile": "postgres", "config": {**config, **source}, "batch": batch},
+            "left": {"profile": "postgres", "config": config},
+            "right": {"profile": "postgres", "config": config},
+            "dead": {"profile": "postgres-dlq", "config": config},
+        }
+        app = Engine(
+            "numbers",
+            ["left", "right"],
+            dead_letter_queue="dead",
+            queue_config={"queues": queues},
+            metrics_port=None,
+            delivery="exactly_once",
+            retry=RETRY,
+        )
+        app.stream_app(function)
+        Worker([app], app.worker_settings(), drain=True).run()
+        return app
+
+    return run
+
+
+def stored(sql: Sql, queue: str) -> Counter[bytes]:
+    return Counter(body for (body,) in sql("SELECT body FROM penstock_messages WHERE queue = %s", queue))
+
+
+def test_every_kind_of_outcome_shows_once(drain: Callable[..., Engine], sql: Sql) -> None:
+    """Succeeded, dead-lettered for each of its reasons, retried, given back: in both outputs or in none."""
+    given_back: set[int] = set()
+
+    def function(message: dict[str, int]) -> Any:
+        number = message["id"]
+        if number % 10 == 3:
+            raise ValueError("this one never works")
+        if number % 10 == 4 and number not in given_back:
+            given_back.add(number)
+            return False
+        if number % 10 == 5 and number not in given_back:
+            given_back.add(number)
+            raise Retry(0.01)
+        if number % 10 == 6:
+            return [("left", message), Output("right", message, priority=99_999)]
+        if number % 10 == 7:
+            return True
+        return [("left", message), ("right", message)]
+
+    bodies = [b'{"id":%d}' % number for number in range(300)]
+    drain(function, [*bodies, b"no json"])
+
+    lost = {3, 6, 7}
+    expected = Counter(body for number, body in enumerate(bodies) if number % 10 not in lost)
+    assert stored(sql, "left") == expected
+    assert stored(sql, "right") == expected
+    dead = Counter(body for number, body in enumerate(bodies) if number % 10 in (3, 6))
+    assert stored(sql, "dead") == dead + Counter([b"no json"])
+    assert stored(sql, "numbers") == Counter()
+
+
+def test_a_dead_letter_says_why(drain: Callable[..., Engine], sql: Sql) -> None:
+    """In headers that SQL can read."""
+
+    def function(message: dict[str, int]) -> Any:
+        return Output("left", message, priority=99_999)
+
+    drain(function, [b'{"id":1}'])
+
+    [[headers]] = sql("SELECT headers FROM penstock_messages WHERE queue = 'dead'")
+    told = dict(headers)
+    assert told["penstock-error-stage"] == "produce"
+    assert "a priority is a whole number" in told["penstock-error-text"]
+
+
+def test_a_batch_is_one_transaction(drain: Callable[..., Engine], sql: Sql) -> None:
+    """Its outputs belong to all of its messages together."""
+
+    def function(messages: list[dict[str, int]]) -> Any:
+        return [("left", {"sum": sum(message["id"] for message in messages), "count": len(messages)})]
+
+    drain(function, [b'{"id":%d}' % number for number in range(100)], batch=True)
+
+    sums = [json.loads(body) for body in stored(sql, "left").elements()]
+    assert sum(each["sum"] for each in sums) == sum(range(100))
+    assert sum(each["count"] for each in sums) == 100
+
+
+@pytest.mark.parametrize("batch", [False, True])
+def test_what_others_have_taken_over_is_theirs_alone(
+    drain: Callable[..., Engine], opener: Any, sql: Sql, batch: bool
+) -> None:
+    """A message whose lease ended while the function ran: another worker has it, and its outputs are the only ones."""
+
+    def steal(number: int) -> None:
+        # As another worker's claim does it, after the lease.
+        sql(
+            "UPDATE penstock_messages SET lease = gen_random_uuid(), visible_at = now() + interval '1 hour', "
+            "attempts = attempts + 1 WHERE queue = 'numbers' AND convert_from(body, 'UTF8')::json ->> 'id' = %s",
+            str(number),
+        )
+
+    def each(message: dict[str, int], msg_ctx: QueueMessage) -> Any:
+        if message["id"] == 5 and msg_ctx.attempts == 1:
+            steal(5)
+        return [("left", message)]
+
+    def whole(messages: list[dict[str, int]], msg_ctx: list[QueueMessage]) -> Any:
+        for message, context in zip(messages, msg_ctx, strict=True):
+            if message["id"] == 5 and context.attempts == 1:
+                steal(5)
+        return [("left", message) for message in messages]
+
+    bodies = [b'{"id":%d}' % number for number in range(10)]
+    drain(whole if batch else each, bodies, batch=batch)
+
+    assert stored(sql, "left") == Counter(body for body in bodies if body != bodies[5])
+    assert stored(sql, "numbers") == Counter([bodies[5]])
+
+
+def test_queues_that_share_no_database_are_refused_at_start(dsn: str) -> None:
+    """Each with its reason, before anything is connected."""
+    queues = {
+        "numbers": {"profile": "postgres", "config": {"dsn": dsn}},
+        "elsewhere": {"profile": "postgres", "config": {"dsn": "postgresql://postgres@db.example/other"}},
+        "memory": {"profile": "memory"},
+    }
+
+    def refused(outputs: list[str], source: str = "numbers") -> str:
+        app = Engine(source, outputs, queue_config={"queues": queues}, delivery="exactly_once", metrics_port=None)
+        app.stream_app(lambda _message: None)
+        with pytest.raises(CapabilityError) as caught:
+            Worker([app], app.worker_settings()).run()
+        return str(caught.value)
+
+    text = refused(["elsewhere"])
+    assert "queue 'elsewhere'" in text
+    assert "its `dsn` leads to another server, database or user" in text
+    assert "delivery: exactly_once of engine 'penstock'" in text
+    assert "connector 'memory' has no 'transactions'" in refused(["memory"])
+    assert "connector 'memory' has no 'transactions'" in refused([], source="memory")

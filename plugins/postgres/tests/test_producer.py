@@ -1,0 +1,116 @@
+"""The producer beside what the conformance kit proves: what is refused, and that neighbours are not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from penstock.errors import NotConnected
+from penstock.message import Record
+from penstock_postgres import producer as producer_module
+
+Sql = Callable[..., list[tuple[Any, ...]]]
+
+
+def test_only_what_is_refused_is_not_stored(opener: Any, sql: Sql) -> None:
+    """Options that PostgreSQL does not know, and priorities out of range."""
+
+    async def main() -> list[str]:
+        async with opener.producer() as producer:
+            records = [
+                Record(b"good"),
+                Record(b"bad", options={"partition": 3}),
+                Record(b"bad", options={"priority": 40_000}),
+                Record(b"bad", options={"priority": "high"}),
+                Record(b"too", options={"priority": 3}),
+            ]
+            answers = await producer.produce(records)
+            assert [error is None for error in answers] == [True, False, False, False, True]
+            assert not any(error.retriable for error in answers if error)
+            return [str(error) for error in answers]
+
+    texts = asyncio.run(main())
+    assert "no option 'partition'" in texts[1]
+    assert "a priority is a whole number" in texts[2]
+    assert sql("SELECT body FROM penstock_messages ORDER BY id") == [(b"good",), (b"too",)]
+
+
+def test_a_record_that_the_server_refuses_is_found_among_its_neighbours(opener: Any, sql: Sql) -> None:
+    """A rule of the user's own on the table: the statement fails as a whole, and is halved until one stands alone."""
+
+    async def main() -> None:
+        async with opener.producer() as producer:
+            sql("ALTER TABLE penstock_messages ADD CONSTRAINT short CHECK (octet_length(body) < 10)")
+            records = [Record(bytes(20) if number in (3, 7) else b"%d" % number) for number in range(9)]
+            answers = await producer.produce(records)
+            assert [number for number, error in enumerate(answers) if error] == [3, 7]
+            assert all("short" in str(error) and not error.retriable for error in answers if error)
+
+    asyncio.run(main())
+    assert sql("SELECT body FROM penstock_messages ORDER BY id") == [
+        (b"%d" % number,) for number in range(9) if number not in (3, 7)
+    ]
+
+
+def test_a_large_call_is_stored_in_several_statements_in_order(opener: Any, sql: Sql) -> None:
+    """A thousand records, or 16 MiB, at a time."""
+
+    async def main() -> None:
+        async with opener.producer() as producer:
+            assert not any(await producer.produce([Record(b"%d" % number) for number in range(2_500)]))
+
+    asyncio.run(main())
+    stored = [body for (body,) in sql("SELECT body FROM penstock_messages ORDER BY id")]
+    assert stored == [b"%d" % number for number in range(2_500)]
+
+
+def test_what_was_confirmed_before_the_server_went_away_is_not_sent_again(
+    opener: Any, sql: Sql, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the rest is refused for now."""
+    monkeypatch.setattr(producer_module, "MOST_RECORDS", 2)
+
+    async def main() -> None:
+        async with opener.producer() as producer:
+            run, calls = producer._connection.run, []
+
+            async def breaks(*arguments: Any) -> Any:
+                calls.append(arguments)
+                if len(calls) == 2:
+                    sql(
+                        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                        "WHERE application_name = 'penstock' AND datname = current_database()"
+                    )
+                return await run(*arguments)
+
+            producer._connection.run = breaks
+            answers = await producer.produce([Record(b"%d" % number) for number in range(6)])
+            assert [error is None for error in answers] == [True, True, False, False, False, False]
+            assert all(error.retriable for error in answers if error)
+            with pytest.raises(NotConnected):
+                await producer.produce([Record(b"x")])
+            await producer.connect()
+            assert not any(await producer.produce([Record(b"x")]))
+
+    asyncio.run(main())
+    assert [body for (body,) in sql("SELECT body FROM penstock_messages ORDER BY id")] == [b"0", b"1", b"x"]
+
+
+def test_a_user_who_may_only_insert_is_enough(opener: Any, sql: Sql, dsn: str, schema: str) -> None:
+    """A producer needs nothing else of the table."""
+    role = f"writer_{dsn.rpartition('/')[2]}"
+    sql(f"CREATE ROLE {role} LOGIN PASSWORD 'x'")
+
+    async def main() -> None:
+        async with opener.producer():
+            pass  # the table is there now
+        sql(f"GRANT USAGE ON SCHEMA {schema} TO {role}")
+        sql(f"GRANT INSERT ON penstock_messages TO {role}")
+        own = dsn.replace("postgres@", f"{role}:x@")
+        async with opener.producer(dsn=own, create=False) as producer:
+            assert not any(await producer.produce([Record(b"x")]))
+
+    asyncio.run(main())

@@ -1,0 +1,64 @@
+"""The connector `rsmq` keeps every promise, on a real Redis."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any, ClassVar
+
+import pytest
+from tests.servers.redis import RedisServer
+
+from penstock.message import Record
+from penstock.testing.conformance import ConnectorConformance, Harness
+
+MAXSIZE = 1024  # bytes; RSMQ's smallest
+
+
+class RsmqHarness(Harness):
+    """Queues on the test server."""
+
+    patience = 8.0
+    quiet = 0.2
+    short_lease: ClassVar = {"vt": 1.0}
+
+    def __init__(self, server: RedisServer) -> None:
+        self._server = server
+
+    def config(self, queue: str, group: str | None = None, **over: Any) -> dict[str, Any]:  # noqa: ARG002
+        options = {"url": self._server.url, "vt": 20.0, "poll_interval": 0.05, **over}
+        return {"connector": "rsmq", "value": queue, "config": options}
+
+    def restart_backend(self) -> None:
+        self._server.restart()
+
+    def stop_backend(self) -> None:
+        self._server.kill()
+
+    def start_backend(self) -> None:
+        self._server.start()
+
+    def pause_backend(self) -> None:
+        self._server.pause()
+
+    def resume_backend(self) -> None:
+        self._server.resume()
+
+    def nowhere(self, queue: str) -> dict[str, Any]:
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            port = taken.getsockname()[1]
+        return {"connector": "rsmq", "value": queue, "config": {"host": "127.0.0.1", "port": port}}
+
+    def refusing(self, queue: str) -> tuple[dict[str, Any], Record]:
+        # The limit is the queue's own, and given to it when it is created.
+        return self.config(queue, maxsize=MAXSIZE), Record(bytes(MAXSIZE + 1))
+
+
+class TestRsmq(ConnectorConformance):
+    """A Redis that syncs every write, so that a kill takes nothing back."""
+
+    connector = "rsmq"
+
+    @pytest.fixture
+    def harness(self, redis_server: RedisServer) -> Harness:
+        return RsmqHarness(redis_server)

@@ -1,0 +1,244 @@
+"""A real PostgreSQL for tests: found, started, killed, paused. `postgres` is one server for the whole session."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import pytest
+
+from tests.servers.requirement import missing
+
+READY_WITHIN = 30.0  # seconds; it takes 0.2, but a busy machine that replays its log may need more
+
+# Only the superuser comes in without a password, so that a test can see one refused.
+PG_HBA = "host all postgres 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n"
+
+
+class PostgresServer:
+    """A PostgreSQL where `dsn` says. Ours can be killed and paused; a test undoes what it does."""
+
+    def __init__(self, dsn: str) -> None:
+        parts = urlsplit(dsn)
+        self.dsn = dsn
+        self.host = parts.hostname or "127.0.0.1"
+        self.port = parts.port or 5432
+        session = uuid.uuid4().hex[:8]
+        self._names = (f"test_{session}_{number}" for number in itertools.count(1))
+
+    def fresh(self) -> str:
+        """Make a new, empty database.
+
+        Returns:
+            Its DSN.
+        """
+        import psycopg
+
+        name = next(self._names)
+        with psycopg.connect(self.dsn, autocommit=True) as connection:
+            connection.execute(f'CREATE DATABASE "{name}"')
+        return urlunsplit(urlsplit(self.dsn)._replace(path=f"/{name}"))
+
+    def answers(self) -> bool:
+        """Whether it accepts connections and queries."""
+        import psycopg
+
+        try:
+            with psycopg.connect(self.dsn, connect_timeout=2) as connection:
+                connection.execute("SELECT 1")
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def kill(self) -> None:
+        """SIGKILL, as a power cut does: no goodbye to anybody, the log is replayed at the next start."""
+        self._unsupported("kill")
+
+    def start(self) -> None:
+        """Start again on the same port with the same data; returns when it answers."""
+        self._unsupported("start")
+
+    def restart(self) -> None:
+        """`kill` and `start`: connections are gone, committed data is not."""
+        self.kill()
+        self.start()
+
+    def pause(self) -> None:
+        """SIGSTOP: connections stay, nothing answers."""
+        self._unsupported("pause")
+
+    def resume(self) -> None:
+        """SIGCONT."""
+        self._unsupported("resume")
+
+    def _unsupported(self, what: str) -> None:
+        missing("postgres", f"cannot {what} the server of PENSTOCK_TEST_POSTGRES; unset it and install PostgreSQL")
+
+
+class OwnPostgresServer(PostgresServer):
+    """A PostgreSQL of ours, which syncs every commit to the disk, so that a kill loses nothing confirmed.
+
+    It refuses to run as root; then it runs, and owns its data, as an unprivileged user.
+
+    Args:
+        binaries: The directory with `postgres` and `initdb`.
+        directory: For its data and log; the unprivileged user must be able to reach it.
+    """
+
+    def __init__(self, binaries: Path, directory: Path) -> None:
+        self._binaries = binaries
+        self._data = directory / "data"
+        self._log = directory / "postgres.log"
+        self._user = _unprivileged_user()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._stopped: Sequence[int] = ()
+        if self._user is not None:
+            shutil.chown(directory, self._user)
+        super().__init__(f"postgresql://postgres@127.0.0.1:{_free_port()}/postgres")
+        self._initialise()
+
+    def _initialise(self) -> None:
+        options = ["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"]
+        command = [str(self._binaries / "initdb"), f"--pgdata={self._data}", *options]
+        done = subprocess.run(command, capture_output=True, text=True, user=self._user, cwd="/")
+        if done.returncode:
+            missing("postgres", f"initdb failed: {done.stderr.strip()[-500:]}")
+        (self._data / "pg_hba.conf").write_text(PG_HBA)
+
+    def start(self) -> None:
+        if self._process is not None:
+            raise RuntimeError("this PostgreSQL is running; kill() it first")
+        deadline = time.monotonic() + READY_WITHIN
+        self._launch()
+        while not self.answers():
+            process = self._process
+            if process is not None and process.poll() is not None:
+                # The last processes of one that was killed may still hold its shared memory.
+                self._process = None
+                self._launch()
+            if time.monotonic() > deadline:
+                self.kill()
+                raise RuntimeError(f"PostgreSQL did not start:\n{self._log.read_text()[-2000:]}")
+            time.sleep(0.05)
+
+    def _launch(self) -> None:
+        settings = {
+            "port": str(self.port),
+            "listen_addresses": "127.0.0.1",
+            "unix_socket_directories": "",
+            "fsync": "on",
+            "synchronous_commit": "on",
+        }
+        command = [str(self._binaries / "postgres"), "-D", str(self._data)]
+        command += [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+        with self._log.open("ab") as output:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, user=self._user, cwd="/"
+            )
+
+    def kill(self) -> None:
+        if self._process is None:
+            return
+        # Its sessions are processes of their own; left alone they would finish what they are doing.
+        for process in (self._process.pid, *self._children()):
+            _signal(process, signal.SIGKILL)
+        self._process.wait()
+        self._process = None
+
+    def pause(self) -> None:
+        self._stopped = (self._running().pid, *self._children())
+        for process in self._stopped:
+            _signal(process, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        for process in self._stopped:
+            _signal(process, signal.SIGCONT)
+        self._stopped = ()
+
+    def _children(self) -> list[int]:
+        listing = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+        pairs = [line.split() for line in listing.splitlines()]
+        return [int(pid) for pid, parent in pairs if int(parent) == self._running().pid]
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._process is None:
+            raise RuntimeError("this PostgreSQL is not running; start() it first")
+        return self._process
+
+
+def _signal(process: int, number: signal.Signals) -> None:
+    try:
+        os.kill(process, number)
+    except ProcessLookupError:
+        return  # a session that ended by itself meanwhile
+
+
+def _unprivileged_user() -> str | None:
+    """Who runs the server if we are root; None: we do."""
+    if os.getuid() != 0:
+        return None
+    names = {entry.pw_name for entry in pwd.getpwall()}
+    return next(name for name in ("postgres", "nobody") if name in names)
+
+
+def _binaries() -> Path:
+    """Where `postgres` and `initdb` are: PATH, a Debian installation, the wheel pgserver."""
+    on_path = shutil.which("postgres")
+    candidates = [Path(on_path).resolve().parent] if on_path else []
+    candidates += sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=_version, reverse=True)
+    # Looked up, never imported: only its binaries are wanted.
+    spec = importlib.util.find_spec("pgserver")
+    if spec and spec.origin:
+        candidates.append(Path(spec.origin).parent / "pginstall" / "bin")
+    complete = [each for each in candidates if (each / "postgres").exists() and (each / "initdb").exists()]
+    if not complete:
+        missing("postgres", "no PostgreSQL found; install it, or the wheel pgserver, or set PENSTOCK_TEST_POSTGRES")
+    return complete[0]
+
+
+def _version(binaries: Path) -> float:
+    try:
+        return float(binaries.parent.name)
+    except ValueError:
+        return 0.0
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """The server of PENSTOCK_TEST_POSTGRES (a URL), else an installed one, else the one in the wheel pgserver."""
+    pytest.importorskip("psycopg")
+    dsn = os.environ.get("PENSTOCK_TEST_POSTGRES")
+    if dsn:
+        server = PostgresServer(dsn)
+        if not server.answers():
+            missing("postgres", f"nothing answers at {server.host}:{server.port}, where PENSTOCK_TEST_POSTGRES points")
+        yield server
+        return
+    # Not pytest's own temporary directory: another user cannot reach into it.
+    with tempfile.TemporaryDirectory(prefix="penstock-postgres-") as directory:
+        own = OwnPostgresServer(_binaries(), Path(directory))
+        own.start()
+        try:
+            yield own
+        finally:
+            own.resume()
+            own.kill()

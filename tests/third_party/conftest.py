@@ -1,0 +1,70 @@
+"""Fresh environments, in which a stranger's package is installed as its users install it: from wheels."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import venv
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+# The stranger's own tests run where the stranger's package is installed: `test_penstock_nats.py` runs them.
+collect_ignore = ["penstock-nats"]
+
+
+class Environment:
+    """A virtual environment of its own, which sees nothing of the workspace."""
+
+    def __init__(self, folder: Path, wheels: Path) -> None:
+        self.folder = folder
+        self._wheels = wheels
+        venv.create(folder, with_pip=True)
+
+    def install(self, *requirements: str) -> None:
+        """Install with pip; the workspace's distributions come from their wheels, all else from the index."""
+        self.run("python", "-m", "pip", "install", "--quiet", "--find-links", str(self._wheels), *requirements)
+
+    def run(self, program: str, *arguments: str, cwd: Path | None = None, **variables: str) -> str:
+        """Run a program of this environment; its output, or a failed test that shows it."""
+        done = self.try_to_run(program, *arguments, cwd=cwd, **variables)
+        assert done.returncode == 0, f"{program} {' '.join(arguments)}: exit code {done.returncode}\n{done.stdout}"
+        return done.stdout
+
+    def try_to_run(
+        self, program: str, *arguments: str, cwd: Path | None = None, **variables: str
+    ) -> subprocess.CompletedProcess[str]:
+        """The same, whatever the exit code; standard error is part of the output."""
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PENSTOCK"))}
+        binaries = self.folder / "bin"
+        variables = {**clean, "PATH": f"{binaries}{os.pathsep}{clean['PATH']}", **variables}
+        return subprocess.run(
+            [str(binaries / program), *arguments],
+            cwd=cwd or self.folder, env=variables, text=True, check=False,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+
+
+def build_wheels(folder: Path, *distributions: Path) -> None:
+    """Build each distribution's wheel into a folder."""
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder)]
+    done = subprocess.run([*command, *map(str, distributions)], text=True, capture_output=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="session")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a wheel of every distribution of the workspace."""
+    folder = tmp_path_factory.mktemp("wheels")
+    build_wheels(folder, ROOT / "core", *sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml")))
+    return folder
+
+
+@pytest.fixture
+def fresh_environment(wheels: Path, tmp_path: Path) -> Callable[[], Environment]:
+    """Make an empty environment, into which the workspace's wheels can be installed."""
+    return lambda: Environment(tmp_path / "environment", wheels)

@@ -1,0 +1,30 @@
+"""Options and subjects judged without a server; `penstock check` and start-up ask the same function."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from penstock.options import Role
+
+from penstock_nats.options import NatsOptions
+
+
+def check(name: str, options: NatsOptions, role: Role) -> Sequence[str]:
+    """One sentence a problem.
+
+    Args:
+        name: The queue's subject.
+        options: Its options.
+        role: What it is opened for; the rules are the same for both.
+    """
+    problems = []
+    if any(not token or token in "*>" or any(c.isspace() for c in token) for token in name.split(".")):
+        problems.append(f"{name!r} is no subject to write to: tokens between dots, without spaces, '*' and '>'")
+    if name.startswith("$"):
+        problems.append(f"{name!r}: subjects that begin with '$' belong to NATS itself")
+    if options.creds_file is not None and not os.access(options.creds_file, os.R_OK):
+        problems.append(f"creds_file: the file {options.creds_file!r} cannot be read")
+    if options.token is not None and (options.user or options.password):
+        problems.append("token is set beside user or password; the server takes one of both")
+    return problems

@@ -1,0 +1,62 @@
+"""Every error of the client has a meaning, or is known to have none."""
+
+from __future__ import annotations
+
+import nats.errors
+import nats.js.errors
+import pytest
+from penstock.errors import ConnectorError, FatalConnectorError, NotConnected
+
+from penstock_nats.errors import BY_CLASS, as_connector_error
+
+MEANINGLESS = {
+    # Bugs of the caller, which stop the engine with their own text.
+    "BadHeaderError", "BadSubscriptionError", "BadTimeoutError", "InvalidCallbackTypeError", "JsonParseError",
+    "MaxPayloadError", "MsgAlreadyAckdError", "NotJSMessageError", "ProtocolError", "ServerNotInPoolError",
+    "SlowConsumerError", "TooManyStalledMsgsError", "ConsumerSequenceMismatchError", "NoStreamResponseError",
+    # Key-value and object stores are not used here.
+    "BadBucketError", "BadObjectMetaError", "DigestMismatchError", "InvalidBucketNameError", "InvalidKeyError",
+    "InvalidObjectNameError", "KeyHistoryTooLargeError", "KeyValueError", "KeyValueLimitMarkerTTLNotSupportedError",
+    "LinkIsABucketError", "NoKeysError", "ObjectAlreadyExists",
+    # The roots.
+    "Error", "APIError",
+}  # fmt: skip
+
+
+def _all_errors() -> list[type[Exception]]:
+    found = {
+        value
+        for module in (nats.errors, nats.js.errors)
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, nats.errors.Error)
+    }
+    return sorted(found, key=lambda kind: kind.__name__)
+
+
+@pytest.mark.parametrize("kind", _all_errors())
+def test_an_error_of_the_client_steers_the_engine(kind: type[Exception]) -> None:
+    """One without a row, and not listed as meaningless, is new: decide what it means."""
+    has_row = any(ancestor in BY_CLASS for ancestor in kind.__mro__)
+
+    assert has_row != (kind.__name__ in MEANINGLESS)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (ConnectionRefusedError(111, "Connection refused"), NotConnected),
+        (nats.errors.TimeoutError(), NotConnected),
+        (nats.errors.UnexpectedEOF(), NotConnected),
+        (nats.js.errors.ServiceUnavailableError(), NotConnected),
+        (nats.errors.AuthorizationError(), FatalConnectorError),
+        (nats.errors.Error("nats: 'Authorization Violation'"), FatalConnectorError),
+        (nats.errors.Error("nats: 'maximum connections exceeded'"), NotConnected),
+        (nats.errors.ProtocolError(), ConnectorError),
+    ],
+)
+def test_the_engine_is_told_what_to_do(error: Exception, kind: type[ConnectorError]) -> None:
+    """And people are told which server."""
+    told = as_connector_error(error, "nats://a:4222")
+
+    assert type(told) is kind
+    assert str(told).startswith("NATS at nats://a:4222: ")

@@ -1,0 +1,114 @@
+"""A plugin that was written from the manual alone, on a real NATS: its users cannot tell it from ours."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.servers.nats import NatsServer
+from tests.third_party.conftest import ROOT, Environment, build_wheels
+
+PACKAGE = Path(__file__).parent / "penstock-nats"
+
+OURS = ["kafka", "rsmq", "memory", "msgpack"]
+"""What it is installed beside."""
+
+APP = """
+from penstock import Engine
+
+app = Engine("numbers", ["results"], dead_letter_queue="rejects", yaml_config_path="queues.yml")
+
+
+@app.stream_app
+def double(message: dict):
+    if message["n"] == 13:
+        raise ValueError("unlucky")
+    return [("results", {"n": message["n"] * 2})]
+"""
+
+QUEUES = """
+engine: {retry: {max_attempts: 2, initial_delay: 0.01}}
+queues:
+  numbers: {profile: nats, value: shop.numbers, data_model: none}
+  results: {profile: nats, value: shop.results, data_model: none}
+  rejects: {profile: nats-dlq, value: shop.rejects}
+"""
+
+
+@pytest.fixture(scope="module")
+def environment(wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    """An environment with all of ours, the stranger's wheel and what its tests need."""
+    build_wheels(wheels, PACKAGE)
+    environment = Environment(tmp_path_factory.mktemp("nats") / "environment", wheels)
+    environment.install(f"penstock[{','.join(OURS)}]", "penstock-nats[test]")
+    return environment
+
+
+@pytest.mark.timeout(600)
+def test_it_is_listed_beside_ours(environment: Environment) -> None:
+    """By name, with its distribution; only the column of origin tells it from ours."""
+    offers = json.loads(environment.run("penstock", "plugins", "--check", "--json"))
+
+    connectors = {offer["name"]: (offer["distribution"], offer["origin"]) for offer in offers}
+    assert {offer["state"] for offer in offers} == {"ok"}
+    assert connectors["nats"] == ("penstock-nats", "third-party")
+    assert connectors["kafka"] == ("penstock-kafka", "first-party")
+
+
+def test_a_pipeline_uses_it_by_name(environment: Environment, nats_server: NatsServer, tmp_path: Path) -> None:
+    """Input, output and dead letters; the address comes from the environment."""
+    (tmp_path / "app.py").write_text(APP)
+    (tmp_path / "queues.yml").write_text(QUEUES)
+    (tmp_path / "in.jsonl").write_text("".join(f'{{"n": {n}}}\n' for n in range(100)))
+    where = {"NATS_URL": nats_server.url}
+
+    checked = environment.run("penstock", "check", "queues.yml", cwd=tmp_path, **where)
+    arguments = ["app.py", "--drain", "--metrics-port", "none", "--feed", "numbers=in.jsonl"]
+    arguments += ["--collect", "results=out.jsonl", "--collect", "rejects=rejects.jsonl"]
+    environment.run("penstock", "run", *arguments, cwd=tmp_path, **where)
+
+    assert "environment NATS_URL" in checked
+    results = [json.loads(line)["n"] for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert sorted(results) == [2 * n for n in range(100) if n != 13]
+    (reject,) = [json.loads(line) for line in (tmp_path / "rejects.jsonl").read_text().splitlines()]
+    assert reject["body"] == '{"n": 13}'
+    assert ["penstock-origin-queue", "shop.numbers"] in reject["headers"]
+
+
+def test_an_unknown_option_is_refused_in_the_words_of_the_core(environment: Environment, tmp_path: Path) -> None:
+    """With place and suggestion, as for a connector of ours."""
+    (tmp_path / "queues.yml").write_text("queues:\n  numbers:\n    connector: nats\n    config: {gruop: a}\n")
+
+    refused = environment.try_to_run("penstock", "check", "queues.yml", cwd=tmp_path)
+
+    assert refused.returncode == 2
+    assert "queues.yml:4" in refused.stdout
+    assert "did you mean 'group'" in refused.stdout
+
+
+@pytest.mark.timeout(900)
+def test_its_own_tests_are_green(environment: Environment, nats_server: NatsServer) -> None:
+    """The conformance kit among them, on a real server that is stopped, paused and started; from its wheel, typed."""
+    assert nats_server.url  # the machine has a NATS, else this test is skipped
+
+    report = environment.run(
+        "python", "-m", "pytest", "-p", "no:cacheprovider", cwd=PACKAGE, PENSTOCK_TEST_REQUIRE="nats"
+    )
+
+    assert "= conformance =" in report
+    assert "BROKEN" not in report
+
+
+@pytest.mark.timeout(300)
+def test_it_is_strictly_typed(environment: Environment) -> None:
+    """The public contracts are enough for mypy --strict."""
+    environment.run("python", "-m", "mypy", "--cache-dir", "/dev/null", cwd=PACKAGE)
+
+
+def test_its_sources_are_not_what_is_tested(environment: Environment) -> None:
+    """What its tests import is the installed wheel."""
+    where = environment.run("python", "-c", "import penstock_nats; print(penstock_nats.__file__)", cwd=ROOT)
+
+    assert Path(where.strip()).is_relative_to(environment.folder)
