@@ -6,8 +6,9 @@ cheap.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from penstock.exports import lazily
 
 if TYPE_CHECKING:
     from penstock.config.model import QueueConfig
@@ -64,13 +65,7 @@ __all__ = [
 
 
 if not TYPE_CHECKING:  # a type checker that saw it would take every misspelt name for Any
-
-    def __getattr__(name: str) -> Any:
-        if name not in _HOMES:
-            raise AttributeError(f"module 'penstock' has no attribute {name!r}")
-        value = getattr(import_module(_HOMES[name]), name)
-        globals()[name] = value
-        return value
+    __getattr__ = lazily(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:

@@ -5,8 +5,9 @@ The names below are loaded on first use.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from penstock.exports import lazily
 
 if TYPE_CHECKING:
     from penstock.testing.conductor import NotQuiet
@@ -20,12 +21,8 @@ _HOMES = {
 __all__ = ["Harness", "NotQuiet"]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'penstock.testing' has no attribute {name!r}")
-    value = getattr(import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # a type checker that saw it would take every misspelt name for Any
+    __getattr__ = lazily(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:

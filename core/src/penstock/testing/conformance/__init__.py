@@ -19,8 +19,27 @@ suite, and the capabilities that the plugin declares decide which promises are h
 
 from __future__ import annotations
 
-from penstock.testing.conformance.harness import Harness
-from penstock.testing.conformance.promises import Broken, must
-from penstock.testing.conformance.suite import ConnectorConformance
+from typing import TYPE_CHECKING
+
+from penstock.exports import lazily
+
+if TYPE_CHECKING:
+    from penstock.testing.conformance.harness import Harness
+    from penstock.testing.conformance.promises import Broken, must
+    from penstock.testing.conformance.suite import ConnectorConformance
+
+_HOMES = {
+    "Broken": "penstock.testing.conformance.promises",
+    "ConnectorConformance": "penstock.testing.conformance.suite",
+    "Harness": "penstock.testing.conformance.harness",
+    "must": "penstock.testing.conformance.promises",
+}
 
 __all__ = ["Broken", "ConnectorConformance", "Harness", "must"]
+
+if not TYPE_CHECKING:  # a type checker that saw it would take every misspelt name for Any
+    __getattr__ = lazily(__name__, _HOMES)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -16,7 +16,7 @@ import pytest
 from penstock.capabilities import Capabilities
 from penstock.errors import PluginError
 from penstock.plugins.registry import Registry
-from penstock.testing.conformance import report
+from penstock.testing.conformance import matrix, report
 
 if TYPE_CHECKING:
     from penstock.testing.conformance.report import Outcome
@@ -54,9 +54,6 @@ class Recorder:
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Print the matrix."""
-        # Here, because whoever runs the matrix as a program would otherwise import it twice.
-        from penstock.testing.conformance import matrix
-
         if self._suites:
             terminalreporter.section("conformance")
             terminalreporter.write_line(matrix.as_text(list(self._suites.values())))
