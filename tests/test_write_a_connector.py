@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import os
 import re
@@ -9,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import fields
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -20,7 +22,7 @@ from penstock.cli.new import write_plugin
 from penstock.config.files import load
 from penstock.config.resolve import registry_for, resolve_queue
 from penstock.connectors import BlockingConsumer, BlockingProducer, Consumer, Producer
-from penstock.message import QueueMessage
+from penstock.message import QueueMessage, Record
 from penstock.testing.conformance.harness import FACILITIES, Harness
 from tests.plugins.distributions import Distribution
 from tests.test_private_names import CONTRACTS, FOR_TESTS
@@ -129,11 +131,18 @@ def test_a_connector_without_a_fence_gets_the_answer_that_the_guide_shows(tmp_pa
 
 
 CLASSES = """
+from penstock import QueueMessage
+
+stored = []
+
+
 class MyConsumer:
     def __init__(self, queue_name, host, config):
-        self.made_of = (queue_name, host, config)
+        self.made_of = f"{queue_name} {host} {config}"
 
-    def consume(self): ...
+    def consume(self):
+        return QueueMessage("a handle", self.made_of)
+
     def on_success(self, message_context): ...
     def on_fail(self, message_context): ...
     def shutdown(self): ...
@@ -141,9 +150,12 @@ class MyConsumer:
 
 class MyProducer:
     def __init__(self, queue_name, host, config):
-        self.made_of = (queue_name, host, config)
+        self.made_of = f"{queue_name} {host} {config}"
 
-    def produce(self, queue_name, message, message_context, **options): ...
+    def produce(self, queue_name, message, message_context, **options):
+        stored.append((self.made_of, queue_name, message))
+        return True
+
     def shutdown(self): ...
 """
 
@@ -151,18 +163,29 @@ class MyProducer:
 def test_classes_that_exist_already_are_named_in_a_configuration(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As the guide writes it; they are made with its keywords."""
-    (tmp_path / "my_app").mkdir()
-    (tmp_path / "my_app" / "queues.py").write_text(CLASSES)
-    (tmp_path / "queues.yml").write_text(blocks("yaml")[0])
+    """As the guide writes it: they are made with its keywords, bring a message in and take one out."""
+    (tmp_path / "guide_app").mkdir()
+    (tmp_path / "guide_app" / "queues.py").write_text(CLASSES)
+    (tmp_path / "queues.yml").write_text(blocks("yaml")[0].replace("my_app", "guide_app"))
     monkeypatch.syspath_prepend(str(tmp_path))
     configuration = load(tmp_path / "queues.yml")
-    made = []
 
-    for role, make in (("input", make_consumer), ("output", make_producer)):
-        resolved = resolve_queue(configuration, "orders", role, registry=registry_for(configuration))  # type: ignore[arg-type]
-        connector = make(resolved.connector_class, resolved.value, resolved.options)
-        made.append(connector._connector.made_of)  # type: ignore[attr-defined]
-        connector._thread.close()  # type: ignore[attr-defined]
+    async def from_one_to_the_other() -> None:
+        registry = registry_for(configuration)
+        resolved = resolve_queue(configuration, "orders", "input", registry=registry)
+        consumer = make_consumer(resolved.connector_class, resolved.value, resolved.options)
+        resolved = resolve_queue(configuration, "orders", "output", registry=registry)
+        producer = make_producer(resolved.connector_class, resolved.value, resolved.options)
+        try:
+            await consumer.connect()
+            await producer.connect()
+            (message,) = await consumer.consume(1, 0.0)
+            assert await producer.produce([Record(message.message)]) == [None]
+        finally:
+            await consumer.shutdown()
+            await producer.shutdown()
 
-    assert made == [("orders", "db.internal", {}), ("orders", "db.internal", {})]
+    asyncio.run(from_one_to_the_other())
+
+    made_of = "orders db.internal {}"
+    assert import_module("guide_app.queues").stored == [(made_of, "orders", made_of.encode())]

@@ -145,7 +145,8 @@ def test_the_console_script_and_the_module_are_the_same(tmp_path: Path) -> None:
     imported = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
 
     assert module.stdout == f"penstock {penstock.__version__}\n"
-    assert imported.stdout.splitlines()[1] == "['penstock.cli', 'penstock.cli.main', 'penstock.errors']"
+    loaded = ["penstock.cli", "penstock.cli.main", "penstock.errors", "penstock.exports"]
+    assert imported.stdout.splitlines()[1] == str(loaded)
     if script.exists():
         installed = subprocess.run([script, "--version"], capture_output=True, text=True, timeout=60)
         assert installed.stdout == module.stdout

@@ -159,8 +159,8 @@ def test_exactly_once_is_refused_where_it_cannot_be(stand: Stand) -> None:
         drain(stand.engine(nothing, [], delivery="exactly_once"))
 
     assert str(caught.value) == (
-        "queue 'in': connector 'memory' has no 'transactions', needed by delivery: exactly_once; use delivery: "
-        "at_least_once"
+        "queue 'in': connector 'memory' has no 'transactions', needed by delivery: exactly_once of engine "
+        "'penstock'; use delivery: at_least_once, or a connector that has them"
     )
 
 

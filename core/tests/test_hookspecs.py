@@ -11,7 +11,13 @@ import pytest
 from penstock import hookspecs, specs
 from penstock.hookspecs import GROUP, PLUGIN_API, hookimpl
 
-HOOKS = ["penstock_connectors", "penstock_serializers", "penstock_model_handlers", "penstock_profiles"]
+HOOKS = [
+    "penstock_connectors",
+    "penstock_serializers",
+    "penstock_model_handlers",
+    "penstock_profiles",
+    "penstock_commands",
+]
 
 
 def manager() -> pluggy.PluginManager:

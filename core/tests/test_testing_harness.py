@@ -460,7 +460,7 @@ def test_a_backend_that_stays_away_is_named_at_the_limit() -> None:
     with Harness(engine(bill), limit=100) as harness:
         harness.producer("invoices").away(times=None)
         harness.send("orders", Order(id=1))
-        with pytest.raises(NotQuiet, match="queue invoices is degraded: the backend of 'invoices' is away"):
+        with pytest.raises(NotQuiet, match="output invoices is degraded: the backend of 'invoices' is away"):
             harness.run()
 
 

@@ -32,6 +32,11 @@ FIRST_WINDOW = 16  # messages fetched ahead before the function's speed is known
 AHEAD = 0.25  # seconds of work that may wait, fetched, before the function
 
 
+class ProcessEnded(PenstockError):
+    """The function raised what is meant for the whole process, as `sys.exit()` does: its cause, which whoever runs the
+    engines raises once all have stopped."""
+
+
 class Pipeline:
     """One engine at work.
 
@@ -125,8 +130,7 @@ class Pipeline:
         if self._error is not None:
             self._health.set(self._component, "failed", str(self._error))
             if not isinstance(self._error, Exception):
-                # sys.exit() in the function; the worker raises it once all engines have stopped.
-                raise PenstockError(f"engine {self.app!r}: the function ended the process") from self._error
+                raise ProcessEnded(f"engine {self.app!r}: the function ended the process") from self._error
             raise self._error
 
     def stop(self) -> None:

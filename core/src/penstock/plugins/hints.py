@@ -12,6 +12,9 @@ Origin = Literal["built-in", "first-party", "third-party"]
 CORE = "penstock"
 """The distribution whose names are built in."""
 
+EMBEDDED = "memory"
+"""The connector, and the profile, that need no backend: queues of a test stand on it."""
+
 _PROVIDED: Mapping[str, Mapping[str, Collection[str]]] = {
     "kafka": {"connector": ("kafka",), "profile": ("kafka", "confluent")},
     "rsmq": {"connector": ("rsmq",), "profile": ("rsmq",)},

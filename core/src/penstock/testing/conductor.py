@@ -12,6 +12,7 @@ from time import monotonic
 
 from penstock.errors import PenstockError
 from penstock.metrics import EngineMetrics
+from penstock.pipeline.loop import ProcessEnded
 from penstock.testing.clock import JumpingLoop, OutOfTime, Pace
 from penstock.testing.memory_queue import MemoryQueue
 from penstock.testing.performance import Performance
@@ -136,8 +137,10 @@ class Conductor:
         errors = [result for result in results if result is not None]
         for error in errors[1:]:
             log.error("%s", error)
-        if errors or unrest:
-            raise errors[0] if errors else unrest  # type: ignore[misc]  # one of the two is not None
+        for error in errors:
+            raise error.__cause__ if isinstance(error, ProcessEnded) and error.__cause__ else error
+        if unrest:
+            raise unrest
 
     def _begin(self, engines: Sequence[tuple[Rehearsal, MemoryQueue]]) -> list[Performance]:
         self._performances = performances = []

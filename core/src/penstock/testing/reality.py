@@ -23,9 +23,6 @@ WHERE = ("connector", "consumer", "producer", "config", "value")
 CARRIED = ("headers", "keys", "redelivery_count", "delay", "lease", "lag", "tombstones")
 """Capabilities that a stand-in has if both the real connector and `memory` have them."""
 
-STAND_IN = "memory"
-"""The profile in the place of one that is not installed."""
-
 RAW: Mapping[str, Any] = {"serializer": None, "model_handler": None, "data_model": None}
 
 WORDS: Mapping[str, Mapping[str, Any]] = {"dlq": RAW, "batch": {"batch": True}, "pydantic": {}, "orjson": {}}
@@ -71,7 +68,8 @@ def look(configuration: Configuration, queue: QueueConfig, registry: Registry, p
         try:
             profile = registry.profile(queue.profile)
         except UnknownNameError as error:
-            settings = {**_presets(configuration, queue, registry, profiles, error), **settings, "profile": STAND_IN}
+            presets = _presets(configuration, queue, registry, profiles, error)
+            settings = {**presets, **settings, "profile": hints.EMBEDDED}
     spec = _spec(queue, profile, registry)
     named = queue.connector if isinstance(queue.connector, str) else None
     backend = spec.name if spec else named or hints.extra_for("profile", queue.profile or "") or queue.profile or ""

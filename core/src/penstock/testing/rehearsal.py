@@ -18,13 +18,11 @@ from penstock.config.model import Configuration, QueueConfig
 from penstock.config.resolve import ResolvedQueue, registry_for
 from penstock.engine import Engine
 from penstock.options import Role
+from penstock.plugins.hints import EMBEDDED
 from penstock.plugins.registry import Registry
 from penstock.testing.memory_queue import MemoryQueue, Watcher
 from penstock.testing.reality import WHERE, Profiles, Reality, capabilities, look
 from penstock.testing.stand_ins import consumer_class, producer_class
-
-CONNECTOR = "memory"
-"""The connector that holds the messages, whoever offers it."""
 
 FOREVER = 1e9  # seconds: a lease that ends by the real clock would end at random by the harness's
 
@@ -109,7 +107,7 @@ class _Memory:
     """The connector `memory`."""
 
     def __init__(self, registry: Registry, namespace: str) -> None:
-        spec = registry.connector(CONNECTOR)
+        spec = registry.connector(EMBEDDED)
         self.capabilities = spec.capabilities
         self._consumer = registry.load(spec, spec.consumer or "")
         self._producer = registry.load(spec, spec.producer or "")
@@ -134,7 +132,7 @@ class _Memory:
 def _for_tests(configuration: Configuration) -> Configuration:
     plugins, engine = configuration.plugins, configuration.engine
     if plugins.allow is not None:
-        plugins = plugins.model_copy(update={"allow": [*plugins.allow, CONNECTOR]})
+        plugins = plugins.model_copy(update={"allow": [*plugins.allow, EMBEDDED]})
     if engine.delivery != "at_least_once":
         engine = engine.model_copy(update={"delivery": "at_least_once"})
     missing = {
@@ -147,7 +145,7 @@ def _for_tests(configuration: Configuration) -> Configuration:
 def _replaced(
     queue: QueueConfig, real: Reality, memory_queue: MemoryQueue, registry: Registry, memory: _Memory
 ) -> QueueConfig:
-    label = real.spec.name if real.spec else CONNECTOR
+    label = real.spec.name if real.spec else EMBEDDED
     sides: dict[str, Any] = {}
     for side, make in (("consumer", consumer_class), ("producer", producer_class)):
         can = capabilities(real, getattr(queue, side), side, registry, memory.capabilities)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from penstock.errors import PenstockError
 from penstock.health import Health
 from penstock.metrics import MetricsRegistry
+from penstock.pipeline.loop import ProcessEnded
 from penstock.worker.signals import stop_signals
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ class Worker:
             log.error("%s", error)
         if self._errors:
             error = self._errors[0]
-            raise error.__cause__ if isinstance(error.__cause__, SystemExit | KeyboardInterrupt) else error
+            raise error.__cause__ if isinstance(error, ProcessEnded) and error.__cause__ else error
 
     def _fail(self, error: BaseException) -> None:
         if not self._errors:
