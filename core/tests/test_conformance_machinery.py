@@ -149,6 +149,15 @@ class TestAnswers:
                 check_answers(answers, [object()])  # type: ignore[arg-type,list-item]
 
 
+class TestChild:
+    def test_a_childs_memory_is_its_own(self) -> None:
+        """However much whoever started it has used: its growth would be hidden below that."""
+        large = b"x" * 200_000_000
+        program = "from penstock.testing.conformance.child import peak; print(peak())"
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+        assert len(large) // 1024 > 2 * int(done.stdout) > 0
+
+
 class TestHarness:
     def test_what_a_harness_neither_offers_nor_excuses_is_a_failure(self) -> None:
         """Nothing is left out by forgetting it."""

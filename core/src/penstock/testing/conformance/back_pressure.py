@@ -10,7 +10,7 @@ from penstock.testing.conformance.kit import Kit, bodies, numbered
 from penstock.testing.conformance.promises import must
 
 BODY = 10_000  # bytes
-BACKLOG = 12_000  # messages: 120 MB
+BACKLOG = 12_000  # messages: 120 MB. Ten times as much would tell no more: whoever fetches it all is over MOST
 MOST = 72 * 1024  # KiB that a consumer with room for nothing may grow by: what its client fetches ahead
 BLOCKED = 1.0  # seconds
 
