@@ -1,16 +1,23 @@
 """Writes the tables of the manual that are made from the code: `python docs/tables.py`, with all our plugins installed.
 
-A table stands between `<!-- table: NAME -->` and `<!-- end -->`; tests/test_docs.py fails if one is out of date.
+A table stands between `<!-- table: NAME -->` and `<!-- end -->`; tests/test_docs_reference.py fails if one is out of date.
+
+What the conformance kit has proved cannot be read from the code. It stands between `<!-- report -->` and `<!-- end -->`, and
+is written by `python docs/tables.py --report FILE`, of the file that `nox -s conformance` says it has written.
 """
 
 from __future__ import annotations
 
+import argparse
+import inspect
 import re
-from collections.abc import Callable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
 
 from penstock.capabilities import CAPABILITY_NAMES
 from penstock.config.fields import keyed_fields
@@ -18,14 +25,18 @@ from penstock.config.schema import attribute_texts
 from penstock.metric_list import METRICS
 from penstock.options import environment_fields
 from penstock.plugins.registry import Registry
+from penstock.testing.conformance import ConnectorConformance, Harness
+from penstock.testing.conformance.matrix import as_markdown
+from penstock.testing.conformance.report import SuiteReport, read
 
 DOCS = Path(__file__).parent
-CONNECTORS = ("kafka", "memory", "rsmq")
+CONNECTORS = ("kafka", "memory", "postgres", "postgres.table", "rsmq")
 
 _TABLE = re.compile(r"(?<=<!-- table: )([\w.]+)( -->\n).*?(?=<!-- end -->)", re.DOTALL)
+_REPORT = re.compile(r"(?<=<!-- report -->\n).*?(?=<!-- end -->)", re.DOTALL)
 
 
-def table(head: Sequence[str], rows: Iterator[Sequence[str]]) -> str:
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table in Markdown."""
     lines = [head, ["---"] * len(head), *rows]
     return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
@@ -98,6 +109,8 @@ def options(connector: str) -> str:
 
 def default(value: Any) -> str:
     """A default as a config would write it."""
+    if value is PydanticUndefined:
+        return "required"
     if value is None:
         return "none"
     if isinstance(value, bool):
@@ -111,7 +124,50 @@ def default(value: Any) -> str:
 
 def _without_from(text: str) -> str:
     # The variables have a column of their own.
-    return re.sub(r" ?From [A-Z][A-Z_ ,]*(?:(?:or|else from) [A-Z_]+,? ?)*\.", "", text).strip()
+    return re.sub(r"(?:;? from|[ ]?From) [A-Z][A-Z_ ,]*(?:(?:or|else from) [A-Z_]+,? ?)*(\.)", _full_stop, text).strip()
+
+
+def _full_stop(found: re.Match[str]) -> str:
+    return "." if found[0].startswith((";", " f")) else ""
+
+
+def families() -> Iterator[tuple[str, type, Sequence[str]]]:
+    """The families of the conformance kit in the order in which they run: name, class, names of the tests."""
+    for family in reversed(ConnectorConformance.__bases__):
+        tests = [name for name in vars(family) if name.startswith("test_")]
+        yield family.__module__.rpartition(".")[2], family, tests
+
+
+def promises() -> str:
+    """Every promise of the conformance kit, by family."""
+    parts: list[str] = []
+    for name, family, tests in families():
+        heading = _sentence(inspect.getdoc(sys.modules[family.__module__]) or "")
+        rows = (
+            (
+                f"`{test}`",
+                f"`{capability}`" if (capability := getattr(vars(family)[test], "capability", "")) else "",
+                " ".join((inspect.getdoc(vars(family)[test]) or "").split()),
+            )
+            for test in tests
+        )
+        parts.append(f"\n**{name.replace('_', ' ')}**: {heading}\n\n{table(('test', 'only with', 'promise'), rows)}")
+    return "".join(parts) + "\n"
+
+
+def harness() -> str:
+    """What an author can tell the kit of a backend."""
+    texts = attribute_texts(Harness)
+    rows = ((f"`{name}`", _default_of_harness(getattr(Harness, name)), text) for name, text in texts.items())
+    return table(("attribute", "default", "meaning"), rows)
+
+
+def _default_of_harness(value: Any) -> str:
+    return "none" if value is None else "{}" if not isinstance(value, (int, float)) else f"{value:,g}"
+
+
+def _sentence(text: str) -> str:
+    return " ".join(text.split("\n\n")[0].split())
 
 
 TABLES: dict[str, Callable[[], str]] = {
@@ -119,6 +175,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "buckets": buckets,
     "capabilities": capabilities,
     "profiles": profiles,
+    "promises": promises,
+    "harness": harness,
     **{f"options.{name}": (lambda name=name: options(name)) for name in CONNECTORS},  # type: ignore[misc]
 }
 
@@ -128,6 +186,20 @@ def current(page: str) -> str:
     return _TABLE.sub(lambda match: f"{match[1]}{match[2]}{TABLES[match[1]]()}", page)
 
 
-if __name__ == "__main__":
+def reported(page: str, suites: Sequence[SuiteReport]) -> str:
+    """A page's text with what a run of the conformance kit has found."""
+    return _REPORT.sub(lambda _match: as_markdown(suites), page)
+
+
+def main() -> None:
+    """Write all pages."""
+    parser = argparse.ArgumentParser(description="Writes the tables of the manual that are made from the code.")
+    parser.add_argument("--report", type=Path, help="also the matrix of what is proved, from this conformance report")
+    arguments = parser.parse_args()
     for path in DOCS.rglob("*.md"):
-        path.write_text(current(path.read_text()))
+        text = current(path.read_text())
+        path.write_text(text if arguments.report is None else reported(text, read(arguments.report)))
+
+
+if __name__ == "__main__":
+    main()
