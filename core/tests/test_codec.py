@@ -61,7 +61,7 @@ def refusal(codec: Codec, body: bytes | None) -> tuple[str, str, str]:
         codec.decode(body)
     assert isinstance(caught.value, Exception)
     stage, error = codec.explain(body, caught.value)
-    assert isinstance(error.__cause__, Exception)
+    assert bool(body) is isinstance(error.__cause__, Exception)
     return stage, type(error).__name__, str(error)
 
 

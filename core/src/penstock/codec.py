@@ -67,10 +67,11 @@ class Codec:
         model handler that has more to say raises a `MessageError`; the text of that is kept.
         """
         if body is None:
-            return "decode", _chained(DecodeError("the message is a tombstone: it has no body"), error)
+            # No cause, here and below: a parser's opinion of nothing would be told in the place of these words.
+            return "decode", DecodeError("the message is a tombstone: it has no body")
         if self._serializer is not None:
             if body == b"":
-                return "decode", _chained(DecodeError("the body is empty"), error)
+                return "decode", DecodeError("the body is empty")
             name = self._serializer.format or type(self._serializer).__name__
             try:
                 self._serializer.deserialize(body)
