@@ -1,9 +1,10 @@
-"""Writes the tables of the manual that are made from the code: `python docs/tables.py`, with all our plugins installed.
+"""Writes the tables of the manual that are made from the code: `python docs/tables.py`, with our plugins installed.
 
-A table stands between `<!-- table: NAME -->` and `<!-- end -->`; tests/test_docs_reference.py fails if one is out of date.
+A table stands between `<!-- table: NAME -->` and `<!-- end -->`; tests/test_docs_reference.py fails if one is not
+current.
 
-What the conformance kit has proved cannot be read from the code. It stands between `<!-- report -->` and `<!-- end -->`, and
-is written by `python docs/tables.py --report FILE`, of the file that `nox -s conformance` says it has written.
+What the conformance kit has proved cannot be read from the code. It stands between `<!-- report -->` and
+`<!-- end -->`, and is written by `python docs/tables.py --report FILE`, of the file that `nox -s conformance` writes.
 """
 
 from __future__ import annotations
@@ -25,11 +26,14 @@ from penstock.config.schema import attribute_texts
 from penstock.metric_list import METRICS
 from penstock.options import environment_fields
 from penstock.plugins.registry import Registry
+from penstock.testing import Harness as EngineHarness
 from penstock.testing.conformance import ConnectorConformance, Harness
 from penstock.testing.conformance.matrix import as_markdown
 from penstock.testing.conformance.report import SuiteReport, read
+from penstock.testing.faults import ConsumerFaults, ProducerFaults
 
 DOCS = Path(__file__).parent
+TESTING = (EngineHarness, ProducerFaults, ConsumerFaults)
 CONNECTORS = ("kafka", "memory", "postgres", "postgres.table", "rsmq")
 
 _TABLE = re.compile(r"(?<=<!-- table: )([\w.]+)( -->\n).*?(?=<!-- end -->)", re.DOTALL)
@@ -100,7 +104,8 @@ def options(connector: str) -> str:
             f"`{key}`",
             default(field.get_default(call_default_factory=True)),
             variables.get(key, ""),
-            _without_from(texts[name]),
+            # Where a key is called otherwise than the attribute, the docstring has the one that users write.
+            _without_from(texts.get(key) or texts[name]),
         )
         for key, name, field in keyed_fields(model)
     )
@@ -140,19 +145,42 @@ def families() -> Iterator[tuple[str, type, Sequence[str]]]:
 
 def promises() -> str:
     """Every promise of the conformance kit, by family."""
-    parts: list[str] = []
+    return table(("test", "capability", "promise"), _promises())
+
+
+def _promises() -> Iterator[Sequence[str]]:
     for name, family, tests in families():
-        heading = _sentence(inspect.getdoc(sys.modules[family.__module__]) or "")
-        rows = (
-            (
-                f"`{test}`",
-                f"`{capability}`" if (capability := getattr(vars(family)[test], "capability", "")) else "",
-                " ".join((inspect.getdoc(vars(family)[test]) or "").split()),
-            )
-            for test in tests
-        )
-        parts.append(f"\n**{name.replace('_', ' ')}**: {heading}\n\n{table(('test', 'only with', 'promise'), rows)}")
-    return "".join(parts) + "\n"
+        yield f"**{name.replace('_', ' ')}**", "", f"**{_first_paragraph(sys.modules[family.__module__])}**"
+        for test in tests:
+            capability = getattr(vars(family)[test], "capability", "")
+            yield f"`{test}`", f"`{capability}`" if capability else "", _first_paragraph(vars(family)[test])
+
+
+def members(owner: type) -> str:
+    """The public methods and properties of a class, with the first sentence of each."""
+    rows = (
+        (f"`{name}{_signature(member)}`", _first_paragraph(member))
+        for name, member in vars(owner).items()
+        # Those of the faults that say what is to go wrong; the others are asked by the queue that does it.
+        if not name.startswith("_") and (owner is EngineHarness or _makes_a_fault(member))
+    )
+    return table(("member", "what it does"), rows)
+
+
+def _makes_a_fault(member: Any) -> bool:
+    return callable(member) and str(inspect.signature(member).return_annotation).startswith("Fault[")
+
+
+def _signature(member: Any) -> str:
+    if isinstance(member, property):
+        return ""
+    parameters = list(inspect.signature(member).parameters.values())[1:]
+    shown: list[str] = []
+    for each in parameters:
+        if each.kind is each.KEYWORD_ONLY and "*" not in shown:
+            shown.append("*")
+        shown.append(each.name if each.default is each.empty else f"{each.name}={each.default!r}")
+    return f"({', '.join(shown)})"
 
 
 def harness() -> str:
@@ -163,11 +191,11 @@ def harness() -> str:
 
 
 def _default_of_harness(value: Any) -> str:
-    return "none" if value is None else "{}" if not isinstance(value, (int, float)) else f"{value:,g}"
+    return "none" if value is None else "{}" if not isinstance(value, (int, float)) else f"{value:,}".removesuffix(".0")
 
 
-def _sentence(text: str) -> str:
-    return " ".join(text.split("\n\n")[0].split())
+def _first_paragraph(thing: Any) -> str:
+    return " ".join((inspect.getdoc(thing) or "").split("\n\n")[0].split())
 
 
 TABLES: dict[str, Callable[[], str]] = {
@@ -177,6 +205,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "profiles": profiles,
     "promises": promises,
     "harness": harness,
+    **{f"testing.{owner.__name__}": (lambda owner=owner: members(owner)) for owner in TESTING},  # type: ignore[misc]
     **{f"options.{name}": (lambda name=name: options(name)) for name in CONNECTORS},  # type: ignore[misc]
 }
 

@@ -8,6 +8,7 @@ How a block of a page is treated:
     ```console                  a session: each line after `$ ` is typed, the rest is what it prints, in any order;
                                 `…` is any text, and on a line of its own any further lines
     ```console kafka            the same, on the server that the word names
+    ```sql                      on a page with sessions on PostgreSQL: runs there, after them
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ import ast
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from textwrap import dedent
 
@@ -31,6 +34,7 @@ import yaml
 from penstock.config.files import load
 from penstock.config.resolve import judge, registry_for
 from tests.servers.kafka.server import KafkaServer
+from tests.servers.postgres import PostgresServer
 from tests.servers.redis import RedisServer
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -156,6 +160,7 @@ def test_a_configuration_that_a_page_shows_works(page: Path, tmp_path: Path, mon
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("KAFKA_BROKERS", "kafka:9092")
     monkeypatch.setenv("REDIS_HOST", "redis")
+    monkeypatch.setenv("POSTGRES_DSN", "postgresql://shop@postgres/shop")
     for number, block in enumerate(blocks(page)):
         if block.language not in ("yaml", "toml") or not (block.title or "config" in block.words):
             continue
@@ -260,3 +265,28 @@ def test_a_session_on_redis_prints_what_the_page_says(page: Path, redis_server: 
     """On a server that is empty at first."""
     server = {"REDIS_HOST": redis_server.host, "REDIS_PORT": str(redis_server.port)}
     run_sessions(page, tmp_path, "redis", **server)
+
+
+@pytest.mark.parametrize("page", sessions("postgres"), ids=name)
+def test_a_session_on_postgres_prints_what_the_page_says(
+    page: Path, postgres: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a database that is empty at first; then the page's SQL runs in it, too."""
+    import psycopg
+
+    dsn = postgres.fresh()
+    monkeypatch.setenv("PATH", _with_psql())
+    run_sessions(page, tmp_path, "postgres", POSTGRES_DSN=dsn)
+    with psycopg.connect(dsn) as connection:
+        for block in blocks(page):
+            if block.language == "sql" and not block.title:
+                connection.execute(block.text.encode())
+
+
+def _with_psql() -> str:
+    """PATH, with psql on it: the one that is installed, else the one in the wheel pgserver."""
+    path = os.environ["PATH"]
+    wheel = find_spec("pgserver")
+    if shutil.which("psql") is None and wheel is not None and wheel.origin is not None:
+        return f"{path}{os.pathsep}{Path(wheel.origin).parent / 'pginstall' / 'bin'}"
+    return path

@@ -144,13 +144,33 @@ def test_every_command_and_option_stands_on_its_page() -> None:
         heading = re.search(rf"^## (`penstock {command}\b.*)$", text("command_line"), re.MULTILINE)
         assert heading, f"there is no heading for `penstock {command}`"
         table = section("command_line", heading[1])
-        options = {name for action in parser._actions for name in action.option_strings} - {"-h", "--help"}
-        documented = {
-            name
-            for cell in re.findall(r"^\| (`-.*?) \|", table, re.MULTILINE)
-            for name in re.findall(r"(?<![\w-])-{1,2}[a-z-]+", cell)
-        }
-        assert documented == options, command
+        assert _documented(table) == _options(parser), command
+
+
+def test_every_command_of_our_plugins_stands_on_its_page() -> None:
+    """Each of its actions under a heading, with the options of that."""
+    registry = Registry()
+    names = [each.name for each in registry.offers() if each.kind == "command" and each.origin == "first-party"]
+    page = text("command_line")
+    for command in names:
+        parser = argparse.ArgumentParser()
+        spec = registry.command(command)
+        registry.load(spec, spec.target).configure(parser)
+        (actions,) = [each.choices for each in parser._actions if isinstance(each, argparse._SubParsersAction)]
+        for action, subparser in actions.items():
+            found = re.search(rf"^### `penstock {command} {action}\b(.*?)(?=^#|\Z)", page, re.DOTALL | re.MULTILINE)
+            assert found, f"there is no heading for `penstock {command} {action}`"
+            assert _documented(found[1]) == _options(subparser), f"{command} {action}"
+    assert names
+
+
+def _options(parser: argparse.ArgumentParser) -> set[str]:
+    return {name for action in parser._actions for name in action.option_strings} - {"-h", "--help"}
+
+
+def _documented(table: str) -> set[str]:
+    cells = re.findall(r"^\| (`-.*?) \|", table, re.MULTILINE)
+    return {name for cell in cells for name in re.findall(r"(?<![\w-])-{1,2}[a-z-]+", cell)}
 
 
 def test_every_exit_code_stands_on_its_page() -> None:
