@@ -60,16 +60,18 @@ ROWS = """
     testing.harness
 
     testing.conformance.promises  testing.conformance.report
-    testing.conformance.accounts  testing.conformance.completeness  testing.conformance.harness
+    testing.conformance.accounts  testing.conformance.alone  testing.conformance.completeness  testing.conformance.harness
     testing.conformance.limits  testing.conformance.matrix
     testing.conformance.child  testing.conformance.children  testing.conformance.recorder  testing.conformance.watched
-    testing.conformance.bare  testing.conformance.kit
+    testing.conformance.bare  testing.conformance.engine_child  testing.conformance.kit
     testing.conformance.back_pressure  testing.conformance.basics  testing.conformance.batches
     testing.conformance.capability  testing.conformance.configuration  testing.conformance.faults
     testing.conformance.imports  testing.conformance.loss
     testing.conformance.fidelity  testing.conformance.leases  testing.conformance.lifecycle
     testing.conformance.membership  testing.conformance.ordering  testing.conformance.poison
     testing.conformance.producing  testing.conformance.settling  testing.conformance.transactions
+    testing.conformance.running
+    testing.conformance.endings  testing.conformance.engines
     testing.conformance.suite
 
     cli.apps  cli.progress

@@ -92,7 +92,11 @@ KIT_TESTS = sorted(name for name in dir(ConnectorConformance) if name.startswith
 ORDER_TESTS = sorted(name for name in vars(Ordering) if name.startswith("test_"))
 
 AT_ONCE = 8  # saboteurs at work side by side: most of their time is waiting
-ALONE = ("nothing_is_left_after_a_shutdown", "making_a_connector_does_nothing")
+ALONE = (
+    "nothing_is_left_after_a_shutdown",
+    "making_a_connector_does_nothing",
+    "an_engine_that_is_cancelled_leaves_nothing",
+)
 """What looks at the whole process."""
 
 

@@ -306,7 +306,7 @@ class TestMemory(ConnectorConformance):
     def test_of_its_own(self, kit):
         assert kit.queue.startswith("of-its-own-")
 """
-CHOSEN = "bleed or comes_back or restart or bled or deleted or killed or of_its_own or tombstone_is"
+CHOSEN = "bleed or comes_back or restart or bled or deleted or killed_workers_lose or of_its_own or tombstone_is"
 
 
 def test_a_run_prints_the_matrix_and_writes_the_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,7 +30,7 @@ class Part:
     Attributes:
         name: What a configuration writes behind "saboteurs.".
         caught_by: The test of the kit that must refuse it, without its "test_".
-        consumer, producer, options: `module:Class` in this package.
+        consumer, producer, options, check: `module:Name` in this package.
         capabilities: What it declares.
     """
 
@@ -40,6 +40,7 @@ class Part:
     producer: str = "sound:SoundProducer"
     options: str | None = "options:SoundOptions"
     capabilities: Capabilities = CAPABILITIES
+    check: str | None = None
 
     @property
     def connector(self) -> str:
@@ -54,6 +55,7 @@ class Part:
             f"saboteurs.{self.producer}",
             f"saboteurs.{self.options}" if self.options else None,
             self.capabilities,
+            f"saboteurs.{self.check}" if self.check else None,
         )
 
 
@@ -102,6 +104,8 @@ REFUSED = "a_refused_record_does_not_stop_its_neighbours"
 NOTHING_LEFT = "nothing_is_left_after_a_shutdown"
 OUTAGE = "an_outage_loses_nothing"
 DELAYED = "a_message_given_back_with_a_delay_comes_after_it"
+DEAD_LETTER = "a_dead_letter_is_whole_and_says_why"
+IN_FLIGHT = "no_more_is_in_flight_than_was_allowed"
 TOGETHER = "outputs_show_with_the_settlement_of_their_inputs"
 
 CAST = [
@@ -204,6 +208,7 @@ CAST = [
     producer("producing:SwallowsRefusals", REFUSED),
     producer("producing:RefusesAllForOne", REFUSED),
     producer("producing:RefusesForNow", REFUSED),
+    producer("producing:RaisesForOne", REFUSED),
     producer("producing:AnswersOnlyErrors", "a_confirmed_record_can_be_consumed"),
     producer("producing:ConfirmsEarly", "what_was_confirmed_survives_its_producer"),
     producer("producing:ConfirmsAtTheEnd", "a_confirmed_record_can_be_consumed"),
@@ -226,12 +231,30 @@ CAST = [
     consumer("opening:WaitsForItsMessages", "a_close_with_messages_in_flight_loses_none"),
     consumer("opening:OpensWhenMade", "making_a_connector_does_nothing"),
     consumer("opening:ConnectsTwice", "connecting_again_changes_nothing"),
+    consumer("opening:ForgetsWhenConnectedAgain", "connecting_again_changes_nothing"),
     consumer("opening:SeesNoOutage", OUTAGE),
     consumer("opening:LosesOnReconnect", OUTAGE),
     consumer("opening:RaisesItsClientsErrors", "an_address_where_nothing_listens_is_not_connected"),
     producer("opening:ConnectsToNothing", "an_address_where_nothing_listens_is_not_connected"),
     consumer("opening:GivesUpAtStart", "a_worker_waits_for_a_backend_that_is_down_when_it_starts"),
+    # found out by an engine
+    producer("engines:WritesItsOwnTrace", "an_output_carries_key_headers_and_trace_context"),
+    producer("engines:KeepsFewHeaders", DEAD_LETTER),
+    producer("engines:CutsLongHeaders", DEAD_LETTER),
+    consumer("losing:LosesOnClose", "a_message_stays_until_its_dead_letter_is_stored"),
+    consumer("losing:LosesOnClose", "a_worker_that_is_stopped_in_the_middle_loses_nothing"),
+    consumer("losing:TakesEverything", IN_FLIGHT),
+    consumer("reading:ReturnsMoreThanAsked", IN_FLIGHT),
+    consumer("settling:DoesNotExtend", "a_function_that_takes_long_keeps_its_messages"),
+    consumer("engines:CountsAllAsLate", "an_engine_shows_the_standard_metrics"),
+    consumer("engines:LeavesWhatIsAtWork", "an_engine_that_is_cancelled_leaves_nothing"),
+    consumer("losing:SettlesAtConsume", "outputs_of_killed_workers_are_all_there"),
+    consumer("transactions:StoresThenSettles", "outputs_of_killed_workers_are_there_once"),
+    consumer("opening:RaisesItsClientsErrors", "ctrl_c_ends_a_worker_whose_backend_is_away"),
     # configured
+    options("options:AnswersForAll", "a_missing_option_is_refused_by_name"),
+    options("options:HasNoSchema", "the_options_are_typed_and_described"),
+    Part("asks_the_server", "a_configuration_is_judged_without_a_backend", check="options:asks_the_server"),
     options("options:TakesAnyOption", "an_unknown_option_is_refused_by_name"),
     options("options:PlainPassword", "what_sounds_secret_is_a_secret"),
     consumer("opening:ShowsThePassword", "no_secret_is_ever_shown"),

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from pydantic import ConfigDict, SecretStr
+import socket
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+from pydantic import ConfigDict, SecretStr, model_validator
 
 from penstock.options import ConnectorOptions
 
@@ -33,3 +38,33 @@ class PlainPassword(SoundOptions):
     """A password like any text."""
 
     password: str | None = None  # type: ignore[assignment]  # that is the fault
+
+
+class AnswersForAll(SoundOptions):
+    """Looks at everything at once, and says only that something is wrong."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def complete(cls, values: Any) -> Any:
+        if "path" not in values:
+            raise ValueError("the options are not complete")
+        return values
+
+
+class Somewhere:
+    """No data."""
+
+
+class HasNoSchema(SoundOptions):
+    """Holds what no editor can know."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    somewhere: Somewhere | None = None
+
+
+def asks_the_server(name: str, options: SoundOptions, role: str) -> Sequence[str]:
+    """A check that cannot be made without a server."""
+    with suppress(OSError), socket.create_connection(("127.0.0.1", 9), timeout=0.1):
+        pass
+    return []

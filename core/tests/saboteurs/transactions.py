@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 from penstock.connectors import Consumer, Producer, Refusal, Transacted
 from penstock.errors import ProduceError
 from penstock.message import QueueMessage, Record
 from saboteurs.sound import SoundConsumer, SoundProducer, refusals
+
+BETWEEN = 0.2  # seconds
 
 Outputs = Sequence[tuple[Producer, Sequence[Record]]]
 
@@ -68,6 +71,15 @@ class StoresFirst(SoundConsumer):
 
     async def transact(self, messages: Sequence[QueueMessage], outputs: Outputs) -> Transacted:
         store(outputs)
+        return await super().transact(messages, [])
+
+
+class StoresThenSettles(SoundConsumer):
+    """The same in two steps, each of which may be the last one."""
+
+    async def transact(self, messages: Sequence[QueueMessage], outputs: Outputs) -> Transacted:
+        store(outputs)
+        await asyncio.sleep(BETWEEN)
         return await super().transact(messages, [])
 
 

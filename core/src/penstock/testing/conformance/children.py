@@ -24,9 +24,9 @@ START_LIMIT = 30.0  # seconds for a Python to start and import a client library,
 
 
 class Child:
-    """A process that runs `child.py` with one job."""
+    """A process that runs `child.py`, or another program of the kit, with one job."""
 
-    def __init__(self, directory: Path, job: dict[str, Any]) -> None:
+    def __init__(self, directory: Path, job: dict[str, Any], program: str = "child") -> None:
         self._log = directory / "log"
         self._errors = directory / "stderr"
         job_file = directory / "job.json"
@@ -36,7 +36,7 @@ class Child:
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         with self._errors.open("wb") as errors:
             self._process = subprocess.Popen(  # noqa: S603  (our own program)
-                [sys.executable, "-m", "penstock.testing.conformance.child", str(job_file)],
+                [sys.executable, "-m", f"penstock.testing.conformance.{program}", str(job_file)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=errors,
@@ -56,13 +56,13 @@ class Child:
         while len(found := self.lines(word)) < count:
             if self._process.poll() is not None:
                 raise Broken(
-                    f"a worker process ended by itself with exit code {self._process.returncode}:\n{self._tail()}\n"
+                    f"a worker process ended by itself with exit code {self._process.returncode}:\n{self.said()}\n"
                     "    look at: what the connector raises in a process of its own"
                 )
             if asyncio.get_running_loop().time() > deadline:
                 raise Broken(
                     f"a worker process did not come to {word!r} within {seconds:g} s ({len(found)} of {count}):\n"
-                    f"{self._tail()}\n    look at: whether the queue can be reached from another process with the "
+                    f"{self.said()}\n    look at: whether the queue can be reached from another process with the "
                     "harness's config, and how soon"
                 )
             await asyncio.sleep(0.002)
@@ -79,10 +79,18 @@ class Child:
         self._process.kill()
         self._process.wait()
 
-    async def ended(self, seconds: float) -> None:
-        """Wait until it has ended by itself."""
+    def interrupt(self, number: signal.Signals) -> None:
+        """SIGTERM or SIGINT: what a supervisor sends, or Ctrl-C."""
+        self._process.send_signal(number)
+
+    async def ended(self, seconds: float) -> int:
+        """Wait until it has ended by itself; returns its exit code."""
         if not await until(lambda: self._process.poll() is not None, seconds):
-            raise Broken(f"a worker process did not end within {seconds:g} s\n    look at: what shutdown waits for")
+            raise Broken(
+                f"a worker process ends when it is told to; it had not after {seconds:g} s:\n{self.said()}\n"
+                "    look at: what connect, consume and shutdown wait for; a thread that is no daemon"
+            )
+        return self._process.returncode
 
     def freeze(self) -> None:
         """SIGSTOP: alive, and does nothing."""
@@ -99,7 +107,8 @@ class Child:
         if self._process.stdin is not None:
             self._process.stdin.close()
 
-    def _tail(self) -> str:
+    def said(self) -> str:
+        """The end of what it wrote to its standard error."""
         return self._errors.read_text(errors="replace")[-2000:]
 
 
@@ -131,11 +140,23 @@ class ChildMaker:
             role: "input" or "output".
             **job: Its arguments.
         """
-        place = self._directory / str(len(self.made))
-        place.mkdir()
         # With a short lease, so that what a dead process held comes again soon.
         over = self._kit.harness.short_lease if role == "input" else {}
         settings = self._kit.config(**over)
-        child = Child(place, {"do": do, "role": role, "settings": settings, "seed": 0, **job})
+        return self._make({"do": do, "role": role, "settings": settings, "seed": 0, **job}, "child")
+
+    def start_engine(self, queues: list[dict[str, Any]], **job: Any) -> Child:
+        """Start a process that runs an engine between these queues, from `go` on.
+
+        Args:
+            queues: Its configuration.
+            **job: See `engine_child.py`.
+        """
+        return self._make({"queues": queues, **job}, "engine_child")
+
+    def _make(self, job: dict[str, Any], program: str) -> Child:
+        place = self._directory / str(len(self.made))
+        place.mkdir()
+        child = Child(place, job, program)
         self.made.append(child)
         return child

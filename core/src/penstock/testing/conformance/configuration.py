@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pydantic
+from pydantic.fields import FieldInfo
 
 from penstock.errors import ConfigError, PenstockError
 from penstock.options import ConnectorOptions, Role
 from penstock.plugins.registry import Registry
+from penstock.testing.conformance.alone import run_alone
 from penstock.testing.conformance.bare import Bare
 from penstock.testing.conformance.kit import ROLES, Kit
 from penstock.testing.conformance.limits import within
@@ -18,6 +20,19 @@ from penstock.testing.conformance.promises import Broken, must
 
 STRANGE_KEY = "surely_no_option_of_anything"
 SECRET = "k1t-s3cret-nobody-may-see"  # noqa: S105  (it is the bait)
+
+JUDGE = """
+import json, sys
+from penstock.config.files import load
+from penstock.config.resolve import registry_for, resolve_queue
+done = []
+watched = ("socket.connect", "socket.getaddrinfo", "subprocess.Popen", "os.system", "os.fork")
+sys.addaudithook(lambda event, arguments: done.append(event) if event in watched else None)
+configuration = load([{"name": "kit", **json.loads(sys.argv[1])}])
+for role in ("input", "output"):
+    resolve_queue(configuration, "kit", role, registry=registry_for(configuration))
+json.dump(done, sys.stdout)
+"""
 
 
 class Configuration:
@@ -43,18 +58,69 @@ class Configuration:
                     "in the `check` of the ConnectorSpec"
                 )
 
+    def test_a_missing_option_is_refused_by_name(self, kit: Kit) -> None:
+        """Before anything is connected, with the key in the sentence."""
+        model = options_model(kit)
+        required = [(name, field.alias or name) for name, field in _fields(model) if field.is_required()]
+        if not required:
+            kit.not_promised("no option of this connector must be given")
+        settings = kit.config()
+        for name, key in required:
+            others = {each: value for each, value in settings["config"].items() if each not in (name, key)}
+            for role in ROLES:
+                try:
+                    kit.resolve(role, {**settings, "config": others}, environment={})
+                except ConfigError as error:
+                    must(
+                        key in str(error) or name in str(error),
+                        f"a missing option is refused by its name; the error does not name {key!r}: {error}",
+                        "validators of the options model that run before the fields are looked at",
+                    )
+                else:
+                    raise Broken(
+                        f"the option {key!r} must be given, says the model; without it the queue was accepted\n"
+                        "    look at: the options model, and what fills in its values"
+                    )
+
+    def test_a_configuration_is_judged_without_a_backend(self, kit: Kit) -> None:
+        """`penstock check` says what is wrong, and start-up says the same: neither connects anywhere for that."""
+        done = run_alone(
+            JUDGE,
+            kit.config(),
+            "a configuration is judged",
+            "the options model and the `check` of the ConnectorSpec, and what their modules import",
+        )
+        must(
+            not done,
+            f"a configuration is judged without a backend, nothing consumed, nothing asked; it did {sorted(set(done))}",
+            "the `check` of the ConnectorSpec, and validators of the options model: they judge values, no servers",
+        )
+
     def test_the_options_are_typed_and_described(self, kit: Kit) -> None:
-        """They have a model, whose schema can be printed for editors."""
+        """They have a model, whose schema can be printed for editors, and knows the harness's options."""
         model = options_model(kit)
         must(
             model is not None and issubclass(model, ConnectorOptions),
             "a connector's options are a model derived from penstock.options.ConnectorOptions",
             "`options` of the ConnectorSpec",
         )
-        if model is not None:
-            must(
-                model.model_json_schema().get("type") == "object", "the options have a JSON schema", "the options model"
-            )
+        if model is None:
+            return
+        try:
+            schema = model.model_json_schema()
+        # Whatever a type without a schema makes pydantic, or the type itself, raise.
+        except Exception as error:
+            raise Broken(
+                f"the options have a JSON schema, for editors and `penstock schema`; there is none: {error}\n"
+                "    look at: fields of types that are no data; give them one that is, or a WithJsonSchema"
+            ) from error
+        names = {each for name, field in _fields(model) for each in (name, field.alias or name)}
+        unknown = [key for key in kit.config().get("config", {}) if key not in names]
+        must(
+            schema.get("type") == "object" and not (unknown and schema.get("additionalProperties") is False),
+            f"the schema is an object's and knows every option; it does not know {unknown}, which the harness uses",
+            "the options model: fields and their aliases",
+        )
 
     def test_no_secret_is_ever_shown(self, kit: Kit) -> None:
         """Not in a repr of options or connectors, not in an error about them, not in an error of the connection."""
@@ -72,7 +138,7 @@ class Configuration:
         """An option whose name says that it is one has the type that hides it."""
         model = options_model(kit)
         hidden = set(secret_keys(model)) if model is not None else set()
-        for name, field in (model.model_fields if model is not None else {}).items():
+        for name, field in _fields(model):
             key = field.alias or name
             text = _mentions(field.annotation, str)
             must(
@@ -133,6 +199,10 @@ def options_model(kit: Kit) -> type[pydantic.BaseModel] | None:
         return None
     model: type[pydantic.BaseModel] = Registry().load(kit.spec, kit.spec.options)
     return model
+
+
+def _fields(model: type[pydantic.BaseModel] | None) -> list[tuple[str, FieldInfo]]:
+    return list(model.model_fields.items()) if model is not None else []
 
 
 def secret_keys(model: type[pydantic.BaseModel]) -> Iterator[str]:

@@ -209,9 +209,16 @@ class Faults:
                 rest = await consumer.receive(25 + late)
                 await consumer.succeed(rest)
                 rest += await consumer.rest()
+            again = len(set(bodies(held)) & set(bodies(rest)))
             story = "connect was called again, twice, with 5 messages in flight"
             look = "connect while a connection lives: what it subscribes, starts or forgets a second time"
             balance(sent, bodies([*held, *rest]), repeats=late, story=story, look=look)
+            must(
+                again == late,
+                f"{story}; on_success said that {late} of them were no longer ours, so {late} come again; it were "
+                f"{again}",
+                look,
+            )
 
         kit.run(main)
 

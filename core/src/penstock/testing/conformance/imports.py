@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from importlib import import_module
-from typing import Any
 
 from penstock.errors import PenstockError
 from penstock.plugins.discovery import scan
+from penstock.testing.conformance.alone import run_alone
 from penstock.testing.conformance.kit import Kit
 from penstock.testing.conformance.promises import Broken, must
 
 IMPORT_LIMIT = 0.25  # seconds of CPU for a plugin's module and its options, on a slow machine
-START_LIMIT = 60.0  # seconds for a Python that imports the core
 
 PROGRAM = """
 import json, sys, threading, time
@@ -44,8 +39,8 @@ class Imports:
         the client library."""
         plugin = plugin_module(kit.connector)
         names = [plugin, *([kit.spec.options.partition(":")[0]] if kit.spec.options else [])]
-        found = _import_alone(names)
         look = f"what {' and '.join(names)} import or do at their top; a spec names classes by import strings"
+        found = run_alone(PROGRAM, names, "a plugin is imported", look)
         must(not found["did"], f"importing a plugin does no I/O; it did {sorted(set(found['did']))}", look)
         must(found["threads"] == 1, f"importing a plugin starts no thread; it started {found['threads'] - 1}", look)
         heavy = [
@@ -99,22 +94,3 @@ def plugin_module(connector: str) -> str:
         if any(spec.name == connector for spec in specs):
             return entry.module
     raise Broken(f"no installed plugin offers the connector {connector!r}\n    look at: its entry point")
-
-
-def _import_alone(names: list[str]) -> dict[str, Any]:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    done = subprocess.run(  # noqa: S603  (our own program)
-        [sys.executable, "-c", PROGRAM, json.dumps(names)],
-        capture_output=True,
-        text=True,
-        timeout=START_LIMIT,
-        env=environment,
-        check=False,
-    )
-    must(
-        done.returncode == 0,
-        f"the plugin imports in a process of its own; it said {done.stderr[-1500:]}",
-        "its imports",
-    )
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found

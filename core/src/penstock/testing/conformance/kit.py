@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import re
 import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
@@ -120,10 +121,12 @@ class Kit:
             self.harness.create(queue)
         return self.harness.config(queue, group, **over)
 
-    def resolve(self, role: Role, settings: Mapping[str, Any]) -> ResolvedQueue:
+    def resolve(
+        self, role: Role, settings: Mapping[str, Any], environment: Mapping[str, str] = os.environ
+    ) -> ResolvedQueue:
         """Settings into what can be opened, on the way that every configuration takes."""
         configuration = load([{"name": NAME, **settings}])
-        return resolve_queue(configuration, NAME, role, registry=registry_for(configuration))
+        return resolve_queue(configuration, NAME, role, registry=registry_for(configuration), environment=environment)
 
     def make_consumer(self, queue: str | None = None, group: str | None = None, **over: Any) -> WatchedConsumer:
         """A consumer that is not connected."""

@@ -55,7 +55,14 @@ class Producing:
             try:
                 await producer.connect()
                 batch = [Record(b"before"), refused, Record(b"after")]
-                answers = await producer.produce(batch)
+                try:
+                    answers = await producer.produce(batch)
+                except ConnectorError as raised:
+                    raise Broken(
+                        f"a refused record is answered in its own place; produce raised {raised!r} for the whole call, "
+                        "which stops the engine\n    look at: produce: refusals are answers to single records, not an "
+                        "exception for all of them"
+                    ) from raised
                 must(
                     answers[0] is None and answers[2] is None,
                     f"one refused record does not stop the others of its call; they were answered {answers!r}",

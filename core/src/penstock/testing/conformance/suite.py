@@ -12,6 +12,8 @@ from penstock.testing.conformance.basics import Basics
 from penstock.testing.conformance.batches import Batches
 from penstock.testing.conformance.completeness import Completeness
 from penstock.testing.conformance.configuration import Configuration
+from penstock.testing.conformance.endings import Endings
+from penstock.testing.conformance.engines import Engines
 from penstock.testing.conformance.faults import Faults
 from penstock.testing.conformance.fidelity import Fidelity
 from penstock.testing.conformance.harness import Harness
@@ -33,6 +35,8 @@ from penstock.testing.conformance.transactions import Transactions
 class ConnectorConformance(
     Imports,
     Configuration,
+    Endings,
+    Engines,
     Lifecycle,
     Faults,
     Producing,
