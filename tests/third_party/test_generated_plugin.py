@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from penstock.cli.new import write_plugin
+from penstock.testing.conformance import ConnectorConformance
 from tests.third_party.conftest import Environment, build_wheels
 
 APP = """
@@ -51,9 +52,14 @@ def test_the_generated_plugin_works_in_a_fresh_environment(
     environment.run("python", "-m", "mypy", cwd=package)
     # Its sources are out of the way: what is tested is what was installed.
     (package / "src").rename(tmp_path / "src-out-of-the-way")
-    report = environment.run("python", "-m", "pytest", "-p", "no:cacheprovider", cwd=package)
-    assert "= conformance =" in report
-    assert "BROKEN" not in report
+    # Four processes: most of what the kit does is waiting.
+    arguments = ["-m", "pytest", "-p", "no:cacheprovider", "-n", "4", "--dist", "worksteal"]
+    told = environment.run("python", *arguments, cwd=package, PENSTOCK_CONFORMANCE_REPORT=str(tmp_path / "report.json"))
+    assert "= conformance =" in told
+    assert "BROKEN" not in told
+    (suite,) = json.loads((tmp_path / "report.json").read_text())["suites"]
+    promises = {name for name in dir(ConnectorConformance) if name.startswith("test_")}
+    assert {finding["test"] for finding in suite["findings"]} == promises
 
 
 def _run_pipeline(environment: Environment, folder: Path) -> list[dict[str, int]]:

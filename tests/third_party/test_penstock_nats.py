@@ -93,9 +93,9 @@ def test_its_own_tests_are_green(environment: Environment, nats_server: NatsServ
     """The conformance kit among them, on a real server that is stopped, paused and started; from its wheel, typed."""
     assert nats_server.url  # the machine has a NATS, else this test is skipped
 
-    report = environment.run(
-        "python", "-m", "pytest", "-p", "no:cacheprovider", cwd=PACKAGE, PENSTOCK_TEST_REQUIRE="nats"
-    )
+    # Four processes, each with a server of its own: most of what the kit does is waiting.
+    arguments = ["-m", "pytest", "-p", "no:cacheprovider", "-n", "4", "--dist", "worksteal"]
+    report = environment.run("python", *arguments, cwd=PACKAGE, PENSTOCK_TEST_REQUIRE="nats")
 
     assert "= conformance =" in report
     assert "BROKEN" not in report

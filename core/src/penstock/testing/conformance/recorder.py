@@ -1,6 +1,7 @@
 """Listens to pytest while suites run, and prints the capability matrix at the end.
 
-Registered by the first suite that runs, so that nobody's pytest is changed by having this installed.
+Registered by the first suite that runs, so that nobody's pytest is changed by having this installed. With pytest-xdist
+the process that prints runs no suite: there, `-p penstock.testing.conformance.recorder` registers it.
 """
 
 from __future__ import annotations
@@ -65,9 +66,18 @@ class Recorder:
             report.write(Path(path), self._suites.values())
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """For `-p`: listen from the beginning."""
+    listen(config)
+
+
 def listen(config: pytest.Config) -> None:
-    """Register the recorder, once a session."""
-    if not config.pluginmanager.has_plugin(PLUGIN):
+    """Register the recorder, once a session.
+
+    Not in a process that runs a share of the tests for another one: that one is told all of them, and a report of a
+    share would pass for the whole.
+    """
+    if not config.pluginmanager.has_plugin(PLUGIN) and not hasattr(config, "workerinput"):
         config.pluginmanager.register(Recorder(), PLUGIN)
 
 
