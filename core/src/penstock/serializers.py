@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 class Serializer(ABC):
     """Turns plain data (dict, list, str, int, float, bool, None, bytes where the format has them) into bytes and back.
 
-    One instance serves one queue. It is called from one thread at a time and keeps no state between calls.
+    One instance serves one queue. It may be called from several threads at once (`concurrency`), so it keeps no state
+    that calls change, or guards it.
     """
 
     format: ClassVar[str] = ""
