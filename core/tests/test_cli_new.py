@@ -6,6 +6,7 @@ That what it writes works is shown in tests/third_party.
 from __future__ import annotations
 
 import ast
+import os
 import re
 import stat
 import tomllib
@@ -15,10 +16,14 @@ from pathlib import Path
 
 import pytest
 
+from penstock import __version__
 from penstock.cli.main import main
 from penstock.cli.new import LONGEST_NAME, write_plugin
+from penstock.errors import ConfigError
 
 Run = Callable[..., tuple[int, str, str]]
+
+NOBODY = 65534  # a user without any rights
 
 
 @pytest.fixture
@@ -99,32 +104,53 @@ def test_what_is_written_is_python_of_the_width_it_asks_for(name: str, tmp_path:
         assert max(map(len, path.read_text().splitlines()), default=0) <= 120, path
 
 
+RULE = "is no name for a plugin: write lower-case letters, digits and single '-' between them, a letter first"
+PREFIX = "leave the prefix away, the distribution is called penstock-… anyway: write"
+DISTURB = "two plugins with one name disturb each other, choose another"
+
+
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("Acme", "such as 'acme'"),
-        ("my_queue", "such as 'my-queue'"),
-        ("a--b", "such as 'a-b'"),
-        ("x/y", "such as 'x-y'"),
-        ("..", "is no name for a plugin"),
-        ("9lives", "a letter first"),
-        ("", "is no name for a plugin"),
-        ("żółw", "is no name for a plugin"),
-        ("penstock-acme", "write 'acme'"),
-        ("Penstock_acme", "write 'acme'"),
-        ("x" * (LONGEST_NAME + 1), f"at most {LONGEST_NAME}"),
-        ("kafka", "pip install 'penstock[kafka]'"),
-        ("confluent", "pip install 'penstock[kafka]'"),
-        ("json", "taken by penstock 0."),
+        ("Acme", f"'Acme' {RULE}, such as 'acme'"),
+        ("my_queue", f"'my_queue' {RULE}, such as 'my-queue'"),
+        ("my queue", f"'my queue' {RULE}, such as 'my-queue'"),
+        ("acme.queue", f"'acme.queue' {RULE}, such as 'acme-queue'"),
+        ("a--b", f"'a--b' {RULE}, such as 'a-b'"),
+        ("acme-", f"'acme-' {RULE}, such as 'acme'"),
+        ("../acme", f"'../acme' {RULE}, such as 'acme'"),
+        ("/tmp/acme", f"'/tmp/acme' {RULE}, such as 'tmp-acme'"),
+        ("..", f"'..' {RULE}"),
+        ("9lives", f"'9lives' {RULE}"),
+        ("", f"'' {RULE}"),
+        ("żółw", f"'żółw' {RULE}"),
+        ("acme\x1b[31m\n", f"'acme\\x1b[31m\\n' {RULE}, such as 'acme-31m'"),
+        ("Kafka", f"'Kafka' {RULE}"),  # no suggestion that would be refused as well
+        ("penstock-acme", f"'penstock-acme': {PREFIX} 'acme'"),
+        ("Penstock_acme", f"'Penstock_acme': {PREFIX} 'acme'"),
+        ("penstock-Acme", f"'penstock-Acme' {RULE}, such as 'acme'"),
+        ("penstock-", f"'penstock-' {RULE}"),
+        ("x" * (LONGEST_NAME + 1), f"'{'x' * 31}' has 31 characters; a plugin's name has at most {LONGEST_NAME}"),
+        ("on", "'on' after `connector:` would be read as True, as YAML has it; choose another name"),
+        ("null", "'null' after `connector:` would be read as None, as YAML has it; choose another name"),
+        ("kafka", f"'kafka' is taken by what pip install 'penstock[kafka]' brings; {DISTURB}"),
+        ("confluent", f"'confluent' is taken by what pip install 'penstock[kafka]' brings; {DISTURB}"),
+        ("json", f"'json' is taken by penstock {__version__}, which is installed here; {DISTURB}"),
     ],
 )
 def test_a_name_that_cannot_be_used_is_refused(name: str, sentence: str, new: Run, tmp_path: Path) -> None:
     """With what is wrong or what to write, and nothing is written."""
     code, out, err = new(name)
 
-    assert (code, out) == (2, "")
-    assert sentence in err
+    assert (code, out, err) == (2, "", f"penstock: {sentence}\n")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["class", "import", "true-colours"])
+def test_words_of_python_are_names_like_others(name: str, tmp_path: Path) -> None:
+    """Nothing in the package is called by the bare name; what is written can be compiled."""
+    for path in write_plugin(name, tmp_path).rglob("*.py"):
+        compile(path.read_text(), str(path), "exec")
 
 
 @pytest.mark.parametrize("make", [Path.mkdir, Path.touch, lambda path: path.symlink_to("nowhere")])
@@ -137,7 +163,9 @@ def test_nothing_is_overwritten(make: Callable[[Path], None], new: Run, tmp_path
     code, _out, err = new("acme")
 
     assert code == 2
-    assert "nothing is ever overwritten" in err
+    assert err == (
+        "penstock: penstock-acme exists, and nothing is ever overwritten; choose another name or --directory\n"
+    )
     assert place.lstat() == before
     assert list(tmp_path.iterdir()) == [place]
 
@@ -151,7 +179,54 @@ def test_it_goes_where_it_is_told(new: Run, tmp_path: Path) -> None:
 
     code, _out, err = new("acme", "--directory", "tehre")
     assert code == 2
-    assert "--directory tehre: there is no such folder" in err
+    assert err == "penstock: --directory tehre: there is no such folder; make it first\n"
+
+
+def test_a_place_that_cannot_even_be_looked_at_is_told(new: Run, tmp_path: Path) -> None:
+    """The system's reason, and no traceback."""
+    place = "x" * 300
+
+    code, _out, err = new("acme", "--directory", place)
+
+    assert code == 2
+    assert err == f"penstock: {place}/penstock-acme: cannot be written: File name too long\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_may_not_be_written_is_told(tmp_path: Path) -> None:
+    """As an ordinary user meets it; root, who may write everywhere, becomes one for this."""
+    (tmp_path / "theirs").mkdir(mode=0o555)
+    if (uid := os.geteuid()) == 0:
+        tmp_path.chmod(0o755)
+        os.seteuid(NOBODY)
+    try:
+        with pytest.raises(ConfigError) as refused:
+            write_plugin("acme", tmp_path / "theirs")
+    finally:
+        os.seteuid(uid)
+
+    assert str(refused.value).startswith(f"{tmp_path / 'theirs' / 'penstock-acme'}: cannot be written: ")
+    assert str(refused.value).endswith("Permission denied")
+    assert list((tmp_path / "theirs").iterdir()) == []
+
+
+def test_the_help_says_what_is_written_and_where(capsys: pytest.CaptureFixture[str]) -> None:
+    """And every choice; `penstock new plugin --help` says the same."""
+    told = []
+    for arguments in (["new", "--help"], ["new", "plugin", "--help"]):
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        assert ended.value.code == 0
+        told.append(" ".join(capsys.readouterr().out.split()))
+
+    assert told[0] == told[1]
+    for sentence in (
+        "NAME what a configuration will write after `connector:`",
+        "--directory DIR where to put the folder penstock-NAME (default: here)",
+        "--license {MIT,proprietary}",
+        "The package works as it is written",
+    ):
+        assert sentence in told[0]
 
 
 def test_what_cannot_be_written_leaves_nothing_half_written(

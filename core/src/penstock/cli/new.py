@@ -11,6 +11,8 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
+import yaml
+
 from penstock.errors import ConfigError
 from penstock.plugins.hints import extra_for, install, is_ours
 from penstock.plugins.registry import Registry
@@ -72,12 +74,12 @@ def write_plugin(name: str, directory: Path, licence: str = "MIT") -> Path:
     """
     _check_name(name)
     target = directory / f"penstock-{name}"
-    if not directory.is_dir():
-        raise ConfigError(f"--directory {directory}: there is no such folder; make it first")
-    if target.exists() or target.is_symlink():
-        raise ConfigError(f"{target} exists, and nothing is ever overwritten; choose another name or --directory")
-    # Beside the target, so that the last step is one rename: there is a whole package or none.
     try:
+        if not directory.is_dir():
+            raise ConfigError(f"--directory {directory}: there is no such folder; make it first")
+        if target.exists() or target.is_symlink():
+            raise ConfigError(f"{target} exists, and nothing is ever overwritten; choose another name or --directory")
+        # Beside the target, so that the last step is one rename: there is a whole package or none.
         with tempfile.TemporaryDirectory(prefix=".penstock-new-", dir=directory) as draft:
             written = Path(draft) / target.name
             names = _names(name) | {"SPDX": LICENSES[licence]}
@@ -92,17 +94,20 @@ def write_plugin(name: str, directory: Path, licence: str = "MIT") -> Path:
 
 def _check_name(name: str) -> None:
     bare = _PREFIX.sub("", name, count=1)
-    if bare != name:
+    if bare != name and _NAME.fullmatch(bare):
         raise ConfigError(
             f"{name!r}: leave the prefix away, the distribution is called penstock-… anyway: write {bare!r}"
         )
     if not _NAME.fullmatch(name):
         raise ConfigError(
             f"{name!r} is no name for a plugin: write lower-case letters, digits and single '-' between them, a letter "
-            f"first" + (f", such as {usable!r}" if (usable := _usable(name)) else "")
+            f"first" + (f", such as {usable!r}" if (usable := _usable(bare)) else "")
         )
     if len(name) > LONGEST_NAME:
         raise ConfigError(f"{name!r} has {len(name)} characters; a plugin's name has at most {LONGEST_NAME}")
+    read = yaml.safe_load(name)
+    if not isinstance(read, str):
+        raise ConfigError(f"{name!r} after `connector:` would be read as {read}, as YAML has it; choose another name")
     if owner := _owner(name):
         raise ConfigError(f"{name!r} is taken by {owner}; two plugins with one name disturb each other, choose another")
 
@@ -119,7 +124,7 @@ def _owner(name: str) -> str | None:
 def _usable(name: str) -> str:
     """What was probably meant by a name that cannot be used; empty if there is nothing near."""
     candidate = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
-    return candidate if _NAME.fullmatch(candidate) else ""
+    return candidate if name.isascii() and _NAME.fullmatch(candidate) and not _owner(candidate) else ""
 
 
 def _names(name: str) -> dict[str, str]:
