@@ -37,8 +37,11 @@ from tests.servers.kafka.server import KafkaServer
 from tests.servers.postgres import PostgresServer
 from tests.servers.redis import RedisServer
 
-DOCS = Path(__file__).parents[1] / "docs"
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
+TEXTS = ("*.md", "core/*.md", "plugins/*/*.md", "examples/**/*.md")
+OTHERS = sorted(path for pattern in TEXTS for path in ROOT.glob(pattern))
 LINES = 220  # of a page: more, and it is two pages
 LONGER = {"how_to/write_a_connector.md": 330}  # a whole contract, read once from end to end by who writes a connector
 SECONDS = 60.0  # that one session may take
@@ -72,7 +75,7 @@ def blocks(page: Path) -> Iterator[Block]:
 
 def name(page: Path) -> str:
     """A page's path, for test ids."""
-    return str(page.relative_to(DOCS))
+    return str(page.relative_to(DOCS if page.is_relative_to(DOCS) else ROOT))
 
 
 def write_files(page: Path, folder: Path) -> None:
@@ -84,6 +87,7 @@ def write_files(page: Path, folder: Path) -> None:
 
 
 every_page = pytest.mark.parametrize("page", PAGES, ids=name)
+every_text = pytest.mark.parametrize("page", [*PAGES, *OTHERS], ids=name)
 
 
 # Pages
@@ -102,7 +106,7 @@ def test_a_page_is_short(page: Path) -> None:
     assert len(page.read_text().splitlines()) <= LONGER.get(name(page), LINES)
 
 
-@every_page
+@every_text
 def test_the_links_of_a_page_lead_somewhere(page: Path) -> None:
     """To a file or folder of the repository, and to a heading where they name one."""
     text = _BLOCK.sub("", page.read_text())
@@ -126,7 +130,7 @@ def _headings(page: Path) -> set[str]:
 # What a page shows
 
 
-@every_page
+@every_text
 def test_what_a_page_shows_parses(page: Path) -> None:
     """Python compiles, and imports from our modules find what they name; YAML, TOML and JSON are well formed."""
     for block in blocks(page):
@@ -152,7 +156,7 @@ def _assert_imports(tree: ast.AST, where: str) -> None:
                 assert hasattr(module, alias.name), f"{where}: {node.module} has no {alias.name}"
 
 
-@every_page
+@every_text
 def test_a_configuration_that_a_page_shows_works(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It loads, and each of its queues can be opened as an input or as an output."""
     write_files(page, tmp_path)
