@@ -61,7 +61,7 @@ def test_adopt_adds_what_a_table_of_the_users_lacks(dsn: str, sql: Sql, capsys: 
         (["migrate"], "set POSTGRES_DSN or DATABASE_URL"),
         (["migrate", "--dsn", "mysql://s3cret@x/y"], "must begin with postgresql://"),
         (["migrate", "--dsn", "DSN", "--table", "a b"], "is no plain name"),
-        (["adopt", "a.b", "--dsn", "DSN"], "is no plain name"),
+        (["adopt", "a.b", "--dsn", "DSN"], "`schema` its schema"),
         (["adopt", "nothing", "--dsn", "DSN"], "there is no table public.nothing"),
         (["adopt", "other_jobs", "--id", "number", "--dsn", "DSN"], "has no column 'number'"),
     ],

@@ -91,8 +91,19 @@ def test_the_address_knows_libpqs_own_environment(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("PGHOST", "db.example")
     monkeypatch.setenv("PGUSER", "shop")
 
-    assert Address("").server == ("db.example", "5432", "shop", "shop")
+    assert Address("").server == Address("host=db.example port=5432 user=shop dbname=shop").server
+    assert str(Address("")) == "db.example:5432/shop"
     assert str(Address("postgresql://u:s3cret@h:1/d")) == "h:1/d"
+
+
+def test_a_service_is_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two of them may be two databases: what is in the file, only libpq knows."""
+    assert Address("service=shop").server != Address("service=log").server
+    assert Address("service=shop").server == Address("service=shop").server
+    assert str(Address("service=shop password=s3cret")) == "service shop"
+    monkeypatch.setenv("PGSERVICE", "shop")
+    assert Address("").server == Address("service=shop").server
+    assert Address("host=a hostaddr=10.0.0.1").server != Address("host=a hostaddr=10.0.0.2").server
 
 
 CASES = {

@@ -88,6 +88,15 @@ def test_a_waiting_consumer_has_it_at_the_commit(prepared: Sql, opener: Any, dsn
     asyncio.run(main())
 
 
+def test_any_number_goes_in_in_order(prepared: Sql, dsn: str, schema: str) -> None:
+    """In as many statements as it takes; a list of a gigabyte in one would be the end of the connection."""
+    with psycopg.connect(dsn) as connection:
+        assert enqueue(connection, "placed", (b"%d" % number for number in range(2_500)), schema=schema) == 2_500
+
+    stored = prepared("SELECT body FROM penstock_messages ORDER BY id")
+    assert [body for (body,) in stored] == [b"%d" % number for number in range(2_500)]
+
+
 def test_nothing_to_store_is_nothing_to_do(prepared: Sql, dsn: str, schema: str) -> None:
     """An empty list asks the database nothing."""
     with psycopg.connect(dsn) as connection:
@@ -100,6 +109,8 @@ def test_nothing_to_store_is_nothing_to_do(prepared: Sql, dsn: str, schema: str)
     [
         ([Record(b"x", options={"partition": 1})], {}, "no option 'partition'"),
         ([b"x"], {"table_name": "a b"}, "no plain name"),
+        ([b"x"], {"queue": "q" * 256}, "at most 255 characters"),
+        ([b"x"], {"queue": "a\0b"}, "no NUL"),
     ],
 )
 def test_mistakes_are_told_before_anything_is_stored(
@@ -108,5 +119,5 @@ def test_mistakes_are_told_before_anything_is_stored(
     """The user's transaction is not spoilt by them."""
     with psycopg.connect(dsn) as connection:
         with pytest.raises(ConfigError, match=said):
-            enqueue(connection, "placed", messages, **{"schema": schema, **options})
+            enqueue(connection, **{"queue": "placed", "messages": messages, "schema": schema, **options})
         assert connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE

@@ -10,7 +10,7 @@ import pytest
 
 from penstock.errors import NotConnected
 from penstock.message import Record
-from penstock_postgres import producer as producer_module
+from penstock_postgres import parts as parts_module
 
 Sql = Callable[..., list[tuple[Any, ...]]]
 
@@ -71,7 +71,7 @@ def test_what_was_confirmed_before_the_server_went_away_is_not_sent_again(
     opener: Any, sql: Sql, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Only the rest is refused for now."""
-    monkeypatch.setattr(producer_module, "MOST_RECORDS", 2)
+    monkeypatch.setattr(parts_module, "MOST_RECORDS", 2)
 
     async def main() -> None:
         async with opener.producer() as producer:
@@ -97,6 +97,29 @@ def test_what_was_confirmed_before_the_server_went_away_is_not_sent_again(
 
     asyncio.run(main())
     assert [body for (body,) in sql("SELECT body FROM penstock_messages ORDER BY id")] == [b"0", b"1", b"x"]
+
+
+def test_a_record_that_no_server_takes_is_refused_before_it_hangs_up(opener: Any) -> None:
+    """It would take it for a broken wire each time, and so would we."""
+
+    async def main() -> None:
+        async with opener.producer() as producer:
+            large = bytes(parts_module.LARGEST)
+            for record in (Record(large, b"k"), Record(b"", None, [("h", large)])):
+                refused, stored = await producer.produce([record, Record(b"x")])
+                assert "at most 1,000,000,000 in a message" in str(refused)
+                assert not refused.retriable
+                assert stored is None
+
+    asyncio.run(main())
+
+
+def test_a_statement_carries_keys_and_headers_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They count as what a body weighs."""
+    monkeypatch.setattr(parts_module, "MOST_BYTES", 100)
+    records = [Record(b"", bytes(60)), Record(None, None, [("name", bytes(60))]), Record(bytes(30)), Record(b"")]
+
+    assert list(parts_module.parts(records, [None] * 4)) == [[0], [1, 2, 3]]
 
 
 def test_a_user_who_may_only_insert_is_enough(opener: Any, sql: Sql, dsn: str, schema: str) -> None:

@@ -50,7 +50,7 @@ def test_rows_come_as_objects_in_the_order_of_their_ids(opener: Any, consumed: C
             assert [content(message)["request_id"] for message in messages] == ["a", "b", "c"]
             assert [content(message)["max_plus"] for message in messages] == [1.5, 2.0, None]
             assert list(content(messages[0])) == ["id", "request_id", "max_plus", "message_sent_at"]
-            assert [message.message_context for message in messages] == [1, 2, 3]
+            assert [message.message_context for message in messages] == ["1", "2", "3"]
 
     asyncio.run(main())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from penstock.options import Role
-from penstock_postgres.options import ServerOptions, TableOptions, identifier
+from penstock_postgres.options import ServerOptions, TableOptions, any_name
 
 LONGEST_QUEUE = 255  # characters of a queue's name; it stands in every row and in an index
 
@@ -19,14 +19,26 @@ def check(name: str, options: ServerOptions, role: Role) -> Sequence[str]:  # no
         role: What it is opened for.
     """
     problems = list(_dsn_problems(options.dsn.get_secret_value()))
-    if isinstance(options, TableOptions):
-        try:
-            identifier(name)
-        except ValueError as error:
-            problems.append(f"the table's name: {error}; `value` names the table, `schema` its schema")
-    elif len(name) > LONGEST_QUEUE or "\0" in name:
-        problems.append(f"a queue's name has at most {LONGEST_QUEUE} characters, and no NUL")
+    problems += table_problems(name) if isinstance(options, TableOptions) else name_problems(name)
     return problems
+
+
+def name_problems(queue: str) -> Sequence[str]:
+    """Why a queue in the table of messages cannot have this name."""
+    if len(queue) > LONGEST_QUEUE or "\0" in queue:
+        return [f"a queue's name has at most {LONGEST_QUEUE} characters, and no NUL"]
+    return []
+
+
+def table_problems(name: str) -> Sequence[str]:
+    """Why a table cannot have this name, or was probably not meant by it."""
+    try:
+        any_name(name)
+    except ValueError as error:
+        return [f"the table's name: {error}"]
+    if "." in name:
+        return [f"the table's name {name!r} has a dot; `value` names the table, `schema` its schema"]
+    return []
 
 
 def _dsn_problems(dsn: str) -> Sequence[str]:

@@ -76,17 +76,17 @@ async def _migrate(arguments: Namespace, dsn: str) -> str:
 
 
 async def _adopt(arguments: Namespace, dsn: str) -> str:
+    from penstock_postgres.check import table_problems
     from penstock_postgres.connection import Connection
-    from penstock_postgres.options import TableOptions, identifier
+    from penstock_postgres.options import TableOptions
     from penstock_postgres.table_columns import adopt, columns_of
 
     options = TableOptions.model_validate(
         {"dsn": dsn, "schema": arguments.schema, "id": arguments.id, "timeout": PATIENCE}
     )
-    try:
-        name = identifier(arguments.table)
-    except ValueError as error:
-        raise ConfigError(f"the table's name: {error}") from None
+    name = arguments.table
+    if problems := table_problems(name):
+        raise ConfigError(*problems)
     connection = Connection(options)
     try:
         await connection.open()

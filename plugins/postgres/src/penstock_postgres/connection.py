@@ -22,9 +22,31 @@ Query = sql.SQL | sql.Composed
 Parameters = Mapping[str, Any]
 Rows = Sequence[tuple[Any, ...]]
 
-# The statistics of a queue's table are always wrong: it was empty when they were taken, or full. Every statement here
-# has an index made for it, and a plan made from stale statistics that sorts 300,000 rows instead takes 170 ms, not 2.
-_PLANS = ("SET enable_seqscan = off", "SET enable_bitmapscan = off", "SET plan_cache_mode = force_generic_plan")
+_SETTINGS = {
+    # The statistics of a queue's table are always wrong: it was empty when they were taken, or full. Every statement
+    # here has an index made for it, and a plan made from stale statistics that sorts 300,000 rows instead takes 170 ms,
+    # not 2. A generic plan takes LIMIT for a tenth of the table: then a merge that reads all of it looks cheap, and
+    # compiling (25 ms each time) looks worth while.
+    "enable_seqscan": "off",
+    "enable_bitmapscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "jit": "off",
+    "plan_cache_mode": "force_generic_plan",
+    # A database or a role may have another default, under which a claim fails whenever somebody else claims.
+    "default_transaction_isolation": "read committed",
+}
+
+# What libpq does by itself where the DSN does not say otherwise: a connection that a firewall has forgotten is noticed
+# before it is needed.
+_DEFAULTS: dict[str, str | int] = {
+    "application_name": "penstock",
+    "keepalives_idle": 60,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+}
+
+GRACE = 0.5  # seconds for which we wait longer than the server, so that it can say that a statement took too long
 
 log = logging.getLogger("penstock.postgres")
 
@@ -33,7 +55,7 @@ class Address:
     """Where a DSN leads, for comparisons and for people; without the password.
 
     Attributes:
-        server: Host, port, database and user, as libpq understands them.
+        server: Host, address, port, database, user and service, as libpq understands them.
     """
 
     def __init__(self, dsn: str) -> None:
@@ -45,16 +67,19 @@ class Address:
                 "'dsn' does not parse; special characters of a password must be percent-encoded in a URL"
             ) from None
 
-        def part(key: str, variable: str, default: str) -> str:
+        def part(key: str, variable: str, default: str = "") -> str:
             return str(known.get(key) or os.environ.get(variable) or default)
 
-        user = part("user", "PGUSER", "")
-        host = known.get("host") or known.get("hostaddr") or os.environ.get("PGHOST") or "local socket"
-        self.server = (str(host), part("port", "PGPORT", "5432"), part("dbname", "PGDATABASE", user), user)
+        user = part("user", "PGUSER")
+        host, literal, service = part("host", "PGHOST"), part("hostaddr", "PGHOSTADDR"), part("service", "PGSERVICE")
+        port, database = part("port", "PGPORT", "" if service else "5432"), part("dbname", "PGDATABASE", user)
+        # A service is an entry of a file that only libpq reads: it may name all of the others.
+        self.server = (host, literal, port, database, user, service)
+        place = host or literal or ("" if service else "local socket")
+        self._shown = f"service {service}" if service and not place else f"{place}:{port or 5432}/{database}"
 
     def __str__(self) -> str:
-        host, port, database, _user = self.server
-        return f"{host}:{port}/{database}"
+        return self._shown
 
 
 class Connection:
@@ -62,17 +87,18 @@ class Connection:
 
     Args:
         options: Where the server is.
-        *settings: Statements that prepare each new session, beside our own.
+        *greetings: Statements that each new session begins with.
 
     Attributes:
         address: Where it leads.
         lock: Held by whoever needs several statements to be one after the other.
     """
 
-    def __init__(self, options: ServerOptions, *settings: str) -> None:
+    def __init__(self, options: ServerOptions, *greetings: Query) -> None:
         self._dsn = options.dsn.get_secret_value()
         self._timeout = options.timeout
-        self._settings = settings
+        self._connect_within: float | None = None  # else libpq's connect_timeout, which the DSN may set
+        self._greetings = greetings
         self._session: psycopg.AsyncConnection[tuple[Any, ...]] | None = None
         self._closed = False
         self._suspect = False
@@ -83,7 +109,7 @@ class Connection:
         """Open the session, or see that it is still there.
 
         Returns:
-            Whether it is a new one: what LISTEN and SET said to an old one is gone.
+            Whether it is a new one.
 
         Raises:
             NotConnected: not now.
@@ -93,18 +119,26 @@ class Connection:
             return False
         await self._drop()
         with self._errors():
-            self._session = await psycopg.AsyncConnection.connect(
-                self._conninfo(), autocommit=True, prepare_threshold=0
-            )
-        milliseconds = int(self._timeout * 1000)
-        for statement in (
-            f"SET statement_timeout = {milliseconds}",
-            f"SET idle_in_transaction_session_timeout = {milliseconds}",
-            *_PLANS,
-            *self._settings,
-        ):
-            await self.run(sql.SQL(statement))
+            async with asyncio.timeout(self._connect_within):
+                self._session = await psycopg.AsyncConnection.connect(
+                    self._conninfo(), autocommit=True, prepare_threshold=0
+                )
+        try:
+            await self._greet()
+        except BaseException:
+            await self._drop()  # half prepared it is of no use, and the next call would take it for good
+            raise
         return True
+
+    async def _greet(self) -> None:
+        milliseconds = str(max(1, round(self._timeout * 1000)))
+        limits = {"statement_timeout": milliseconds, "idle_in_transaction_session_timeout": milliseconds}
+        calls = [
+            sql.SQL("set_config({}, {}, false)").format(name, value) for name, value in {**limits, **_SETTINGS}.items()
+        ]
+        await self.run(sql.SQL("SELECT {}").format(sql.SQL(", ").join(calls)))
+        for greeting in self._greetings:
+            await self.run(greeting)
 
     async def _is_good(self) -> bool:
         # One that answered "not now" is left, even if it still answers: another server may be the primary meanwhile.
@@ -119,8 +153,9 @@ class Connection:
         return True
 
     def _conninfo(self) -> str:
-        defaults = make_conninfo("", application_name="penstock", connect_timeout=max(2, round(self._timeout)))
-        return make_conninfo(defaults, **conninfo_to_dict(self._dsn))
+        defaults = make_conninfo("", **_DEFAULTS, connect_timeout=max(2, round(self._timeout)))
+        # Whatever the database's own encoding is, and PGCLIENTENCODING: what we send and understand is UTF-8.
+        return make_conninfo(defaults, **{**conninfo_to_dict(self._dsn), "client_encoding": "utf8"})
 
     async def run(self, query: Query, parameters: Parameters | None = None) -> Rows:
         """Run a statement.
@@ -136,16 +171,11 @@ class Connection:
             cursor = await self.execute(query, parameters)
             return await cursor.fetchall() if cursor.description else []
 
-    async def count(self, query: Query, parameters: Parameters) -> int:
-        """Run a statement; how many rows it touched. Raises as `run` does."""
-        with self._errors():
-            return (await self.execute(query, parameters)).rowcount
-
     async def execute(self, query: Query, parameters: Parameters | None = None) -> psycopg.AsyncCursor[tuple[Any, ...]]:
         """Run a statement and let psycopg's own errors through, within the time that is set."""
         session = self._open_session()
         cursor = session.cursor(binary=True)
-        with self._watched(session, self._timeout):
+        with self._watched(session):
             return await cursor.execute(query, parameters)
 
     async def notified(self, timeout: float) -> bool:
@@ -165,9 +195,19 @@ class Connection:
             NotConnected: the server went away; if that was at its end, it may have been committed.
         """
         session = self._open_session()
-        with self._errors(), self._watched(session, 2 * self._timeout):
-            async with session.transaction():
+        transaction = session.transaction()
+        with self._errors():
+            # Begun and ended by hand, for each step has its own time, however many there are.
+            with self._watched(session):
+                await transaction.__aenter__()
+            try:
                 yield
+            except BaseException as error:
+                with self._watched(session):
+                    await transaction.__aexit__(type(error), error, error.__traceback__)
+                raise
+            with self._watched(session):
+                await transaction.__aexit__(None, None, None)
 
     def _open_session(self) -> psycopg.AsyncConnection[tuple[Any, ...]]:
         if self._session is None or self._session.closed:
@@ -186,10 +226,10 @@ class Connection:
             raise ours from error
 
     @contextmanager
-    def _watched(self, session: psycopg.AsyncConnection[Any], seconds: float) -> Iterator[None]:
-        """Cut the connection when the block takes longer: the server, or the way to it, is gone."""
+    def _watched(self, session: psycopg.AsyncConnection[Any]) -> Iterator[None]:
+        """Cut the connection when the block takes longer than `timeout`: the server, or the way to it, is gone."""
         # Cheaper than a task and a cancellation, after which psycopg would talk to a server that does not answer.
-        timer = asyncio.get_running_loop().call_later(seconds, self._cut, session)
+        timer = asyncio.get_running_loop().call_later(self._timeout + GRACE, self._cut, session)
         try:
             yield
         finally:
@@ -205,6 +245,11 @@ class Connection:
                 same.shutdown(socket.SHUT_RDWR)
             except OSError as error:
                 log.debug("already gone: %s", error)
+
+    def hurry(self, seconds: float) -> None:
+        """From now on wait no longer than this for an answer."""
+        self._timeout = min(self._timeout, seconds)
+        self._connect_within = seconds
 
     async def close(self) -> None:
         """Close the session for good."""

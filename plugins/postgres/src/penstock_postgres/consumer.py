@@ -13,9 +13,9 @@ from uuid import uuid4
 from psycopg import sql
 
 from penstock.connectors import Consumer, Producer, Transacted
-from penstock.errors import ConnectorError
+from penstock.errors import ConnectorError, NotConnected
 from penstock.message import QueueMessage, Record
-from penstock_postgres.connection import Connection
+from penstock_postgres.connection import Connection, Query
 from penstock_postgres.message import LOST, PostgresMessage
 from penstock_postgres.message_table import MessageTable
 from penstock_postgres.options import PostgresOptions, TableOptions
@@ -27,7 +27,7 @@ from penstock_postgres.user_table import UserTable
 
 WAKE_EVERY = 0.1  # seconds between two looks for ended delays and leases while there is other work
 SHORTEST_PAUSE = 0.01  # seconds between two looks at an empty queue
-GIVE_BACK_WITHIN = 8.0  # seconds of the 10 that a shutdown may take; later, leases simply run out
+PATIENCE_AT_THE_END = 2.0  # seconds for each answer, of the 10 that a shutdown may take; later, leases simply run out
 FIRST_CLAIM = 100  # messages; what bodies weigh is not known yet
 MOST_BYTES = 16 * 1024 * 1024  # of bodies in one claim, going by the last one
 MOST_COUNTED = 100_000  # messages that `lag` counts; to count a million takes a second, every five seconds
@@ -52,7 +52,10 @@ class PostgresConsumer(Consumer):
         self._queue = queue_shape(name, options)
         # A claim that a crash of the server undoes was never made: its messages are delivered again. So none of them
         # waits for the disk; what settles does.
-        self._claiming = Connection(options, "SET synchronous_commit = off")
+        greetings: list[Query] = [sql.SQL("SET synchronous_commit = off")]
+        if self._queue.channel is not None:
+            greetings.append(sql.SQL("LISTEN {}").format(sql.Identifier(self._queue.channel)))
+        self._claiming = Connection(options, *greetings)
         self._settling = Connection(options)
         self._worker = f"{socket.gethostname()}:{os.getpid()}"
         self._held: set[PostgresMessage] = set()
@@ -70,12 +73,12 @@ class PostgresConsumer(Consumer):
     async def connect(self) -> None:
         """See `Consumer.connect`. What was delivered before stays settleable: a token belongs to no session."""
         async with self._settling.lock:
-            await self._settling.open()
-            if not self._ready:
+            # Looked at anew after each loss: it may be another server, or the same one after a restore.
+            if await self._settling.open() or not self._ready:
+                self._ready = False
                 await self._queue.prepare_to_consume(self._settling)
                 self._ready = True
-        if await self._claiming.open() and self._queue.channel is not None:
-            await self._claiming.run(sql.SQL("LISTEN {}").format(sql.Identifier(self._queue.channel)))
+        await self._claiming.open()
         self.lease = self.options.lease
 
     async def consume(self, max_messages: int, timeout: float) -> Sequence[QueueMessage]:
@@ -91,6 +94,10 @@ class PostgresConsumer(Consumer):
 
     async def _look(self, limit: int) -> list[PostgresMessage]:
         if time.monotonic() >= self._wake_at:
+            if self._queue.channel is not None:
+                # psycopg keeps them until somebody asks, and who never has to wait never asks. What they tell of is
+                # seen by the claim below.
+                await self._claiming.notified(0)
             await self._wake()
         messages = await self._claim(limit)
         if not messages and await self._wake():
@@ -100,12 +107,16 @@ class PostgresConsumer(Consumer):
     async def _claim(self, limit: int) -> list[PostgresMessage]:
         token = uuid4()
         parameters = {"limit": limit, "lease": self.options.lease, "token": token, "worker": self._worker}
-        rows = await self._claiming.run(self._queue.claim, {**parameters, **self._queue.scope})
+        try:
+            rows = await self._claiming.run(self._queue.claim, {**parameters, **self._queue.scope})
+        except NotConnected:
+            self._most = max(1, self._most // 2)  # in case it was more than comes through in `timeout`
+            raise
         make = self._queue.message
         messages = [make(row, token) for row in rows]
         if messages:
             self._held.update(messages)
-            weight = sum(len(message.message or b"") for message in messages)
+            weight = sum(len(message.message or b"") + len(message.key or b"") for message in messages)
             self._most = max(1, MOST_BYTES * len(messages) // max(weight, 1))
         return messages
 
@@ -207,9 +218,11 @@ class PostgresConsumer(Consumer):
         held = list(self._held)
         try:
             if held:
-                async with asyncio.timeout(GIVE_BACK_WITHIN):
-                    await self._release(held, 0.0)
-        except (ConnectorError, TimeoutError) as error:
+                # No cancellation: psycopg would ask the server to end the statement, and wait for that for ten seconds.
+                self._settling.hurry(PATIENCE_AT_THE_END)
+                await self._settling.open()  # it may be lost, and the server back
+                await self._release(held, 0.0)
+        except ConnectorError as error:
             # Nothing is lost, only late.
             log.warning("queue %s: %d messages come back when their leases end: %s", self.name, len(held), error)
         finally:

@@ -17,6 +17,7 @@ BY_SQLSTATE: dict[str, Kind] = {
     "25006": NotConnected,  # a server that has become a standby, or is not the primary yet
     "25P03": NotConnected,  # idle in transaction for too long: this process was stopped in the middle of one
     "25P04": NotConnected,  # the same, of the whole transaction
+    "26000": FatalConnectorError,  # a prepared statement is gone: another session than ours answers
     "28": FatalConnectorError,  # who are you
     "3D000": FatalConnectorError,  # no such database
     "3F000": FatalConnectorError,  # no such schema
@@ -24,22 +25,30 @@ BY_SQLSTATE: dict[str, Kind] = {
     "42501": FatalConnectorError,  # no privilege
     "42703": FatalConnectorError,  # no such column
     "42P01": FatalConnectorError,  # no such table
+    "42P05": FatalConnectorError,  # a prepared statement is there already: somebody else's session answers
     "53": NotConnected,  # out of disk, memory, connections
     "55P03": NotConnected,  # somebody holds a lock on the whole table
     "57": NotConnected,  # shut down, starting, cancelled by statement_timeout
     "58": NotConnected,  # its disk failed
 }
 
-RECORD_REFUSED = ("22", "23", "54")
-"""Classes that are about the data of a record: it will be refused the same way again."""
+RECORD_REFUSED = ("22", "23", "44", "54", "P0")
+"""Classes that are about the data of a record: it will be refused the same way again. "P0" is what triggers raise."""
+
+_POOLER = (
+    "a transaction pooler seems to be in between; connect directly, or by a pooler of sessions (pool_mode = session)"
+)
 
 REMEDIES = {
+    "26000": _POOLER,
     "28": "check user and password of `dsn`, and the server's pg_hba.conf",
     "3D000": "create the database, or name another one in `dsn`",
     "3F000": "run `penstock postgres migrate`, or name another `schema`",
     "42501": "the connector's README lists the privileges that are needed",
-    "42703": "the table is not of this version; run `penstock postgres migrate`, or set `create: true`",
+    "42703": "the table was changed, or is not of this version; run `penstock postgres migrate` (for a table of yours "
+    "`penstock postgres adopt`), or set `create: true`",
     "42P01": "run `penstock postgres migrate`, or set `create: true`",
+    "42P05": _POOLER,
 }
 
 # An attempt to connect that fails has no SQLSTATE, only the server's or libpq's text.
@@ -64,7 +73,7 @@ def as_connector_error(error: BaseException, address: str) -> ConnectorError:
         address: The server and the database, for the text.
     """
     code = sqlstate(error)
-    kind = _lookup(BY_SQLSTATE, code) or _kind_of_class(error)
+    kind = NotConnected if _is_crowded(error) else _lookup(BY_SQLSTATE, code) or _kind_of_class(error)
     remedy = _lookup(REMEDIES, code)
     return kind(f"PostgreSQL at {address}: {_told(error)}" + (f"; {remedy}" if remedy else ""))
 
@@ -83,7 +92,13 @@ def sqlstate(error: BaseException) -> str:
 
 def is_about_the_record(error: BaseException) -> bool:
     """Whether the server refuses the data, and would refuse it again."""
-    return sqlstate(error).startswith(RECORD_REFUSED)
+    return sqlstate(error).startswith(RECORD_REFUSED) and not _is_crowded(error)
+
+
+def _is_crowded(error: BaseException) -> bool:
+    # The queue of notifications is full since some listener sleeps in a transaction. The code is that of a row that is
+    # too large; only the text tells.
+    return sqlstate(error) == "54000" and "NOTIFY" in str(error)
 
 
 def _means(words: str, text: str) -> bool:
@@ -101,10 +116,16 @@ def _kind_of_class(error: BaseException) -> Kind:
     return NotConnected if lost else ConnectorError
 
 
+# Whose texts quote values.
+_INSTEAD = {
+    "22": "a value does not fit its column",
+    "P0": "a trigger or function of the database raised an exception; the server's log has its text",
+}
+
+
 def _told(error: BaseException) -> str:
     """The text without what could be data of a message."""
     if isinstance(error, psycopg.Error) and error.diag.message_primary:
         # Not the detail, which quotes the row, nor the context, which quotes the statement's parameters.
-        primary = error.diag.message_primary
-        return "a value does not fit its column" if sqlstate(error).startswith("22") else primary
+        return _INSTEAD.get(sqlstate(error)[:2], error.diag.message_primary)
     return " ".join(str(error).split()) or type(error).__name__

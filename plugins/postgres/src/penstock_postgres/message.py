@@ -13,7 +13,7 @@ LOST = UUID(int=0)  # no delivery has this token, so it fences every statement
 
 
 class PostgresMessage(QueueMessage):
-    """One delivery; `message_context` and `position` are the row's id.
+    """One delivery; `message_context` is the row's id, of a row of the user's as text; `position` is always text.
 
     Attributes:
         token: This delivery's, in the row as long as the row is ours.

@@ -15,6 +15,7 @@ from penstock_postgres.connection import Query
 from penstock_postgres.message import PostgresMessage
 from penstock_postgres.names import channel, table
 from penstock_postgres.options import HIGHEST_PRIORITY, PostgresOptions
+from penstock_postgres.parts import too_large
 from penstock_postgres.queue_shape import Insert
 from penstock_postgres.statements import Runs, statement
 
@@ -97,4 +98,4 @@ def refusal(record: Record) -> ProduceError | None:
         if not isinstance(value, int) or abs(value) > HIGHEST_PRIORITY:
             text = f"a priority is a whole number from -{HIGHEST_PRIORITY} to {HIGHEST_PRIORITY}, not {value!r}"
             return ProduceError(text, retriable=False)
-    return None
+    return too_large(record)

@@ -6,12 +6,24 @@ import hashlib
 
 from psycopg import sql
 
-from penstock_postgres.options import PostgresOptions
+from penstock_postgres.options import LONGEST_NAME, PostgresOptions
 
 
 def table(schema: str, name: str) -> sql.Identifier:
     """A table, with its schema, quoted."""
     return sql.Identifier(schema, name)
+
+
+def quoted(*parts: str) -> sql.SQL:
+    """Any name at all, for a statement that takes parameters: psycopg looks for these in quoted names, too."""
+    return sql.SQL(sql.Identifier(*parts).as_string().replace("%", "%%"))
+
+
+def index(table_name: str, suffix: str) -> str:
+    """The name of an index of ours on a table of somebody's, no longer than PostgreSQL allows."""
+    if len(table_name.encode()) > LONGEST_NAME:
+        table_name = "long_" + hashlib.sha256(table_name.encode()).hexdigest()[:32]
+    return f"{table_name}_penstock_{suffix}"
 
 
 def channel(options: PostgresOptions, queue: str) -> str:

@@ -10,12 +10,13 @@ from pydantic import AfterValidator, Field, SecretStr, field_validator, model_va
 
 from penstock.options import ConnectorOptions, FromEnvironment
 
-LONGEST_NAME = 50  # characters; PostgreSQL allows 63, and the names of indexes are made from a table's
+NAME_BYTES = 63  # bytes of a name in PostgreSQL
+LONGEST_NAME = 50  # bytes of a table's, so that the names of its indexes can be made from it
 HIGHEST_PRIORITY = 32_767
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SCHEMES = ("postgresql://", "postgres://")
-_LONGEST = 9_999_999.0  # seconds
+_LONGEST_TIME = 9_999_999.0  # seconds
 
 
 def identifier(name: str) -> str:
@@ -31,7 +32,19 @@ def identifier(name: str) -> str:
     return name
 
 
+def any_name(name: str) -> str:
+    """Refuse what PostgreSQL cannot have as a name, or would cut off.
+
+    Raises:
+        ValueError: why.
+    """
+    if not 0 < len(name.encode()) <= NAME_BYTES or "\0" in name:
+        raise ValueError(f"a name in PostgreSQL has 1 to {NAME_BYTES} bytes and no NUL, not {name!r}")
+    return name
+
+
 Identifier = Annotated[str, AfterValidator(identifier)]
+AnyName = Annotated[str, AfterValidator(any_name)]
 
 
 class ServerOptions(ConnectorOptions):
@@ -88,7 +101,7 @@ class PostgresOptions(ServerOptions):
 
     table: Identifier = "penstock_messages"
     create: bool = False
-    lease: float = Field(default=60.0, ge=0.1, le=_LONGEST)
+    lease: float = Field(default=60.0, ge=0.1, le=_LONGEST_TIME)
     notify: bool = True
     poll_interval: float = Field(default=1.0, ge=0.01, le=60)
 
@@ -108,14 +121,16 @@ class TableOptions(ServerOptions):
         poll_interval: Longest pause, in seconds, between two looks at a table without waiting rows.
     """
 
-    id: Identifier = "id"
-    columns: Mapping[str, Identifier] | None = None
-    visible: Identifier | None = None
-    hidden_until: Identifier = "penstock_hidden_until"
-    lease_token: Identifier = "penstock_lease"  # noqa: S105  (no password)
-    attempts: Identifier = "penstock_attempts"
+    # Its names were given by somebody else, who may have liked spaces.
+    schema_name: AnyName = Field(default="public", alias="schema")
+    id: AnyName = "id"
+    columns: Mapping[AnyName, AnyName] | None = None
+    visible: AnyName | None = None
+    hidden_until: AnyName = "penstock_hidden_until"
+    lease_token: AnyName = "penstock_lease"  # noqa: S105  (no password)
+    attempts: AnyName = "penstock_attempts"
     create: bool = False
-    lease: float = Field(default=60.0, ge=0.1, le=_LONGEST)
+    lease: float = Field(default=60.0, ge=0.1, le=_LONGEST_TIME)
     poll_interval: float = Field(default=1.0, ge=0.01, le=60)
 
     @property

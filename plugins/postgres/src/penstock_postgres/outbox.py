@@ -11,9 +11,11 @@ from pydantic_core import to_json
 
 from penstock.errors import ConfigError
 from penstock.message import Record
+from penstock_postgres.check import LONGEST_QUEUE, name_problems
 from penstock_postgres.message_table import columns, refusal
 from penstock_postgres.names import notification_channel, table
 from penstock_postgres.options import identifier
+from penstock_postgres.parts import parts
 from penstock_postgres.statements import statement
 
 
@@ -64,7 +66,7 @@ def enqueue(
         How many were stored; with an `AsyncConnection` an awaitable of that.
 
     Raises:
-        ConfigError: a record has an option that the connector does not know, or a name is none.
+        ConfigError: a record has an option that the connector does not know or is too large, or a name is none.
         ValueError: a message cannot be written as JSON.
         psycopg.Error: what the database says.
     """
@@ -98,9 +100,12 @@ def _statements(
         names = {"table": table(identifier(schema), identifier(table_name))}
     except ValueError as error:
         raise ConfigError(f"enqueue: {error}") from None
-    for problem in filter(None, map(refusal, records)):
-        raise ConfigError(f"enqueue to {queue!r}: {problem}")
-    statements = [(statement("insert", names), {"queue": queue, **columns(records)})]
+    for problem in (*name_problems(queue), *filter(None, map(refusal, records))):
+        raise ConfigError(f"enqueue to {queue[:LONGEST_QUEUE]!r}: {problem}")
+    insert = statement("insert", names)
+    statements: list[tuple[sql.Composed, dict[str, Any]]] = []
+    for part in parts(records, [None] * len(records)):
+        statements.append((insert, {"queue": queue, **columns([records[position] for position in part])}))
     if notify:
         channel = notification_channel(schema, table_name, queue)
         statements.append((statement("notify", {}), {"channel": channel}))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import psycopg
 
@@ -13,11 +13,9 @@ from penstock_postgres.connection import Connection
 from penstock_postgres.errors import is_about_the_record
 from penstock_postgres.message_table import MessageTable
 from penstock_postgres.options import PostgresOptions, TableOptions
+from penstock_postgres.parts import parts
 from penstock_postgres.queue_shape import QueueShape
 from penstock_postgres.user_table import UserTable
-
-MOST_RECORDS = 1_000  # a statement; more makes nothing faster, and whoever waits for the connection wait longer
-MOST_BYTES = 16 * 1024 * 1024  # of bodies a statement
 
 
 class PostgresProducer(Producer):
@@ -43,8 +41,8 @@ class PostgresProducer(Producer):
     async def connect(self) -> None:
         """See `Producer.connect`."""
         async with self._connection.lock:
-            await self._connection.open()
-            if not self._ready:
+            if await self._connection.open() or not self._ready:
+                self._ready = False
                 await self.queue.prepare_to_produce(self._connection)
                 self._ready = True
 
@@ -102,20 +100,3 @@ class PostgresProducer(Producer):
 def refuses_a_record(error: ConnectorError) -> bool:
     """Whether the server refused the data of a record."""
     return isinstance(error.__cause__, psycopg.Error) and is_about_the_record(error.__cause__)
-
-
-def parts(records: Sequence[Record], results: Sequence[ProduceError | None]) -> Iterator[list[int]]:
-    """The positions of what is not refused yet, so many at a time as one statement shall carry."""
-    part: list[int] = []
-    size = 0
-    for position, record in enumerate(records):
-        if results[position] is not None:
-            continue
-        weight = len(record.message or b"")
-        if part and (len(part) == MOST_RECORDS or size + weight > MOST_BYTES):
-            yield part
-            part, size = [], 0
-        part.append(position)
-        size += weight
-    if part:
-        yield part

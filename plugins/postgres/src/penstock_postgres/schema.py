@@ -26,7 +26,7 @@ class RunsInTransactions(Runs, Protocol):
 
 
 @asynccontextmanager
-async def _alone(connection: Runs) -> AsyncIterator[None]:
+async def alone(connection: Runs) -> AsyncIterator[None]:
     """A transaction that nobody else who migrates runs beside."""
     async with cast(RunsInTransactions, connection).transaction():
         await connection.run(sql.SQL("SELECT pg_advisory_xact_lock({})").format(_LOCK))
@@ -56,7 +56,7 @@ async def migrate(connection: Runs, schema: str, name: str) -> Sequence[int]:
         "hidden_index": sql.Identifier(f"{name}_hidden"),
     }
     done: list[int] = []
-    async with _alone(connection):
+    async with alone(connection):
         # Not with IF NOT EXISTS, which asks for the right to create one even where there is one.
         [[missing]] = await connection.run(sql.SQL("SELECT to_regnamespace({}) IS NULL").format(_quoted(schema)))
         if missing:
@@ -123,8 +123,7 @@ async def verify_privileges(connection: Runs, schema: str, name: str, privileges
         FatalConnectorError: names the privileges that are missing.
     """
     checks = [
-        sql.SQL("has_table_privilege({}, {})").format(table(schema, name).as_string(), privilege)
-        for privilege in privileges
+        sql.SQL("has_table_privilege({}, {})").format(table(schema, name).as_string(), each) for each in privileges
     ]
     [allowed] = await connection.run(sql.SQL("SELECT {}").format(sql.SQL(", ").join(checks)))
     denied = [privilege for privilege, granted in zip(privileges, allowed, strict=True) if not granted]

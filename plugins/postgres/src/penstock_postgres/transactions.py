@@ -20,7 +20,8 @@ from penstock.errors import ConnectorError, ProduceError
 from penstock.message import Record
 from penstock_postgres.connection import Connection
 from penstock_postgres.message import PostgresMessage
-from penstock_postgres.producer import parts, refuses_a_record
+from penstock_postgres.parts import parts
+from penstock_postgres.producer import refuses_a_record
 from penstock_postgres.queue_shape import QueueShape
 
 Outputs = Sequence[tuple[QueueShape, Sequence[Record]]]

@@ -14,11 +14,12 @@ from penstock.message import Record
 from penstock_postgres import schema
 from penstock_postgres.connection import Query
 from penstock_postgres.message import PostgresMessage
-from penstock_postgres.names import table
+from penstock_postgres.names import quoted
 from penstock_postgres.options import TableOptions
+from penstock_postgres.parts import too_large
 from penstock_postgres.queue_shape import Insert
 from penstock_postgres.statements import Runs, statement
-from penstock_postgres.table_columns import Column, adopt, columns_of, is_unique
+from penstock_postgres.table_columns import Column, adopt, columns_of, is_unique, wrong_types
 
 _NOTHING = sql.SQL("")
 
@@ -52,18 +53,20 @@ class UserTable:
         if options.create:
             await adopt(connection, self._name, options)
         columns = await self._look(connection)
+        named = [options.id, *([options.visible] if options.visible else ()), *(options.columns or {}).values()]
+        self._require(columns, named)
         own = [options.hidden_until, options.lease_token, options.attempts]
         if missing := [column for column in own if column not in columns]:
             raise FatalConnectorError(
                 f"table {self._shown} has no {', '.join(missing)}, which it needs to be consumed from; run "
                 f"`penstock postgres adopt {self._name}`, or set `create: true` in the queue's config"
             )
-        named = [options.id, *([options.visible] if options.visible else ()), *(options.columns or {}).values()]
-        self._require(columns, named)
-        if not await is_unique(connection, self._name, options):
+        if problems := wrong_types(columns, options):
+            raise FatalConnectorError(f"table {self._shown}: {'; '.join(problems)}")
+        if not columns[options.id].never_null or not await is_unique(connection, self._name, options):
             raise FatalConnectorError(
-                f"column {options.id!r} of table {self._shown} is not unique, so settling one row would take others "
-                f"along; set `id` to a column with a unique index or a primary key"
+                f"column {options.id!r} of table {self._shown} must be unique and NOT NULL, or settling one row would "
+                f"take others along, and some would never come; set `id` to a primary key, or to a column like one"
             )
         await schema.verify_privileges(connection, options.schema_name, self._name, ("SELECT", "UPDATE", "DELETE"))
         self._compose(columns)
@@ -71,12 +74,10 @@ class UserTable:
     async def prepare_to_produce(self, connection: Runs) -> None:
         """See `QueueShape`."""
         columns = await self._look(connection)
-        mapping = self._options.columns
-        if mapping is None:
-            own = set(self._options.own_columns) - {self._options.id}
-            mapping = {name: name for name, column in columns.items() if not column.generated and name not in own}
+        own = set(self._options.own_columns) - {self._options.id}
+        mapping = self._options.columns or {name: name for name in columns if name not in own}
         self._require(columns, mapping.values())
-        self._columns = {field: columns[name] for field, name in mapping.items()}
+        self._columns = {field: columns[name] for field, name in mapping.items() if not columns[name].generated}
         await schema.verify_privileges(connection, self._options.schema_name, self._name, ("INSERT",))
 
     async def _look(self, connection: Runs) -> Mapping[str, Column]:
@@ -96,18 +97,17 @@ class UserTable:
         own = set(options.own_columns) - {options.id}
         mapping = options.columns or {name: name for name in columns if name not in own}
         names: dict[str, sql.Composable] = {
-            "table": table(options.schema_name, self._name),
-            "id": sql.Identifier(options.id),
-            "id_type": sql.SQL(columns[options.id].type),
-            "hidden_until": sql.Identifier(options.hidden_until),
-            "lease_token": sql.Identifier(options.lease_token),
-            "attempts": sql.Identifier(options.attempts),
-            "waits": sql.Identifier(visible) if visible else sql.SQL("true"),
-            "and_hide": sql.SQL(", {} = false").format(sql.Identifier(visible)) if visible else _NOTHING,
-            "and_show": sql.SQL(", {} = true").format(sql.Identifier(visible)) if visible else _NOTHING,
+            "table": quoted(options.schema_name, self._name),
+            "id": quoted(options.id),
+            "id_type": _type(columns[options.id]),
+            "hidden_until": quoted(options.hidden_until),
+            "lease_token": quoted(options.lease_token),
+            "attempts": quoted(options.attempts),
+            "waits": quoted(visible) if visible else sql.SQL("true"),
+            "and_hide": sql.SQL(", {} = false").format(quoted(visible)) if visible else _NOTHING,
+            "and_show": sql.SQL(", {} = true").format(quoted(visible)) if visible else _NOTHING,
             "fields": sql.SQL(", ").join(
-                sql.SQL("t.{} AS {}").format(sql.Identifier(column), sql.Identifier(field))
-                for field, column in mapping.items()
+                sql.SQL("t.{} AS {}").format(quoted(column), quoted(field)) for field, column in mapping.items()
             ),
         }
         self.claim = statement("rows/claim", names)
@@ -125,12 +125,14 @@ class UserTable:
     def fence(self, messages: Sequence[PostgresMessage]) -> dict[str, Any]:
         """See `QueueShape`."""
         return {
-            "ids": [str(message.message_context) for message in messages],
+            "ids": [message.message_context for message in messages],
             "tokens": [message.token for message in messages],
         }
 
     def refusal(self, record: Record) -> ProduceError | None:
         """See `QueueShape`."""
+        if (error := too_large(record)) is not None:
+            return error
         fields, problem = _fields(record)
         if problem is None and record.options:
             problem = f"takes no option {next(iter(record.options))!r} with a message"
@@ -160,22 +162,26 @@ class UserTable:
     def _insert(self, fields: Sequence[str]) -> Query:
         if not fields:
             return sql.SQL("INSERT INTO {} SELECT FROM unnest(%(bodies)b::text[])").format(
-                table(self._options.schema_name, self._name)
+                quoted(self._options.schema_name, self._name)
             )
         columns = [self._columns[field] for field in fields]
         typed = [
-            sql.SQL("{} {}").format(sql.Identifier(field), sql.SQL(column.type))
-            for field, column in zip(fields, columns, strict=True)
+            sql.SQL("{} {}").format(quoted(field), _type(column)) for field, column in zip(fields, columns, strict=True)
         ]
         return statement(
             "rows/insert",
             {
-                "table": table(self._options.schema_name, self._name),
-                "columns": sql.SQL(", ").join(sql.Identifier(column.name) for column in columns),
-                "fields": sql.SQL(", ").join(sql.Identifier("r", field) for field in fields),
+                "table": quoted(self._options.schema_name, self._name),
+                "columns": sql.SQL(", ").join(quoted(column.name) for column in columns),
+                "fields": sql.SQL(", ").join(quoted("r", field) for field in fields),
                 "typed_fields": sql.SQL(", ").join(typed),
             },
         )
+
+
+def _type(column: Column) -> sql.SQL:
+    # PostgreSQL has written and quoted it; what is left for us is what psycopg takes for a parameter.
+    return sql.SQL(column.type.replace("%", "%%"))
 
 
 def _fields(record: Record) -> tuple[Sequence[str], str | None]:
@@ -183,7 +189,8 @@ def _fields(record: Record) -> tuple[Sequence[str], str | None]:
     if record.message is None:
         return (), "has no null body (tombstone)"
     try:
-        content = json.loads(record.message)
+        # Decoded here, for json.loads would also take UTF-16.
+        content = json.loads(record.message.decode("utf-8"))
     except (ValueError, RecursionError):
         return (), "takes messages that are JSON objects, and this one is no JSON"
     if not isinstance(content, dict):

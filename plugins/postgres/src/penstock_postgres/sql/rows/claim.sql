@@ -8,14 +8,14 @@ WITH taken AS (
 ), claimed AS (
     UPDATE {table} AS t
     SET {hidden_until} = now() + make_interval(secs => %(lease)s),
-        {attempts} = t.{attempts} + 1,
+        {attempts} = coalesce(t.{attempts}, 0) + 1,
         {lease_token} = %(token)s{and_hide}
     FROM taken
     WHERE t.{id} = taken.{id}
-    RETURNING t.{id} AS row_id,
+    RETURNING t.{id} AS place, t.{id}::text AS row_id,
         (SELECT convert_to(row_to_json(r)::text, 'UTF8') FROM (SELECT {fields}) AS r) AS body,
         t.{attempts} AS tries
 )
 SELECT row_id, body, tries
 FROM claimed
-ORDER BY row_id
+ORDER BY place

@@ -1,0 +1,216 @@
+"""A session with the server: what it is told when it begins, and what others may have done to its surroundings."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from time import monotonic
+from typing import Any
+
+import psycopg
+import pytest
+from tests.servers.postgres import PostgresServer
+
+from penstock.errors import ConnectorError, FatalConnectorError, NotConnected
+from penstock.message import Record
+from penstock_postgres.connection import Connection
+
+Sql = Callable[..., list[tuple[Any, ...]]]
+Consumed = Callable[..., Any]
+SQL = psycopg.sql.SQL
+
+
+@pytest.fixture
+def paused(postgres: PostgresServer) -> Iterator[PostgresServer]:
+    """The server, to be paused by the test, and resumed whatever happens."""
+    yield postgres
+    postgres.resume()
+
+
+@pytest.mark.parametrize("level", ["repeatable read", "serializable"])
+def test_another_default_isolation_does_not_make_consumers_collide(
+    opener: Any, consumed: Consumed, dsn: str, level: str
+) -> None:
+    """A role or a database may have one; under it a claim would fail whenever somebody else claims."""
+    escaped = level.replace(" ", "\\ ")
+    own = psycopg.conninfo.make_conninfo(dsn, options=f"-c default_transaction_isolation={escaped}")
+
+    async def main() -> None:
+        async with (
+            opener.producer(dsn=own) as producer,
+            opener.consumer(dsn=own) as one,
+            opener.consumer(dsn=own) as other,
+        ):
+            await producer.produce([Record(b"x") for _ in range(300)])
+            taken = await asyncio.gather(*(consumed(each, 150, at_once=5) for each in (one, other)))
+            assert len({message.position for each in taken for message in each}) == 300
+
+    asyncio.run(main())
+
+
+def test_a_database_of_another_encoding_keeps_every_byte(
+    opener: Any, consumed: Consumed, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What its encoding cannot write in a header is refused as data; bodies and keys are bytes."""
+    monkeypatch.setenv("PGCLIENTENCODING", "latin1")
+    name = "in_latin1"
+    with psycopg.connect(postgres.dsn, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
+    own = psycopg.conninfo.make_conninfo(postgres.dsn, dbname=name)
+
+    async def main() -> None:
+        where = {"dsn": own, "schema": "public"}
+        async with opener.producer("größe", **where) as producer, opener.consumer("größe", **where) as consumer:
+            body = "€".encode()
+            plain, foreign = Record(body, body, [("größe", "ü".encode())]), Record(body, None, [("price", body)])
+            stored, refused = await producer.produce([plain, foreign])
+            assert stored is None
+            assert not refused.retriable
+            [message] = await consumed(consumer, 1)
+            assert (message.message, message.key, message.headers) == (body, body, [("größe", "ü".encode())])
+
+    asyncio.run(main())
+
+
+def test_a_transaction_pooler_in_between_is_named(opener: Any) -> None:
+    """It gives us another session, where nobody has prepared our statements, and says only that."""
+
+    async def main() -> None:
+        async with opener.consumer() as consumer:
+            await consumer.consume(1, 0)
+            # What another session is like. Not through psycopg's own cursors, which would know.
+            await asyncio.to_thread(consumer._claiming._session.pgconn.exec_, b"DEALLOCATE ALL")
+            with pytest.raises(FatalConnectorError, match="a transaction pooler seems to be in between"):
+                await consumer.consume(1, 0)
+
+    asyncio.run(main())
+
+
+def test_a_session_that_could_not_be_prepared_is_not_taken_for_good(dsn: str, opener: Any) -> None:
+    """Not the second time either: it would wait without LISTEN."""
+
+    async def main() -> None:
+        connection = Connection(opener.options(), SQL("SELECT 1 / 0"))
+        for _ in range(2):
+            with pytest.raises(ConnectorError):
+                await connection.open()
+        await connection.close()
+
+    asyncio.run(main())
+
+
+def test_each_step_of_a_transaction_has_its_own_time(opener: Any) -> None:
+    """A transaction of many steps may take long; only a step that does not end means that nobody answers."""
+
+    async def main() -> None:
+        connection = Connection(opener.options(timeout=1.0))
+        await connection.open()
+        async with connection.transaction():
+            for _ in range(4):
+                await connection.run(SQL("SELECT pg_sleep(0.7)"))
+        with pytest.raises(NotConnected, match="statement timeout"):
+            await connection.run(SQL("SELECT pg_sleep(30)"))
+        await connection.close()
+
+    asyncio.run(main())
+
+
+def test_a_consumer_that_never_waits_does_not_hoard_notifications(opener: Any, consumed: Consumed) -> None:
+    """psycopg keeps each until somebody asks, so a busy week would fill the memory."""
+
+    async def main() -> None:
+        async with opener.producer() as producer, opener.consumer() as consumer:
+            until, number = monotonic() + 1.0, 0
+            while monotonic() < until or number < 20:
+                await producer.produce([Record(b"x")])
+                await consumed(consumer, 1)
+                number += 1
+            kept = [each async for each in consumer._claiming._session.notifies(timeout=0)]
+            assert len(kept) < number / 2
+
+    asyncio.run(main())
+
+
+def test_stopping_is_bounded_while_the_server_does_not_answer(
+    opener: Any, consumed: Consumed, paused: PostgresServer
+) -> None:
+    """Whatever `timeout` says; the leases then run out by themselves."""
+
+    async def main() -> float:
+        async with opener.producer() as producer, opener.consumer(timeout=60) as consumer:
+            await producer.produce([Record(b"x")])
+            await consumed(consumer, 1)
+            await producer.shutdown()
+            paused.pause()
+            began = monotonic()
+        return monotonic() - began
+
+    assert asyncio.run(main()) < 12
+
+
+def test_what_is_held_is_given_back_over_a_new_connection(opener: Any, consumed: Consumed, sql: Sql) -> None:
+    """A loss just before the end is no reason to make others wait for the lease."""
+
+    async def main() -> None:
+        async with opener.producer() as producer:
+            async with opener.consumer() as consumer:
+                await producer.produce([Record(b"x")])
+                await consumed(consumer, 1)
+                sql(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                    "WHERE application_name = 'penstock' AND datname = current_database()"
+                )
+            assert sql("SELECT lease, visible_at FROM penstock_messages") == [(None, None)]
+
+    asyncio.run(main())
+
+
+def test_a_deadlock_with_another_program_costs_a_repetition_and_no_message(
+    opener: Any, consumed: Consumed, dsn: str, schema: str, sql: Sql
+) -> None:
+    """The server ends one of the two; whoever it was, the rows are settled once."""
+
+    async def main() -> None:
+        async with opener.producer() as producer, opener.consumer() as consumer:
+            await producer.produce([Record(b"1"), Record(b"2")])
+            messages = await consumed(consumer, 2)
+            touch = f"UPDATE {schema}.penstock_messages SET leased_by = 'me' WHERE body = %s"
+            async with await psycopg.AsyncConnection.connect(dsn) as other:
+                await other.execute(touch, (b"2",))
+                settling = asyncio.create_task(consumer.on_success(messages))
+                waiting = (
+                    "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'DELETE%%'"
+                )
+                while sql(waiting) == [(0,)]:
+                    await asyncio.sleep(0.01)
+                try:
+                    await other.execute(touch, (b"1",))
+                except psycopg.errors.DeadlockDetected:
+                    await other.rollback()
+            [late] = await asyncio.gather(settling, return_exceptions=True)
+            if isinstance(late, NotConnected) and "deadlock" in str(late):  # it was us
+                await consumer.connect()
+                late = await consumer.on_success(messages)
+            assert late == 0
+            assert sql("SELECT count(*) FROM penstock_messages") == [(0,)]
+
+    asyncio.run(main())
+
+
+def test_a_claim_that_did_not_come_through_is_followed_by_a_smaller_one(opener: Any, dsn: str, schema: str) -> None:
+    """If it was too much for `timeout`, the same again would be too much for ever."""
+
+    async def main() -> None:
+        async with opener.producer() as producer, opener.consumer(timeout=1.0) as consumer:
+            await producer.produce([Record(b"x") for _ in range(200)])
+            async with await psycopg.AsyncConnection.connect(dsn) as other:
+                await other.execute(f"LOCK TABLE {schema}.penstock_messages")
+                consumer._wake_at = monotonic() + 60  # straight to the claim
+                with pytest.raises(NotConnected):
+                    await consumer.consume(200, 1.0)
+            consumer._wake_at = 0.0
+            await consumer.connect()
+            assert len(await consumer.consume(200, 1.0)) == 50
+            assert len(await consumer.consume(200, 1.0)) == 150
+
+    asyncio.run(main())
