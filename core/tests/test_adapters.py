@@ -343,7 +343,7 @@ class Unfinished(BlockingConsumer):
     """Derived, as its author has heard, and then written one message at a time."""
 
     def consume(self) -> None: ...  # type: ignore[override]
-    def on_success(self, message_context: Any) -> None: ...  # type: ignore[override]
+    def on_success(self, message_context: Any) -> None: ...
     def on_fail(self, message_context: Any) -> None: ...  # type: ignore[override]
     def shutdown(self) -> None: ...
 
@@ -353,6 +353,39 @@ class UnfinishedProducer(Producer):
 
     async def produce(self, records: Sequence[Record]) -> Sequence[ProduceError | None]:
         return [None for _ in records]
+
+
+class AsyncBlocking(SlowConsumer):
+    """Derived from the form that it is not."""
+
+    async def on_fail(self, messages: Sequence[QueueMessage], delay: float | None = None) -> None: ...  # type: ignore[override]
+
+
+class AsyncBlockingProducer(SlowProducer):
+    """Derived from the form that it is not."""
+
+    async def produce(self, records: Sequence[Record]) -> Sequence[ProduceError | None]:  # type: ignore[override]
+        return [None for _ in records]
+
+
+class WithoutHost:
+    """Its constructor takes what the adapter does not give, or too little."""
+
+    def __init__(self, queue_name: str, config: dict[str, Any]) -> None: ...
+    def consume(self) -> None: ...
+    def on_success(self, message_context: Any) -> None: ...
+    def on_fail(self, message_context: Any) -> None: ...
+    def shutdown(self) -> None: ...
+
+
+class WithAddress:
+    """Its constructor wants more than the adapter gives."""
+
+    def __init__(self, queue_name: str, address: str, **settings: Any) -> None: ...
+    def produce(self, queue_name: str, message: bytes, message_context: Any) -> bool:
+        return True
+
+    def shutdown(self) -> None: ...
 
 
 HERE = __name__
@@ -387,6 +420,16 @@ DERIVE = "derive it from penstock.{0} or penstock.Blocking{0}"
             "Unfinished is no complete consumer: it lacks connect; add what is missing, or, if it moves one message at "
             "a time, derive it from no class of Penstock",
         ),
+        (
+            AsyncBlocking,
+            "AsyncBlocking: its on_fail is async, which penstock.BlockingConsumer has not; derive it from "
+            "penstock.Consumer, and write all its methods so",
+        ),
+        (
+            WithoutHost,
+            "WithoutHost is no consumer: it is made as WithoutHost(queue_name=…, host=…, config=…), and its "
+            "constructor says: got an unexpected keyword argument 'host'",
+        ),
     ],
 )
 def test_a_class_that_is_no_consumer_is_refused_before_it_is_made(connector_class: type, problem: str) -> None:
@@ -413,6 +456,16 @@ def test_a_class_that_is_no_consumer_is_refused_before_it_is_made(connector_clas
             UnfinishedProducer,
             "UnfinishedProducer is no complete producer: it lacks connect, shutdown; add what is missing, or, if it "
             "moves one message at a time, derive it from no class of Penstock",
+        ),
+        (
+            AsyncBlockingProducer,
+            "AsyncBlockingProducer: its produce is async, which penstock.BlockingProducer has not; derive it from "
+            "penstock.Producer, and write all its methods so",
+        ),
+        (
+            WithAddress,
+            "WithAddress is no producer: it is made as WithAddress(queue_name=…, host=…, config=…), and its "
+            "constructor says: missing a required argument: 'address'",
         ),
     ],
 )

@@ -140,6 +140,30 @@ def test_a_call_meanwhile_says_that_it_is_not_connected() -> None:
 # -- consuming
 
 
+@pytest.mark.parametrize(
+    ("error", "kind", "text"),
+    [
+        (ValueError("torn row"), ConnectorError, "RowConsumer.consume() raised ValueError: torn row"),
+        (BrokenPipeError(32, "gone"), NotConnected, "RowConsumer.consume() raised BrokenPipeError: [Errno 32] gone"),
+        (NotConnected("away"), NotConnected, "away"),
+        (FatalConnectorError("no such table"), FatalConnectorError, "no such table"),
+    ],
+)
+def test_what_consume_raises_is_named_and_steers_the_engine(error: Exception, kind: type, text: str) -> None:
+    """A lost connection is mended; anything else is a bug of the class, after which the engine stops."""
+    table = Table(b"1")
+    table.failures["consume"] = [error]
+
+    async def main() -> None:
+        consumer = await consumer_of(table)
+        with pytest.raises(ConnectorError) as caught:
+            await consumer.consume(1, 0)
+        assert (type(caught.value), str(caught.value)) == (kind, text)
+        await consumer.shutdown()
+
+    run(main())
+
+
 def test_messages_come_one_by_one_as_queue_messages() -> None:
     """However many are asked for: who holds a transaction a message should not be made to hold hundreds."""
     table = Table(b"1", b"2")

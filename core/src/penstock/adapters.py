@@ -97,6 +97,7 @@ def make_consumer(connector_class: type[Any], name: str, options: Any) -> Consum
         _refuse_unfinished(connector_class, "consumer")
         if issubclass(connector_class, Consumer):
             return connector_class(name, options)
+        _refuse_coroutines(connector_class, BlockingConsumer)
         return ThreadedConsumer(connector_class(name, options))
     has_delete_only = hasattr(connector_class, "delete") and not hasattr(connector_class, "on_success")
     settles = "delete" if has_delete_only else "on_success"
@@ -114,6 +115,7 @@ def make_producer(connector_class: type[Any], name: str, options: Any) -> Produc
         _refuse_unfinished(connector_class, "producer")
         if issubclass(connector_class, Producer):
             return connector_class(name, options)
+        _refuse_coroutines(connector_class, BlockingProducer)
         return ThreadedProducer(connector_class(name, options))
     _refuse_misfit(connector_class, "producer", ("produce", "shutdown"))
     return OneAtATimeProducer(connector_class, name, options)
@@ -128,6 +130,16 @@ def _refuse_unfinished(connector_class: type[Any], side: str) -> None:
         )
 
 
+def _refuse_coroutines(connector_class: type[Any], blocking: type[Any]) -> None:
+    for method in filter(lambda name: inspect.isfunction(vars(blocking)[name]), vars(blocking)):
+        if inspect.iscoroutinefunction(getattr(connector_class, method)):
+            form = blocking.__name__.removeprefix("Blocking")
+            raise ConfigError(
+                f"{_full_name(connector_class)}: its {method} is async, which penstock.{blocking.__name__} has not; "
+                f"derive it from penstock.{form}, and write all its methods so"
+            )
+
+
 def _refuse_misfit(connector_class: type[Any], side: str, methods: Sequence[str]) -> None:
     name = _full_name(connector_class)
     derive = f"derive it from penstock.{side.capitalize()} or penstock.Blocking{side.capitalize()}"
@@ -139,6 +151,14 @@ def _refuse_misfit(connector_class: type[Any], side: str, methods: Sequence[str]
         raise ConfigError(
             f"{name} is no {side}: its {coroutines[0]} is async, which needs a batch-wise class; {derive}"
         )
+    try:
+        inspect.signature(connector_class).bind(queue_name="", host=None, config={})
+    except TypeError as error:
+        called = f"{connector_class.__qualname__}(queue_name=…, host=…, config=…)"
+        raise ConfigError(f"{name} is no {side}: it is made as {called}, and its constructor says: {error}") from error
+    except ValueError:
+        # Written in C, and says nothing of its arguments: it shows when it is made.
+        return
 
 
 def _full_name(connector_class: type[Any]) -> str:
