@@ -12,7 +12,6 @@ from tests.servers.kafka.server import KafkaServer, wait_until_ready
 
 from penstock.message import Record
 from penstock.testing.conformance import ConnectorConformance, Harness
-from penstock.testing.conformance.kit import Kit
 
 # As the test broker allows; a worker that is killed or hung is out of the group after that.
 SESSION: dict[str, Any] = {"session.timeout.ms": 2_000, "heartbeat.interval.ms": 500}
@@ -91,21 +90,3 @@ class TestKafka(ConnectorConformance):
     @pytest.fixture
     def harness(self, real_kafka: KafkaServer) -> Harness:
         return KafkaHarness(real_kafka)
-
-    @pytest.mark.xfail(
-        strict=True, reason="on_fail delivers again what on_success has settled: nothing asks the ledger"
-    )
-    def test_a_message_is_settled_once(self, kit: Kit) -> None:
-        super().test_a_message_is_settled_once(kit)
-
-    @pytest.mark.xfail(strict=True, reason="a redelivery gets the body from the first delivery's object, edited or not")
-    def test_a_redelivery_is_a_fresh_copy(self, kit: Kit) -> None:
-        super().test_a_redelivery_is_a_fresh_copy(kit)
-
-    @pytest.mark.xfail(strict=True, reason="messages given back one by one come again in that order, not by offset")
-    def test_order_survives_a_failure_of_every_message(self, kit: Kit) -> None:
-        super().test_order_survives_a_failure_of_every_message(kit)
-
-    @pytest.mark.xfail(strict=True, reason="lag waits for the client's lock, which a consume that waits hardly lets go")
-    def test_settling_does_not_wait_for_a_waiting_consume(self, kit: Kit) -> None:
-        super().test_settling_does_not_wait_for_a_waiting_consume(kit)

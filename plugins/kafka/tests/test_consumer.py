@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from confluent_kafka import Producer
 
 from penstock.errors import ConnectorError, FatalConnectorError, NotConnected
 from penstock.message import Record
@@ -150,39 +149,6 @@ def test_shutdown_commits_what_is_settled_and_gives_the_rest_to_the_next(real_be
     assert time.monotonic() - started < 10
 
 
-def test_a_message_given_back_comes_again_after_its_delay(bench: Any, take: Take, until: Until) -> None:
-    """It is delivered again with its attempts raised, not before its time, and holds back the commit until settled."""
-    topic = bench.topic()
-    bench.fill(topic, [b"0", b"1", b"2"])
-    consumer = bench.consumer(topic)
-    found = take(consumer, 3)
-
-    started = time.monotonic()
-    consumer.on_fail([found[1]], 0.3)
-    consumer.on_success([found[0], found[2]])
-    assert consumer.lag() == 1
-    again = take(consumer, 1)
-
-    assert time.monotonic() - started >= 0.3
-    assert [(message.message, message.attempts, message.offset) for message in again] == [(b"1", 2, 1)]
-    assert bench.committed(topic) == 1
-    consumer.on_success(again)
-    until(lambda: bench.committed(topic) == 3, lambda: consumer.consume(10, 0.05))
-
-
-def test_messages_given_back_count_their_attempts(bench: Any, take: Take) -> None:
-    """Each further delivery is one attempt more; at once means at once."""
-    topic = bench.topic()
-    bench.fill(topic, [b"0"])
-    consumer = bench.consumer(topic)
-    message = take(consumer, 1)[0]
-
-    for attempt in (2, 3, 4):
-        consumer.on_fail([message])
-        message = take(consumer, 1)[0]
-        assert message.attempts == attempt
-
-
 def test_settling_twice_changes_nothing(bench: Any, take: Take) -> None:
     """A second settlement is no late one, and moves no offset."""
     topic = bench.topic()
@@ -295,66 +261,6 @@ def test_a_regular_expression_finds_its_topics(real_bench: Any, take: Take) -> N
     found = take(real_bench.consumer(f"^{prefix}-.*"), 2)
 
     assert sorted(message.message for message in found) == [b"a", b"b"]
-
-
-def test_the_lag_is_unknown_before_the_group_has_answered(bench: Any, until: Until) -> None:
-    """A consumer that does not know its partitions must not look like one with an empty queue."""
-    topic = bench.topic(partitions=2)
-    consumer = bench.consumer(topic, connect=False)
-    assert consumer.lag() is None
-    consumer.connect()
-    assert consumer.lag() is None
-
-    until(lambda: consumer.lag() == 0, lambda: consumer.consume(1, 0.05))
-
-
-def test_the_lag_counts_what_was_not_delivered(bench: Any, take: Take, until: Until) -> None:
-    """It is messages in the broker, not those in flight."""
-    topic = bench.topic()
-    bench.fill(topic, [b"%d" % i for i in range(10)])
-    consumer = bench.consumer(topic)
-
-    take(consumer, 4)
-    assert consumer.lag() == 6
-    take(consumer, 6)
-    assert consumer.lag() == 0
-    bench.fill(topic, [b"more"])
-
-    until(lambda: consumer.lag() == 1)
-
-
-def test_the_lag_of_a_topic_with_transactions_becomes_zero(real_bench: Any, take: Take, until: Until) -> None:
-    """Markers and aborted records take up offsets that nobody is ever given."""
-    topic = real_bench.topic()
-    client = Producer({"bootstrap.servers": real_bench.server.bootstrap, "transactional.id": real_bench.group})
-    client.init_transactions(30)
-    for body, commit in ((b"kept", True), (b"aborted", False)):
-        client.begin_transaction()
-        client.produce(topic, body)
-        client.flush(30)
-        (client.commit_transaction if commit else client.abort_transaction)(30)
-    consumer = real_bench.consumer(topic)
-
-    found = take(consumer, 1)
-
-    assert found[0].message == b"kept"
-    until(lambda: consumer.lag() == 0, lambda: consumer.consume(10, 0.05))
-
-
-def test_a_member_without_partitions_has_no_lag(real_bench: Any, take: Take, until: Until) -> None:
-    """More workers than partitions: the idle one knows that nothing waits for it."""
-    topic = real_bench.topic()
-    real_bench.fill(topic, [b"0"])
-    busy = real_bench.consumer(topic)
-    take(busy, 1)
-    idle = real_bench.consumer(topic)
-
-    def both() -> None:
-        busy.consume(0, 0)
-        busy.consume(1, 0.02)
-        idle.consume(1, 0.02)
-
-    until(lambda: idle.lag() == 0, both)
 
 
 def test_a_topic_that_does_not_exist_is_an_error_that_says_so(real_bench: Any) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from confluent_kafka import Message
+
 from penstock.offsets import OffsetTracker
 from penstock_kafka.message import KafkaMessage
 from penstock_kafka.redelivery import Redelivery
@@ -14,8 +16,7 @@ P = ("topic", 0)
 def messages(tracker: OffsetTracker[Any], count: int, partition: Any = P) -> list[KafkaMessage]:
     """Messages of a partition, as they are delivered."""
     ledger = tracker.begin(partition, range(count))
-    nothing: Any = None
-    return [KafkaMessage(nothing, b"%d" % offset, ledger, offset) for offset in range(count)]
+    return [KafkaMessage(Message(value=b"%d" % offset), b"%d" % offset, ledger, offset) for offset in range(count)]
 
 
 class Clock:
@@ -27,18 +28,20 @@ class Clock:
         return self.now
 
 
-def test_messages_come_when_they_are_due_in_the_order_they_were_given_back() -> None:
-    """The earlier due comes first; of one time, the earlier given back."""
+def test_messages_come_when_they_are_due() -> None:
+    """Not earlier; what has become due meanwhile comes in the order of its partition."""
     clock = Clock()
     redelivery = Redelivery(clock)
     first, second, third, fourth = messages(OffsetTracker(), 4)
     redelivery.give_back([first], 5)
-    redelivery.give_back([second, third], 1)
+    redelivery.give_back([third], 1)
+    redelivery.give_back([second], 1)
     redelivery.give_back([fourth], 0)
 
     assert [each.offset for each in redelivery.take(10)] == [3]
-    assert redelivery.wait() == 1.0
+    assert (redelivery.wait(), redelivery.due()) == (1.0, 0)
     clock.now += 1
+    assert (redelivery.wait(), redelivery.due()) == (0.0, 2)
     assert [each.offset for each in redelivery.take(1)] == [1]
     assert [each.offset for each in redelivery.take(10)] == [2]
     assert redelivery.wait() == 4.0
@@ -46,6 +49,32 @@ def test_messages_come_when_they_are_due_in_the_order_they_were_given_back() -> 
     assert redelivery.wait() == 0.0
     assert [each.offset for each in redelivery.take(10)] == [0]
     assert (redelivery.wait(), len(redelivery)) == (None, 0)
+
+
+def test_a_partition_that_keeps_failing_holds_up_no_other() -> None:
+    """Taken one at a time, the partitions take turns, whatever their offsets."""
+    redelivery, tracker = Redelivery(), OffsetTracker[Any]()
+    redelivery.give_back(messages(tracker, 2) + messages(tracker, 2, ("topic", 1)), 0)
+
+    seen = []
+    for _ in range(4):
+        (message,) = redelivery.take(1)
+        seen.append(message.position)
+        redelivery.give_back([message], 0)
+
+    assert sorted(set(seen)) == ["topic/0/0", "topic/1/0"]
+    assert len(redelivery) == 4
+
+
+def test_a_delivery_is_given_back_once() -> None:
+    """Twice in one call, or by two calls, makes no two of it."""
+    redelivery = Redelivery()
+    (message,) = messages(OffsetTracker(), 1)
+
+    redelivery.give_back([message, message], 0)
+    redelivery.give_back([message], 60)
+
+    assert len(redelivery) == 1
 
 
 def test_a_message_is_a_new_delivery_with_one_attempt_more() -> None:
@@ -73,9 +102,12 @@ def test_messages_of_a_partition_that_went_are_forgotten() -> None:
 
 
 def test_forgetting_says_how_many() -> None:
-    """A rebalance must know for how many settlements it need not wait."""
+    """A rebalance must know for how many settlements it need not wait: those of a former assignment are none."""
     redelivery, tracker = Redelivery(), OffsetTracker[Any]()
+    redelivery.give_back(messages(tracker, 4), 60)
+    tracker.assign(P)
     redelivery.give_back(messages(tracker, 3) + messages(tracker, 2, ("topic", 1)), 60)
+    redelivery.give_back(messages(tracker, 1, ("topic", 2)), 0)
 
-    assert redelivery.forget([P]) == 3
+    assert redelivery.forget([P, ("topic", 2)]) == 4
     assert len(redelivery) == 2

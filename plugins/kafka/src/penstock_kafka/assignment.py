@@ -7,9 +7,10 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from confluent_kafka import OFFSET_INVALID, KafkaException, Message, TopicPartition
+from confluent_kafka import Message, TopicPartition
 
 from penstock.offsets import OffsetTracker
+from penstock_kafka.ends import Ends
 from penstock_kafka.message import KafkaMessage, Partition
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ log = logging.getLogger("penstock_kafka")
 GO_ON_AT = (
     0.5  # of max_uncommitted: a partition that is held back goes on when so much is left; each pause costs fetches
 )
-END_TIMEOUT = 1.0  # seconds for a question about the end of a partition that is not being fetched
 
 _offset, _partition, _topic = Message.offset, Message.partition, Message.topic
 
@@ -30,17 +30,25 @@ class Assignment:
 
     Args:
         client: The consumer.
+        tracker: Has a ledger for each partition.
         max_uncommitted: How far deliveries of a partition may run ahead of what can be committed.
         cooperative: Whether assignments are told as differences.
         topic: The only topic there is; None if there may be several.
 
     Attributes:
-        tracker: A ledger for each partition.
+        tracker: As given.
         known: Whether the group has told us what is ours, be it nothing.
     """
 
-    def __init__(self, client: Client, max_uncommitted: int, cooperative: bool, topic: str | None) -> None:
-        self.tracker: OffsetTracker[Partition] = OffsetTracker()
+    def __init__(
+        self,
+        client: Client,
+        tracker: OffsetTracker[Partition],
+        max_uncommitted: int,
+        cooperative: bool,
+        topic: str | None,
+    ) -> None:
+        self.tracker = tracker
         self.known = False
         self._client = client
         self._max_uncommitted = max_uncommitted
@@ -48,8 +56,7 @@ class Assignment:
         self._only_topic = topic
         self._paused = False
         self._held_back: set[Partition] = set()
-        # The offset at which a partition was read to its end; behind transaction markers it is past the last message.
-        self._ends: dict[Partition, int] = {}
+        self._ends = Ends(client)
 
     # -- messages
 
@@ -74,9 +81,17 @@ class Assignment:
         return taken
 
     def _take_run(self, key: Partition, messages: Sequence[Message]) -> list[KafkaMessage]:
-        if self.tracker.ledger(key) is None:
+        ledger = self.tracker.ledger(key)
+        if ledger is None:
             return []
         offsets: list[int] = list(map(_offset, messages))  # type: ignore[arg-type]
+        if offsets[-1] - offsets[0] < len(offsets) - 1:
+            # The log was truncated, and read again from further back, in the middle of this run.
+            turn = next(index for index in range(1, len(offsets)) if offsets[index] <= offsets[index - 1])
+            return self._take_run(key, messages[:turn]) + self._take_run(key, messages[turn:])
+        if ledger.next is not None and offsets[0] < ledger.next:
+            self._ends.forget(key)
+        self._ends.reached(key, offsets[-1] + 1)
         ledger = self.tracker.begin(key, offsets)
         if ledger.span() > self._max_uncommitted:
             self._hold_back(key)
@@ -87,7 +102,8 @@ class Assignment:
 
     def at_end(self, key: Partition, offset: int) -> None:
         """A partition was read to its end."""
-        self._ends[key] = offset
+        if self.tracker.ledger(key) is not None:
+            self._ends.read_to_end(key, offset)
 
     # -- rebalances
 
@@ -96,7 +112,7 @@ class Assignment:
         self.known = True
         for key in keys_of(partitions):
             self.tracker.assign(key)
-            self._ends.pop(key, None)
+            self._ends.forget(key)
             self._held_back.discard(key)
         (self._client.incremental_assign if self._cooperative else self._client.assign)(partitions)
         if partitions:
@@ -115,7 +131,7 @@ class Assignment:
         self.known = self._cooperative and not lost
         for key in keys:
             self.tracker.revoke(key)
-            self._ends.pop(key, None)
+            self._ends.forget(key)
             self._held_back.discard(key)
 
     # -- pauses
@@ -132,7 +148,7 @@ class Assignment:
             self._paused = False
             self._client.resume([each for each in self._all() if (each.topic, each.partition) not in self._held_back])
 
-    def let_go(self) -> None:
+    def _let_go(self) -> None:
         """Resume partitions that were held back, once enough of them is settled."""
         for key in list(self._held_back):
             ledger = self.tracker.ledger(key)
@@ -152,34 +168,31 @@ class Assignment:
                     self._max_uncommitted, waits_for)  # fmt: skip
 
     def _all(self) -> list[TopicPartition]:
-        return [TopicPartition(*ledger.partition) for ledger in self.tracker.ledgers()]
+        return [TopicPartition(*key) for key in self._keys()]
 
     # -- lag
 
     def lag(self) -> int | None:
-        """Messages that were not delivered yet; None as long as that is not known of every partition."""
-        if not self.known:
-            return None
-        total = 0
-        for ledger in self.tracker.ledgers():
-            key = ledger.partition
-            read_to_end = self._ends.get(key)
-            if ledger.next is None and read_to_end is None:
-                return None
-            end = self._end(key)
-            if end is None:
-                return None
-            total += max(0, end - max(ledger.next or 0, read_to_end or 0))
-        return total
+        """Messages that were not delivered yet; None as long as that is not known. For any thread."""
+        return self._ends.lag(self.tracker.ledgers()) if self.known else None
 
-    def _end(self, key: Partition) -> int | None:
-        fetched = not self._paused and key not in self._held_back
-        try:
-            # What the last fetch has told costs nothing; a partition that is not being fetched must be asked about.
-            found = self._client.get_watermark_offsets(TopicPartition(*key), timeout=END_TIMEOUT, cached=fetched)
-        except KafkaException:
-            return None  # away, or just lost: unknown is the true answer
-        return None if found is None or found[1] in (OFFSET_INVALID, -1) else found[1]
+    def look(self) -> None:
+        """Nothing is at hand: what the last fetches have told is worth knowing."""
+        self._ends.look(self._fetched())
+
+    def tend(self) -> None:
+        """What is due now and then."""
+        self._let_go()
+        self._ends.tend(self._fetched, self._not_fetched)
+
+    def _fetched(self) -> list[Partition]:
+        return [] if self._paused else [key for key in self._keys() if key not in self._held_back]
+
+    def _not_fetched(self) -> list[Partition]:
+        return self._keys() if self._paused else list(self._held_back)
+
+    def _keys(self) -> list[Partition]:
+        return [ledger.partition for ledger in self.tracker.ledgers()]
 
 
 def keys_of(partitions: Iterable[TopicPartition]) -> list[Partition]:

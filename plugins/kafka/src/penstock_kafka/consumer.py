@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 from confluent_kafka import Consumer as Client
@@ -14,25 +15,28 @@ from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition,
 from penstock.connectors import BlockingConsumer
 from penstock.errors import ConnectorError, FatalConnectorError, NotConnected
 from penstock.message import QueueMessage
-from penstock.offsets import Ledger
+from penstock.offsets import OffsetTracker
 from penstock_kafka.assignment import Assignment, keys_of
+from penstock_kafka.commits import Commits
 from penstock_kafka.connection import check_connection, invalid_settings
-from penstock_kafka.errors import Kind, connector_error, describe, kind_of
+from penstock_kafka.errors import connector_error, describe
 from penstock_kafka.listener import Listener
 from penstock_kafka.message import KafkaMessage, Partition
 from penstock_kafka.options import KafkaOptions, topics
 from penstock_kafka.redelivery import Redelivery
+from penstock_kafka.settling import succeed
 
 log = logging.getLogger("penstock_kafka")
 
 LIBRDKAFKA = 0x020E0000  # 2.14.0
 POLL_SLICE = 0.1  # seconds of one wait in the client; what was settled or given back meanwhile is looked at after it
+POLL_EVERY = 1.0  # seconds after which the client is polled also if there are messages enough without it
+ANSWER_SLICE = 0.02  # seconds of one wait for the answer to the last commit
 FULL_BEFORE_PAUSE = 1.0  # seconds without room before a pause, which throws away what was fetched ahead
-COMMIT_PATIENCE = (
-    30.0  # seconds to wait for the answer to a commit before the next; the client keeps what it cannot send
-)
-COMMIT_TIMEOUT = 5.0  # seconds for a commit that is waited for; the client itself would wait for a minute
+COMMIT_TIMEOUT = 5.0  # seconds for the last commit
 CLOSE_TIMEOUT = 4.0  # seconds to leave the group
+
+MOST_AT_ONCE = 1_000_000  # messages; the client refuses to be asked for more
 
 _error = Message.error
 
@@ -51,12 +55,13 @@ class KafkaConsumer(BlockingConsumer):
         self._redelivery = Redelivery()
         self._ready: list[KafkaMessage] = []  # taken from the client, and not asked for yet
         self._settled = threading.Event()
+        self._tracker: OffsetTracker[Partition] = OffsetTracker()
+        self._commits = Commits(self._tracker, options.commit_interval, self._where)
         self._connected: tuple[Client, Assignment] | None = None
         self._subscribed = self._closing = False
         self._failure: ConnectorError | None = None
         self._full_since: float | None = None
-        self._next_commit = 0.0
-        self._commit_sent: float | None = None  # when, if it was not answered yet
+        self._polled = 0.0
 
     # -- connecting
 
@@ -68,11 +73,19 @@ class KafkaConsumer(BlockingConsumer):
         options = self._options
 
         def serve() -> None:
-            self._receive(client.poll(0), assignment)
+            self._poll(client, assignment, 0)
 
         check_connection(client, serve, self._listener, self._topics, options.brokers, options.connect_timeout)
         if not self._subscribed:
-            client.subscribe(self._topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost)
+            try:
+                client.subscribe(
+                    self._topics,
+                    on_assign=partial(self._on_assign, assignment),
+                    on_revoke=partial(self._on_revoke, assignment),
+                    on_lost=partial(self._on_lost, assignment),
+                )
+            except KafkaException as error:
+                raise connector_error(error.args[0], f"{self._where}: {self.name}") from None
             self._subscribed = True
 
     def _make_client(self) -> tuple[Client, Assignment]:
@@ -83,15 +96,14 @@ class KafkaConsumer(BlockingConsumer):
                 "install confluent-kafka 2.14 or later from its wheel"
             )
         options = self._options
-        settings = options.client_settings("input")
-        settings |= {"error_cb": self._listener.error, "on_commit": self._on_commit, "logger": self._listener}
+        settings = self._listener.listening(options.client_settings("input")) | {"on_commit": self._commits.answered}
         try:
             client = Client(settings)
         except KafkaException as error:
             raise invalid_settings(error) from None
         alone = len(self._topics) == 1 and not self.name.startswith("^")
         topic = self._topics[0] if alone else None
-        return client, Assignment(client, options.max_uncommitted, options.cooperative(), topic)
+        return client, Assignment(client, self._tracker, options.max_uncommitted, options.cooperative(), topic)
 
     def _open(self) -> tuple[Client, Assignment]:
         if self._connected is None:
@@ -113,30 +125,59 @@ class KafkaConsumer(BlockingConsumer):
         while True:
             self._tend(client, assignment)
             messages = self._at_hand(client, assignment, max_messages)
+            if messages:
+                return messages
+            assignment.look()
             left = deadline - time.monotonic()
-            if messages or left <= 0:
+            if left <= 0:
                 return messages
             self._raise_failure()
             due = self._redelivery.wait()
             # The client would wait for as many messages as it is asked for: so one is waited for, the rest only taken.
-            self._receive(client.poll(min(POLL_SLICE, left, POLL_SLICE if due is None else due)), assignment)
+            self._poll(client, assignment, min(POLL_SLICE, left, POLL_SLICE if due is None else due))
 
     def _at_hand(self, client: Client, assignment: Assignment, most: int) -> list[KafkaMessage]:
-        messages = self._redelivery.take(most)
+        new: list[KafkaMessage] = []
+        # The client first, although its messages come last: it may tell of a rebalance, which waits for what is handed
+        # out, and forgets what is not. In between, here, there must be nothing.
+        if (room := most - self._redelivery.due() - len(self._ready)) > 0:
+            new = self._fetch(client, assignment, room)
+        elif time.monotonic() - self._polled > POLL_EVERY:
+            self._poll(client, assignment, 0)
+        messages = self._redelivery.take(most - len(new))
         if self._ready:
-            room = most - len(messages)
+            room = most - len(new) - len(messages)
             messages += [each for each in self._ready[:room] if each.ledger.live]
             del self._ready[:room]
-        if len(messages) < most:
-            found = client.consume(most - len(messages), 0)
-            if found:
-                messages += self._accept(found, assignment)
-        return messages
+        return messages + new if messages else new
 
-    def _receive(self, message: Message | None, assignment: Assignment) -> None:
-        """Keep what a poll has brought: dropped, it would be passed over."""
-        if message is not None:
-            self._ready += self._accept([message], assignment)
+    def _fetch(self, client: Client, assignment: Assignment, most: int) -> list[KafkaMessage]:
+        self._polled = time.monotonic()
+        try:
+            found = client.consume(min(most, MOST_AT_ONCE), 0)
+            return self._accept(found, assignment) if found else []
+        except BaseException as error:
+            self._break(error)
+            raise
+
+    def _poll(self, client: Client, assignment: Assignment, timeout: float) -> None:
+        """Let the client tell what it has to tell. A message is kept: dropped, it would be passed over."""
+        self._polled = time.monotonic()
+        try:
+            message = client.poll(timeout)
+            if message is not None:
+                self._ready += self._accept([message], assignment)
+        except BaseException as error:
+            self._break(error)
+            raise
+
+    def _break(self, error: BaseException) -> None:
+        """What the client had in hand when a callback raised, or a signal came, is gone: whatever it would bring next,
+        what is committed then would include what is gone."""
+        self._failure = self._failure or ConnectorError(
+            f"{self._where}: {type(error).__name__} was raised while messages were taken from the client, and may have "
+            "taken some with it; start again, and they come again"
+        )
 
     def _accept(self, found: list[Message], assignment: Assignment) -> list[KafkaMessage]:
         """Sort out what is no message; note the rest as open."""
@@ -172,38 +213,34 @@ class KafkaConsumer(BlockingConsumer):
         while True:
             left = deadline - time.monotonic()
             if polling:
-                self._receive(client.poll(max(0.0, min(POLL_SLICE, left))), assignment)
+                self._poll(client, assignment, max(0.0, min(POLL_SLICE, left)))
             elif left > 0:
                 self._settled.wait(left)
             if left <= 0 or self._settled.is_set():
                 self._settled.clear()
                 return
 
+    def _tend(self, client: Client, assignment: Assignment) -> None:
+        """What is due beside messages."""
+        self._commits.tend(client)
+        assignment.tend()
+
     def _raise_failure(self) -> None:
-        if self._failure is not None:
-            raise self._failure
+        failure = self._failure or self._commits.failure
+        if failure is not None:
+            raise failure
         if self._listener.fatal is not None:
             raise FatalConnectorError(f"{self._where}: {describe(self._listener.fatal)}")
         if self._listener.down:
             self._listener.down = False  # once an outage: the client reconnects by itself
             raise NotConnected(f"{self._where}: {self._listener.reason('all brokers are down')}")
 
-    # -- settling
+    # -- settling; on a thread that must never wait for the polling one, so nothing here calls the client
 
     def on_success(self, messages: Sequence[QueueMessage]) -> int:
         """Mark for commit; the polling thread commits."""
-        if not messages:
-            return 0
         ours: Sequence[KafkaMessage] = messages  # type: ignore[assignment]
-        ledgers = [message.ledger for message in ours]
-        offsets = [message.offset for message in ours]
-        if ledgers.count(ledgers[0]) == len(ledgers):
-            late = ledgers[0].done(offsets)
-        else:
-            by_ledger: dict[Ledger[Partition], list[int]] = {}
-            for ledger, offset in zip(ledgers, offsets, strict=True):
-                by_ledger.setdefault(ledger, []).append(offset)
-            late = sum(ledger.done(done) for ledger, done in by_ledger.items())
+        late = succeed(ours, self._redelivery.used)
         self._settled.set()
         return late
 
@@ -215,76 +252,40 @@ class KafkaConsumer(BlockingConsumer):
 
     def lag(self) -> int | None:
         """Messages of our partitions that were not delivered, and those that wait here to be delivered again."""
-        if self._connected is None:
+        connected = self._connected
+        if connected is None:
             return None
-        lag = self._connected[1].lag()
+        lag = connected[1].lag()
         return None if lag is None else lag + len(self._redelivery) + len(self._ready)
-
-    # -- committing
-
-    def _tend(self, client: Client, assignment: Assignment) -> None:
-        """What is due beside messages."""
-        now = time.monotonic()
-        if now >= self._next_commit:
-            self._next_commit = now + self._options.commit_interval
-            # One at a time: while the coordinator is away the client keeps them all, to send them in any order.
-            if self._commit_sent is None or now - self._commit_sent > COMMIT_PATIENCE:
-                self._commit(client, assignment.tracker.to_commit())
-        assignment.let_go()
-
-    def _commit(self, client: Client, safe: dict[Partition, int], wait: bool = False) -> None:
-        if not safe:
-            return
-        offsets = [TopicPartition(topic, partition, offset) for (topic, partition), offset in safe.items()]
-        try:
-            if wait:
-                self._on_commit(None, client.commit(offsets=offsets, asynchronous=False) or [])
-            else:
-                self._commit_sent = time.monotonic()
-                client.commit(offsets=offsets, asynchronous=True)
-        except KafkaException as error:
-            self._on_commit(error.args[0], [])
-
-    def _on_commit(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
-        """Called by the client. What it confirms is committed; what it refuses is sent again with the next commit."""
-        self._commit_sent = None
-        for refused in [error] if error is not None else [each.error for each in partitions if each.error is not None]:
-            if kind_of(refused) is Kind.RETRIABLE:
-                log.debug("%s: a commit was refused and is repeated: %s", self._where, refused.str())
-            else:
-                self._failure = self._failure or connector_error(refused, f"{self._where}: commit")
-        if error is None and self._connected is not None:
-            tracker = self._connected[1].tracker
-            for each in partitions:
-                if each.error is None:
-                    tracker.confirm((each.topic, each.partition), each.offset)
 
     # -- rebalances; called on the polling thread, inside of the client's calls
 
-    def _on_assign(self, client: Client, partitions: list[TopicPartition]) -> None:  # noqa: ARG002
-        self._open()[1].assigned(partitions)
+    def _on_assign(self, assignment: Assignment, _client: Client, partitions: list[TopicPartition]) -> None:
+        assignment.assigned(partitions)
         log.info("%s: assigned: %s", self._where, _names(partitions))
 
-    def _on_revoke(self, client: Client, partitions: list[TopicPartition]) -> None:
-        assignment, keys = self._open()[1], keys_of(partitions)
-        if not self._closing:
-            self._await_settlement(assignment, keys)
-        # Here, not on a thread of its own: while this callback runs, the client lets nobody else in. The group has just
-        # been heard of, so the wait is short.
-        self._commit(client, assignment.tracker.to_commit(keys), wait=True)
+    def _on_revoke(self, assignment: Assignment, client: Client, partitions: list[TopicPartition]) -> None:
+        keys = keys_of(partitions)
+        if self._closing:
+            self._commits.send(client, keys)
+        else:
+            self._await_settlement(keys)
+            # Here, not on a thread of its own: while this callback runs, the client lets nobody else in. The group has
+            # just been heard of, so the wait is short.
+            self._commits.send_and_wait(client, keys)
         assignment.ended(keys, lost=False)
         log.info("%s: revoked: %s", self._where, _names(partitions))
 
-    def _on_lost(self, client: Client, partitions: list[TopicPartition]) -> None:  # noqa: ARG002
+    def _on_lost(self, assignment: Assignment, _client: Client, partitions: list[TopicPartition]) -> None:
         # Somebody else may own them already: nothing is committed, what is open comes again there.
         keys = keys_of(partitions)
         self._forget_waiting(keys)
-        self._open()[1].ended(keys, lost=True)
+        assignment.ended(keys, lost=True)
         log.warning("%s: lost: %s", self._where, _names(partitions))
 
-    def _await_settlement(self, assignment: Assignment, keys: Sequence[Partition]) -> None:
+    def _await_settlement(self, keys: Sequence[Partition]) -> None:
         """Give messages under way the time to be settled; what was given back, or never handed out, will not be."""
-        ledgers = [ledger for key in keys if (ledger := assignment.tracker.ledger(key)) is not None]
+        ledgers = [ledger for key in keys if (ledger := self._tracker.ledger(key)) is not None]
         deadline = time.monotonic() + self._options.patience_on_revoke()
         forgotten = self._forget_waiting(keys)
         while sum(ledger.open for ledger in ledgers) > forgotten:
@@ -296,10 +297,9 @@ class KafkaConsumer(BlockingConsumer):
             forgotten += self._redelivery.forget(keys)
 
     def _forget_waiting(self, keys: Sequence[Partition]) -> int:
-        kept = [each for each in self._ready if each.ledger.partition not in keys]
-        dropped = len(self._ready) - len(kept)
-        self._ready = kept
-        return dropped + self._redelivery.forget(keys)
+        gone = [each for each in self._ready if each.ledger.partition in keys]
+        self._ready = [each for each in self._ready if each.ledger.partition not in keys]
+        return sum(each.ledger.live for each in gone) + self._redelivery.forget(keys)
 
     # -- ending
 
@@ -309,28 +309,31 @@ class KafkaConsumer(BlockingConsumer):
             return
         client, assignment = self._connected
         self._closing = True
-        _within(COMMIT_TIMEOUT, lambda: self._commit_all(client, assignment, time.monotonic() + COMMIT_TIMEOUT))
-        if assignment.tracker.to_commit():
-            log.warning("%s: the last commit was not confirmed in time; its messages come again", self._where)
-        if not _within(CLOSE_TIMEOUT, lambda: self._leave(client, assignment)):
-            log.warning("%s: the group was not left in time; it notices by itself", self._where)
-        self._connected = None
+        try:
+            if not _within(COMMIT_TIMEOUT + CLOSE_TIMEOUT, lambda: self._end(client, assignment)):
+                log.warning("%s: the group was not left in time; it notices by itself", self._where)
+        except KafkaException as error:
+            raise connector_error(error.args[0], f"{self._where}: closing") from None
+        finally:
+            # Nothing that is settled from now on is ours any more, also if the client could not be asked to leave.
+            assignment.ended([ledger.partition for ledger in self._tracker.ledgers()], lost=True)
+            self._connected = None
 
-    def _commit_all(self, client: Client, assignment: Assignment, deadline: float) -> None:
-        """Commit until the broker says yes: amid a rebalance it refuses, until that is through."""
-        while safe := assignment.tracker.to_commit():
-            self._commit(client, safe, wait=True)
-            if not assignment.tracker.to_commit() or self._failure is not None or time.monotonic() >= deadline:
-                return
-            self._receive(client.poll(POLL_SLICE), assignment)
-
-    def _leave(self, client: Client, assignment: Assignment) -> None:
-        if self._subscribed and not assignment.tracker.ledgers():
-            # librdkafka 2.16 does not tell the group when a cooperative member without partitions closes: all others
-            # would wait for it until its session ends. Unsubscribing first does tell.
-            client.unsubscribe()
-            client.poll(POLL_SLICE)
-        client.close()
+    def _end(self, client: Client, assignment: Assignment) -> None:
+        try:
+            # Polled for the answer to the last commit, the client would go on bringing messages.
+            assignment.pause()
+            deadline = time.monotonic() + COMMIT_TIMEOUT
+            self._commits.finish(client, lambda: self._poll(client, assignment, ANSWER_SLICE), deadline)
+            if self._tracker.to_commit():
+                log.warning("%s: the last commit was not confirmed in time; its messages come again", self._where)
+            if self._subscribed and not self._tracker.ledgers():
+                # librdkafka 2.16 does not tell the group when a cooperative member without partitions closes: all
+                # others would wait for it until its session ends. Unsubscribing first does tell.
+                client.unsubscribe()
+                client.poll(POLL_SLICE)
+        finally:
+            client.close()
 
 
 def _names(partitions: Iterable[TopicPartition]) -> str:
@@ -338,8 +341,21 @@ def _names(partitions: Iterable[TopicPartition]) -> str:
 
 
 def _within(seconds: float, call: Callable[[], Any]) -> bool:
-    """Make a call that may block longer than we can wait; False if it goes on, on a thread that holds up nobody."""
-    thread = threading.Thread(target=call, name="penstock-kafka-bounded", daemon=True)
+    """Make a call that may block longer than we can wait; False if it goes on, on a thread that holds up nobody.
+
+    What it raises in time is raised here.
+    """
+    raised: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            call()
+        except BaseException as error:  # noqa: BLE001  (it is the caller's, and the caller gets it)
+            raised.append(error)
+
+    thread = threading.Thread(target=run, name="penstock-kafka-bounded", daemon=True)
     thread.start()
     thread.join(seconds)
+    if raised:
+        raise raised[0]
     return not thread.is_alive()

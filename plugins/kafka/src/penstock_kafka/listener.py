@@ -5,6 +5,9 @@ from __future__ import annotations
 import logging
 import re
 import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
 
 from confluent_kafka import KafkaError
 
@@ -13,6 +16,9 @@ from penstock_kafka.errors import Kind, describe, kind_of
 log = logging.getLogger("penstock_kafka.client")
 
 SELDOM = 30.0  # seconds between two log lines about a connection that fails again and again
+
+WATCHING = ("stats_cb", "throttle_cb")
+"""Callbacks of the user whose result nobody waits for."""
 
 _THREAD = re.compile(r"^\[thrd:[^]]*\]+: ")
 
@@ -30,6 +36,14 @@ class Listener:
         self.down = False
         self._last = ""
         self._said = -SELDOM
+
+    def listening(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Settings of a client, with this listener in them.
+
+        Callbacks of the user that only watch are kept from raising: out of a poll, an error takes messages with it.
+        """
+        watching = {name: partial(_undisturbed, name, settings[name]) for name in WATCHING if name in settings}
+        return {**settings, **watching, "error_cb": self.error, "logger": self}
 
     def error(self, error: KafkaError) -> None:
         """Hear of an error that belongs to no call."""
@@ -59,3 +73,10 @@ class Listener:
     def reason(self, otherwise: str) -> str:
         """The last that was heard, which says more than "all brokers are down"."""
         return self._last or otherwise
+
+
+def _undisturbed(name: str, callback: Callable[[Any], object], heard: Any) -> None:
+    try:
+        callback(heard)
+    except Exception:
+        log.exception("%r raised; the client goes on", name)

@@ -23,37 +23,49 @@ class KafkaMessage(QueueMessage):
     Attributes:
         ledger: The assignment that it came with, where it is settled.
         offset: Its offset in its partition.
+        given_back: Not there while it is under way; True once it was given back, False once it has succeeded.
     """
 
-    __slots__ = ("ledger", "offset")
+    __slots__ = ("_as_it_came", "_source", "given_back", "ledger", "offset")
 
-    message_context: Message
+    _source: Message
+    _as_it_came: tuple[bytes | None, bytes | None, tuple[tuple[str, bytes | None], ...] | None]
+    given_back: bool
 
     def __init__(
-        self, context: Message, body: bytes | None, ledger: Ledger[Partition], offset: int, attempts: int = 1
+        self, source: Message, body: bytes | None, ledger: Ledger[Partition], offset: int, attempts: int = 1
     ) -> None:
         # Without the parent's constructor: it would fill four more slots, for a third of the cost of a message.
-        self.message_context = context
+        self._source = source
         self.message = body
         self.ledger = ledger
         self.offset = offset
         self.attempts = attempts
 
     @property
+    def message_context(self) -> Message:
+        """The client's message. It has setters, so what it says is noted before it is shown to anybody."""
+        source = self._source
+        if not hasattr(self, "_as_it_came"):
+            headers: Any = source.headers()
+            self._as_it_came = (source.key(), source.value(), tuple(headers) if headers else None)
+        return source
+
+    @property
     def key(self) -> bytes | None:  # type: ignore[override]  # filled on first use, as the base class allows
         """The message's key."""
-        return self.message_context.key()
+        return self._source.key()
 
     @property
     def headers(self) -> Headers:  # type: ignore[override]
         """The message's headers; a null value is an empty one."""
-        found: Any = self.message_context.headers()  # always a list, if there are any
+        found: Any = self._source.headers()  # always a list, if there are any
         return [(name, value or b"") for name, value in found] if found else ()
 
     @property
     def timestamp(self) -> float | None:  # type: ignore[override]
         """When it was produced, or appended, as the topic is configured; seconds since the epoch."""
-        kind, milliseconds = self.message_context.timestamp()
+        kind, milliseconds = self._source.timestamp()
         return None if kind == _NO_TIMESTAMP else milliseconds / 1000
 
     @property
@@ -61,3 +73,14 @@ class KafkaMessage(QueueMessage):
         """Topic, partition and offset: "orders/0/42"."""
         topic, partition = self.ledger.partition
         return f"{topic}/{partition}/{self.offset}"
+
+    def redelivery(self) -> KafkaMessage:
+        """The next delivery of it: what the broker sent, whatever was made of this one."""
+        source = self._source
+        if hasattr(self, "_as_it_came"):
+            key, body, headers = self._as_it_came
+            setters: Any = source  # the client's types want a key and a value where it takes None as well
+            setters.set_key(key)
+            setters.set_value(body)
+            setters.set_headers(None if headers is None else list(headers))
+        return KafkaMessage(source, source.value(), self.ledger, self.offset, self.attempts + 1)

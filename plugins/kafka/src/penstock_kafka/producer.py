@@ -73,10 +73,8 @@ class KafkaProducer(Producer):
         await asyncio.to_thread(check)
 
     def _make_client(self) -> Client:
-        settings = self._options.client_settings("output")
-        settings |= {"error_cb": self._listener.error, "logger": self._listener}
         try:
-            return Client(settings)
+            return Client(self._listener.listening(self._options.client_settings("output")))
         except KafkaException as error:
             raise invalid_settings(error) from None
 
@@ -196,8 +194,9 @@ class KafkaProducer(Producer):
         while not self._stopping.is_set():
             try:
                 client.poll(POLL_SLICE)
-            except KafkaException:
-                # Without this thread no confirmation would ever arrive; what was reported before the error counts.
+            except Exception:
+                # Without this thread no confirmation would ever arrive, whoever's callback it was that raised; what was
+                # reported before the error counts.
                 log.exception("%s: polling failed; going on", self._where)
                 self._stopping.wait(POLL_SLICE)
             self._wake(loop)

@@ -1,0 +1,104 @@
+"""Commits what is safe: once an interval, one commit at a time, again until the broker has said yes."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
+
+from penstock.errors import ConnectorError
+from penstock.offsets import OffsetTracker
+from penstock_kafka.errors import Kind, connector_error, kind_of
+from penstock_kafka.message import Partition
+
+if TYPE_CHECKING:
+    from confluent_kafka import Consumer as Client
+
+log = logging.getLogger("penstock_kafka")
+
+PATIENCE = 30.0  # seconds to wait for the answer to a commit before the next; the client keeps what it cannot send
+
+
+class Commits:
+    """On the polling thread, which is where the client tells its answers.
+
+    Args:
+        tracker: Knows what is safe, and is told what was confirmed.
+        interval: Seconds between two commits.
+        where: For messages.
+
+    Attributes:
+        failure: Why committing will never work.
+    """
+
+    def __init__(self, tracker: OffsetTracker[Partition], interval: float, where: str) -> None:
+        self.failure: ConnectorError | None = None
+        self._tracker = tracker
+        self._interval = interval
+        self._where = where
+        self._next = 0.0
+        self._sent: float | None = None  # when, if it was not answered yet
+
+    def tend(self, client: Client) -> None:
+        """Commit if it is time to."""
+        now = time.monotonic()
+        if now < self._next:
+            return
+        self._next = now + self._interval
+        # One at a time: while the coordinator is away the client keeps them all, to send them in any order.
+        if self._sent is None or now - self._sent > PATIENCE:
+            self.send(client)
+
+    def send(self, client: Client, keys: Iterable[Partition] | None = None) -> None:
+        """Commit what is safe of these partitions, or of all, without waiting for the answer."""
+        offsets = self._safe(keys)
+        if offsets:
+            self._sent = time.monotonic()
+            try:
+                client.commit(offsets=offsets, asynchronous=True)
+            except KafkaException as error:
+                self.answered(error.args[0], [])
+
+    def send_and_wait(self, client: Client, keys: Iterable[Partition]) -> None:
+        """The same, with the answer; the client may wait long for it."""
+        offsets = self._safe(keys)
+        if offsets:
+            try:
+                self.answered(None, client.commit(offsets=offsets, asynchronous=False) or [])
+            except KafkaException as error:
+                self.answered(error.args[0], [])
+
+    def finish(self, client: Client, poll: Callable[[], object], deadline: float) -> None:
+        """Commit until there is nothing left to commit: amid a rebalance the broker refuses, until that is through.
+
+        Args:
+            client: The client.
+            poll: Polls it, for a moment.
+            deadline: When to give up, by `time.monotonic`.
+        """
+        while self.failure is None and time.monotonic() < deadline:
+            if self._sent is None:
+                self.send(client)
+                if self._sent is None and not self._tracker.to_commit():
+                    return
+            poll()
+
+    def answered(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
+        """Called by the client. What it confirms is committed; what it refuses is sent again with the next commit."""
+        self._sent = None
+        for refused in [error] if error is not None else [each.error for each in partitions if each.error is not None]:
+            if kind_of(refused) is Kind.RETRIABLE:
+                log.debug("%s: a commit was refused and is repeated: %s", self._where, refused.str())
+            else:
+                self.failure = self.failure or connector_error(refused, f"{self._where}: commit")
+        if error is None:
+            for each in partitions:
+                if each.error is None:
+                    self._tracker.confirm((each.topic, each.partition), each.offset)
+
+    def _safe(self, keys: Iterable[Partition] | None) -> list[TopicPartition]:
+        safe = self._tracker.to_commit(keys)
+        return [TopicPartition(topic, partition, offset) for (topic, partition), offset in safe.items()]
