@@ -56,13 +56,22 @@ def conformance(session: nox.Session) -> None:
     """The conformance kit against every connector on real servers, and against the saboteurs; prints the matrix."""
     install_workspace(session, *group("test"))
     suites = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("plugins/*/tests/test_conformance.py"))
-    report = Path(session.create_tmp()) / "conformance.json"
+    report, saboteurs = (Path(session.create_tmp()) / name for name in ("conformance.json", "saboteurs.txt"))
     report.unlink(missing_ok=True)
+    saboteurs.unlink(missing_ok=True)
     session.run(
-        *("pytest", "-rfE", *suites, "core/tests/test_conformance_kit.py", *session.posargs),
-        env={"PENSTOCK_CONFORMANCE_REPORT": str(report)},
+        # Three at a time, as above; the recorder tells the process that prints what was proved in the others.
+        *("pytest", "-q", "-rfE", "-n", "3", "--dist", "loadfile", "-p", "penstock.testing.conformance.recorder"),
+        *("core/tests/test_conformance_kit.py", *suites, *session.posargs),
+        env={
+            "PENSTOCK_CONFORMANCE_REPORT": str(report),
+            "PENSTOCK_SABOTEURS": str(saboteurs),
+            # Of workers, in each test that kills some.
+            "PENSTOCK_CONFORMANCE_KILLS": "20",
+        },
     )
-    session.run("python", "-m", "penstock.testing.conformance.matrix", str(report))
+    if saboteurs.exists():
+        print(saboteurs.read_text())
 
 
 @nox.session

@@ -17,7 +17,8 @@ import pytest
 from penstock.errors import ConnectorError
 from penstock.message import QueueMessage
 from penstock.testing.conformance import Broken, ConnectorConformance, Harness, limits, matrix, report
-from penstock.testing.conformance.accounts import balance
+from penstock.testing.conformance.accounts import balance, shown, shown_headers
+from penstock.testing.conformance.children import children
 from penstock.testing.conformance.completeness import missing_tests
 from penstock.testing.conformance.kit import Kit
 from penstock.testing.conformance.report import Finding, SuiteReport
@@ -116,6 +117,19 @@ class TestLimits:
         with pytest.raises(Broken, match="consume raised KeyError: 'x'"):
             asyncio.run(main(KeyError("x")))
 
+    def test_an_error_of_the_connector_says_which_call_raised_it(self) -> None:
+        """Where a test has not asked for it, that is all there is to read."""
+
+        async def main() -> None:
+            async with call("consume", 1.0, "its timeout"):
+                raise ConnectorError("refused")
+
+        with pytest.raises(ConnectorError) as raised:
+            asyncio.run(main())
+        assert raised.value.__notes__ == [
+            "raised by consume(). If nothing was wrong with the backend, look at: its timeout"
+        ]
+
 
 class TestAnswers:
     @pytest.mark.parametrize(
@@ -149,6 +163,15 @@ class TestAnswers:
                 check_answers(answers, [object()])  # type: ignore[arg-type,list-item]
 
 
+class TestShown:
+    def test_a_long_value_is_cut_and_measured(self) -> None:
+        """A short one is shown as it is."""
+        assert shown(b"short") == "b'short'"
+        assert shown(None) == "None"
+        assert shown(b"x" * 1_000) == f"{b'x' * 20!r}… (1000 bytes)"
+        assert shown_headers([("a", b"1"), ("b", b"x" * 41)]) == f"[('a', b'1'), ('b', {b'x' * 20!r}… (41 bytes))]"
+
+
 class TestChild:
     def test_a_childs_memory_is_its_own(self) -> None:
         """However much whoever started it has used: its growth would be hidden below that."""
@@ -179,6 +202,27 @@ class TestHarness:
         assert one.startswith("what-a-promisewhat-a-promise")
         assert len(one) <= 60
         assert one.replace("-", "").isalnum()
+
+    def test_a_harness_of_another_connector_is_refused(self) -> None:
+        """All tests would be about that one, and all capabilities those of this one."""
+
+        class Mistaken(Nothing):
+            def config(self, queue: str, group: str | None = None, **over: Any) -> dict[str, Any]:  # noqa: ARG002
+                return {"connector": "kafka", "value": queue}
+
+        with pytest.raises(Broken, match="this one is about 'memory', its harness configures 'kafka'"):
+            Kit("memory", Mistaken(), "test").config()
+
+    def test_settings_that_are_no_plain_data_are_refused(self) -> None:
+        """Another process must be given them."""
+
+        class Rich(Nothing):
+            def config(self, queue: str, group: str | None = None, **over: Any) -> dict[str, Any]:  # noqa: ARG002
+                return {"connector": "memory", "value": queue, "config": {"namespace": Path("/")}}
+
+        kit = Kit("memory", Rich(), "test")
+        with children(kit) as maker, pytest.raises(Broken, match=r"config\(\) returns plain data.*PosixPath"):
+            maker.start("work")
 
 
 class TestCompleteness:
@@ -261,6 +305,13 @@ class TestMatrix:
             "acme (old): not provable, because it | forgets: test_replay, test_restart",
         ]
 
+    def test_a_server_that_is_not_there_is_one_line(self) -> None:
+        """And not the names of all tests that were skipped for it."""
+        suite = SuiteReport(
+            "bolt", "", {}, [Finding(f"test_{n}", "basics", "", "skipped", "no server") for n in range(70)]
+        )
+        assert list(matrix.notes([suite])) == ["bolt: skipped, because no server: 70 tests"]
+
     def test_a_report_is_read_back_and_added_to(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         """A later run replaces its own suites and leaves the others; the program prints all as Markdown."""
         path = tmp_path / "report.json"
@@ -278,6 +329,34 @@ class TestMatrix:
         (tmp_path / "report.json").write_text("[]")
         assert matrix.main([str(tmp_path / "report.json")]) == 2
         assert "report.json is no conformance report" in capsys.readouterr().err
+
+
+NAMELESS = """
+import pytest
+from penstock.testing.conformance import ConnectorConformance
+
+class TestNameless(ConnectorConformance):
+    @pytest.fixture
+    def harness(self):
+        return None
+
+class TestWithoutHarness(TestNameless):
+    connector = "memory"
+"""
+
+
+def test_what_an_author_has_forgotten_is_said_in_a_sentence(tmp_path: Path) -> None:
+    """The connector's name; the harness itself."""
+    (tmp_path / "test_suite.py").write_text(NAMELESS)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "bleed"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "a suite says which connector it is about; TestNameless does not" in done.stdout
+    assert "the fixture `harness` returns a Harness; that of TestWithoutHarness returned None" in done.stdout
 
 
 SUITE = """

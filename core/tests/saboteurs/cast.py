@@ -1,8 +1,10 @@
-"""Who does what, and which test of the kit must catch it. Imports no connector."""
+"""Who does what, and which test of the kit must catch it. Imports no connector before it is asked what is broken."""
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass, replace
+from importlib import import_module
 from typing import Any
 
 from penstock.capabilities import Capabilities
@@ -32,6 +34,7 @@ class Part:
         caught_by: The test of the kit that must refuse it, without its "test_".
         consumer, producer, options, check: `module:Name` in this package.
         capabilities: What it declares.
+        says: What is broken, where no class says it.
     """
 
     name: str
@@ -41,6 +44,7 @@ class Part:
     options: str | None = "options:SoundOptions"
     capabilities: Capabilities = CAPABILITIES
     check: str | None = None
+    says: str = ""
 
     @property
     def connector(self) -> str:
@@ -57,6 +61,18 @@ class Part:
             self.capabilities,
             f"saboteurs.{self.check}" if self.check else None,
         )
+
+    def fault(self) -> str:
+        """What is broken in it: in a sentence of its own, or in that of the class that is not the sound one."""
+        if self.says:
+            return self.says
+        theirs = (self.consumer, self.producer, self.options)
+        sound = (SOUND.consumer, SOUND.producer, SOUND.options)
+        (module, _, name) = next(mine for mine, other in zip(theirs, sound, strict=True) if mine != other).partition(
+            ":"
+        )
+        text = inspect.getdoc(getattr(import_module(f"saboteurs.{module}"), name)) or ""
+        return " ".join(text.split())
 
 
 def _named(target: str) -> str:
@@ -81,7 +97,9 @@ def options(target: str, caught_by: str, **other: Any) -> Part:
 
 def declares(name: str, caught_by: str, **capabilities: Any) -> Part:
     """The sound connector, which says something else of itself."""
-    return Part(name, caught_by, capabilities=replace(CAPABILITIES, **capabilities))
+    (hidden,) = capabilities
+    says = f"Has {hidden}, and does not declare it."
+    return Part(name, caught_by, capabilities=replace(CAPABILITIES, **capabilities), says=says)
 
 
 BY_KEY = replace(CAPABILITIES, ordering="key")
@@ -254,14 +272,28 @@ CAST = [
     # configured
     options("options:AnswersForAll", "a_missing_option_is_refused_by_name"),
     options("options:HasNoSchema", "the_options_are_typed_and_described"),
-    Part("asks_the_server", "a_configuration_is_judged_without_a_backend", check="options:asks_the_server"),
+    Part(
+        "asks_the_server",
+        "a_configuration_is_judged_without_a_backend",
+        check="options:asks_the_server",
+        says="Its check connects to the server.",
+    ),
     options("options:TakesAnyOption", "an_unknown_option_is_refused_by_name"),
     options("options:PlainPassword", "what_sounds_secret_is_a_secret"),
     consumer("opening:ShowsThePassword", "no_secret_is_ever_shown"),
-    Part("has_no_options", "the_options_are_typed_and_described", options=None),
-    # its options stand in the module of its connector
-    Part("imports_its_connector", "the_plugin_is_light", options="sound:SoundOptions"),
-    Part("names_what_is_not_there", "everything_that_the_plugin_names_exists", producer="sound:Nothing"),
+    Part("has_no_options", "the_options_are_typed_and_described", options=None, says="Has no options model."),
+    Part(
+        "imports_its_connector",
+        "the_plugin_is_light",
+        options="sound:SoundOptions",
+        says="Its options stand in the module of its connector.",
+    ),
+    Part(
+        "names_what_is_not_there",
+        "everything_that_the_plugin_names_exists",
+        producer="sound:Nothing",
+        says="Names a producer that does not exist.",
+    ),
     # declared wrongly
     declares("hides_headers", HEADERS, headers=False),
     declares("hides_keys", KEYS, keys=False),

@@ -107,7 +107,7 @@ class LosesWhatItFetchedAhead(SoundConsumer):
 
 
 class HoldsFetchedForEver(LosesWhatItFetchedAhead):
-    """The same, but what was fetched is leased for ever, and is not given back."""
+    """What it has fetched in portions of 20 is leased for ever, and is not given back."""
 
     async def shutdown(self) -> None:
         if self.store is not None:
@@ -145,7 +145,7 @@ class StartsAtTheEnd(SoundConsumer):
 
 
 class ReplaysFromTheEnd(StartsAtTheEnd):
-    """The same for every group but the first."""
+    """Does not read what was there before its group came, unless it is the first group."""
 
     def _newest(self) -> int:
         return super()._newest() if self.options.group == "later" else 0

@@ -75,7 +75,7 @@ class StoresFirst(SoundConsumer):
 
 
 class StoresThenSettles(SoundConsumer):
-    """The same in two steps, each of which may be the last one."""
+    """Produces, and settles a moment later, if it comes to that."""
 
     async def transact(self, messages: Sequence[QueueMessage], outputs: Outputs) -> Transacted:
         store(outputs)

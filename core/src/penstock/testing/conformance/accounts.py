@@ -7,6 +7,8 @@ from collections.abc import Iterable
 
 from penstock.testing.conformance.promises import must
 
+MOST_SHOWN = 40  # bytes of a value in an error
+
 
 def balance(
     sent: Iterable[bytes | None], seen: Iterable[bytes | None], *, repeats: int = 0, story: str, look: str = ""
@@ -48,6 +50,23 @@ def balance(
     )
 
 
+def shown(value: bytes | None) -> str:
+    """A value as an error shows it: what the kit has sent is no secret, but a page of it helps nobody."""
+    if value is None or len(value) <= MOST_SHOWN:
+        return repr(value)
+    return f"{value[: MOST_SHOWN // 2]!r}… ({len(value)} bytes)"
+
+
+def shown_headers(headers: Iterable[tuple[str, bytes]]) -> str:
+    """Headers, in the same way."""
+    return "[" + ", ".join(f"({name!r}, {shown(value)})" for name, value in headers) + "]"
+
+
 def _short(some: list[bytes | None]) -> str:
-    shown = ", ".join("a tombstone" if body is None else repr(body[-30:]) for body in some[:5])
-    return shown + (", …" if len(some) > 5 else "")
+    first = ", ".join("a tombstone" if body is None else _end(body) for body in some[:5])
+    return first + (", …" if len(some) > 5 else "")
+
+
+def _end(body: bytes) -> str:
+    # What tells the kit's bodies from each other stands at their ends.
+    return repr(body) if len(body) <= MOST_SHOWN else f"…{body[-MOST_SHOWN // 2 :]!r}"

@@ -8,9 +8,24 @@ import subprocess
 import sys
 from typing import Any
 
-from penstock.testing.conformance.promises import must
+from penstock.testing.conformance.promises import Broken, must
 
 START_LIMIT = 60.0  # seconds for a Python that imports the core, on a busy machine
+
+
+def as_json(data: object) -> str:
+    """What is given to another process.
+
+    Raises:
+        Broken: it holds what cannot be.
+    """
+    try:
+        return json.dumps(data)
+    except TypeError as error:
+        raise Broken(
+            f"a harness's config() returns plain data, which another process can be given; {error}\n"
+            "    look at: config() of your Harness: text, numbers, lists and mappings, as a YAML file would say it"
+        ) from error
 
 
 def run_alone(program: str, argument: object, what: str, look: str) -> Any:
@@ -30,7 +45,7 @@ def run_alone(program: str, argument: object, what: str, look: str) -> Any:
     """
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     done = subprocess.run(  # noqa: S603  (our own program)
-        [sys.executable, "-c", program, json.dumps(argument)],
+        [sys.executable, "-c", program, as_json(argument)],
         capture_output=True,
         text=True,
         timeout=START_LIMIT,

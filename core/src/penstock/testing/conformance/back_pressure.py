@@ -62,7 +62,13 @@ class BackPressure:
                 while loop.time() < blocked_until:
                     if consumer.inner.keep_polling:
                         extra = await consumer.consume(0, 0.1)
-                        must(not extra, "consume(0, …) returns no messages", "consume with max_messages=0")
+                        must(
+                            not extra,
+                            f"consume(0, …) only keeps a membership alive; it returned {len(extra)} messages, for "
+                            "which an engine has no room",
+                            "consume with max_messages=0, of a connector that sets keep_polling: pause the client, "
+                            "poll, resume",
+                        )
                     await asyncio.sleep(0.05)
                 await consumer.succeed(held)
                 rest = await consumer.receive(70)

@@ -70,7 +70,9 @@ class Basics:
             sent = numbered(20)
             await kit.send(*sent)
             async with kit.consumer() as consumer:
-                balance(sent, bodies(await _settle_all(consumer, 20)), story="sent before the first consumer came")
+                look = "where a consumer that comes for the first time begins: with the oldest message, not at the end"
+                seen = bodies(await _settle_all(consumer, 20))
+                balance(sent, seen, story="sent before the first consumer came", look=look)
 
         kit.run(main)
 
@@ -104,7 +106,9 @@ class Basics:
             for name in names:
                 async with kit.consumer(name) as consumer:
                     seen = await _settle_all(consumer, 10) + await consumer.rest()
-                    balance(numbered(10, f"{name}/"), bodies(seen), story="three queues whose names begin alike")
+                    look = "how a queue's name becomes a place in the backend: all of it, and no pattern"
+                    story = "three queues whose names begin alike"
+                    balance(numbered(10, f"{name}/"), bodies(seen), story=story, look=look)
 
         kit.run(main)
 
@@ -115,7 +119,8 @@ class Basics:
             sent = numbered(30, f"{name}/")
             async with kit.consumer(name) as consumer:
                 await kit.send(*sent, queue=name)
-                balance(sent, bodies(await _settle_all(consumer, 30)), story="one of ten queues at once")
+                look = "what connectors of one process share: a client, a buffer, an attribute of the class"
+                balance(sent, bodies(await _settle_all(consumer, 30)), story="one of ten queues at once", look=look)
 
         async def main() -> None:
             await asyncio.gather(*(one(f"{kit.queue}-{number}") for number in range(10)))
@@ -132,7 +137,10 @@ class Basics:
             for _round in range(5):
                 async with kit.consumer() as consumer:
                     seen += await _settle_all(consumer, 10)
-            balance(sent, bodies(seen), story="five consumers, one after the other, each settling what it got")
+            look = "where it is kept what is settled: in the backend, for whoever comes next, and not in the consumer"
+            balance(
+                sent, bodies(seen), story="five consumers, one after the other, each settling what it got", look=look
+            )
 
         kit.run(main)
 

@@ -72,7 +72,7 @@ class Batches:
             must(
                 bodies(found) == [b"x"],
                 f"a message that arrives while consume waits is returned by it; it returned {bodies(found)!r}",
-                "how consume waits",
+                "how consume waits: what arrives wakes it, or it looks again before its timeout is over",
             )
             must(
                 took < PROMPT,
@@ -90,20 +90,21 @@ class Batches:
             async with kit.consumer() as consumer, kit.producer() as producer:
                 await consumer.succeed(await _prime(producer, consumer))
                 started = monotonic()
-                must(not await consumer.consume(10, 0), "an empty queue has no messages", "what consume returns")
+                await consumer.find_empty(0)
                 took = monotonic() - started
                 must(
                     took < PROMPT,
-                    f"consume(…, timeout=0) returns at once; it took {took:.1f} s",
-                    "how the timeout reaches the client",
+                    f"consume(…, timeout=0) of an empty queue returns at once; it took {took:.1f} s",
+                    'a client for which 0 means "for ever" or "the default"; give it its shortest wait instead',
                 )
                 started = monotonic()
-                must(not await consumer.consume(10, WAIT), "an empty queue has no messages", "what consume returns")
+                await consumer.find_empty(WAIT)
                 took = monotonic() - started
                 must(
                     took < WAIT + PROMPT,
-                    f"consume(…, timeout={WAIT:g}) of an empty queue returns after about {WAIT:g} s; {took:.1f}",
-                    "how the timeout reaches the client",
+                    f"consume(…, timeout={WAIT:g}) of an empty queue returns after about {WAIT:g} s; it took "
+                    f"{took:.1f} s",
+                    "how the timeout reaches the client: its unit, and calls that are made again when one timed out",
                 )
                 must(
                     took > WAIT / 2,
@@ -181,7 +182,8 @@ class Batches:
                     "limits of the backend on how much one call may settle",
                 )
             async with kit.consumer() as consumer:
-                balance((), bodies(await consumer.rest()), story="2,500 messages were settled in one call")
+                look = "limits of the backend on how much one call may settle: do it in several"
+                balance((), bodies(await consumer.rest()), story="2,500 messages were settled in one call", look=look)
 
         kit.run(main)
 

@@ -33,11 +33,11 @@ def proves(name: str, value: str | None = None, *, probe: bool = True) -> Callab
                 test(self, kit)
                 return
             if not probe:
-                kit.not_declared(f"{_written(name, value)}; another test has probed it")
+                kit.not_declared(f"{_spoken(name, value)}; whether it is there, another test probes")
             try:
                 test(self, kit.impatient())
             except Exception:  # noqa: BLE001  (however it fails, it is not there, as the connector says)
-                kit.not_declared(f"{_written(name, value)}; probed, and not there")
+                kit.not_declared(f"{_spoken(name, value)}; probed, and it is not there")
             raise Broken(
                 f"the connector {kit.connector!r} does not declare {_written(name, value)}, yet this test passes: "
                 f"{(test.__doc__ or '').strip()}\n    look at: the capabilities of its ConnectorSpec; declare it, so "
@@ -59,6 +59,10 @@ def declares(capabilities: Capabilities, name: str, value: str | None = None) ->
 
 def _written(name: str, value: str | None) -> str:
     return f"{name}={value or True!r}"
+
+
+def _spoken(name: str, value: str | None) -> str:
+    return f"order by {value}" if name == "ordering" else name
 
 
 def _advice(name: str, value: str | None, capabilities: Capabilities) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
 import subprocess
@@ -14,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from penstock.testing.conformance.alone import as_json
 from penstock.testing.conformance.limits import until
 from penstock.testing.conformance.promises import Broken
 
@@ -30,7 +30,7 @@ class Child:
         self._log = directory / "log"
         self._errors = directory / "stderr"
         job_file = directory / "job.json"
-        job_file.write_text(json.dumps({"log": str(self._log), **job}))
+        job_file.write_text(as_json({"log": str(self._log), **job}))
         self._log.touch()
         # The parent's path: a plugin that is found here is found there.
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}

@@ -66,7 +66,7 @@ class Configuration:
             kit.not_promised("no option of this connector must be given")
         settings = kit.config()
         for name, key in required:
-            others = {each: value for each, value in settings["config"].items() if each not in (name, key)}
+            others = {each: value for each, value in settings.get("config", {}).items() if each not in (name, key)}
             for role in ROLES:
                 try:
                     kit.resolve(role, {**settings, "config": others}, environment={})
@@ -163,7 +163,12 @@ async def _look_for(kit: Kit, options: dict[str, Any]) -> None:
                 str(resolved.options),
                 repr(connector),
             ]
-            async with within(kit.patience + 5, "connect ends, refused or not", "connect with credentials"):
+            async with within(
+                kit.patience + 5,
+                f"connect ends, refused or not; with a wrong {next(iter(options))!r} it had not after "
+                f"{kit.patience + 5:g} s",
+                "connect, when the backend refuses credentials: FatalConnectorError, or NotConnected",
+            ):
                 said.append(await _connect(kit, role, settings))
         except (PenstockError, ValueError) as error:
             said += [*_chain(error)]

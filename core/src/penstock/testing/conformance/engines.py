@@ -11,7 +11,7 @@ from penstock import dead_letters
 from penstock.connectors import Producer
 from penstock.message import Record
 from penstock.routing import Output
-from penstock.testing.conformance.accounts import balance
+from penstock.testing.conformance.accounts import balance, shown, shown_headers
 from penstock.testing.conformance.capability import declares
 from penstock.testing.conformance.kit import Kit, bodies, numbered
 from penstock.testing.conformance.lifecycle import GONE_WITHIN, ROUNDS, Footprint
@@ -45,7 +45,8 @@ class Engines:
             must(
                 (output.message, output.key, list(output.headers)) == (EVERY_BYTE, b"k\xff", headers),
                 "an output arrives with its key and its headers, the trace context among them; of "
-                f"{headers!r} and the key b'k\\xff' there came {list(output.headers)!r} and {output.key!r}",
+                f"{shown_headers(headers)} and the key b'k\\xff' there came {shown_headers(output.headers)} and "
+                f"{shown(output.key)}",
                 "headers that a client library drops, or writes over with its own (instrumentation does that)",
             )
 
@@ -76,7 +77,8 @@ class Engines:
             must(
                 (again.message, again.key, list(again.headers)) == (sent.message, sent.key, list(sent.headers)),
                 "a dead letter keeps body, key and headers byte for byte, so that it can be replayed; "
-                f"{list(sent.headers)!r} came as {list(again.headers)!r}, the key {sent.key!r} as {again.key!r}, "
+                f"{shown_headers(sent.headers)} came as {shown_headers(again.headers)}, the key {shown(sent.key)} as "
+                f"{shown(again.key)}, "
                 f"{len(sent.message or b'')} bytes as {len(again.message or b'')}",
                 "limits of the backend on the number, the length or the names of headers",
             )

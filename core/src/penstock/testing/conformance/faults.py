@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Collection, Sequence
+from contextlib import AbstractAsyncContextManager
 
 from penstock.errors import NotConnected
 from penstock.message import QueueMessage, Record
@@ -33,7 +34,11 @@ class Faults:
                 try:
                     await connector.call("connect")
                 except NotConnected as error:
-                    must(str(error).strip(), "NotConnected says what happened", "the text of NotConnected")
+                    must(
+                        str(error).strip(),
+                        "NotConnected says what happened, for logs and the board of health; its text was empty",
+                        'connect: NotConnected(f"nothing answers at {address}: {error}")',
+                    )
                 except Broken:
                     raise
                 except Exception as error:
@@ -69,10 +74,11 @@ class Faults:
                     await asyncio.to_thread(kit.harness.start_backend)
                 must(
                     not early,
-                    f"connect raises NotConnected while the backend is away; it ended: {opening}",
+                    "connect raises NotConnected while the backend is away, so that the engine waits; instead "
+                    f"{_ending(opening)}",
                     "connect, and how errors of the client become Penstock's",
                 )
-                async with within(3 * kit.patience, "a worker connects once the backend is there", "connect"):
+                async with _goes_on(3 * kit.patience, "a worker connects once the backend is there"):
                     await opening
                 seen = await _receive(kit, queue, 10)
             balance(sent, bodies(seen), story="the backend was down when the worker started")
@@ -106,7 +112,7 @@ class Faults:
                     "nothing is confirmed, and nothing refused for good, while the backend is away; produce returned",
                     "produce: it returns when the backend has confirmed, or raises NotConnected",
                 )
-                async with within(4 * kit.patience, "a producer goes on once the backend is back", "connect"):
+                async with _goes_on(4 * kit.patience, "a producer goes on once the backend is back"):
                     await producing
                 seen += await receiving
                 # Half of what was in flight is settled only now, half is left to whoever comes next.
@@ -145,12 +151,14 @@ class Faults:
                 seen = await _receive(kit, source, 20)
                 await source.on_success(seen[:-HELD])
                 await asyncio.to_thread(kit.harness.restart_backend)
-                async with within(4 * kit.patience, "a worker goes on after a restart of the server", "connect"):
+                async with _goes_on(4 * kit.patience, "a worker goes on after a restart of the server"):
                     await source.on_success(seen[-HELD:])
                     await target.produce([Record(body) for body in sent[40:]])
                 seen += await _settle_missing(kit, source, sent, seen)
             repeats = HELD + kit.harness.settled_late + 20
-            balance(sent, bodies(seen), repeats=repeats, story=f"the server restarted with {HELD} messages in flight")
+            look = "connect after NotConnected: it goes on where it was, neither at the beginning nor at the end"
+            story = f"the server restarted with {HELD} messages in flight"
+            balance(sent, bodies(seen), repeats=repeats, story=story, look=look)
 
         kit.run(main)
 
@@ -179,9 +187,7 @@ class Faults:
                     "nothing is confirmed by a backend that does not answer; produce returned",
                     "produce: it returns when the backend has confirmed",
                 )
-                async with within(
-                    4 * kit.patience, "everything goes on when the backend does", "timeouts of the client"
-                ):
+                async with _goes_on(4 * kit.patience, "everything goes on when the backend does"):
                     await producing
                     found = list(await receiving)
                 seen += found
@@ -221,6 +227,20 @@ class Faults:
             )
 
         kit.run(main)
+
+
+def _ending(opening: asyncio.Task[None]) -> str:
+    error = opening.exception() if opening.done() and not opening.cancelled() else None
+    return f"it raised {error!r}" if error is not None else "it returned"
+
+
+def _goes_on(seconds: float, promise: str) -> AbstractAsyncContextManager[None]:
+    return within(
+        seconds,
+        f"{promise}; it had not after {seconds:g} s",
+        "connect, which is called again after NotConnected and must make a new connection; calls that wait for an "
+        "answer of the old one without a timeout; waits of the client between two attempts, which grow",
+    )
 
 
 async def _receive(kit: Kit, queue: InputQueue, count: int, *, settle: bool = False) -> list[QueueMessage]:

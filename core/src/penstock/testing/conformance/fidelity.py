@@ -6,7 +6,7 @@ import random
 
 from penstock.errors import ConnectorError
 from penstock.message import QueueMessage, Record
-from penstock.testing.conformance.accounts import balance
+from penstock.testing.conformance.accounts import balance, shown, shown_headers
 from penstock.testing.conformance.capability import proves
 from penstock.testing.conformance.kit import Kit
 from penstock.testing.conformance.promises import must
@@ -40,7 +40,7 @@ class Fidelity:
             for body in AWKWARD:
                 must(
                     body in seen,
-                    f"a body comes back byte for byte; {body[:20]!r} did not, but there came {sorted(map(repr, seen))}",
+                    f"a body comes back byte for byte; {shown(body)} did not, there came {sorted(map(shown, seen))}",
                     "an encode or decode, strip or C string on the way of a body",
                 )
 
@@ -75,14 +75,16 @@ class Fidelity:
             theirs.append(("late", b"a producer's list is its own"))
             async with kit.consumer() as consumer:
                 seen = {message.message: list(message.headers) for message in await consumer.receive(2)}
+            balance([b"with", b"without"], list(seen), story="one message with headers, one without")
             must(
-                seen.get(b"with") == headers,
-                f"headers come back as they were sent, {headers!r}; they came as {seen.get(b'with')!r}"[:800],
+                seen[b"with"] == headers,
+                f"headers come back as they were sent, {shown_headers(headers)}; they came as "
+                f"{shown_headers(seen[b'with'])}",
                 "how headers are stored: as pairs in a list, with values as bytes, copied from the record",
             )
             must(
-                seen.get(b"without") == [],
-                f"a message without headers has none; it came with {seen.get(b'without')!r}",
+                seen[b"without"] == [],
+                f"a message without headers has none; it came with {shown_headers(seen[b'without'])}",
                 "headers that one message leaves to the next, or that the connector adds",
             )
 

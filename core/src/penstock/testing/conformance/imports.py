@@ -80,7 +80,11 @@ class Imports:
             raise Broken(f"everything that a plugin names exists: {error}\n    look at: its ConnectorSpec") from error
         if kit.spec.check is not None:
             module, _, name = kit.spec.check.partition(":")
-            must(callable(getattr(import_module(module), name, None)), f"check={kit.spec.check!r} exists", "the spec")
+            must(
+                callable(getattr(import_module(module), name, None)),
+                f"everything that a plugin names exists; check={kit.spec.check!r} does not, or is no function",
+                "`check` of its ConnectorSpec",
+            )
 
 
 def plugin_module(connector: str) -> str:

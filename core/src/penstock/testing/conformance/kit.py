@@ -119,7 +119,14 @@ class Kit:
         if queue not in self._created:
             self._created.add(queue)
             self.harness.create(queue)
-        return self.harness.config(queue, group, **over)
+        settings = self.harness.config(queue, group, **over)
+        named = str(settings.get("connector", self.connector)).rpartition(":")[2]
+        must(
+            named == self.connector,
+            f"a suite is about one connector; this one is about {self.connector!r}, its harness configures {named!r}",
+            '`connector` of the suite, and "connector" in what config() of the harness returns',
+        )
+        return settings
 
     def resolve(
         self, role: Role, settings: Mapping[str, Any], environment: Mapping[str, str] = os.environ

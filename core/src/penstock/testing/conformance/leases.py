@@ -27,7 +27,7 @@ class Leases:
                 must(
                     isinstance(consumer.lease, int | float) and consumer.lease > 0,
                     f"a consumer with leases says after connect how many seconds they last; it says {consumer.lease!r}",
-                    "the attribute `lease`",
+                    "the attribute `lease`: connect sets it to the seconds that a delivery stays hidden from others",
                 )
 
         kit.run(main)

@@ -89,7 +89,8 @@ class Membership:
                     seen = await consumer.receive(30)
                     await consumer.succeed(seen)
                     seen += await consumer.rest()
-                    balance(sent, bodies(seen), story=f"two groups read a queue; group {name!r}")
+                    look = "how the option that names the group reaches the backend"
+                    balance(sent, bodies(seen), story=f"two groups read a queue; group {name!r}", look=look)
 
         kit.run(main)
 
@@ -111,7 +112,8 @@ class Membership:
                     await shut_down(members)
                 others = [body for body in bodies(await alone.receive(200 + 1_000, patience=kit.patience / 2)) if body]
                 mine = [body for body in others if not body.startswith(b"settling-in")]
-            balance(sent, bodies(seen), story="two members of one group")
+            look = "how the option that names the group reaches the backend: the same for both"
+            balance(sent, bodies(seen), story="two members of one group", look=look)
             balance(sent, mine, story="the group beside it")
 
         kit.run(main)
@@ -126,7 +128,9 @@ class Membership:
             async with kit.consumer() as consumer:
                 await consumer.succeed(await consumer.receive(20))
             async with kit.consumer(group="later") as consumer:
-                balance(sent, bodies(await consumer.receive(20)), story="all was settled, another group came later")
+                look = "where a group that comes later begins: with the oldest message, or do not declare replay"
+                story = "all was settled, another group came later"
+                balance(sent, bodies(await consumer.receive(20)), story=story, look=look)
 
         kit.run(main)
 

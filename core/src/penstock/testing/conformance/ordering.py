@@ -37,7 +37,10 @@ class Ordering:
                 f"after 20, of which 10 to 19 were given back, it went on with {numbers[20:]}"
                 if numbers[:20] == [*range(20)]
                 else f"a queue with order delivers in the order of producing; it began {numbers[:20]}",
-                "where a message is put when it is given back: in its old place, not behind the others",
+                "where a message is put when it is given back: in its old place, not behind the others"
+                if numbers[:20] == [*range(20)]
+                else "the order in which produce stores the records of a call, and consume takes them; a backend that "
+                'has none declares ordering="none"',
             )
 
         kit.run(main)

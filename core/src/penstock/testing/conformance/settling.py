@@ -187,10 +187,15 @@ class Settling:
                 must(
                     bodies(found) == [b"now", b"late"],
                     f"a message that is held back lets others pass and comes later; there came {bodies(found)!r}",
-                    "on_fail with a delay",
+                    "on_fail with a delay: who holds the message back; without that, do not declare delay",
                 )
                 _check_delay(monotonic() - started, kit)
-                must(found[1].attempts == 2, f"it is attempt 2; it was {found[1].attempts}", "on_fail with a delay")
+                must(
+                    found[1].attempts == 2,
+                    f"attempts counts deliveries, also of a message that was held back; its second one said "
+                    f"{found[1].attempts}",
+                    "on_fail with a delay: whether it stores a new message, whose deliveries are counted from 1 again",
+                )
 
         kit.run(main)
 

@@ -26,6 +26,7 @@ from penstock.testing.conformance.membership import Membership
 from penstock.testing.conformance.ordering import Ordering
 from penstock.testing.conformance.poison import Poison
 from penstock.testing.conformance.producing import Producing
+from penstock.testing.conformance.promises import must
 from penstock.testing.conformance.report import Outcome
 from penstock.testing.conformance.settling import Settling
 from penstock.testing.conformance.transactions import Transactions
@@ -60,7 +61,7 @@ class ConnectorConformance(
         variant: What distinguishes this suite from another one of the same connector ("in one process").
     """
 
-    connector: ClassVar[str]
+    connector: ClassVar[str] = ""
     variant: ClassVar[str] = ""
 
     @pytest.fixture
@@ -71,6 +72,17 @@ class ConnectorConformance(
     @pytest.fixture
     def kit(self, harness: Harness, request: pytest.FixtureRequest) -> Kit:
         """What the tests work with."""
+        suite = type(self).__name__
+        must(
+            self.connector,
+            f"a suite says which connector it is about; {suite} does not",
+            f'write `connector = "…"` in {suite}: the name by which a configuration calls it',
+        )
+        must(
+            isinstance(harness, Harness),
+            f"the fixture `harness` returns a Harness; that of {suite} returned {harness!r}",
+            "the end of the fixture: an object of your class that derives from Harness",
+        )
 
         def note(outcome: Outcome, reason: str) -> None:
             request.node.user_properties.append((recorder.NOTE, (outcome, reason)))

@@ -121,7 +121,7 @@ async def _transact(consumer: WatchedConsumer, messages: Sequence[QueueMessage],
         must(
             problem is None,
             f"queues of one backend can be written in one transaction; transaction_problem says: {problem}",
-            "transaction_problem()",
+            "transaction_problem(): it answers None for a producer on the same server, or do not declare transactions",
         )
     async with call("transact", 30.0, "a transaction must not wait for messages"):
         return await consumer.inner.transact(

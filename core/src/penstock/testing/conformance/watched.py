@@ -27,7 +27,13 @@ async def call(name: str, seconds: float, look: str, promise: str = "") -> Async
     try:
         async with within(seconds, promise or f"{name} returns; it had not after {seconds:g} s", look):
             yield
-    except (PenstockError, Broken):
+    except Broken:
+        raise
+    except PenstockError as error:
+        # Right where a test has injected a fault; elsewhere this is all that an author gets to read.
+        note = f"raised by {name}(). If nothing was wrong with the backend, look at: {look}"
+        if note not in getattr(error, "__notes__", ()):
+            error.add_note(note)
         raise
     except Exception as error:
         raise Broken(
@@ -91,6 +97,16 @@ class WatchedConsumer:
         while found := await self.consume(at_once, self._quiet if quiet is None else quiet):
             messages += found
         return messages
+
+    async def find_empty(self, timeout: float, most: int = 10) -> None:
+        """Consume from a queue in which nothing waits."""
+        found = await self.consume(most, timeout)
+        must(
+            not found,
+            f"all messages of this queue are settled or in flight, so consume returns none; it returned {len(found)}: "
+            f"{found}",
+            "what consume hands out a second time, and whether on_success was done when it returned",
+        )
 
     async def one(self) -> QueueMessage:
         """The next message; there must be one."""
