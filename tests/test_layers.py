@@ -60,8 +60,8 @@ ROWS = """
     testing.harness
 
     testing.conformance.promises  testing.conformance.report
-    testing.conformance.accounts  testing.conformance.alone  testing.conformance.completeness  testing.conformance.harness
-    testing.conformance.limits  testing.conformance.matrix
+    testing.conformance.accounts  testing.conformance.completeness  testing.conformance.harness
+    testing.conformance.alone  testing.conformance.limits  testing.conformance.matrix
     testing.conformance.child  testing.conformance.children  testing.conformance.recorder  testing.conformance.watched
     testing.conformance.bare  testing.conformance.engine_child  testing.conformance.kit
     testing.conformance.back_pressure  testing.conformance.basics  testing.conformance.batches

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 
 from penstock.testing.conformance.accounts import balance
 from penstock.testing.conformance.children import children
@@ -25,9 +26,7 @@ class BackPressure:
         async def main() -> None:
             async with kit.producer() as producer:
                 for start in range(0, BACKLOG, 500):
-                    await producer.send(
-                        [kit.record(b"%d " % n + bytes(BODY), b"%d" % n) for n in range(start, start + 500)]
-                    )
+                    await producer.send([kit.record(_incompressible(n), b"%d" % n) for n in range(start, start + 500)])
             with children(kit) as maker:
                 worker = maker.start("block", count=20)
                 worker.go()
@@ -78,3 +77,8 @@ class BackPressure:
             balance(sent, bodies([*held, *rest]), story="30 of 100 messages were held for a second", look=look)
 
         kit.run(main)
+
+
+def _incompressible(number: int) -> bytes:
+    # A client that compresses would fetch twelve thousand times the same byte in one go, within all of its bounds.
+    return random.Random(number).randbytes(BODY)
