@@ -1,4 +1,7 @@
-"""Four workers on one PostgreSQL, one of them killed again and again, then the server itself: every id is counted."""
+"""Four workers on one PostgreSQL, one of them killed again and again, then the server itself: every id is counted.
+
+Run with `-s` to see the counts.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,8 @@ from penstock_postgres import enqueue
 MESSAGES = 20_000
 WORKERS = 4
 KILLS = 3
+STAGE = MESSAGES // (KILLS + 1)  # stored when all workers are there: each kill meets one at work
+SESSIONS = 4  # of a worker: two of its input, one of each output
 IN_FLIGHT = 500
 SEED = 20261121
 
@@ -28,26 +33,49 @@ class Database:
 
     def __init__(self, dsn: str, folder: Path, delivery: str) -> None:
         self.dsn = dsn
-        (folder / "queues.yml").write_text(
+        self._folder = folder
+        self._delivery = delivery
+
+    def configure(self, lease: float) -> None:
+        """Write the workers' configuration; `lease` in seconds."""
+        (self._folder / "queues.yml").write_text(
             f"""
 queues:
-  numbers: {{profile: postgres, config: &postgres {{dsn: "{dsn}", create: true, lease: 3, timeout: 5}}}}
+  numbers: {{profile: postgres, config: &postgres {{dsn: "{self.dsn}", lease: {lease}, timeout: 5}}}}
   left: {{profile: postgres, config: *postgres}}
   right: {{profile: postgres, config: *postgres}}
-engine: {{max_in_flight: {IN_FLIGHT}, delivery: {delivery}}}
+engine: {{max_in_flight: {IN_FLIGHT}, delivery: {self._delivery}}}
 """
         )
 
-    def fill(self) -> None:
-        """Store every number in the input queue."""
+    def fill(self, numbers: range) -> None:
+        """Store these numbers in the input queue."""
         with psycopg.connect(self.dsn) as connection:
-            enqueue(connection, "numbers", [{"id": number} for number in range(MESSAGES)])
+            enqueue(connection, "numbers", [{"id": number} for number in numbers])
+
+    def sessions(self) -> int:
+        """How many connections the workers have."""
+        with psycopg.connect(self.dsn) as connection:
+            [[found]] = connection.execute(
+                "SELECT count(*) FROM pg_stat_activity "
+                "WHERE application_name = 'penstock' AND datname = current_database()"
+            ).fetchall()
+        return int(found)
 
     def count(self, queue: str) -> int:
         """How many rows a queue has."""
         with psycopg.connect(self.dsn) as connection:
             [[found]] = connection.execute(
                 "SELECT count(*) FROM penstock_messages WHERE queue = %s", (queue,)
+            ).fetchall()
+        return int(found)
+
+    def held_by(self, held: Worker) -> int:
+        """How many messages a worker has taken and not settled."""
+        with psycopg.connect(self.dsn) as connection:
+            [[found]] = connection.execute(
+                "SELECT count(*) FROM penstock_messages WHERE lease IS NOT NULL AND leased_by LIKE %s",
+                (f"%:{held.process.pid}",),
             ).fetchall()
         return int(found)
 
@@ -70,7 +98,7 @@ engine: {{max_in_flight: {IN_FLIGHT}, delivery: {delivery}}}
                 assert set(ids) == set(range(MESSAGES)), f"{queue}: {MESSAGES - len(set(ids))} inputs have no output"
                 duplicates = max(duplicates, len(ids) - MESSAGES)
         assert duplicates <= bound, f"{duplicates} duplicates, the bound is {bound}"
-        print(f"{duplicates} duplicates, {redelivered} outputs of redelivered inputs")
+        print(f"{MESSAGES} inputs, {duplicates} duplicates, {redelivered} outputs of redelivered inputs")
         return redelivered
 
 
@@ -86,27 +114,32 @@ def workers(folder: Path) -> Iterator[list[Worker]]:
 
 @pytest.fixture
 def database(postgres: PostgresServer, tmp_path: Path, delivery: str) -> Database:
-    """Filled queues in a database of the test's own."""
+    """Empty queues in a database of the test's own."""
     from penstock.cli.main import main
 
     dsn = postgres.fresh()
     assert main(["postgres", "migrate", "--dsn", dsn]) == 0
-    made = Database(dsn, tmp_path, delivery)
-    made.fill()
-    return made
+    return Database(dsn, tmp_path, delivery)
 
 
 @DELIVERIES
 def test_a_worker_that_is_killed_three_times_loses_nothing(database: Database, tmp_path: Path, delivery: str) -> None:
     """Nothing is lost; sent twice is at most what was in flight, and nothing at all with exactly_once."""
+    database.configure(lease=3)
     chance = random.Random(SEED)
-    moments = sorted(chance.uniform(0.1, 0.8) for _ in range(KILLS))
+    stages = [range(start, start + STAGE) for start in range(0, MESSAGES, STAGE)]
     with ExitStack() as stack, workers(tmp_path) as running:
-        for moment in moments:
-            enough = int(moment * MESSAGES)
+        for stage in stages[:KILLS]:
+            wait_until(lambda: database.sessions() == WORKERS * SESSIONS, "all are connected", running)
+            database.fill(stage)
+            enough = stage.start + int(chance.uniform(0.1, 0.6) * STAGE)
             wait_until(lambda enough=enough: database.count("left") >= enough, f"{enough} outputs", running)  # type: ignore[misc]
-            running.pop(0).kill()
-            running.append(stack.enter_context(worker(APPS / "fan_out.py", "--config", "queues.yml", cwd=tmp_path)))
+            wait_until(lambda: database.held_by(running[0]) > 0, "the victim holds messages", running)
+            running[0].kill()
+            print(f"killed with {database.held_by(running[0])} messages")
+            wait_until(lambda: database.sessions() < WORKERS * SESSIONS, "its connections are gone", running[1:])
+            running[0] = stack.enter_context(worker(APPS / "fan_out.py", "--config", "queues.yml", cwd=tmp_path))
+        database.fill(stages[-1])
         wait_until(lambda: database.count("numbers") == 0, "everything settled", running)
         for each in running:
             code, _seconds = each.stop()
@@ -120,6 +153,8 @@ def test_a_server_that_is_killed_in_the_middle_loses_nothing(
     database: Database, postgres: PostgresServer, tmp_path: Path, delivery: str
 ) -> None:
     """The workers find it again by themselves; a commit whose answer never came is not made twice by exactly_once."""
+    database.configure(lease=60)  # longer than it is away: this is about the crash alone
+    database.fill(range(MESSAGES))
     with workers(tmp_path) as running:
         wait_until(lambda: database.count("left") >= MESSAGES // 2, "half of the outputs", running)
         postgres.restart()
