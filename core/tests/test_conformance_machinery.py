@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 import textwrap
@@ -388,17 +389,26 @@ class TestMemory(ConnectorConformance):
 CHOSEN = "bleed or comes_back or restart or bled or deleted or killed_workers_lose or of_its_own or tombstone_is"
 
 
-def test_a_run_prints_the_matrix_and_writes_the_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of an author's own pytest, without a plugin of ours: what was proved, what not and why, what is broken."""
-    (tmp_path / "test_suite.py").write_text(textwrap.dedent(SUITE))
-    monkeypatch.setenv("PENSTOCK_CONFORMANCE_REPORT", str(tmp_path / "report.json"))
+def run_suite(directory: Path, *arguments: str) -> str:
+    """What an author's own pytest prints of the suite above."""
+    (directory / "test_suite.py").write_text(textwrap.dedent(SUITE))
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", CHOSEN],
-        cwd=tmp_path,
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", CHOSEN, *arguments],
+        cwd=directory,
+        env={**os.environ, "PENSTOCK_CONFORMANCE_REPORT": str(directory / "report.json")},
         capture_output=True,
         text=True,
         check=False,
     )
+    return done.stdout
+
+
+@pytest.mark.parametrize(
+    "how", [(), ("-n", "2", "-p", "penstock.testing.conformance.recorder")], ids=["alone", "xdist"]
+)
+def test_a_run_prints_the_matrix_and_writes_the_report(how: tuple[str, ...], tmp_path: Path) -> None:
+    """What was proved, what not and why, what is broken; also where the tests run in other processes."""
+    printed = run_suite(tmp_path, *how)
     (suite,) = json.loads((tmp_path / "report.json").read_text())["suites"]
     found = {finding["test"]: (finding["outcome"], finding["reason"]) for finding in suite["findings"]}
 
@@ -409,8 +419,17 @@ def test_a_run_prints_the_matrix_and_writes_the_report(tmp_path: Path, monkeypat
         "test_queues_do_not_bleed": ("known gap", "it is only a test"),
         "test_a_restart_loses_nothing": ("broken", ""),
         "test_no_test_was_deleted_or_overridden": ("broken", ""),
-    }, done.stdout
-    assert "tombstones    " in done.stdout
-    assert "memory: known gap, because it is only a test: test_queues_do_not_bleed" in done.stdout
-    assert "neither offers restart_backend() nor says why not" in done.stdout
-    assert "test_many_queues_work_side_by_side was deleted" in done.stdout
+    }, printed
+    assert suite["capabilities"]["tombstones"] is True
+    assert "tombstones    " in printed
+    assert "memory: known gap, because it is only a test: test_queues_do_not_bleed" in printed
+    assert "neither offers restart_backend() nor says why not" in printed
+    assert "test_many_queues_work_side_by_side was deleted" in printed
+
+
+def test_a_report_that_nobody_would_write_is_said(tmp_path: Path) -> None:
+    """Tests that run in other processes, and the recorder in none that is told of them all."""
+    assert "run pytest with -p penstock.testing.conformance.recorder, or nobody writes it" in run_suite(
+        tmp_path, "-n", "2"
+    )
+    assert not (tmp_path / "report.json").exists()

@@ -6,6 +6,7 @@ the process that prints runs no suite: there, `-p penstock.testing.conformance.r
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -47,7 +48,7 @@ class Recorder:
     def _note(self, test: Mapping[str, Any], outcome: Outcome, reason: str) -> None:
         key = (test["connector"], test["variant"])
         if key not in self._suites:
-            self._suites[key] = report.SuiteReport(*key, capabilities=_declared(test["connector"]))
+            self._suites[key] = report.SuiteReport(*key, capabilities=test["capabilities"])
         suite = self._suites[key]
         finding = report.Finding(test["test"], test["group"], test["capability"], outcome, reason)
         # A teardown that fails is the last word about its test.
@@ -57,7 +58,9 @@ class Recorder:
         """Print the matrix."""
         if self._suites:
             terminalreporter.section("conformance")
-            terminalreporter.write_line(matrix.as_text(list(self._suites.values())))
+            # Sorted: suites that run side by side end in any order.
+            suites = sorted(self._suites.values(), key=lambda suite: suite.title)
+            terminalreporter.write_line(matrix.as_text(suites))
 
     def pytest_sessionfinish(self) -> None:
         """Write the report, if somebody wants it."""
@@ -76,8 +79,15 @@ def listen(config: pytest.Config) -> None:
 
     Not in a process that runs a share of the tests for another one: that one is told all of them, and a report of a
     share would pass for the whole.
+
+    Raises:
+        pytest.UsageError: a report is wanted, and the process that would write it does not listen.
     """
-    if not config.pluginmanager.has_plugin(PLUGIN) and not hasattr(config, "workerinput"):
+    if hasattr(config, "workerinput"):
+        # Asked for by `-p`, this module listens in that other process as well.
+        if os.environ.get(REPORT) and not config.pluginmanager.has_plugin(__name__):
+            raise pytest.UsageError(f"{REPORT} with pytest-xdist: run pytest with -p {__name__}, or nobody writes it")
+    elif not config.pluginmanager.has_plugin(PLUGIN):
         config.pluginmanager.register(Recorder(), PLUGIN)
 
 
@@ -95,7 +105,9 @@ def judge(found: pytest.TestReport, note: object) -> tuple[Outcome, str]:
     return "skipped", text.removeprefix("Skipped: ")
 
 
-def _declared(connector: str) -> dict[str, Any]:
+@functools.cache
+def declared(connector: str) -> dict[str, Any]:
+    """The capabilities that a plugin declares, as plain data: asked for where the tests run, and the plugin is."""
     try:
         return asdict(Registry().connector(connector).capabilities)
     except PluginError:

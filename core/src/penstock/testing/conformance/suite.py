@@ -103,5 +103,6 @@ class ConnectorConformance(
                 "test": name,
                 "group": test.__module__.rpartition(".")[2],
                 "capability": getattr(test, "capability", ""),
+                "capabilities": recorder.declared(self.connector),
             }
             request.node.user_properties.append((recorder.TEST, told))
