@@ -16,6 +16,8 @@ import pytest
 EXAMPLES = Path(__file__).parents[1] / "examples"
 NAMES = sorted(path.parent.name for path in EXAMPLES.glob("*/README.md"))
 SECONDS = 60.0  # that one example may take; a few are usual
+SERVERS = {"POSTGRES_DSN": "postgres"}
+"""Variable that says where a server is → the fixture that has one. A README that names the variable gets the server."""
 
 _BLOCK = re.compile(r"^```bash\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
@@ -67,12 +69,23 @@ def install(project: Path, target: Path) -> Mapping[str, str]:
     return {"PYTHONPATH": str(target)}
 
 
+def servers(readme: Path, request: pytest.FixtureRequest) -> Mapping[str, str]:
+    """The variables that lead to the servers a README asks for, each with a database that is new and empty."""
+    text = readme.read_text()
+    return {
+        variable: request.getfixturevalue(fixture).fresh()
+        for variable, fixture in SERVERS.items()
+        if f"`{variable}`" in text
+    }
+
+
 @pytest.mark.parametrize("name", NAMES)
-def test_an_example_prints_what_it_says(name: str, tmp_path: Path) -> None:
-    """The commands of the README, in its order, in a shell; the example that is a distribution is installed first."""
+def test_an_example_prints_what_it_says(name: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """The commands of the README, in its order, in a shell; the example that is a distribution is installed first, and
+    the server that an example needs is there."""
     folder = copy(name, tmp_path)
     project = folder / "pyproject.toml"
-    variables = install(folder, tmp_path / "site") if project.exists() else {}
+    variables = install(folder, tmp_path / "site") if project.exists() else servers(folder / "README.md", request)
 
     printed = run(commands(folder / "README.md"), folder, **variables)
 

@@ -1,4 +1,4 @@
-"""The same two workers, configured in Python."""
+"""The same two workers, configured in Python: `TABLE` says which classes serve the table."""
 
 import os
 
@@ -7,9 +7,9 @@ from functions import Row, add_row, print_row
 from penstock import Engine
 
 DSN = os.environ["POSTGRES_DSN"]
-CONFIG = {
-    "input_queue": {"profile": "postgres", "config": {"create": True}},
-    "postgres_queue": {
+
+TABLES = {
+    "my_plugin": {
         "value": "pg_queue_table",
         "data_model": Row,
         "model_handler": "pydantic",
@@ -18,6 +18,21 @@ CONFIG = {
         "producer": "my_plugin.MyPGProducer",
         "config": {"dsn": DSN},
     },
+    "connector": {
+        "value": "pg_queue_table",
+        "data_model": Row,
+        "connector": "postgres.table",
+        "config": {
+            "dsn": DSN,
+            "create": True,
+            "visible": "visible",
+            "columns": {name: name for name in Row.model_fields},
+        },
+    },
+}
+CONFIG = {
+    "input_queue": {"connector": "postgres", "config": {"dsn": DSN, "create": True}},
+    "postgres_queue": TABLES[os.environ.get("TABLE", "connector")],
 }
 
 adding = Engine("input_queue", ["postgres_queue"], app_name="adding", queue_config=CONFIG, metrics_port=None)
