@@ -165,6 +165,8 @@ CAST = [
     consumer("losing:StartsAtTheEnd", "messages_wait_for_a_consumer_that_comes_later"),
     consumer("losing:ReplaysFromTheEnd", "what_was_settled_can_be_read_again"),
     consumer("losing:SkipsToTheEndAfterARestart", "a_restart_loses_nothing"),
+    consumer("losing:StaysAwayAfterARestart", "a_restart_loses_nothing"),
+    consumer("losing:SettlesWhenOthersJoin", "what_is_in_flight_while_another_joins_is_not_lost"),
     consumer("losing:RemembersForItself", "consumers_may_come_and_go"),
     consumer("losing:MixesGroups", "every_group_gets_every_message"),
     consumer("losing:GroupOfItsOwn", "members_of_a_group_share_its_messages"),

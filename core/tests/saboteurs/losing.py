@@ -274,6 +274,38 @@ class StealsWhenOpening(SoundConsumer):
         self.opened()._db.execute("UPDATE deliveries SET token = '', until = 0 WHERE settled = 0")
 
 
+class SettlesWhenOthersJoin(SoundConsumer):
+    """As a group member that commits all it has fetched, done or not, before its share changes."""
+
+    members: ClassVar[list[str]] = []
+
+    async def connect(self) -> None:
+        await super().connect()
+        self.members.append(self.name)
+        self.known = self.members.count(self.name)
+
+    async def consume(self, max_messages: int, timeout: float) -> Sequence[QueueMessage]:
+        if self.members.count(self.name) != self.known:
+            self.opened().settle(list(self.held.values()))
+        return await super().consume(max_messages, timeout)
+
+
+class StaysAwayAfterARestart(SoundConsumer):
+    """Connects again, and does not subscribe again."""
+
+    connections = 0
+
+    async def connect(self) -> None:
+        await super().connect()
+        self.connections += 1
+
+    async def consume(self, max_messages: int, timeout: float) -> Sequence[QueueMessage]:
+        if self.connections == 1:
+            return await super().consume(max_messages, timeout)
+        await asyncio.sleep(timeout)
+        return ()
+
+
 class LosesWhatItOnlyLookedAt(SoundConsumer):
     """A consumer that never consumed settles, when it closes, what it would have got next."""
 

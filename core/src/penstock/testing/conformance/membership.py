@@ -18,6 +18,7 @@ from penstock.testing.conformance.watched import WatchedConsumer, shut_down
 
 AT_ONCE = 10  # messages in flight a consumer
 PACE = 0.01  # seconds of work for a batch, so that there is always more to do
+TURNS = 8  # in which two consumers ask side by side
 MOST_SENT = 3_000  # messages of a load
 
 
@@ -51,6 +52,40 @@ class Membership:
             in_flight = 3 * (AT_ONCE + kit.harness.settled_late)
             story = f"three workers shared a queue, one was killed, one left, the last did {done}"
             balance(crew.sent, [*killed_one, *bodies(crew.seen)], repeats=in_flight, story=story)
+
+        kit.run(main)
+
+    def test_what_is_in_flight_while_another_joins_is_not_lost(self, kit: Kit) -> None:
+        """One holds messages, a second joins and works, the first leaves without settling any: the second gets all."""
+
+        async def main() -> None:
+            sent = numbered(60)
+            async with kit.producer() as producer:
+                await producer.send([kit.record(body, body) for body in sent])
+            first = kit.make_consumer()
+            try:
+                await first.connect()
+                held = await first.receive(20)
+                async with kit.consumer() as second:
+                    seen: list[QueueMessage] = []
+                    for _turn in range(TURNS):
+                        found = await second.consume(10, kit.harness.quiet)
+                        await second.succeed(found)
+                        seen += found
+                        # It goes on asking, as an engine with room does, by which some hear of the second.
+                        held += await first.consume(1, 0)
+                    await first.shutdown()
+                    while set(sent) - set(bodies(seen)) and (found := await second.consume()):
+                        await second.succeed(found)
+                        seen += found
+            finally:
+                await first.shutdown()
+            story = f"one of two held {len(held)} of 60 messages, some of them when the other came, and left"
+            look = (
+                "what a consumer commits or settles when others join, or when it closes: only what on_success was given"
+            )
+            repeats = len(held) + kit.harness.settled_late
+            balance(sent, bodies(seen), repeats=repeats, story=story, look=look)
 
         kit.run(main)
 
