@@ -104,6 +104,21 @@ def test_a_record_goes_to_the_partition_that_it_names(bench: Any) -> None:
         assert bench.read(topic, 1, partition)[0].value() == b"%d" % partition
 
 
+def test_an_option_that_is_no_number_refuses_its_record_alone(bench: Any) -> None:
+    """It is that record's fault, so neither its neighbours' nor the end of the engine."""
+    topic = bench.topic()
+    wrong = [{"partition": "0"}, {"partition": 2**40}, {"partition": None}, {"timestamp": 1.5}, {"timestamp": 2**70}]
+    records = [Record(b"first"), *(Record(b"wrong", options=options) for options in wrong), Record(b"last")]
+
+    answers = bench.produce(topic, records)
+
+    assert (answers[0], answers[-1]) == (None, None)
+    for error, options in zip(answers[1:-1], wrong, strict=True):
+        assert not error.retriable
+        assert f"{next(iter(options))!r} must be a whole number" in str(error)
+    assert [message.value() for message in bench.read(topic, 2)] == [b"first", b"last"]
+
+
 def test_records_of_one_key_go_to_one_partition(bench: Any, take: Any) -> None:
     """Order is kept by key."""
     topic = bench.topic(partitions=4)

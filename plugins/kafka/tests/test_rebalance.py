@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from queue import Queue
@@ -159,6 +160,30 @@ def test_messages_that_were_given_back_do_not_hold_up_a_rebalance(real_bench: An
     assert {message.message for message in ours + theirs} == {b"0", b"1"}
     assert [message.attempts for message in ours + theirs] == [2, 1]
     assert first.lag() == 0
+
+
+def test_messages_that_keep_failing_do_not_hold_up_a_rebalance(real_bench: Any, until: Until) -> None:
+    """A message about to be delivered again is in nobody's hand while the rebalance waits for what is."""
+    topic = real_bench.topic(partitions=2)
+    for partition in (0, 1):
+        real_bench.fill(topic, [b"%d" % partition], partition)
+    first = real_bench.consumer(topic, revoke_timeout=20)
+    until(lambda: owned(first) == 2, lambda: first.on_fail(first.consume(10, 0.02)))
+    second: KafkaConsumer = real_bench.consumer(topic)
+    longest = 0.0
+
+    def both() -> None:
+        nonlocal longest
+        started = time.monotonic()
+        first.on_fail(first.consume(10, 0.02))
+        longest = max(longest, time.monotonic() - started)
+        second.on_fail(second.consume(10, 0.02))
+
+    until(lambda: owned(first) == 1 and owned(second) == 1, both)
+
+    assert longest < 10
+    found = {message.message for each in (first, second) for message in each.consume(10, 5.0)}
+    assert found == {b"0", b"1"}
 
 
 def test_a_partition_that_was_lost_while_paused_comes_back_alive(real_bench: Any, take: Take, until: Until) -> None:

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from confluent_kafka import Consumer as Client
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition, libversion
@@ -17,6 +17,7 @@ from penstock.errors import ConnectorError, FatalConnectorError, NotConnected
 from penstock.message import QueueMessage
 from penstock.offsets import OffsetTracker
 from penstock_kafka.assignment import Assignment, keys_of
+from penstock_kafka.bounded import within
 from penstock_kafka.commits import Commits
 from penstock_kafka.connection import check_connection, invalid_settings
 from penstock_kafka.errors import connector_error, describe
@@ -144,7 +145,8 @@ class KafkaConsumer(BlockingConsumer):
             new = self._fetch(client, assignment, room)
         elif time.monotonic() - self._polled > POLL_EVERY:
             self._poll(client, assignment, 0)
-        messages = self._redelivery.take(most - len(new))
+        # What has become due since then must not push the younger of these before the older.
+        messages = self._redelivery.take(most - len(new) - (len(self._ready) if new else 0))
         if self._ready:
             room = most - len(new) - len(messages)
             messages += [each for each in self._ready[:room] if each.ledger.live]
@@ -152,32 +154,32 @@ class KafkaConsumer(BlockingConsumer):
         return messages + new if messages else new
 
     def _fetch(self, client: Client, assignment: Assignment, most: int) -> list[KafkaMessage]:
-        self._polled = time.monotonic()
-        try:
-            found = client.consume(min(most, MOST_AT_ONCE), 0)
-            return self._accept(found, assignment) if found else []
-        except BaseException as error:
-            self._break(error)
-            raise
+        return self._take(lambda: client.consume(min(most, MOST_AT_ONCE), 0), assignment)
 
     def _poll(self, client: Client, assignment: Assignment, timeout: float) -> None:
         """Let the client tell what it has to tell. A message is kept: dropped, it would be passed over."""
+        found = self._take(lambda: [] if (message := client.poll(timeout)) is None else [message], assignment)
+        self._ready += found
+
+    def _take(self, ask: Callable[[], list[Message]], assignment: Assignment) -> list[KafkaMessage]:
         self._polled = time.monotonic()
         try:
-            message = client.poll(timeout)
-            if message is not None:
-                self._ready += self._accept([message], assignment)
+            found = ask()
+            return self._accept(found, assignment) if found else []
+        except KafkaException as error:
+            raise self._broken(describe(error.args[0])) from error
         except BaseException as error:
-            self._break(error)
+            self._broken(type(error).__name__)
             raise
 
-    def _break(self, error: BaseException) -> None:
-        """What the client had in hand when a callback raised, or a signal came, is gone: whatever it would bring next,
-        what is committed then would include what is gone."""
+    def _broken(self, what: str) -> ConnectorError:
+        """What the client had in its hand when a callback raised, or a signal came, is gone: nothing may be consumed
+        after it, or it would be committed with what follows."""
         self._failure = self._failure or ConnectorError(
-            f"{self._where}: {type(error).__name__} was raised while messages were taken from the client, and may have "
-            "taken some with it; start again, and they come again"
+            f"{self._where}: while messages were taken from the client there was raised: {what}; some may be gone with "
+            "it, so start again, and they come again"
         )
+        return self._failure
 
     def _accept(self, found: list[Message], assignment: Assignment) -> list[KafkaMessage]:
         """Sort out what is no message; note the rest as open."""
@@ -310,7 +312,7 @@ class KafkaConsumer(BlockingConsumer):
         client, assignment = self._connected
         self._closing = True
         try:
-            if not _within(COMMIT_TIMEOUT + CLOSE_TIMEOUT, lambda: self._end(client, assignment)):
+            if not within(COMMIT_TIMEOUT + CLOSE_TIMEOUT, lambda: self._end(client, assignment)):
                 log.warning("%s: the group was not left in time; it notices by itself", self._where)
         except KafkaException as error:
             raise connector_error(error.args[0], f"{self._where}: closing") from None
@@ -338,24 +340,3 @@ class KafkaConsumer(BlockingConsumer):
 
 def _names(partitions: Iterable[TopicPartition]) -> str:
     return ", ".join(f"{each.topic}/{each.partition}" for each in partitions) or "none"
-
-
-def _within(seconds: float, call: Callable[[], Any]) -> bool:
-    """Make a call that may block longer than we can wait; False if it goes on, on a thread that holds up nobody.
-
-    What it raises in time is raised here.
-    """
-    raised: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            call()
-        except BaseException as error:  # noqa: BLE001  (it is the caller's, and the caller gets it)
-            raised.append(error)
-
-    thread = threading.Thread(target=run, name="penstock-kafka-bounded", daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if raised:
-        raise raised[0]
-    return not thread.is_alive()

@@ -25,7 +25,8 @@ POLL_SLICE = 0.1  # seconds of one wait for reports; how long a full queue, or a
 FLUSH_TIMEOUT = 9.0  # seconds that a shutdown waits for confirmations
 ANY_PARTITION = -1
 
-_OPTIONS = {"partition", "timestamp"}
+_MOST = {"partition": 2**31 - 1, "timestamp": 2**63 - 1}
+"""Options of a record, and what fits into each on the wire."""
 
 
 class KafkaProducer(Producer):
@@ -241,7 +242,11 @@ class KafkaProducer(Producer):
 def _unusable(record: Record) -> str | None:
     if record.delay:
         return "Kafka cannot delay a record; send it without a delay"
-    unknown = sorted(set(record.options or ()) - _OPTIONS)
+    options = record.options or {}
+    unknown = sorted(set(options) - _MOST.keys())
     if unknown:
         return f"{unknown[0]!r} is no option of a Kafka record; there are 'partition' and 'timestamp' (milliseconds)"
+    for name, value in options.items():
+        if not isinstance(value, int) or abs(value) > _MOST[name]:
+            return f"{name!r} must be a whole number up to {_MOST[name]}, which it is not; correct or remove it"
     return None
