@@ -45,7 +45,7 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """All tests, on real servers. PENSTOCK_TEST_REQUIRE=kafka,redis makes a missing server a failure."""
+    """All tests, on real servers. PENSTOCK_TEST_REQUIRE=kafka,redis,postgres,nats makes a missing server a failure."""
     install_workspace(session, *group("test"))
     # Three at a time: most of a test on a server is waiting. A file's tests stay together, and share its servers.
     session.run("pytest", "-n", "3", "--dist", "loadfile", *session.posargs)
