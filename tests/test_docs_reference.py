@@ -18,6 +18,7 @@ from penstock import dead_letters, errors, hookspecs, specs
 from penstock.capabilities import CAPABILITY_NAMES
 from penstock.cli.main import COMMANDS
 from penstock.config.model import EngineSettings, PluginSettings, QueueConfig, WorkerSettings
+from penstock.config.schema import configuration_schema
 from penstock.health import State
 from penstock.message import QueueMessage
 from penstock.metric_list import METRICS
@@ -221,6 +222,17 @@ def test_every_first_party_connector_and_profile_stands_on_its_page() -> None:
     assert {offer.name for offer in ours if offer.kind == "connector"} == set(generator().CONNECTORS)
     assert {offer.name for offer in ours if offer.kind == "profile"} == set(rows(section("connectors", "Profiles")))
     assert not [offer.name for offer in ours if f"`{offer.name}`" not in page]
+
+
+def test_every_option_of_our_connectors_is_described_in_the_schema() -> None:
+    """An editor has a word for each."""
+    schema, problems = configuration_schema(Registry())
+    assert problems == []
+    options = {name: each for name, each in schema["$defs"].items() if name.startswith("options.")}
+    assert {"options.kafka", "options.memory", "options.postgres", "options.postgres.table"} <= options.keys()
+    for name, each in options.items():
+        for key, described in each.get("properties", {}).items():
+            assert described.get("description") or "$ref" in described, f"{name}: {key}"
 
 
 def test_every_capability_is_explained() -> None:

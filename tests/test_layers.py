@@ -92,6 +92,7 @@ PUBLIC = frozenset(
         "backoff",
         "capabilities",
         "connectors",
+        "dead_letters",
         "errors",
         "hookspecs",
         "message",

@@ -29,6 +29,12 @@ def test_ordering_is_had_unless_it_is_none(ordering: str, had: bool) -> None:
     assert Capabilities(ordering=ordering).has("ordering") is had  # type: ignore[arg-type]
 
 
+def test_an_order_that_is_none_of_the_three_is_refused() -> None:
+    """It would pass for an order that is kept."""
+    with pytest.raises(ValueError, match="ordering is one of 'none', 'queue', 'key'; not 'que'"):
+        Capabilities(ordering="que")  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("name", CAPABILITY_NAMES)
 def test_a_missing_capability_is_told_with_queue_connector_and_remedy(name: str) -> None:
     """What, where, what to do."""

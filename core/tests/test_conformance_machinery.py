@@ -185,8 +185,14 @@ class TestChild:
 class TestHarness:
     def test_what_a_harness_neither_offers_nor_excuses_is_a_failure(self) -> None:
         """Nothing is left out by forgetting it."""
-        with pytest.raises(Broken, match=r"neither offers restart_backend\(\) nor says why not"):
-            Kit("memory", Nothing(), "test").needs("restart")
+        for facility, what in (
+            ("restart", r"restart_backend\(\)"),
+            ("stop", r"stop_backend\(\) and start_backend\(\)"),
+            ("lease", "short_lease"),
+            ("freeze", "short_lease or frozen_after"),
+        ):
+            with pytest.raises(Broken, match=f"neither offers {what} nor says why not"):
+                Kit("memory", Nothing(), "test").needs(facility)
 
     def test_an_excuse_is_noted_with_its_reason(self) -> None:
         """For the matrix."""

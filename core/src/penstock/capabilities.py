@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import Literal, get_args
 
 from penstock.errors import CapabilityError
 
@@ -39,6 +39,16 @@ class Capabilities:
     lag: bool = False
     tombstones: bool = False
     groups: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse an order that is none: it would pass for one that is kept.
+
+        Raises:
+            ValueError: `ordering` is not one of its words.
+        """
+        if self.ordering not in get_args(Ordering):
+            words = ", ".join(map(repr, get_args(Ordering)))
+            raise ValueError(f"Capabilities: ordering is one of {words}; not {self.ordering!r}")
 
     def has(self, name: str) -> bool:
         """Whether the capability `name` is declared."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from penstock.errors import ProduceError
+from penstock.errors import NotConnected, ProduceError
 from penstock.message import QueueMessage, Record
 from penstock_kafka.consumer import KafkaConsumer
 from penstock_kafka.options import KafkaOptions
@@ -132,13 +132,20 @@ def take_fixture() -> Callable[..., list[QueueMessage]]:
     return take
 
 
-def take(consumer: KafkaConsumer, count: int, timeout: float = PATIENCE) -> list[QueueMessage]:
-    """Consume until `count` messages have come."""
+def take(
+    consumer: KafkaConsumer, count: int, timeout: float = PATIENCE, *, reconnecting: bool = False
+) -> list[QueueMessage]:
+    """Consume until `count` messages have come; if `reconnecting`, connect again as often as brokers are away."""
     found: list[QueueMessage] = []
     deadline = time.monotonic() + timeout
     while len(found) < count:
         assert time.monotonic() < deadline, f"only {len(found)} of {count} messages after {timeout:.0f} s"
-        found += consumer.consume(count - len(found), 0.2)
+        try:
+            found += consumer.consume(count - len(found), 0.2)
+        except NotConnected:
+            if not reconnecting:
+                raise
+            consumer.connect()
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -83,3 +84,37 @@ def test_a_server_that_is_away_is_an_error_of_the_work(capsys: pytest.CaptureFix
     assert main(["postgres", "migrate", "--dsn", "postgresql://x:s3cret@127.0.0.1:1/x"]) == 1
     assert "PostgreSQL at 127.0.0.1:1/x" in (error := capsys.readouterr().err)
     assert "s3cret" not in error
+
+
+@pytest.mark.parametrize(
+    ("dsn", "works"),
+    [
+        ("postgresql://me:s3cret@db.example/shop", True),
+        ("host=db.example user=me password=s3cret dbname=shop", True),
+        ("postgresql://db.example/shop?user=me&password=s3cret&sslpassword=s3cret", True),
+        ("postgresql://me:s3cret%zz@db.example/shop", False),
+        ("host=db.example s3cret", False),
+        ("mysql://me:s3cret@db.example/shop", False),
+    ],
+)
+@pytest.mark.parametrize("connector", ["postgres", "postgres.table"])
+def test_penstock_check_shows_no_password(
+    dsn: str,
+    works: bool,
+    connector: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Neither of a configuration that works, nor in what it says about one that does not."""
+    config = tmp_path / "queues.yml"
+    for text, variable in ((dsn, ""), ("${PG}", dsn)):
+        monkeypatch.setenv("PG", variable)
+        config.write_text(f"queues:\n  orders: {{connector: {connector}, config: {{dsn: '{text}'}}}}\n")
+
+        code = main(["check", str(config)])
+
+        printed = "".join(capsys.readouterr())
+        assert "orders" in printed
+        assert "s3cret" not in printed
+        assert (code == 0) == works

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from penstock.errors import ConfigError, ConnectorError, FatalConnectorError, NotConnected
 from penstock_postgres.connection import Address, Connection
@@ -155,3 +156,14 @@ def test_every_code_of_the_table_is_one_of_postgresql() -> None:
 
     for code in (*BY_SQLSTATE, *REMEDIES):
         assert any(each.startswith(code) for each in known), code
+
+
+def test_connecting_has_a_time_of_its_own() -> None:
+    """An hour for making an index is no reason to wait an hour for a host that is not there."""
+
+    def patience(dsn: str, timeout: float) -> str:
+        connection = Connection(PostgresOptions.model_validate({"dsn": dsn, "timeout": timeout}))
+        return str(conninfo_to_dict(connection._conninfo())["connect_timeout"])
+
+    assert [patience("host=a", timeout) for timeout in (0.1, 10, 3600)] == ["2", "10", "30"]
+    assert patience("host=a connect_timeout=99", 3600) == "99"

@@ -162,8 +162,9 @@ def _describe(schema: Schema, model: type[BaseModel]) -> None:
     for key, name, _field in keyed_fields(model):
         described = schema.get("properties", {}).get(key, {})
         described.pop("title", None)
-        if name in texts:
-            described.setdefault("description", texts[name])
+        # A docstring for users names the key, one for programmers the attribute.
+        if text := texts.get(key) or texts.get(name):
+            described.setdefault("description", text)
 
 
 def attribute_texts(model: type) -> dict[str, str]:

@@ -46,6 +46,7 @@ _DEFAULTS: dict[str, str | int] = {
     "keepalives_count": 3,
 }
 
+LONGEST_TO_CONNECT = 30  # seconds, unless the DSN says otherwise
 GRACE = 0.5  # seconds for which we wait longer than the server, so that it can say that a statement took too long
 
 log = logging.getLogger("penstock.postgres")
@@ -153,7 +154,9 @@ class Connection:
         return True
 
     def _conninfo(self) -> str:
-        defaults = make_conninfo("", **_DEFAULTS, connect_timeout=max(2, round(self._timeout)))
+        # A statement may be given an hour; to connect takes no longer than usual for that.
+        patience = min(max(2, round(self._timeout)), LONGEST_TO_CONNECT)
+        defaults = make_conninfo("", **_DEFAULTS, connect_timeout=patience)
         # Whatever the database's own encoding is, and PGCLIENTENCODING: what we send and understand is UTF-8.
         return make_conninfo(defaults, **{**conninfo_to_dict(self._dsn), "client_encoding": "utf8"})
 

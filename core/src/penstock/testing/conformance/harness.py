@@ -16,12 +16,13 @@ FACILITIES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "pause": ("pause_backend", "resume_backend"),
         "nowhere": ("nowhere",),
         "refuse": ("refusing",),
-        "lease": (),
-        "freeze": (),
+        "lease": ("short_lease",),
+        "freeze": ("short_lease", "frozen_after"),
         "processes": (),
     }
 )
-"""What a test may need of a harness, and the methods that bring it. See `Harness.cannot` for each."""
+"""What a test may need of a harness, and what brings it: all of the methods, or one of the attributes. See
+`Harness.cannot` for each."""
 
 
 class Harness(ABC):
@@ -110,8 +111,7 @@ class Harness(ABC):
         """Whether this harness brings what `facility` needs; see `FACILITIES`."""
         if facility in self.cannot:
             return False
-        if facility == "lease":
-            return bool(self.short_lease)
-        if facility == "freeze":
-            return bool(self.short_lease) or self.frozen_after is not None
-        return all(getattr(type(self), name) is not getattr(Harness, name) for name in FACILITIES[facility])
+        names = FACILITIES[facility]
+        if methods := [name for name in names if callable(getattr(Harness, name))]:
+            return all(getattr(type(self), name) is not getattr(Harness, name) for name in methods)
+        return not names or any(getattr(self, name) for name in names)

@@ -81,7 +81,9 @@ class Kit:
             return
         reason = self.harness.cannot.get(facility)
         if reason is None:
-            what = " and ".join(f"{name}()" for name in FACILITIES[facility]) or f"what {facility!r} stands for"
+            names = FACILITIES[facility]
+            methods = all(callable(getattr(Harness, name)) for name in names)
+            what = " and ".join(f"{name}()" for name in names) if methods else " or ".join(names)
             raise Broken(
                 f"the harness neither offers {what} nor says why not\n    look at: {type(self.harness).__name__}: "
                 f"write {what}, or cannot = {{{facility!r}: 'because …'}}"
