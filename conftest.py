@@ -1,5 +1,9 @@
 """Loads the fixtures that start real servers; pytest allows this in the root alone."""
 
+from __future__ import annotations
+
+import pytest
+
 pytest_plugins = [
     "tests.servers.kafka",
     "tests.servers.nats",
@@ -7,3 +11,15 @@ pytest_plugins = [
     "tests.servers.redis",
     "tests.servers.proxy",
 ]
+
+LONGEST = (
+    "plugins/kafka/tests/test_conformance.py",
+    "core/tests/test_conformance_kit.py",
+    "tests/third_party/",
+    "tests/end_to_end/",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The files that take longest come first, lest of several processes one be left alone with them at the end."""
+    items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))

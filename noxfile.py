@@ -48,7 +48,7 @@ def tests(session: nox.Session) -> None:
     """All tests, on real servers. PENSTOCK_TEST_REQUIRE=kafka,redis,postgres,nats makes a missing server a failure."""
     install_workspace(session, *group("test"))
     # Three at a time: most of a test on a server is waiting. A file's tests stay together, and share its servers.
-    session.run("pytest", "-n", "3", "--dist", "loadfile", *session.posargs)
+    session.run("pytest", "-n", "3", "--dist", "loadfile", "--no-loadscope-reorder", *session.posargs)
 
 
 @nox.session
@@ -70,6 +70,10 @@ def conformance(session: nox.Session) -> None:
             "PENSTOCK_CONFORMANCE_KILLS": "20",
         },
     )
+    # A stranger's connector, with its own tests; they come after the report, which is about ours.
+    session.install("tests/third_party/penstock-nats[test]")
+    with session.chdir("tests/third_party/penstock-nats"):
+        session.run("pytest", "-q", "-rfE", "-n", "3", "--dist", "worksteal", "-p", "no:cacheprovider")
     if saboteurs.exists():
         print(saboteurs.read_text())
 

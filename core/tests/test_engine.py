@@ -279,6 +279,24 @@ def test_an_annotation_of_a_batch_is_a_list_of_models(stand: Stand) -> None:
     assert seen == [Order(n=1), Order(n=2)]
 
 
+def test_an_annotation_that_cannot_be_found_is_refused_unless_the_queue_says_more(stand: Stand) -> None:
+    """It asks for a validation that nobody could do."""
+
+    def one(order: Any) -> None: ...
+    def many(orders: Any) -> None: ...
+
+    one.__annotations__["order"] = "Order"
+    many.__annotations__["orders"] = list["Order"]  # type: ignore[name-defined]  # noqa: F821
+    told = r"its message is annotated with 'Order', .*not under TYPE_CHECKING, or give queue 'in' a 'data_model'"
+
+    with pytest.raises(FunctionError, match=rf"one: {told}"):
+        drain(stand.engine(one, []))
+    with pytest.raises(FunctionError, match=rf"many: {told}"):
+        drain(stand.engine(many, [], source=stand.memory("in", batch=True)))
+    stand.put(b'{"n": 1}')
+    drain(stand.engine(one, [], source=stand.memory("in", data_model=None)))
+
+
 # -- nothing global, nothing mutated
 
 

@@ -8,7 +8,7 @@ import inspect
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, get_args, get_origin, overload
+from typing import TYPE_CHECKING, Any, ForwardRef, Generic, ParamSpec, TypeVar, get_args, get_origin, overload
 
 from penstock.config.files import Source, load
 from penstock.config.model import Configuration, EngineSettings, WorkerSettings
@@ -196,7 +196,7 @@ class Engine:
             )
         queues = self.resolve()
         settings = self._settings()
-        source = _with_annotation(queues.pop((self.input_queue, "input")), self._function.annotation)
+        source = _with_annotation(queues.pop((self.input_queue, "input")), self._function)
         targets = {name: _open_to_anything(queue) for (name, _role), queue in queues.items()}
         counters = EngineMetrics(self.app_name, source.name, source.connector, list(targets))
         metrics.add(counters)
@@ -225,13 +225,25 @@ class Engine:
         Worker([self], self.worker_settings()).run()
 
 
-def _with_annotation(source: ResolvedQueue, annotation: Any) -> ResolvedQueue:
-    """The function's annotation is the data model where nobody chose another one."""
+def _with_annotation(source: ResolvedQueue, function: Function) -> ResolvedQueue:
+    """The function's annotation is the data model where nobody chose another one.
+
+    Raises:
+        FunctionError: it names what cannot be found from outside of the function: nothing would be validated.
+    """
     if not source.data_model_is_default or source.model_handler is None:
         return source
+    annotation = function.annotation
     if source.batch and get_origin(annotation) in (list, Sequence):
         annotation = get_args(annotation)[0]
-    if annotation in (inspect.Parameter.empty, Any, None) or isinstance(annotation, str):
+    if isinstance(annotation, str | ForwardRef):
+        text = annotation if isinstance(annotation, str) else annotation.__forward_arg__
+        raise FunctionError(
+            f"{function.name}: its message is annotated with {text!r}, which cannot be found at run time: "
+            "nothing would be validated; define or import it at the module's top, not under TYPE_CHECKING, or give "
+            f"queue {source.name!r} a 'data_model' (none: plain data)"
+        )
+    if annotation in (inspect.Parameter.empty, Any, None):
         return source
     return replace(source, data_model=annotation)
 
