@@ -53,6 +53,7 @@ async def work(consumer: Consumer, log: Log, job: dict[str, Any]) -> None:
             await asyncio.sleep(PACE)
             log.write("did", message.message)
         for piece in _pieces(list(messages), chance):
+            log.write("settles", *(message.message for message in piece))
             await consumer.on_success(piece)
             log.write("settled", *(message.message for message in piece))
 

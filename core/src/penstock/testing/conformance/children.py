@@ -79,6 +79,16 @@ class Child:
         self._process.kill()
         self._process.wait()
 
+    async def kill_in_the_middle(self, seconds: float) -> None:
+        """SIGKILL when it has done messages that it has not begun to settle; after so many seconds in any case."""
+        deadline = asyncio.get_running_loop().time() + seconds
+        self.freeze()  # looking and killing are one moment
+        while len(self.lines("did")) == len(self.lines("settles")) and asyncio.get_running_loop().time() < deadline:
+            self.thaw()
+            await asyncio.sleep(0.002)
+            self.freeze()
+        self.kill()
+
     def interrupt(self, number: signal.Signals) -> None:
         """SIGTERM or SIGINT: what a supervisor sends, or Ctrl-C."""
         self._process.send_signal(number)
