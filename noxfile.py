@@ -47,8 +47,8 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """All tests, on real servers. PENSTOCK_TEST_REQUIRE=kafka,redis,postgres,nats makes a missing server a failure."""
     install_workspace(session, *group("test"))
-    # Three at a time: most of a test on a server is waiting. A file's tests stay together, and share its servers.
-    session.run("pytest", "-n", "3", "--dist", "loadfile", "--no-loadscope-reorder", *session.posargs)
+    # Four at a time: most of a test on a server is waiting. A file's tests stay together, and share its servers.
+    session.run("pytest", "-n", "4", "--dist", "loadfile", "--no-loadscope-reorder", *session.posargs)
 
 
 @nox.session
@@ -60,8 +60,8 @@ def conformance(session: nox.Session) -> None:
     report.unlink(missing_ok=True)
     saboteurs.unlink(missing_ok=True)
     session.run(
-        # Three at a time, as above; the recorder tells the process that prints what was proved in the others.
-        *("pytest", "-q", "-rfE", "-n", "3", "--dist", "loadfile", "-p", "penstock.testing.conformance.recorder"),
+        # The recorder tells the process that prints what was proved in the others.
+        *("pytest", "-q", "-rfE", "-n", "4", "--dist", "loadfile", "-p", "penstock.testing.conformance.recorder"),
         *("core/tests/test_conformance_kit.py", *suites, *session.posargs),
         env={
             "PENSTOCK_CONFORMANCE_REPORT": str(report),
@@ -73,7 +73,7 @@ def conformance(session: nox.Session) -> None:
     # A stranger's connector, with its own tests; they come after the report, which is about ours.
     session.install("tests/third_party/penstock-nats[test]")
     with session.chdir("tests/third_party/penstock-nats"):
-        session.run("pytest", "-q", "-rfE", "-n", "3", "--dist", "worksteal", "-p", "no:cacheprovider")
+        session.run("pytest", "-q", "-rfE", "-n", "4", "--dist", "worksteal", "-p", "no:cacheprovider")
     if saboteurs.exists():
         print(saboteurs.read_text())
 
