@@ -139,6 +139,8 @@ def test_a_worker_that_is_killed_three_times_loses_nothing(database: Database, t
             print(f"killed with {database.held_by(running[0])} messages")
             wait_until(lambda: database.sessions() < WORKERS * SESSIONS, "its connections are gone", running[1:])
             running[0] = stack.enter_context(worker(APPS / "fan_out.py", "--config", "queues.yml", cwd=tmp_path))
+        # A signal that comes before Python has started ends it at once.
+        wait_until(lambda: database.sessions() == WORKERS * SESSIONS, "all are connected", running)
         database.fill(stages[-1])
         wait_until(lambda: database.count("numbers") == 0, "everything settled", running)
         for each in running:

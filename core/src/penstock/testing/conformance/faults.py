@@ -13,7 +13,7 @@ from penstock.queues import InputQueue
 from penstock.testing.conformance.accounts import balance
 from penstock.testing.conformance.bare import Bare
 from penstock.testing.conformance.kit import ROLES, Kit, bodies, numbered
-from penstock.testing.conformance.limits import within
+from penstock.testing.conformance.limits import beside, within
 from penstock.testing.conformance.promises import Broken, must
 
 OUTAGE = 1.0  # seconds
@@ -64,10 +64,10 @@ class Faults:
         async def main() -> None:
             sent = numbered(10)
             await kit.send(*sent)
-            async with kit.input_queue() as queue:
+            async with kit.input_queue() as queue, beside() as start:
                 await asyncio.to_thread(kit.harness.stop_backend)
                 try:
-                    opening = asyncio.create_task(queue.open())
+                    opening = start(queue.open())
                     await asyncio.sleep(OUTAGE)
                     early = opening.done()
                 finally:
@@ -92,7 +92,11 @@ class Faults:
         async def main() -> None:
             outages: list[None] = []
             before, meanwhile = numbered(40), numbered(20, "meanwhile/")
-            async with kit.input_queue(lambda: outages.append(None)) as source, kit.output_queue() as target:
+            async with (
+                kit.input_queue(lambda: outages.append(None)) as source,
+                kit.output_queue() as target,
+                beside() as start,
+            ):
                 await source.open()
                 await target.open()
                 await target.produce([Record(body) for body in before])
@@ -101,8 +105,8 @@ class Faults:
                 await source.on_success(seen[:-HELD])
                 await asyncio.to_thread(kit.harness.stop_backend)
                 try:
-                    receiving = asyncio.create_task(_receive(kit, source, 40, settle=True))
-                    producing = asyncio.create_task(target.produce([Record(body) for body in meanwhile]))
+                    receiving = start(_receive(kit, source, 40, settle=True))
+                    producing = start(target.produce([Record(body) for body in meanwhile]))
                     await asyncio.sleep(OUTAGE)
                     early = producing.done()
                 finally:
@@ -168,7 +172,7 @@ class Faults:
 
         async def main() -> None:
             sent = numbered(20)
-            async with kit.input_queue() as source, kit.output_queue() as target:
+            async with kit.input_queue() as source, kit.output_queue() as target, beside() as start:
                 await source.open()
                 await target.open()
                 await target.produce([Record(body) for body in sent[:10]])
@@ -176,8 +180,8 @@ class Faults:
                 await source.on_success(seen)
                 try:
                     await asyncio.to_thread(kit.harness.pause_backend)
-                    producing = asyncio.create_task(target.produce([Record(body) for body in sent[10:]]))
-                    receiving = asyncio.create_task(source.consume(10, OUTAGE / 2))
+                    producing = start(target.produce([Record(body) for body in sent[10:]]))
+                    receiving = start(source.consume(10, OUTAGE / 2))
                     await asyncio.sleep(OUTAGE)
                     early = producing.done()
                 finally:

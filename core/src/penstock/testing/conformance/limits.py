@@ -8,7 +8,7 @@ import threading
 import traceback
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from penstock.testing.conformance.promises import Broken
 
@@ -63,15 +63,36 @@ async def within(seconds: float, promise: str, look: str) -> AsyncIterator[None]
         raise Broken(f"{promise}\n    look at: {look}") from None
 
 
+class Starts(Protocol):
+    """Starts something beside a block; what `beside` gives."""
+
+    def __call__(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """The task, which the block awaits."""
+
+
+@asynccontextmanager
+async def beside() -> AsyncIterator[Starts]:
+    """Start things beside the block, which awaits them. If it fails, they are cancelled, their errors heard."""
+    tasks: list[asyncio.Task[Any]] = []
+
+    def start(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        task = asyncio.create_task(work)
+        tasks.append(task)
+        return task
+
+    try:
+        yield start
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
 @asynccontextmanager
 async def aside(work: Coroutine[Any, Any, T]) -> AsyncIterator[asyncio.Task[T]]:
-    """Run something beside the block; the block awaits it. If the block fails, it is cancelled."""
-    task = asyncio.create_task(work)
-    try:
-        yield task
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+    """The same for one thing that is started with the block."""
+    async with beside() as start:
+        yield start(work)
 
 
 async def until(true: Callable[[], bool], seconds: float) -> bool:
