@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 from core.tests.scripted import BareConsumer, Sink, Source
-from core.tests.stand import Stand, drain, for_a_while, running, settings, until, warnings_in
+from core.tests.stand import PATIENCE, Stand, drain, for_a_while, running, settings, until, warnings_in
 
 from penstock.capabilities import Capabilities
-from penstock.errors import FatalConnectorError, NotConnected
+from penstock.errors import ConnectorError, FatalConnectorError, NotConnected
 from penstock.message import QueueMessage
 from penstock.worker.worker import Worker
 
@@ -149,6 +149,31 @@ def test_a_client_that_must_be_polled_is_polled_while_there_is_no_room(stand: St
             assert len(source.held) == 3
             go.set()
             await until(lambda: len(source.settled()) == 10)
+
+    asyncio.run(main())
+
+
+def test_it_is_polled_too_while_messages_are_settled_and_there_is_no_room_yet(stand: Stand) -> None:
+    """A large window that a function works off slowly: each settlement is no reason to leave the client alone."""
+    source, steps = source_of(400), threading.Semaphore(300)
+
+    class Polled(BareConsumer):
+        keep_polling = True
+
+    def function(number: int) -> None:
+        assert steps.acquire(timeout=PATIENCE)
+
+    async def main() -> None:
+        async with running(stand.engine(function, [], source=source.queue(consumer=Polled))):
+            await until(lambda: len(source.settled()) == 300)
+            # From here on slower than 10 calls a second would be polled; the window is as large as it got.
+            asked = len(source.asked)
+            while len(source.asked) < asked + 3:
+                assert len(source.held) > 0, "it was not polled before all was done"
+                steps.release()
+                await asyncio.sleep(0.02)
+            for _ in range(400):
+                steps.release()
 
     asyncio.run(main())
 
@@ -429,6 +454,45 @@ def test_a_function_that_never_returns_costs_the_grace_and_no_more(
     assert source.settled() == []
     assert source.count("shutdown") == 1
     assert "not finished after 0.4 s; 5 messages are left to be redelivered" in caplog.text
+
+
+def test_a_call_that_outlives_the_grace_begins_no_delivery(stand: Stand) -> None:
+    """Its queues are being closed: the connectors are promised that nothing else is under way."""
+    source, begun, go = source_of(1), threading.Event(), threading.Event()
+    sink = Sink(shutdown=[lambda: asyncio.sleep(0.3)])
+
+    def function(number: int) -> tuple[str, int]:
+        begun.set()
+        go.wait(60)
+        return "out", number
+
+    async def main() -> None:
+        async with running(
+            stand.engine(function, source=source.queue(), targets=[sink.queue()]), shutdown_timeout=0.1
+        ) as run:
+            await until(begun.is_set)
+            run.worker.stop()
+            await until(lambda: sink.count("shutdown"))
+            go.set()
+            await run.ended()
+
+    asyncio.run(main())
+
+    assert sink.count("produce") == 0
+    assert source.settled() == []
+
+
+@pytest.mark.parametrize("method", ["produce", "on_success", "consume", "connect"])
+def test_a_cancellation_out_of_a_connector_ends_the_engine(stand: Stand, method: str) -> None:
+    """Asynchronous clients cancel what waits when their channel closes: no message may be stranded in silence."""
+    cancelled = asyncio.CancelledError()
+    sink = Sink(produce=[cancelled] if method == "produce" else [])
+    source = Source((b"1", b"2"), **({} if method == "produce" else {method: [cancelled]}))
+
+    with pytest.raises(ConnectorError, match=f"{method} raised CancelledError: ; this is a bug of .*Scripted"):
+        drain(stand.engine(lambda number: ("out", number), source=source.queue(), targets=[sink.queue()]))
+
+    assert source.count("shutdown") == 1
 
 
 def test_a_stop_of_an_idle_engine_is_quick(stand: Stand) -> None:

@@ -311,6 +311,23 @@ def test_an_async_batch_function_gets_lists(stand: Stand) -> None:
     assert len(calls) < 10
 
 
+def test_a_batch_function_may_do_with_its_lists_what_it_likes(stand: Stand) -> None:
+    """Emptied as it works through them, say."""
+
+    def function(numbers: list[int], msg_ctx: list[QueueMessage]) -> list[tuple[str, int]]:
+        found = []
+        while numbers:
+            found.append(("out", numbers.pop()))
+            msg_ctx.pop()
+        return found
+
+    stand.numbers(3)
+    drain(stand.engine(function, source=stand.memory("in", batch=True)))
+
+    assert sorted(stand.bodies()) == [b"0", b"1", b"2"]
+    assert stand.bodies("in") == []
+
+
 def test_a_batch_that_is_given_back_comes_again_whole(stand: Stand) -> None:
     """False stands for all of its messages."""
     calls: list[list[int]] = []

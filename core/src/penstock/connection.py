@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from penstock.backoff import Backoff
+from penstock.cancellation import raise_if_cancelled
 from penstock.errors import ConnectorError, FatalConnectorError, NotConnected, ProduceError
 from penstock.health import Health
 
@@ -104,7 +105,8 @@ class Connection:
                     await again
                 elif not await _unless(stop, again):
                     return None
-            except Exception as error:
+            except (Exception, asyncio.CancelledError) as error:
+                raise_if_cancelled(error)
                 raise self._named(method, error) from error
 
     async def once(self, method: str, call: Callable[[], Awaitable[T]]) -> T:
@@ -113,7 +115,8 @@ class Connection:
             return await call()
         except NotConnected:
             raise
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
+            raise_if_cancelled(error)
             raise self._named(method, error) from error
 
     def bug(self, text: str) -> ConnectorError:
@@ -135,7 +138,8 @@ class Connection:
         except TimeoutError:
             log.warning("%s: did not close within %g s and is left as it is", self._label, CLOSE_TIMEOUT)
         # A bug of its author; logged with its trace.
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
+            raise_if_cancelled(error)
             log.warning("%s: did not close cleanly: shutdown raised %s", self._label, _shown(error), exc_info=error)
 
     async def _connect(self, seen: int, patience: float | None = None) -> None:
@@ -159,7 +163,8 @@ class Connection:
                         wait = min(wait, deadline - clock())
                     log.warning("%s: %s; trying again in %.1f s", self._label, error, wait)
                     await asyncio.sleep(wait)
-                except Exception as error:
+                except (Exception, asyncio.CancelledError) as error:
+                    raise_if_cancelled(error)
                     raise self._named("connect", error) from error
                 else:
                     self._number += 1
@@ -181,7 +186,7 @@ class Connection:
         if self._on_lost is not None:
             self._on_lost()
 
-    def _named(self, method: str, error: Exception) -> ConnectorError:
+    def _named(self, method: str, error: BaseException) -> ConnectorError:
         """The error with the queue's name; what is no word of the contract is blamed on the connector's author."""
         if isinstance(error, ProduceError):
             return ProduceError(f"{self._label}: {error}", error.retriable)
@@ -201,7 +206,7 @@ def _wait(failures: int, error: NotConnected) -> float:
     return RECONNECT.delay(failures) if error.retry_after is None else max(error.retry_after, SHORTEST_WAIT)
 
 
-def _shown(error: Exception) -> str:
+def _shown(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"[:300]
 
 

@@ -314,6 +314,7 @@ CAST = [
     consumer("transactions:ForgetsToSettle", TOGETHER),
     consumer("transactions:StoresWhatIsTriedAgain", TOGETHER),
     consumer("transactions:StoresTheRest", "a_transaction_with_a_lost_message_does_nothing"),
+    consumer("transactions:SettlesByNumber", "two_deliveries_of_a_message_are_not_settled_as_one"),
     consumer("transactions:StoresFirst", "a_transaction_with_a_lost_message_does_nothing"),
     consumer("transactions:SettlesInSpiteOfRefusals", "a_transaction_with_a_refused_record_does_nothing"),
     consumer("transactions:SaysNotWhichIsRefused", "a_transaction_with_a_refused_record_does_nothing"),

@@ -122,7 +122,8 @@ def _is_message(annotation: Any) -> bool:
 
 
 def _whole(message: Any) -> Any:
-    return message
+    # Of a batch a list of its own: the function may do with it what it likes.
+    return list(message) if isinstance(message, list) else message
 
 
 def _context(message: Any) -> Any:

@@ -13,10 +13,12 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from time import perf_counter
 
+from penstock.cancellation import raise_if_cancelled
+from penstock.errors import FunctionError
 from penstock.message import QueueMessage
 from penstock.pipeline.batch import Batch, ThreadBatch
 from penstock.pipeline.function import Function
-from penstock.pipeline.steps import SLICE, Steps, raise_if_cancelled
+from penstock.pipeline.steps import SLICE, Steps
 from penstock.settlement import Failure
 from penstock.threads import Threads
 
@@ -52,6 +54,7 @@ class Lanes(ABC):
         self._waiting: deque[QueueMessage] = deque()
         self._active = 0
         self._finishing = False
+        self._closed = False
         self._idle = asyncio.Event()
         self._idle.set()
         self.taken = 0
@@ -77,9 +80,9 @@ class Lanes(ABC):
         self.stop()
         await self._idle.wait()
 
-    @abstractmethod
     def close(self) -> None:
-        """Let go of threads and tasks, running or not."""
+        """Let go of threads and tasks, running or not. What they still come to is delivered no more."""
+        self._closed = True
 
     @abstractmethod
     def _start(self) -> None:
@@ -123,6 +126,7 @@ class ThreadLanes(Lanes):
         self._look: asyncio.TimerHandle | None = None
 
     def close(self) -> None:
+        super().close()
         self._threads.close()
         self._at_work.clear()
         if self._look is not None:
@@ -162,7 +166,7 @@ class ThreadLanes(Lanes):
 
     def _done(self, batch: ThreadBatch, call: asyncio.Future[Sequence[QueueMessage]]) -> None:
         self._at_work.discard(batch)
-        if call.cancelled():
+        if call.cancelled() or self._closed:
             self._leave()
             return
         error = call.exception()
@@ -204,12 +208,14 @@ class TaskLanes(Lanes):
     ) -> None:
         super().__init__(steps, concurrency, batch_size, on_batch, on_crash)
         self._call = function.call
+        self._function = function.name
         self._lane = self._whole_lane if whole_batch else self._message_lane
         self._done = Batch()
         self._flushing = False
         self._tasks: set[asyncio.Task[None]] = set()
 
     def close(self) -> None:
+        super().close()
         for task in self._tasks:
             task.cancel()
 
@@ -223,9 +229,12 @@ class TaskLanes(Lanes):
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         self._leave()
-        if not task.cancelled() and (error := task.exception()) is not None:
+        if task.cancelled():
+            if not self._closed:
+                self._on_crash(FunctionError(f"{self._function} cancelled the task that it was called in"))
+        elif (error := task.exception()) is not None:
             self._on_crash(error)
-        elif self._waiting and not task.cancelled():
+        elif self._waiting:
             self._start()
 
     async def _message_lane(self) -> None:
@@ -275,6 +284,8 @@ class TaskLanes(Lanes):
 
     def _flush(self) -> None:
         self._flushing = False
+        if self._closed:
+            return
         batch, self._done = self._done, Batch()
         self._steps.encode(batch)
         self._on_batch(batch)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -87,7 +88,9 @@ class Pipeline:
         self._worked = False
         self._quiet_since: float | None = None
         self._expected_until = 0.0
+        self._asked_at = monotonic()
         self._opened = False
+        self._closing = False
         self._lag: int | None = None
         self._oldest: float | None = None
         metrics.watch_in_flight(lambda: len(self._held))
@@ -226,7 +229,10 @@ class Pipeline:
         self._watched(task)
 
     def _watched(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and (error := task.exception()) is not None:
+        if task.cancelled():
+            if not self._closing:
+                self.stop_with(PenstockError(f"engine {self.app!r}: a task of it was cancelled, and not by Penstock"))
+        elif (error := task.exception()) is not None:
             self.stop_with(error)
 
     # -- its own
@@ -257,6 +263,7 @@ class Pipeline:
                 continue
             began = monotonic()
             messages = await source.consume(min(room, limit), DRAIN_TIMEOUT if self.draining else IDLE_TIMEOUT)
+            self._asked_at = monotonic()
             if not messages:
                 if not self._held:
                     self._quiet_since = began
@@ -305,11 +312,12 @@ class Pipeline:
 
     async def _wait_for_room(self) -> None:
         self._room.clear()
-        try:
+        with suppress(TimeoutError):
             await asyncio.wait_for(self._room.wait(), FULL_WAIT)
-        except TimeoutError:
-            if self.source.keep_polling:
-                await self.source.consume(0, 0.0)
+        # Also while one message after the other is settled, and there is no room yet.
+        if self.source.keep_polling and monotonic() - self._asked_at >= FULL_WAIT:
+            await self.source.consume(0, 0.0)
+            self._asked_at = monotonic()
 
     async def _keep_leases(self) -> None:
         while True:
@@ -343,6 +351,7 @@ class Pipeline:
             handle.cancel()
         self._retries.clear()
         if not self._opened:
+            self._closing = True
             self.lanes.close()
             return
         try:
@@ -354,6 +363,7 @@ class Pipeline:
             log.warning("engine %r: not finished after %g s; %d messages are left to be redelivered",
                         self.app, grace, len(self._held))  # fmt: skip
         finally:
+            self._closing = True
             self.lanes.close()
             for task in self._deliveries:
                 task.cancel()

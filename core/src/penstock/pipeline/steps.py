@@ -6,12 +6,12 @@ encode, and little else.
 
 from __future__ import annotations
 
-import asyncio
 from asyncio import CancelledError
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from time import perf_counter
 from typing import Any
 
+from penstock.cancellation import raise_if_cancelled
 from penstock.errors import DecodeError, FunctionError, PenstockError, Retry
 from penstock.message import QueueMessage, Record
 from penstock.pipeline.batch import Batch, Outgoing, ThreadBatch
@@ -225,13 +225,6 @@ class Steps:
         named = FunctionError(f"{self._function}: {text}")
         named.__cause__ = error
         return named
-
-
-def raise_if_cancelled(error: BaseException) -> None:
-    """Go on raising a `CancelledError` that is meant for us; one out of the user's own tasks is a failure like any."""
-    task = asyncio.current_task()
-    if isinstance(error, CancelledError) and task is not None and task.cancelling():
-        raise error
 
 
 def fail_all(batch: Batch, error: BaseException, stage: Stage = "function") -> None:

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from penstock.connectors import Transacted
 from penstock.message import QueueMessage, Record
 from penstock.testing.conformance.accounts import balance
-from penstock.testing.conformance.capability import proves
+from penstock.testing.conformance.capability import declares, proves
 from penstock.testing.conformance.kit import Kit, bodies, numbered
 from penstock.testing.conformance.promises import must
 from penstock.testing.conformance.watched import WatchedConsumer, WatchedProducer, call
@@ -71,6 +71,41 @@ class Transactions:
                 done = await _transact(consumer, messages[1:], [(producer, [b"late"])])
                 must(done.committed, f"the others are still ours, and can be tried alone; it answered {done}", LOOK)
                 balance([b"late"], bodies(await reader.receive(1)), story="the rest was tried alone", look=LOOK)
+
+        kit.run(main)
+
+    @proves("transactions", probe=False)
+    def test_two_deliveries_of_a_message_are_not_settled_as_one(self, kit: Kit) -> None:
+        """One consumer has a message twice, since its lease had ended: in one transaction, the older delivery is
+        lost."""
+        kit.needs("lease")
+        if not declares(kit.capabilities, "lease"):
+            kit.not_promised("without leases nobody gets a message again that is still in flight")
+
+        async def main() -> None:
+            await kit.send(b"x")
+            output = f"{kit.queue}-output"
+            async with (
+                kit.consumer(**kit.harness.short_lease) as consumer,
+                kit.producer(output) as producer,
+                kit.consumer(output) as reader,
+            ):
+                older = await consumer.receive(1)
+                # Neither settled nor extended, as if the backend had been away.
+                newer = await consumer.receive(1, patience=kit.patience + (consumer.lease or 0))
+                story = "one consumer got a message again when its lease had ended"
+                balance([b"x"], bodies(newer), story=story, look="what happens in the backend when a lease ends")
+                done = await _transact(consumer, [*older, *newer], [(producer, [b"of the older", b"of the newer"])])
+                must(
+                    _same(done.lost, older),
+                    f"{story}; transact with both deliveries names the older one as lost; it answered {done}",
+                    "transact(): compare the token of each delivery, not the number of its message",
+                )
+                balance((), bodies(await reader.rest()), story=story, look=LOOK)
+                done = await _transact(consumer, newer, [(producer, [b"of the newer"])])
+                must(done.committed, f"the newer delivery is ours, and can be tried alone; it answered {done}", LOOK)
+                story = "the newer one of two deliveries was tried alone"
+                balance([b"of the newer"], bodies([*await reader.receive(1), *await reader.rest()]), story=story)
 
         kit.run(main)
 
