@@ -74,6 +74,23 @@ def test_a_record_too_large_for_the_client_does_not_harm_the_others(bench: Any) 
     assert [message.value() for message in bench.read(topic, 2)] == [b"before", b"after"]
 
 
+def test_a_record_that_an_empty_queue_has_no_room_for_is_refused(bench: Any) -> None:
+    """Waiting for room would hold up the output for ever; those before and behind it are stored."""
+    topic = bench.topic()
+    records = [Record(b"x" * 30_000) for _ in range(10)]
+    records[5] = Record(b"x" * 300_000, b"key", headers=[("special", b"")])
+    records[7] = Record(b"x" * 300_000)
+
+    results = bench.produce(topic, records, **{"queue.buffering.max.kbytes": 100})
+
+    refused = {index: result for index, result in enumerate(results) if result is not None}
+    assert list(refused) == [5, 7]
+    assert not any(result.retriable for result in refused.values())
+    assert "a record of 300003 bytes" in str(refused[5])
+    assert "raise 'queue.buffering.max.kbytes'" in str(refused[5])
+    assert len(bench.read(topic, 8)) == 8
+
+
 def test_a_record_too_large_for_the_broker_does_not_harm_the_others(real_bench: Any) -> None:
     """The broker refuses the whole batch that the client made: each record of it gets a chance alone."""
     topic = f"small-{real_bench.group}"

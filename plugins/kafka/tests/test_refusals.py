@@ -58,17 +58,36 @@ def test_a_commit_that_is_not_allowed_stops_the_consumer(mock_bench: Any, take: 
         until(lambda: False, lambda: consumer.consume(10, 0.05))
 
 
-def test_a_record_that_is_not_allowed_is_refused_for_good(mock_bench: Any) -> None:
-    """It says what to change; the next record is judged for itself."""
+def test_a_right_that_was_withdrawn_stops_the_engine(mock_bench: Any) -> None:
+    """It is no fault of the record: the whole stream would go to the dead letters. It says what to grant."""
     topic = mock_bench.topic()
     mock_bench.server.refuse(PRODUCE, [KafkaError.TOPIC_AUTHORIZATION_FAILED])
 
-    refused = mock_bench.produce(topic, [Record(b"x")])
-    stored = mock_bench.produce(topic, [Record(b"y")])
+    with pytest.raises(FatalConnectorError, match="grant this user access to the topic"):
+        mock_bench.produce(topic, [Record(b"x")])
 
-    assert not refused[0].retriable
-    assert "grant this user access" in str(refused[0])
-    assert stored == [None]
+    assert mock_bench.produce(topic, [Record(b"y")]) == [None]
+
+
+def test_a_right_that_is_withdrawn_while_records_are_sent_one_by_one_stops_the_engine(mock_bench: Any) -> None:
+    """What the broker says of a record alone is taken as seriously as what it says of a batch."""
+    topic = mock_bench.topic()
+    mock_bench.server.refuse(PRODUCE, [KafkaError.INVALID_RECORD, KafkaError.TOPIC_AUTHORIZATION_FAILED])
+
+    with pytest.raises(FatalConnectorError, match="grant this user access to the topic"):
+        mock_bench.produce(topic, [Record(b"x")])
+
+
+def test_a_report_that_fits_no_record_fails_them_all(mock_bench: Any) -> None:
+    """The client turns text into bytes, so its report is about something that nobody sent: none counts as stored."""
+    topic = mock_bench.topic()
+    text: Any = "text"
+    records = [Record(text, text), Record(b"x")]
+    mock_bench.server.refuse(PRODUCE, [KafkaError.POLICY_VIOLATION] * 3)
+
+    answers = mock_bench.produce(topic, records)
+
+    assert [answer is not None and not answer.retriable for answer in answers] == [True, True]
 
 
 def test_a_client_that_was_fenced_stops_the_engine(mock_bench: Any) -> None:

@@ -76,8 +76,13 @@ class Delivery:
         # A report shows key and body, not which record it is about. Of records that are alike in both and went into one
         # call, all count as failed: one of them may then be sent once too often, none is ever taken for stored.
         errors = {(message.key(), message.value()): error for error, message in self._failed}
-        return {
-            index: errors[record.key, record.message]
+        sent = {
+            index: (record.key, record.message)
             for index, record in enumerate(self.records)
-            if (record.key, record.message) in errors and index not in self._refused
+            if index not in self._refused
         }
+        if not errors.keys() <= set(sent.values()):
+            # The client has sent something else than it was given (text becomes bytes): any of them may be meant.
+            error = self._failed[0][0]
+            return dict.fromkeys(sent, error)
+        return {index: errors[record] for index, record in sent.items() if record in errors}

@@ -105,10 +105,27 @@ class KafkaProducer(Producer):
     async def _send(self, client: Client, records: Sequence[Record]) -> Delivery:
         """Give all records to the client, waiting for room where it must."""
         delivery = Delivery(records, asyncio.get_running_loop().create_future(), self._finished.append)
+        tried_alone = None
         while not self._give(client, delivery):
-            await self._some_reports()
+            if len(client):
+                await self._some_reports()
+            elif delivery.next == tried_alone:
+                self._refuse_too_large(delivery)
+            else:
+                tried_alone = delivery.next  # it may have been full when it was asked: once more, with nothing in it
         delivery.all_sent()
         return delivery
+
+    def _refuse_too_large(self, delivery: Delivery) -> None:
+        """Refuse the next record, for which not even an empty queue has room; it would be waited for without end."""
+        record = delivery.records[delivery.next]
+        size = len(record.message or b"") + len(record.key or b"")
+        problem = (
+            f"{self._where}: the client's queue has no room for a record of {size} bytes, also when it is empty; raise "
+            "'queue.buffering.max.kbytes', or send less"
+        )
+        delivery.refuse(delivery.next, ProduceError(problem, retriable=False))
+        delivery.next += 1
 
     async def _some_reports(self) -> None:
         self._room.clear()
@@ -134,8 +151,10 @@ class KafkaProducer(Producer):
                     await self._some_reports()
                 alone = await self._send(client, [records[index]])
                 await alone.future
-                error = alone.failed().get(0)
-                results[index] = alone.refused.get(0) if error is None else produce_error(error, self._where)
+                results[index] = alone.refused.get(0)
+                if (error := alone.failed().get(0)) is not None:
+                    self._raise_if_fatal(error)
+                    results[index] = produce_error(error, self._where)
 
     def _give(self, client: Client, delivery: Delivery) -> bool:
         """Give the client as many records as it takes; False if its queue is full."""
