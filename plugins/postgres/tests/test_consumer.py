@@ -171,6 +171,21 @@ def test_a_lost_lease_is_counted_and_told(opener: Any, consumed: Consumed, caplo
     assert "1 leases ended before they were extended" in caplog.text
 
 
+def test_of_two_deliveries_of_a_message_only_the_newer_is_extended(opener: Any, consumed: Consumed) -> None:
+    """One consumer may hold both, when the lease of the first one ended."""
+
+    async def main() -> None:
+        async with opener.producer() as producer, opener.consumer(lease=0.3) as consumer:
+            await producer.produce([Record(b"x")])
+            older = await consumed(consumer, 1)
+            newer = await consumed(consumer, 1)
+            await consumer.extend([*older, *newer])
+            assert consumer.lost_leases == 1
+            assert await consumer.on_success([*older, *newer]) == 1
+
+    asyncio.run(main())
+
+
 def test_a_claim_takes_no_more_than_it_can_hold(opener: Any, consumed: Consumed, monkeypatch: Any) -> None:
     """The weight of the last claim says how many the next one takes."""
     monkeypatch.setattr("penstock_postgres.consumer.MOST_BYTES", 10_000)

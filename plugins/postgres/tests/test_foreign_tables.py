@@ -68,6 +68,32 @@ def test_tables_and_columns_have_any_name(opener: Any, consumed: Consumed, sql: 
     assert indexes == 3
 
 
+@pytest.mark.parametrize("type_", ["integer", "text", "jsonb", "integer[]"])
+def test_no_name_is_one_of_our_own(opener: Any, consumed: Consumed, sql: Sql, type_: str) -> None:
+    """What our statements call their parts, columns may be called, too."""
+    names = ["r", "t", "b", "ours", "taken", "claimed", "body", "place", "row_id", "tries", "token", "due", "woken"]
+    sql(f"CREATE TABLE jobs (id bigint PRIMARY KEY, {', '.join(f'{name} {type_}' for name in names)})")
+    value = {"integer": 7, "text": "7", "jsonb": {"r": 7}, "integer[]": [7]}[type_]
+    expected = {"id": 1, **dict.fromkeys(names, value)}
+
+    async def main() -> None:
+        async with (
+            opener.table_producer("jobs") as producer,
+            opener.table_consumer("jobs", create=True) as consumer,
+            opener.table_consumer("jobs", columns={"r": "r"}) as narrow,
+        ):
+            assert not any(await producer.produce([Record(json.dumps(expected).encode())]))
+            messages = await consumed(consumer, 1)
+            assert [content(message) for message in messages] == [expected]
+            await consumer.extend(messages)
+            await consumer.on_fail(messages)
+            messages = await consumed(narrow, 1)
+            assert [content(message) for message in messages] == [{"r": value}]
+            assert await narrow.on_success(messages) == 0
+
+    asyncio.run(main())
+
+
 def test_a_field_may_have_a_name_that_no_column_has(opener: Any, consumed: Consumed, sql: Sql) -> None:
     """The names in messages are the sender's."""
     sql("CREATE TABLE jobs (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, share integer)")
@@ -219,6 +245,54 @@ def test_what_a_trigger_refuses_is_a_record_that_is_refused(opener: Any, sql: Sq
 
     asyncio.run(main())
     assert sql("SELECT id FROM jobs ORDER BY id") == [(12,), (15,)]
+
+
+@pytest.mark.parametrize("code", ["PT403", "42501", "45000", "55000", "23514", "check_violation"])
+def test_a_trigger_refuses_with_any_code(opener: Any, sql: Sql, code: str) -> None:
+    """It is about the row, whatever the code means elsewhere; and its text, which may quote the row, is not told."""
+    sql("CREATE TABLE jobs (id bigint PRIMARY KEY)")
+    sql(f"""
+        CREATE FUNCTION judge() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            IF NEW.id = 13 THEN RAISE EXCEPTION 'we do not like %', NEW.id USING ERRCODE = '{code}'; END IF;
+            RETURN NEW;
+        END $$
+    """)
+    sql("CREATE TRIGGER judge BEFORE INSERT ON jobs FOR EACH ROW EXECUTE FUNCTION judge()")
+
+    async def main() -> None:
+        async with opener.table_producer("jobs") as producer:
+            first, bad, last = await producer.produce([Record(b'{"id": %d}' % number) for number in (12, 13, 14)])
+            assert (first, last) == (None, None)
+            assert not bad.retriable
+            assert "a trigger or function of the database raised an exception" in str(bad)
+            assert "we do not like" not in str(bad)
+
+    asyncio.run(main())
+    assert sql("SELECT id FROM jobs ORDER BY id") == [(12,), (14,)]
+
+
+def test_a_row_that_a_policy_forbids_is_refused_alone(opener: Any, sql: Sql, dsn: str, schema: str) -> None:
+    """Row-level security has the code of a missing privilege, which stops an engine."""
+    role = f"tenant_{schema}_{dsn.rpartition('/')[2]}"
+    sql(f"CREATE ROLE {role} LOGIN PASSWORD 'x'")
+    sql("CREATE TABLE jobs (id bigint PRIMARY KEY, tenant integer)")
+    sql("ALTER TABLE jobs ENABLE ROW LEVEL SECURITY")
+    sql("CREATE POLICY own ON jobs USING (true) WITH CHECK (tenant = 1)")
+    sql(f"GRANT USAGE ON SCHEMA {schema} TO {role}")
+    sql(f"GRANT INSERT ON jobs TO {role}")
+
+    async def main() -> None:
+        async with opener.table_producer("jobs", dsn=dsn.replace("postgres@", f"{role}:x@")) as producer:
+            stored, bad = await producer.produce([Record(b'{"id": 1, "tenant": 1}'), Record(b'{"id": 2, "tenant": 2}')])
+            assert stored is None
+            assert not bad.retriable
+            assert "row-level security" in str(bad)
+            sql(f"REVOKE INSERT ON jobs FROM {role}")
+            with pytest.raises(FatalConnectorError, match="permission denied"):
+                await producer.produce([Record(b'{"id": 3, "tenant": 1}')])
+
+    asyncio.run(main())
 
 
 def test_a_column_that_the_database_fills_is_read_and_not_written(opener: Any, consumed: Consumed, sql: Sql) -> None:

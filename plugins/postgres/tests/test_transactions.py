@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -68,6 +69,23 @@ def test_an_input_that_was_lost_takes_its_neighbours_outputs_along(opener: Any, 
     asyncio.run(main())
 
 
+def test_a_delivery_that_is_given_twice_is_settled_once(opener: Any, consumed: Consumed, sql: Sql) -> None:
+    """Two deliveries of one row are two, and so is one delivery that is named twice: a deletion answers for one."""
+
+    async def main() -> None:
+        async with stage(opener, 1, lease=0.2) as (consumer, out):
+            older = await consumed(consumer, 1)
+            newer = await consumed(consumer, 1)
+            for messages, lost in (([*older, *newer], older), ([*newer, *older], older), ([*newer, *newer], newer)):
+                done = await consumer.transact(messages, [(out, [Record(b"x"), Record(b"y")])])
+                assert list(done.lost) == lost
+                assert sql(COUNTS) == [(1, 0)]
+            assert (await consumer.transact(newer, [(out, [Record(b"y")])])).committed
+            assert sql(COUNTS) == [(0, 1)]
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize("deferred", ["", "DEFERRABLE INITIALLY DEFERRED"])
 def test_a_refused_record_is_named_and_nothing_is_done(
     opener: Any, consumed: Consumed, sql: Sql, deferred: str
@@ -93,6 +111,77 @@ def test_a_refused_record_is_named_and_nothing_is_done(
             assert sql(COUNTS) == [(0, 5)]
 
     asyncio.run(main())
+
+
+def rows(*objects: dict[str, Any]) -> list[Record]:
+    return [Record(json.dumps(each).encode()) for each in objects]
+
+
+def test_a_row_that_takes_the_place_of_its_input_is_not_blamed_for_another(
+    opener: Any, consumed: Consumed, sql: Sql
+) -> None:
+    """A table whose rows go from one state to the next is its own output: the inputs are gone when records are
+    judged."""
+    sql("CREATE TABLE jobs (id bigint PRIMARY KEY, state text NOT NULL CHECK (state <> 'bad'))")
+    sql("INSERT INTO jobs SELECT n, 'new' FROM generate_series(1, 10) AS n")
+
+    async def main() -> None:
+        async with opener.table_consumer("jobs", create=True) as consumer, opener.table_producer("jobs") as out:
+            messages = await consumed(consumer, 10)
+            states = [{"id": number, "state": "bad" if number == 7 else "done"} for number in range(1, 11)]
+            done = await consumer.transact(messages, [(out, rows(*states))])
+            assert [(each.output, each.record) for each in done.refused] == [(0, 6)]
+            del messages[6], states[6]
+            assert (await consumer.transact(messages, [(out, rows(*states))])).committed
+
+    asyncio.run(main())
+    assert sql("SELECT state, count(*) FROM jobs GROUP BY state ORDER BY state") == [("done", 9), ("new", 1)]
+
+
+def test_a_row_that_refers_to_a_later_one_is_not_blamed_for_another(opener: Any, consumed: Consumed, sql: Sql) -> None:
+    """Children before their parents, which a deferred constraint allows: only the orphan is refused."""
+    sql("CREATE TABLE parents (id bigint PRIMARY KEY)")
+    sql("CREATE TABLE children (id bigint PRIMARY KEY, parent bigint REFERENCES parents DEFERRABLE INITIALLY DEFERRED)")
+
+    async def main() -> None:
+        async with (
+            stage(opener, 2) as (consumer, _out),
+            opener.table_producer("children") as children,
+            opener.table_producer("parents") as parents,
+        ):
+            messages = await consumed(consumer, 2)
+            offspring = [{"id": number, "parent": 400 if number == 3 else number} for number in range(1, 9)]
+            elders = rows(*({"id": number} for number in range(1, 9)))
+            done = await consumer.transact(messages, [(children, rows(*offspring)), (parents, elders)])
+            assert [(each.output, each.record) for each in done.refused] == [(0, 2)]
+            del offspring[2]
+            assert (await consumer.transact(messages, [(children, rows(*offspring)), (parents, elders)])).committed
+
+    asyncio.run(main())
+    assert sql("SELECT count(*) FROM children") == [(7,)]
+
+
+def test_an_input_that_cannot_be_deleted_is_left_out(
+    opener: Any, consumed: Consumed, sql: Sql, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Something refers to its row: it is named, nothing is stored of it, and the others go on."""
+    sql("CREATE TABLE jobs (id bigint PRIMARY KEY)")
+    sql("INSERT INTO jobs SELECT generate_series(1, 5)")
+    sql("CREATE TABLE notes (job bigint REFERENCES jobs)")
+    sql("INSERT INTO notes VALUES (3)")
+
+    async def main() -> None:
+        async with opener.table_consumer("jobs", create=True) as consumer, opener.producer("out") as out:
+            messages = await consumed(consumer, 5)
+            done = await consumer.transact(messages[:4], [(out, [Record(b"x")])])
+            assert [message.position for message in done.lost] == ["3"]
+            assert sql("SELECT count(*) FROM jobs") == [(5,)]
+            assert await consumer.on_success(messages) == 1
+
+    asyncio.run(main())
+    assert sql("SELECT id FROM jobs") == [(3,)]
+    assert "row 3 of table" in caplog.text
+    assert "cannot be deleted" in caplog.text
 
 
 def test_an_option_that_is_unknown_is_refused_before_anything_is_asked(

@@ -236,6 +236,33 @@ def test_a_row_and_its_outputs_go_in_one_transaction(opener: Any, consumed: Cons
     assert rows("SELECT (SELECT count(*) FROM pg_queue_table), (SELECT count(*) FROM results)") == [(0, 1)]
 
 
+def test_a_late_owner_changes_nothing_in_a_table_either(opener: Any, consumed: Consumed, sql: Sql) -> None:
+    """Neither extends nor gives back nor settles what another one has, or what it gave back itself."""
+    sql("CREATE TABLE jobs (id bigint PRIMARY KEY)")
+    sql("INSERT INTO jobs VALUES (1)")
+    leased = "SELECT penstock_lease, penstock_hidden_until FROM jobs"
+
+    async def main() -> None:
+        async with (
+            opener.table_consumer("jobs", create=True, lease=0.2) as slow,
+            opener.table_consumer("jobs") as fast,
+        ):
+            late = await consumed(slow, 1)
+            taken = await consumed(fast, 1)
+            before = sql(leased)
+            await slow.on_fail(late)
+            slow._held.update(late)  # as if this call had come first
+            await slow.extend(late)
+            assert slow.lost_leases == 1
+            assert sql(leased) == before
+            await fast.on_fail(taken, 60.0)
+            assert sql("SELECT penstock_lease FROM jobs") == [(None,)]
+            assert await fast.on_success(taken) == 1
+
+    asyncio.run(main())
+    assert sql("SELECT count(*) FROM jobs") == [(1,)]
+
+
 def test_an_empty_object_is_a_row_of_defaults(opener: Any, sql: Sql) -> None:
     """If the table has a default for each column."""
     sql("CREATE TABLE ticks (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, at timestamptz DEFAULT now())")

@@ -16,11 +16,13 @@ from penstock.connectors import Consumer, Producer, Transacted
 from penstock.errors import ConnectorError, NotConnected
 from penstock.message import QueueMessage, Record
 from penstock_postgres.connection import Connection, Query
+from penstock_postgres.fence import missed
 from penstock_postgres.message import LOST, PostgresMessage
 from penstock_postgres.message_table import MessageTable
 from penstock_postgres.options import PostgresOptions, TableOptions
 from penstock_postgres.producer import PostgresProducer
 from penstock_postgres.queue_shape import QueueShape
+from penstock_postgres.settling import settle
 from penstock_postgres.statements import statement
 from penstock_postgres.transactions import store_and_settle
 from penstock_postgres.user_table import UserTable
@@ -140,9 +142,9 @@ class PostgresConsumer(Consumer):
             return 0
         ours = _ours(messages)
         async with self._settling.lock:
-            gone = await self._settling.run(self._queue.delete, self._queue.fence(ours))
+            late = await settle(self._settling, self._queue, ours)
         self._held.difference_update(ours)
-        return len(ours) - len(gone)
+        return len(late)
 
     async def on_fail(self, messages: Sequence[QueueMessage], delay: float | None = None) -> None:
         """See `Consumer.on_fail`: visible again in their old places, now or after `delay` seconds."""
@@ -165,8 +167,8 @@ class PostgresConsumer(Consumer):
             if not ours:
                 return
             parameters = {**self._queue.fence(ours), "lease": self.options.lease}
-            kept = {row[0] for row in await self._settling.run(self._queue.extend, parameters)}
-        self._lose([message for message in ours if message.message_context not in kept])
+            kept = await self._settling.run(self._queue.extend, parameters)
+        self._lose(missed(ours, kept))
 
     def _lose(self, messages: Sequence[PostgresMessage]) -> None:
         if not messages:

@@ -11,29 +11,38 @@ from penstock.errors import ConnectorError, FatalConnectorError, NotConnected
 Kind = type[ConnectorError]
 T = TypeVar("T")
 
-# A code of five characters, or the class that its first two are. A code without a row is a bug or a plain refusal.
+# A code of five characters, or the class that its first two are. A code without a row is about the data of a record:
+# values and constraints have none, nor has what a trigger makes up.
 BY_SQLSTATE: dict[str, Kind] = {
+    "03": ConnectorError,  # not all of a statement was run: a bug
     "08": NotConnected,  # connection exceptions
+    "0A": ConnectorError,  # not supported, or a plan that no longer fits its table
+    "24": ConnectorError,  # cursors, transactions, statements in the wrong state: bugs
+    "25": ConnectorError,
     "25006": NotConnected,  # a server that has become a standby, or is not the primary yet
     "25P03": NotConnected,  # idle in transaction for too long: this process was stopped in the middle of one
     "25P04": NotConnected,  # the same, of the whole transaction
     "26000": FatalConnectorError,  # a prepared statement is gone: another session than ours answers
+    "26": ConnectorError,
     "28": FatalConnectorError,  # who are you
     "3D000": FatalConnectorError,  # no such database
     "3F000": FatalConnectorError,  # no such schema
+    "3B": ConnectorError,  # a savepoint that is none: a bug
     "40": NotConnected,  # serialisation failure, deadlock: rolled back, may be tried again
+    "42": ConnectorError,  # a statement that is none: a bug of ours, or of a trigger, whatever the record
     "42501": FatalConnectorError,  # no privilege
     "42703": FatalConnectorError,  # no such column
     "42P01": FatalConnectorError,  # no such table
     "42P05": FatalConnectorError,  # a prepared statement is there already: somebody else's session answers
     "53": NotConnected,  # out of disk, memory, connections
+    "55": ConnectorError,  # an object is in use, or in the wrong state
     "55P03": NotConnected,  # somebody holds a lock on the whole table
     "57": NotConnected,  # shut down, starting, cancelled by statement_timeout
     "58": NotConnected,  # its disk failed
+    "F0": ConnectorError,  # its configuration
+    "HV": ConnectorError,  # a foreign table
+    "XX": ConnectorError,  # a bug of its own
 }
-
-RECORD_REFUSED = ("22", "23", "44", "54", "P0")
-"""Classes that are about the data of a record: it will be refused the same way again. "P0" is what triggers raise."""
 
 _POOLER = (
     "a transaction pooler seems to be in between; connect directly, or by a pooler of sessions (pool_mode = session)"
@@ -90,9 +99,28 @@ def sqlstate(error: BaseException) -> str:
     return next((code for words, code in _FATAL_ATTEMPTS.items() if words in text and _means(words, text)), "")
 
 
+def refuses_data(error: ConnectorError) -> bool:
+    """Whether an error of ours stands for one that `is_about_the_record`."""
+    return isinstance(error.__cause__, psycopg.Error) and is_about_the_record(error.__cause__)
+
+
 def is_about_the_record(error: BaseException) -> bool:
     """Whether the server refuses the data, and would refuse it again."""
-    return sqlstate(error).startswith(RECORD_REFUSED) and not _is_crowded(error)
+    code = sqlstate(error)
+    if not code or _is_crowded(error):
+        return False
+    kind = _lookup(BY_SQLSTATE, code)
+    # A code that means something else, as a rule, was meant for this row.
+    return kind is None or (kind is not NotConnected and _source(error) in (_BY_A_POLICY, _BY_A_TRIGGER))
+
+
+# Where in the server an error was raised: the same in every language, unlike its text.
+_BY_A_POLICY = "ExecWithCheckOptions"  # row-level security; its code is that of a missing privilege
+_BY_A_TRIGGER = "exec_stmt_raise"  # RAISE in PL/pgSQL, whatever code it names
+
+
+def _source(error: BaseException) -> str | None:
+    return error.diag.source_function if isinstance(error, psycopg.Error) else None
 
 
 def _is_crowded(error: BaseException) -> bool:
@@ -116,16 +144,27 @@ def _kind_of_class(error: BaseException) -> Kind:
     return NotConnected if lost else ConnectorError
 
 
-# Whose texts quote values.
-_INSTEAD = {
-    "22": "a value does not fit its column",
-    "P0": "a trigger or function of the database raised an exception; the server's log has its text",
-}
+_QUOTABLE = ("21", "23", "44", "54")  # about data, in words that do not quote it
+_A_VALUE = "a value does not fit its column"
+_A_TRIGGER = "a trigger or function of the database raised an exception; the server's log has its text"
 
 
 def _told(error: BaseException) -> str:
     """The text without what could be data of a message."""
     if isinstance(error, psycopg.Error) and error.diag.message_primary:
         # Not the detail, which quotes the row, nor the context, which quotes the statement's parameters.
-        return _INSTEAD.get(sqlstate(error)[:2], error.diag.message_primary)
+        return _instead(error) or error.diag.message_primary
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def _instead(error: psycopg.Error) -> str | None:
+    """What is said instead of a text that may quote values."""
+    code = sqlstate(error)
+    if not code or _is_crowded(error):
+        return None
+    if _source(error) == _BY_A_TRIGGER:
+        return _A_TRIGGER
+    if code.startswith("22"):
+        return _A_VALUE
+    known = code.startswith(_QUOTABLE) or _lookup(BY_SQLSTATE, code) is not None
+    return None if known else _A_TRIGGER

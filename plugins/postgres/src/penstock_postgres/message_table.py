@@ -26,6 +26,7 @@ class MessageTable:
     def __init__(self, queue: str, options: PostgresOptions) -> None:
         names = {"table": table(options.schema_name, options.table)}
         self._options = options
+        self.shown = f"queue {queue!r}"
         self.channel: str | None = channel(options, queue) if options.notify else None
         self.scope: Mapping[str, Any] = {"queue": queue}
         self.claim: Query = statement("claim", names)

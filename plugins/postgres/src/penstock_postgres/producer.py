@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import psycopg
-
 from penstock.connectors import Producer
 from penstock.errors import ConnectorError, NotConnected, ProduceError
 from penstock.message import Record
 from penstock_postgres.connection import Connection
-from penstock_postgres.errors import is_about_the_record
+from penstock_postgres.errors import refuses_data
 from penstock_postgres.message_table import MessageTable
 from penstock_postgres.options import PostgresOptions, TableOptions
 from penstock_postgres.parts import parts
@@ -73,7 +71,7 @@ class PostgresProducer(Producer):
             try:
                 await self._connection.run(insert.query, insert.parameters)
             except ConnectorError as error:
-                if not refuses_a_record(error):
+                if not refuses_data(error):
                     raise
                 await self._store_halves(records, insert.positions, results, error)
 
@@ -95,8 +93,3 @@ class PostgresProducer(Producer):
     async def shutdown(self) -> None:
         """See `Producer.shutdown`. Nothing is buffered, so there is nothing to flush."""
         await self._connection.close()
-
-
-def refuses_a_record(error: ConnectorError) -> bool:
-    """Whether the server refused the data of a record."""
-    return isinstance(error.__cause__, psycopg.Error) and is_about_the_record(error.__cause__)

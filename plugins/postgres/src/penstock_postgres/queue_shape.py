@@ -32,14 +32,16 @@ class QueueShape(Protocol):
     """Two of them: the table of messages, and a table of the user's.
 
     Attributes:
+        shown: What people call it.
         channel: On which waiting consumers are woken; None if nobody does.
         claim: Takes `limit`, `lease`, `token`, `worker` and the scope; gives rows for `message`.
         wake: Takes the scope; answers how many became visible, and the seconds until the next, or None.
-        delete, extend, release: Take `ids` and `tokens` (and `lease`, `delay`); give the ids that were ours.
+        delete, extend, release: Take `ids` and `tokens` (and `lease`, `delay`); give the ids and tokens that were ours.
         lag: Takes `most` and the scope.
         scope: What tells this queue's rows from others'.
     """
 
+    shown: str
     channel: str | None
     claim: Query
     wake: Query

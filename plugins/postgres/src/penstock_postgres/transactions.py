@@ -13,21 +13,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from psycopg import sql
-
 from penstock.connectors import Refusal, Transacted
-from penstock.errors import ConnectorError, ProduceError
-from penstock.message import Record
+from penstock.errors import ConnectorError
 from penstock_postgres.connection import Connection
+from penstock_postgres.errors import refuses_data
 from penstock_postgres.message import PostgresMessage
-from penstock_postgres.parts import parts
-from penstock_postgres.producer import refuses_a_record
+from penstock_postgres.outputs import CHECK_NOW, Outputs, places, store
 from penstock_postgres.queue_shape import QueueShape
-
-Outputs = Sequence[tuple[QueueShape, Sequence[Record]]]
-
-# A constraint that waits for the commit would fail there, where nobody knows whose record it was.
-_CHECK_NOW = sql.SQL("SET CONSTRAINTS ALL IMMEDIATE")
+from penstock_postgres.refusals import find_refused
+from penstock_postgres.settling import delete, settle_apart
 
 
 class _RolledBack(Exception):
@@ -56,67 +50,43 @@ async def store_and_settle(
     lost: Sequence[PostgresMessage] = ()
     try:
         async with connection.transaction():
-            lost = await _settle(connection, source, messages)
+            lost = await delete(connection, source, messages)
             if lost:
                 raise _RolledBack
-            for shape, records in outputs:
-                await _store(connection, shape, records, range(len(records)))
+            await store(connection, outputs, places(outputs))
             if outputs:
-                await connection.run(_CHECK_NOW)
+                await connection.run(CHECK_NOW)
     except _RolledBack:
         return Transacted(lost=lost)
     except ConnectorError as error:
-        if not refuses_a_record(error):
+        if not refuses_data(error):
             raise
-        return Transacted(refused=await _find_refused(connection, outputs, error))
+        return await _find_out(connection, source, messages, outputs, error)
     return Transacted()
 
 
-async def _settle(
-    connection: Connection, source: QueueShape, messages: Sequence[PostgresMessage]
-) -> Sequence[PostgresMessage]:
-    """Delete what is ours; what is not."""
-    gone = {row[0] for row in await connection.run(source.delete, source.fence(messages))}
-    return [message for message in messages if message.message_context not in gone]
+async def _find_out(
+    connection: Connection,
+    source: QueueShape,
+    messages: Sequence[PostgresMessage],
+    outputs: Outputs,
+    error: ConnectorError,
+) -> Transacted:
+    """What the server refuses: the deletion of an input, or a record.
 
-
-async def _store(
-    connection: Connection, shape: QueueShape, records: Sequence[Record], positions: Sequence[int]
-) -> None:
-    chosen = [records[position] for position in positions]
-    for part in parts(chosen, [None] * len(chosen)):
-        for insert in shape.inserts(chosen, part):
-            await connection.run(insert.query, insert.parameters)
-
-
-async def _find_refused(connection: Connection, outputs: Outputs, error: ConnectorError) -> Sequence[Refusal]:
-    """Which records the server refuses: tried in halves, in a transaction that stores nothing."""
-    found: list[Refusal] = []
-
-    async def search(queue: int, positions: Sequence[int]) -> None:
-        shape, records = outputs[queue]
-        try:
-            async with connection.transaction():
-                await _store(connection, shape, records, positions)
-                await connection.run(_CHECK_NOW)
-        except ConnectorError as refusal:
-            if not refuses_a_record(refusal):
-                raise
-            if len(positions) == 1:
-                found.append(Refusal(queue, positions[0], ProduceError(str(refusal), retriable=False)))
-                return
-            middle = len(positions) // 2
-            await search(queue, positions[:middle])
-            await search(queue, positions[middle:])
-
+    Looked for in a transaction that is rolled back, where the inputs are deleted as in the real one: a record may take
+    the place of its input, in the same table.
+    """
+    found = Transacted()
     try:
         async with connection.transaction():
-            for queue, (_shape, records) in enumerate(outputs):
-                if records:
-                    await search(queue, range(len(records)))
+            if lost := await settle_apart(connection, source, messages):
+                found = Transacted(lost=lost)
+            else:
+                found = Transacted(refused=await find_refused(connection, outputs))
             raise _RolledBack
     except _RolledBack:
-        if not found:
+        if found.committed:
             # Refused together, accepted apart: nobody can tell which record to blame.
             raise error from error.__cause__
         return found

@@ -44,7 +44,7 @@ class UserTable:
     def __init__(self, name: str, options: TableOptions) -> None:
         self._name = name
         self._options = options
-        self._shown = f"{options.schema_name}.{name}"
+        self.shown = f"table {options.schema_name}.{name}"
         self._columns: Mapping[str, Column] = {}
 
     async def prepare_to_consume(self, connection: Runs) -> None:
@@ -58,14 +58,14 @@ class UserTable:
         own = [options.hidden_until, options.lease_token, options.attempts]
         if missing := [column for column in own if column not in columns]:
             raise FatalConnectorError(
-                f"table {self._shown} has no {', '.join(missing)}, which it needs to be consumed from; run "
+                f"{self.shown} has no {', '.join(missing)}, which it needs to be consumed from; run "
                 f"`penstock postgres adopt {self._name}`, or set `create: true` in the queue's config"
             )
         if problems := wrong_types(columns, options):
-            raise FatalConnectorError(f"table {self._shown}: {'; '.join(problems)}")
+            raise FatalConnectorError(f"{self.shown}: {'; '.join(problems)}")
         if not columns[options.id].never_null or not await is_unique(connection, self._name, options):
             raise FatalConnectorError(
-                f"column {options.id!r} of table {self._shown} must be unique and NOT NULL, or settling one row would "
+                f"column {options.id!r} of {self.shown} must be unique and NOT NULL, or settling one row would "
                 f"take others along, and some would never come; set `id` to a primary key, or to a column like one"
             )
         await schema.verify_privileges(connection, options.schema_name, self._name, ("SELECT", "UPDATE", "DELETE"))
@@ -83,13 +83,13 @@ class UserTable:
     async def _look(self, connection: Runs) -> Mapping[str, Column]:
         columns = await columns_of(connection, self._name, self._options)
         if not columns:
-            raise FatalConnectorError(f"there is no table {self._shown}; `value` names it, `schema` its schema")
+            raise FatalConnectorError(f"there is no {self.shown}; `value` names it, `schema` its schema")
         return columns
 
     def _require(self, columns: Mapping[str, Column], wanted: Any) -> None:
         if missing := [name for name in wanted if name not in columns]:
             raise FatalConnectorError(
-                f"table {self._shown} has no column {', '.join(map(repr, missing))}; it has {', '.join(columns)}"
+                f"{self.shown} has no column {', '.join(map(repr, missing))}; it has {', '.join(columns)}"
             )
 
     def _compose(self, columns: Mapping[str, Column]) -> None:
@@ -141,7 +141,7 @@ class UserTable:
                 problem = "has no place for headers or keys"
             else:
                 problem = f"has no column for {', '.join(map(repr, unknown))}, only for {', '.join(self._columns)}"
-        return None if problem is None else ProduceError(f"table {self._shown} {problem}", retriable=False)
+        return None if problem is None else ProduceError(f"{self.shown} {problem}", retriable=False)
 
     def inserts(self, records: Sequence[Record], positions: Sequence[int]) -> Sequence[Insert]:
         """See `QueueShape`. A column that a message says nothing of gets its default, so there is a statement for each

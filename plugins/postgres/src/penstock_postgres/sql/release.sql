@@ -4,4 +4,4 @@ SET visible_at = CASE WHEN %(delay)s > 0 THEN now() + make_interval(secs => %(de
     leased_by = NULL
 FROM unnest(%(ids)b::bigint[], %(tokens)b::uuid[]) AS ours (id, token)
 WHERE q.id = ours.id AND q.lease = ours.token
-RETURNING q.id
+RETURNING q.id, ours.token

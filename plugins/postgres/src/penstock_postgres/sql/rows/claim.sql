@@ -13,7 +13,7 @@ WITH taken AS (
     FROM taken
     WHERE t.{id} = taken.{id}
     RETURNING t.{id} AS place, t.{id}::text AS row_id,
-        (SELECT convert_to(row_to_json(r)::text, 'UTF8') FROM (SELECT {fields}) AS r) AS body,
+        (SELECT convert_to(row_to_json(r.*)::text, 'UTF8') FROM (SELECT {fields}) AS r) AS body,
         t.{attempts} AS tries
 )
 SELECT row_id, body, tries

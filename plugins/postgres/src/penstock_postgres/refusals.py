@@ -1,0 +1,103 @@
+"""Which records of a transaction the server refuses: a record is blamed only if others are accepted without it.
+
+Called inside a transaction that is rolled back afterwards. What a constraint forbids at once is found in the order in
+which records are stored: of two with the same key, the second. What it forbids only at the end (DEFERRABLE INITIALLY
+DEFERRED) is found by adding records to those that are fine together, until no more can be added: a row may refer to one
+that comes later, and is not to blame for a third.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from penstock.connectors import Refusal
+from penstock.errors import ConnectorError, ProduceError
+from penstock_postgres.connection import Connection
+from penstock_postgres.errors import refuses_data
+from penstock_postgres.outputs import CHECK_NOW, Outputs, Place, places, store
+
+
+class _RolledBack(Exception):
+    """Ends a savepoint whose work is not wanted."""
+
+
+async def find_refused(connection: Connection, outputs: Outputs) -> Sequence[Refusal]:
+    """The records that are refused; none if each is accepted, one way or another."""
+    if found := await _refused_at_once(connection, outputs):
+        return found
+    return await _refused_at_the_end(connection, outputs)
+
+
+async def _refused_at_once(connection: Connection, outputs: Outputs) -> Sequence[Refusal]:
+    found: list[Refusal] = []
+
+    async def search(chosen: Sequence[Place]) -> None:
+        error = await _attempt(connection, outputs, chosen)
+        if error is None:
+            return  # stored, beside whatever comes after it
+        if len(chosen) == 1:
+            found.append(_refusal(chosen[0], error))
+            return
+        middle = len(chosen) // 2
+        await search(chosen[:middle])
+        await search(chosen[middle:])
+
+    try:
+        async with connection.transaction():
+            await search(places(outputs))
+            raise _RolledBack
+    except _RolledBack:
+        return found
+
+
+async def _refused_at_the_end(connection: Connection, outputs: Outputs) -> Sequence[Refusal]:
+    doubtful: list[Sequence[Place]] = [places(outputs)]
+    errors: dict[Place, ConnectorError] = {}
+    while doubtful:
+        left: list[Sequence[Place]] = []
+        for chosen in doubtful:
+            error = await _attempt(connection, outputs, chosen, at_the_end=True)
+            if error is not None:
+                left.append(chosen)
+                errors[chosen[0]] = error
+        if len(left) == len(doubtful):  # none of them can be added as a whole
+            if all(len(chosen) == 1 for chosen in left):
+                return [_refusal(place, errors[place]) for (place,) in left]
+            left = [half for chosen in left for half in _halves(chosen)]
+        doubtful = left
+    return []
+
+
+async def _attempt(
+    connection: Connection, outputs: Outputs, chosen: Sequence[Place], at_the_end: bool = False
+) -> ConnectorError | None:
+    """Store these beside what is stored; or store nothing, and say what the server had against it."""
+    try:
+        async with connection.transaction():
+            await store(connection, outputs, chosen)
+            if at_the_end:
+                await _check(connection)
+    except ConnectorError as error:
+        if not refuses_data(error):
+            raise
+        return error
+    return None
+
+
+async def _check(connection: Connection) -> None:
+    """See that a commit would succeed now, and leave the constraints waiting for it, for records that come later."""
+    try:
+        async with connection.transaction():
+            await connection.run(CHECK_NOW)
+            raise _RolledBack
+    except _RolledBack:
+        return
+
+
+def _halves(chosen: Sequence[Place]) -> list[Sequence[Place]]:
+    middle = len(chosen) // 2
+    return [half for half in (chosen[:middle], chosen[middle:]) if half]
+
+
+def _refusal(place: Place, error: ConnectorError) -> Refusal:
+    return Refusal(*place, ProduceError(str(error), retriable=False))
