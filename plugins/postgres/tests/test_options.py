@@ -60,6 +60,12 @@ def test_an_empty_dsn_leaves_everything_to_libpq() -> None:
         ("postgresql+psycopg://s3cret@db/shop", "SQLAlchemy's way"),
         ("mysql://s3cret@db/shop", "must begin with postgresql://"),
         ("s3cret", "neither a URL"),
+        ("postgresql://shop:s3cret/+9@db.example/shop", "%2F for '/'"),
+        ("postgresql://shop:9@s3cret@db.example/shop", "%40 for '@'"),
+        ("postgresql://shop:9/s3cret/@127.0.0.1:5432/shop?sslmode=require", "percent-encoded"),
+        ("postgresql://shop:s3cret", "percent-encoded"),
+        ("postgresql://shop:9?@s3cret@db/shop", "percent-encoded"),
+        ("postgresql://[::1]@s3cret]/shop", "percent-encoded"),
     ],
 )
 def test_another_kind_of_dsn_is_refused_without_being_shown(dsn: str, said: str) -> None:
@@ -68,6 +74,28 @@ def test_another_kind_of_dsn_is_refused_without_being_shown(dsn: str, said: str)
 
     assert said in text
     assert "s3cret" not in text
+
+
+@pytest.mark.parametrize(
+    "dsn",
+    [
+        "postgresql://",
+        "postgres://db",
+        "postgresql:///shop",
+        "postgresql://db:5432/shop?sslmode=require&options=-c%20x%3D1",
+        "postgresql://me:p%40ss%2Fw:rd?#[]@db-1.example:5432/a/b",
+        "postgresql://me@a:1,b:2,[::1]:3/shop?target_session_attrs=primary",
+        "postgresql://%2Fvar%2Frun%2Fpostgresql/shop",
+        "postgresql:///shop?user=me@example&host=/var/run/postgresql",
+        "postgresql://me:@127.0.0.1:/shop",
+    ],
+)
+def test_every_url_that_libpq_understands_rightly_is_taken(dsn: str) -> None:
+    """Sockets, several hosts, IPv6, an `@` where no host can be."""
+    options = PostgresOptions.model_validate({"dsn": dsn})
+
+    assert options.dsn.get_secret_value() == dsn
+    assert check("orders", options, "input") == []
 
 
 def test_no_password_in_a_repr() -> None:

@@ -105,6 +105,38 @@ def test_nothing_to_store_is_nothing_to_do(prepared: Sql, dsn: str, schema: str)
 
 
 @pytest.mark.parametrize(
+    "message",
+    ["text", b"x", bytearray(b"x"), {"id": 7}, Order(id=7), Record(b"x")],
+    ids=lambda message: type(message).__name__,
+)
+def test_one_message_is_not_taken_for_a_list(prepared: Sql, dsn: str, schema: str, message: Any) -> None:
+    """Letters, numbers and fields would be stored one by one."""
+    with psycopg.connect(dsn) as connection, pytest.raises(TypeError, match="give a list"):
+        enqueue(connection, "placed", message, schema=schema)
+
+    assert prepared("SELECT count(*) FROM penstock_messages") == [(0,)]
+
+
+@pytest.mark.parametrize("kind", ["Cursor", "ClientCursor", "RawCursor"])
+def test_any_kind_of_cursor_may_be_the_connections(prepared: Sql, dsn: str, schema: str, kind: str) -> None:
+    """Django's connections have one that writes values into the statement."""
+    records = [Record(b"x\xff", b"k", [("h", b"\xff")], options={"priority": 3}), Record(b"%s %(a)s", delay=60)]
+    with psycopg.connect(dsn, cursor_factory=getattr(psycopg, kind)) as connection:
+        assert enqueue(connection, "placed", records, schema=schema) == 2
+
+    async def main() -> None:
+        factory = getattr(psycopg, f"Async{kind}")
+        async with await psycopg.AsyncConnection.connect(dsn, cursor_factory=factory) as connection:
+            assert await enqueue(connection, "placed", records, schema=schema) == 2
+
+    asyncio.run(main())
+    assert prepared("SELECT body, key, priority, headers FROM penstock_messages ORDER BY id") == 2 * [
+        (b"x\xff", b"k", 3, [["h", {"base64": "/w=="}]]),
+        (b"%s %(a)s", None, 0, None),
+    ]
+
+
+@pytest.mark.parametrize(
     ("messages", "options", "said"),
     [
         ([Record(b"x", options={"partition": 1})], {}, "no option 'partition'"),

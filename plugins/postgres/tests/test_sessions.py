@@ -48,6 +48,20 @@ def test_another_default_isolation_does_not_make_consumers_collide(
     asyncio.run(main())
 
 
+@pytest.mark.parametrize(("asked", "had"), [("off", "on"), ("local", "local"), ("remote_apply", "remote_apply")])
+def test_what_is_confirmed_is_on_the_disk_whatever_the_role_says(opener: Any, dsn: str, asked: str, had: str) -> None:
+    """`synchronous_commit = off` is raised for storing and settling; stronger levels are not lowered."""
+    own = psycopg.conninfo.make_conninfo(dsn, options=f"-c synchronous_commit={asked}")
+    level = SQL("SHOW synchronous_commit")
+
+    async def main() -> None:
+        async with opener.producer(dsn=own) as producer, opener.consumer(dsn=own) as consumer:
+            assert await producer._connection.run(level) == [(had,)]
+            assert await consumer._settling.run(level) == [(had,)]
+
+    asyncio.run(main())
+
+
 def test_a_database_of_another_encoding_keeps_every_byte(
     opener: Any, consumed: Consumed, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

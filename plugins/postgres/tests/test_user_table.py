@@ -263,6 +263,30 @@ def test_a_late_owner_changes_nothing_in_a_table_either(opener: Any, consumed: C
     assert sql("SELECT count(*) FROM jobs") == [(1,)]
 
 
+def test_a_row_that_is_visible_again_is_anybodys(opener: Any, consumed: Consumed, sql: Sql) -> None:
+    """Another program, which knows no token, may have taken it since: who was too slow leaves it alone."""
+    sql("CREATE TABLE jobs (id bigint PRIMARY KEY, visible boolean NOT NULL DEFAULT true)")
+    sql("INSERT INTO jobs VALUES (1)")
+
+    async def main() -> None:
+        options = {"create": True, "visible": "visible"}
+        async with (
+            opener.table_consumer("jobs", lease=0.1, **options) as slow,
+            opener.table_consumer("jobs", **options) as other,
+        ):
+            late = await consumed(slow, 1)
+            while not await other._wake():
+                await asyncio.sleep(0.02)
+            assert sql("UPDATE jobs SET visible = false WHERE visible RETURNING id") == [(1,)]
+            await slow.extend(late)
+            assert slow.lost_leases == 1
+            assert await slow.on_success(late) == 1
+            await slow.on_fail(late)
+            assert sql("SELECT visible, penstock_hidden_until FROM jobs") == [(False, None)]
+
+    asyncio.run(main())
+
+
 def test_an_empty_object_is_a_row_of_defaults(opener: Any, sql: Sql) -> None:
     """If the table has a default for each column."""
     sql("CREATE TABLE ticks (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, at timestamptz DEFAULT now())")

@@ -46,6 +46,11 @@ _DEFAULTS: dict[str, str | int] = {
     "keepalives_count": 3,
 }
 
+# What is confirmed shall be on the disk, though a role or a database may not care. Stronger levels stay as they are.
+DURABLY = sql.SQL(
+    "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
+)
+
 LONGEST_TO_CONNECT = 30  # seconds, unless the DSN says otherwise
 GRACE = 0.5  # seconds for which we wait longer than the server, so that it can say that a statement took too long
 

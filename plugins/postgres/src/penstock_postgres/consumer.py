@@ -15,7 +15,7 @@ from psycopg import sql
 from penstock.connectors import Consumer, Producer, Transacted
 from penstock.errors import ConnectorError, NotConnected
 from penstock.message import QueueMessage, Record
-from penstock_postgres.connection import Connection, Query
+from penstock_postgres.connection import DURABLY, Connection, Query
 from penstock_postgres.fence import missed
 from penstock_postgres.message import LOST, PostgresMessage
 from penstock_postgres.message_table import MessageTable
@@ -58,7 +58,7 @@ class PostgresConsumer(Consumer):
         if self._queue.channel is not None:
             greetings.append(sql.SQL("LISTEN {}").format(sql.Identifier(self._queue.channel)))
         self._claiming = Connection(options, *greetings)
-        self._settling = Connection(options)
+        self._settling = Connection(options, DURABLY)
         self._worker = f"{socket.gethostname()}:{os.getpid()}"
         self._held: set[PostgresMessage] = set()
         self._ready = False

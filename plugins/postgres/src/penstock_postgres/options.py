@@ -16,6 +16,19 @@ HIGHEST_PRIORITY = 32_767
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SCHEMES = ("postgresql://", "postgres://")
+# Stricter than libpq, which takes what stands behind an unescaped "/" or "@" of a password for a host or a database,
+# and these are shown. The user part ends at the first "@" for libpq as well.
+_URL = re.compile(
+    r"""
+    postgres(?:ql)?://
+    (?:[^@/]*@)?+
+    (?:\[[^\]/@]*\]|[^\[\]@/?:,]*) (?::\d*)?              # host:port
+    (?:,(?:\[[^\]/@]*\]|[^\[\]@/?:,]*) (?::\d*)?)*       # and others
+    (?:/[^@?]*)?
+    (?:\?.*)?
+    """,
+    re.VERBOSE | re.DOTALL,
+)
 _LONGEST_TIME = 9_999_999.0  # seconds
 
 
@@ -81,6 +94,11 @@ class ServerOptions(ConnectorOptions):
             raise ValueError(f"{driver[0]!r} is SQLAlchemy's way to name a driver; write 'postgresql://'")
         if "://" in text and not text.startswith(_SCHEMES):
             raise ValueError("the URL must begin with postgresql://")
+        if "://" in text and not _URL.fullmatch(text):
+            raise ValueError(
+                "the URL does not parse as postgresql://user:password@host:port/database; special characters of user "
+                "and password must be percent-encoded: %40 for '@', %2F for '/'"
+            )
         if text and "://" not in text and "=" not in text:
             raise ValueError("this is neither a URL (postgresql://…) nor a list of key=value")
         return dsn

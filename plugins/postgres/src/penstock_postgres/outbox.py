@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from typing import Any, overload
 
 import psycopg
 from psycopg import sql
+from pydantic import BaseModel
 from pydantic_core import to_json
 
 from penstock.errors import ConfigError
@@ -17,6 +18,9 @@ from penstock_postgres.names import notification_channel, table
 from penstock_postgres.options import identifier
 from penstock_postgres.parts import parts
 from penstock_postgres.statements import statement
+
+_ONE_MESSAGE = (str, bytes, bytearray, memoryview, Mapping, BaseModel, Record)
+"""What can be iterated over, and is not meant to be."""
 
 
 @overload
@@ -66,24 +70,30 @@ def enqueue(
         How many were stored; with an `AsyncConnection` an awaitable of that.
 
     Raises:
+        TypeError: `messages` is a single message.
         ConfigError: a record has an option that the connector does not know or is too large, or a name is none.
         ValueError: a message cannot be written as JSON.
         psycopg.Error: what the database says.
     """
+    if isinstance(messages, _ONE_MESSAGE):
+        raise TypeError(f"enqueue: messages is a {type(messages).__name__}, which is one message; give a list of them")
     records = [_record(message) for message in messages]
     statements = _statements(queue, records, schema, table_name, notify) if records else []
     if isinstance(connection, psycopg.AsyncConnection):
         return _enqueue_async(connection, statements, len(records))
+    # Not the connection's own kind of cursor: some write values into the statement, or know no names for them.
+    cursor = psycopg.Cursor(connection)
     for query, parameters in statements:
-        connection.execute(query, parameters, binary=True)
+        cursor.execute(query, parameters, binary=True)
     return len(records)
 
 
 async def _enqueue_async(
     connection: psycopg.AsyncConnection[Any], statements: Sequence[tuple[sql.Composed, dict[str, Any]]], count: int
 ) -> int:
+    cursor = psycopg.AsyncCursor(connection)
     for query, parameters in statements:
-        await connection.execute(query, parameters, binary=True)
+        await cursor.execute(query, parameters, binary=True)
     return count
 
 

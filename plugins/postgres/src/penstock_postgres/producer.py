@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from penstock.connectors import Producer
 from penstock.errors import ConnectorError, NotConnected, ProduceError
 from penstock.message import Record
-from penstock_postgres.connection import Connection
+from penstock_postgres.connection import DURABLY, Connection
 from penstock_postgres.errors import refuses_data
 from penstock_postgres.message_table import MessageTable
 from penstock_postgres.options import PostgresOptions, TableOptions
@@ -28,7 +28,7 @@ class PostgresProducer(Producer):
         self.queue: QueueShape = (
             UserTable(name, options) if isinstance(options, TableOptions) else MessageTable(name, options)
         )
-        self._connection = Connection(options)
+        self._connection = Connection(options, DURABLY)
         self._ready = False
 
     @property

@@ -106,6 +106,10 @@ class UserTable:
             "waits": quoted(visible) if visible else sql.SQL("true"),
             "and_hide": sql.SQL(", {} = false").format(quoted(visible)) if visible else _NOTHING,
             "and_show": sql.SQL(", {} = true").format(quoted(visible)) if visible else _NOTHING,
+            # Other programs, which know nothing of tokens, may take it from now on: its owner must not touch it again.
+            "and_hand_over": sql.SQL(", {} = true, {} = NULL").format(quoted(visible), quoted(options.lease_token))
+            if visible
+            else _NOTHING,
             "fields": sql.SQL(", ").join(
                 sql.SQL("t.{} AS {}").format(quoted(column), quoted(field)) for field, column in mapping.items()
             ),

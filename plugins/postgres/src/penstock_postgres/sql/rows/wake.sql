@@ -5,7 +5,7 @@ WITH due AS (
     LIMIT 10000
     FOR UPDATE SKIP LOCKED
 ), woken AS (
-    UPDATE {table} AS t SET {hidden_until} = NULL{and_show} FROM due WHERE t.{id} = due.{id} RETURNING 1
+    UPDATE {table} AS t SET {hidden_until} = NULL{and_hand_over} FROM due WHERE t.{id} = due.{id} RETURNING 1
 )
 SELECT
     (SELECT count(*) FROM woken),
