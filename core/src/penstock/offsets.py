@@ -13,6 +13,9 @@ Offsets may have holes (compaction, transaction markers); nothing waits for an o
     tracker.revoke(("orders", 0))                           # somebody else owns it now
     ledger.done([42])                                       # touches nothing; counted in tracker.late
 
+Where reading begins is committed as well, before anything is done: a group that has committed nothing would begin
+somewhere else the next time, behind messages that it was given and did not settle.
+
 Every method takes the tracker's lock for a moment and may be called from any thread. Each message costs a constant
 number of steps over its life, however many are open.
 """
@@ -31,10 +34,22 @@ class Ledger(Generic[Partition]):
     """What is open in one assignment of one partition.
 
     A new assignment gets a new ledger, so a settlement that arrives late from an old one touches an object that nobody
-    reads any more. Made by `OffsetTracker`.
+    reads any more. So does a log that is rewound, but what is open below that point does not come again: the new ledger
+    takes it over, and the old one passes its settlements on. Made by `OffsetTracker`.
     """
 
-    __slots__ = ("_begun", "_committed", "_live", "_next", "_open", "_sent", "_tracker", "partition")
+    __slots__ = (
+        "_begun",
+        "_committed",
+        "_live",
+        "_next",
+        "_open",
+        "_rewound_to",
+        "_sent",
+        "_successor",
+        "_tracker",
+        "partition",
+    )
 
     def __init__(self, tracker: OffsetTracker[Partition], partition: Partition) -> None:
         self.partition = partition
@@ -43,12 +58,14 @@ class Ledger(Generic[Partition]):
         self._open: set[int] = set()
         self._begun: deque[int] = deque()  # ascending; its head is dropped lazily once it is no longer open
         self._next: int | None = None  # one after the last begun
-        self._committed: int | None = None  # confirmed; before the first confirmation, where this ledger began
+        self._committed: int | None = None
         self._sent: int | None = None
+        self._successor: Ledger[Partition] | None = None  # after a rewind, whose is what lies below it
+        self._rewound_to = 0
 
     @property
     def live(self) -> bool:
-        """Whether the partition is still assigned to us."""
+        """Whether this is where the partition's messages are noted now: it is ours, and was not rewound since."""
         return self._live
 
     @property
@@ -58,13 +75,21 @@ class Ledger(Generic[Partition]):
 
     @property
     def next(self) -> int | None:
-        """The offset after the last begun one; None before the first."""
+        """The offset after the last begun one; before the first where reading starts, or None if that is not known."""
         return self._next
 
     @property
     def committed(self) -> int | None:
-        """What the backend has confirmed last, or where this ledger began; None before the first message."""
+        """What the backend has confirmed last; None before its first confirmation."""
         return self._committed
+
+    def holds(self, offset: int) -> bool:
+        """Whether a delivery that was begun here can still be settled: the partition is ours, and it is not delivered
+        again since a rewind."""
+        ledger: Ledger[Partition] | None = self
+        while ledger is not None and not ledger._live:
+            ledger = ledger._successor if offset < ledger._rewound_to else None
+        return ledger is not None
 
     def done(self, offsets: Collection[int]) -> int:
         """Mark offsets as settled for good.
@@ -73,14 +98,14 @@ class Ledger(Generic[Partition]):
             offsets: In any order. One that is done already is ignored.
 
         Returns:
-            How many came too late, because the assignment has ended: all of them or none.
+            How many came too late: all, because the assignment has ended; those at or above the point to which the log
+            was rewound since; or none.
         """
         with self._tracker._lock:
-            if not self._live:
-                self._tracker._late += len(offsets)
-                return len(offsets)
-            self._open.difference_update(offsets)
-            return 0
+            if self._live:
+                self._open.difference_update(offsets)
+                return 0
+            return self._done_late(offsets)
 
     def safe(self) -> int | None:
         """What may be committed: everything below it is done. None before the first message."""
@@ -103,11 +128,27 @@ class Ledger(Generic[Partition]):
         return begun[0]
 
     def _begin(self, offsets: Sequence[int]) -> None:
-        if self._committed is None:
-            self._committed = offsets[0]
         self._begun.extend(offsets)
         self._open.update(offsets)
         self._next = offsets[-1] + 1
+
+    def _done_late(self, offsets: Collection[int]) -> int:
+        ledger, ours = self, offsets
+        while not ledger._live and ours:
+            below, successor = ledger._rewound_to, ledger._successor
+            if successor is None:
+                ours = ()
+            else:
+                ours, ledger = [offset for offset in ours if offset < below], successor
+        ledger._open.difference_update(ours)
+        late = len(offsets) - len(ours)
+        self._tracker._late += late
+        return late
+
+    def _take_over(self, old: Ledger[Partition], below: int) -> None:
+        self._open = {offset for offset in old._open if offset < below}
+        self._begun.extend(sorted(self._open))
+        old._successor, old._rewound_to = self, below
 
 
 class OffsetTracker(Generic[Partition]):
@@ -159,20 +200,36 @@ class OffsetTracker(Generic[Partition]):
         Args:
             partition: Where they come from; a new ledger is opened if it has none.
             offsets: At least one, ascending. If they go back behind what was delivered before, the log was rewound
-                (truncated, or its offset reset): then a new ledger begins, and the old one's settlements come too late.
+                (truncated, or its offset reset): then a new ledger begins. Of the old one's settlements, those of
+                offsets that come again are too late; what is open before them still holds back the commit.
 
         Returns:
             The ledger to settle them in.
         """
         with self._lock:
             ledger = self._ledgers.get(partition)
-            if ledger is None or (ledger._next is not None and offsets[0] < ledger._next):
+            if ledger is None:
                 ledger = self._assign(partition)
+            elif ledger._next is not None and offsets[0] < ledger._next:
+                rewound, ledger = ledger, self._assign(partition)
+                ledger._take_over(rewound, offsets[0])
             ledger._begin(offsets)
             return ledger
 
+    def start(self, partition: Partition, offset: int) -> None:
+        """Note where reading starts in a partition that has brought no message yet.
+
+        Without it that is where its first message is. If messages have come, or the partition is not assigned, nothing
+        happens.
+        """
+        with self._lock:
+            ledger = self._ledgers.get(partition)
+            if ledger is not None and ledger._next is None:
+                ledger._next = offset
+
     def to_commit(self, partitions: Iterable[Partition] | None = None) -> dict[Partition, int]:
-        """What is safe and not confirmed yet. A refused commit is simply returned again by the next call.
+        """What is safe and not confirmed yet, also where reading has started. A refused commit is simply returned again
+        by the next call.
 
         Args:
             partitions: Only these; None is all.
@@ -182,10 +239,10 @@ class OffsetTracker(Generic[Partition]):
             result: dict[Partition, int] = {}
             for partition in list(ledgers) if partitions is None else partitions:
                 ledger = ledgers.get(partition)
-                if ledger is None or ledger._committed is None:
+                safe = None if ledger is None else ledger._safe()
+                if ledger is None or safe is None:
                     continue
-                safe = ledger._safe()
-                if safe is not None and safe > ledger._committed:
+                if ledger._committed is None or safe > ledger._committed:
                     ledger._sent = result[partition] = safe
             return result
 

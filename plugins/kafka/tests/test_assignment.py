@@ -42,10 +42,10 @@ def test_a_log_that_was_truncated_begins_anew(assignment: Assignment) -> None:
     taken = assignment.take(fetched(103, 104, *range(50, 120)))
 
     assert [message.offset for message in taken] == [103, 104, *range(50, 120)]
-    assert [message.ledger.live for message in taken] == [False] * 2 + [True] * 70
+    assert [message.ours for message in taken] == [False] * 2 + [True] * 70
     late: Any = before[0].ledger.done([100, 101, 102, 103, 104])
     assert late == 5
-    assert assignment.tracker.to_commit() == {}
+    assert assignment.tracker.to_commit() == {("topic", 0): 50}
     taken[2].ledger.done([50])
     assert assignment.tracker.to_commit() == {("topic", 0): 51}
 
@@ -54,6 +54,27 @@ def test_holes_in_a_log_are_no_end_of_it(assignment: Assignment) -> None:
     """Compaction and transactions leave some: the ledger stays."""
     taken = assignment.take(fetched(1, 5, 6, 900))
 
-    assert all(message.ledger.live for message in taken)
+    assert all(message.ours for message in taken)
     taken[0].ledger.done([1, 5, 6, 900])
     assert assignment.tracker.to_commit() == {("topic", 0): 901}
+
+
+def test_what_is_under_way_below_a_truncation_stays_ours(assignment: Assignment) -> None:
+    """It does not come again: nothing above it is committed until it is settled."""
+    before = assignment.take(fetched(*range(100)))
+
+    after = assignment.take(fetched(95, 96))
+
+    assert [message.offset for message in before if message.ours] == list(range(95))
+    after[0].ledger.done([95, 96])
+    assert assignment.tracker.to_commit() == {("topic", 0): 0}
+    assert before[0].ledger.done(range(95)) == 0
+    assert assignment.tracker.to_commit() == {("topic", 0): 97}
+
+
+def test_a_partition_without_messages_is_committed_where_it_ends(assignment: Assignment) -> None:
+    """What comes later is then the group's, also if it comes while no worker runs."""
+    assignment.at_end(("topic", 0), 42)
+    assignment.at_end(("topic", 1), 42)
+
+    assert assignment.tracker.to_commit() == {("topic", 0): 42}

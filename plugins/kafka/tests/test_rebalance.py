@@ -119,7 +119,7 @@ def test_a_settlement_that_comes_after_the_partition_went_is_fenced(real_bench: 
     assert late == 5
     partition = gone[0].ledger.partition[1]
     until(lambda: real_bench.committed(topic, 1 - partition) == 5, lambda: first.consume(1, 0.05))
-    assert real_bench.committed(topic, partition) < 0
+    assert real_bench.committed(topic, partition) == 0
     theirs += take(second, 5 - len(theirs))
     assert [message.position for message in theirs] == [message.position for message in gone]
 

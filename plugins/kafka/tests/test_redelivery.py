@@ -101,6 +101,18 @@ def test_messages_of_a_partition_that_went_are_forgotten() -> None:
     assert [each.ledger.partition for each in redelivery.take(10)] == [("topic", 1)]
 
 
+def test_a_log_that_was_rewound_brings_some_again_itself() -> None:
+    """Those come from the broker; the others still wait here, and nowhere else."""
+    redelivery, tracker = Redelivery(), OffsetTracker[Any]()
+    found = messages(tracker, 4)
+    redelivery.give_back(found[::2], 0)
+    tracker.begin(P, [2, 3])
+    redelivery.give_back(found[1::2], 0)
+
+    assert len(redelivery) == 2
+    assert [each.offset for each in redelivery.take(10)] == [0, 1]
+
+
 def test_forgetting_says_how_many() -> None:
     """A rebalance must know for how many settlements it need not wait: those of a former assignment are none."""
     redelivery, tracker = Redelivery(), OffsetTracker[Any]()

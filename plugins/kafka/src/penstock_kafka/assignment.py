@@ -103,6 +103,7 @@ class Assignment:
     def at_end(self, key: Partition, offset: int) -> None:
         """A partition was read to its end."""
         if self.tracker.ledger(key) is not None:
+            self.tracker.start(key, offset)
             self._ends.read_to_end(key, offset)
 
     # -- rebalances

@@ -149,7 +149,7 @@ class KafkaConsumer(BlockingConsumer):
         messages = self._redelivery.take(most - len(new) - (len(self._ready) if new else 0))
         if self._ready:
             room = most - len(new) - len(messages)
-            messages += [each for each in self._ready[:room] if each.ledger.live]
+            messages += [each for each in self._ready[:room] if each.ours]
             del self._ready[:room]
         return messages + new if messages else new
 
@@ -301,7 +301,7 @@ class KafkaConsumer(BlockingConsumer):
     def _forget_waiting(self, keys: Sequence[Partition]) -> int:
         gone = [each for each in self._ready if each.ledger.partition in keys]
         self._ready = [each for each in self._ready if each.ledger.partition not in keys]
-        return sum(each.ledger.live for each in gone) + self._redelivery.forget(keys)
+        return sum(each.ours for each in gone) + self._redelivery.forget(keys)
 
     # -- ending
 

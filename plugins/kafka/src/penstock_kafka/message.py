@@ -74,6 +74,11 @@ class KafkaMessage(QueueMessage):
         topic, partition = self.ledger.partition
         return f"{topic}/{partition}/{self.offset}"
 
+    @property
+    def ours(self) -> bool:
+        """Whether it can still be settled here: neither went its partition, nor does it come again from the broker."""
+        return self.ledger.holds(self.offset)
+
     def redelivery(self) -> KafkaMessage:
         """The next delivery of it: what the broker sent, whatever was made of this one."""
         source = self._source

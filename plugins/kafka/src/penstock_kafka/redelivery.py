@@ -34,7 +34,7 @@ class Redelivery:
 
     def __len__(self) -> int:
         with self._lock:
-            return sum(message.ledger.live for message in self._waiting())
+            return sum(message.ours for message in self._waiting())
 
     def give_back(self, messages: Sequence[KafkaMessage], delay: float) -> None:
         """Hold messages for `delay` seconds; those of a partition that is no longer ours are its new owner's.
@@ -46,7 +46,7 @@ class Redelivery:
         for message in messages:
             if not hasattr(message, "given_back"):
                 message.given_back = True
-                if message.ledger.live:
+                if message.ours:
                     again.append(message.redelivery())
         until = self._clock() + delay
         with self._lock:
@@ -76,10 +76,10 @@ class Redelivery:
             while due and len(taken) < most:
                 ledger = next(iter(due))
                 messages = due.pop(ledger)
-                if not ledger.live:
-                    continue
                 while messages and len(taken) < most:
-                    taken.append(heappop(messages)[1])
+                    message = heappop(messages)[1]
+                    if message.ours:
+                        taken.append(message)
                 if messages:
                     due[ledger] = messages  # behind the other partitions: one that keeps failing holds up none
         return taken
@@ -98,7 +98,7 @@ class Redelivery:
             self._held = [each for each in self._held if each[2].ledger.partition not in partitions]
             self._held.sort()  # which makes a heap of it again
             self._due = {ledger: each for ledger, each in self._due.items() if ledger.partition not in partitions}
-            return sum(message.ledger.live for message in gone)
+            return sum(message.ours for message in gone)
 
     def _make_due(self, message: KafkaMessage) -> None:
         heappush(self._due.setdefault(message.ledger, []), (message.offset, message))
