@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from penstock.dead_letters import read
 from penstock.message import QueueMessage, Record
 from penstock.routing import Output
+from penstock.serializers import Serializer
 
 
 @pytest.fixture
@@ -255,6 +256,74 @@ def test_an_async_generators_outputs_are_sent(stand: Stand) -> None:
     drain(stand.engine(function))
 
     assert out(stand) == [0, 0, 1]
+
+
+@pytest.mark.parametrize("form", ["function", "coroutine", "generator", "async generator"])
+def test_an_output_goes_out_as_it_was_when_it_was_returned(stand: Stand, form: str) -> None:
+    """What the function does to its object later changes nothing, however many messages travel together."""
+    total = {"seen": 0}
+
+    def count() -> tuple[str, dict[str, int]]:
+        total["seen"] += 1
+        return "out", total
+
+    def function(number: int) -> Any:
+        return count()
+
+    async def coroutine(number: int) -> Any:
+        return count()
+
+    def generator(number: int) -> Iterator[Any]:
+        yield count()
+        yield count()
+
+    async def async_generator(number: int) -> AsyncIterator[Any]:
+        yield count()
+        yield count()
+
+    forms = {each.__name__.replace("_", " "): each for each in (function, coroutine, generator, async_generator)}
+    stand.numbers(10)
+    drain(stand.engine(forms[form]))
+
+    assert [json.loads(body or b"")["seen"] for body in stand.bodies()] == list(range(1, total["seen"] + 1))
+
+
+def test_a_generators_own_error_and_that_of_its_output_are_told_apart(stand: Stand) -> None:
+    """The first is the function's failure, with its own type; the second one of its output."""
+
+    def function(number: int) -> Iterator[Any]:
+        yield "out", number
+        if number:
+            raise KeyError("mine")
+        yield "out", object()
+
+    stand.numbers(2)
+    drain(stand.engine(function, dead_letters=True))
+
+    letters = {letter.record.message: letter for letter in map(read, stand.take("dead"))}
+    assert (letters[b"1"].stage, letters[b"1"].error_type) == ("function", "KeyError")
+    assert (letters[b"0"].stage, letters[b"0"].error_type) == ("output", "FunctionError")
+    assert stand.bodies() == []
+
+
+def test_a_serializer_that_makes_text_is_refused(stand: Stand) -> None:
+    """A producer could not tell which of its records a confirmation is about."""
+
+    class Text(Serializer):
+        def serialize(self, obj: Any) -> Any:
+            return json.dumps(obj)
+
+        def deserialize(self, body: bytes) -> Any:
+            return json.loads(body)
+
+    stand.numbers(1)
+    target = stand.memory("out", serializer=Text, model_handler=None)
+    drain(stand.engine(lambda number: ("out", number), targets=[target], dead_letters=True))
+
+    (letter,) = map(read, stand.take("dead"))
+    assert (
+        "the serializer or model handler of queue 'out' made str of an output, and must make bytes" in letter.error_text
+    )
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])

@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from time import perf_counter
 from typing import Any
 
 from penstock.message import QueueMessage, Record
 from penstock.settlement import Failure
 
+Made = Sequence[tuple[str, Record]]
+"""The records that were made of one message, or of a whole batch, each with the name of its queue."""
+
 
 class Outgoing:
     """The records of one batch for one queue, and whose they are.
-
-    Args:
-        encode: The queue's own, and
-        carries_keys: whether its backend has keys: at hand, so that a record needs no look at the queue.
 
     Attributes:
         records: What is to be produced, in order.
         owners: For each record the input message it came from; None where it came from the whole batch.
     """
 
-    __slots__ = ("carries_keys", "encode", "owners", "records")
+    __slots__ = ("owners", "records")
 
-    def __init__(self, encode: Callable[[Any], bytes | None], carries_keys: bool) -> None:
-        self.encode = encode
-        self.carries_keys = carries_keys
+    def __init__(self) -> None:
         self.records: list[Record] = []
         self.owners: list[QueueMessage | None] = []
 
@@ -38,18 +35,19 @@ class Batch:
     Attributes:
         messages: The deliveries.
         models: What `decode` made of them.
-        results: What the function returned; one entry for all of them, where the function takes the whole batch.
+        made: The records that were made of what the function returned; one entry for all messages, where it takes the
+            whole batch.
         outgoing: Queue name → records.
         failures: What did not make it.
-        seconds: How long the function ran for this batch.
+        seconds: How long the function ran for this batch, its outputs' encoding included.
     """
 
-    __slots__ = ("failures", "messages", "models", "outgoing", "results", "seconds")
+    __slots__ = ("failures", "made", "messages", "models", "outgoing", "seconds")
 
     def __init__(self, messages: Sequence[QueueMessage] = ()) -> None:
         self.messages: list[QueueMessage] = list(messages)
         self.models: list[Any] = []
-        self.results: list[Any] = []
+        self.made: list[Made] = []
         self.outgoing: dict[str, Outgoing] = {}
         self.failures: list[Failure] = []
         self.seconds = 0.0
@@ -62,7 +60,7 @@ class Batch:
 class ThreadBatch(Batch):
     """A batch on a lane's thread, of which the event loop may take what is finished while a slow call runs.
 
-    The thread appends to `results` and `failures`, and begins no further call once its slice is over: `relieve`, which
+    The thread appends to `made` and `failures`, and begins no further call once its slice is over: `relieve`, which
     is called after that, finds at most one call under way. The lock is taken once a batch, never for a message.
 
     Attributes:
@@ -96,7 +94,7 @@ class ThreadBatch(Batch):
             Both; None if there is nothing to take, or the thread is through by itself.
         """
         with self._lock:
-            succeeded, failed = len(self.results), len(self.failures)
+            succeeded, failed = len(self.made), len(self.failures)
             finished = succeeded + failed - self._before
             rest = self.messages[finished + 1 :]
             if self._closed or self.relieved or not (finished or failed or rest):
@@ -104,7 +102,7 @@ class ThreadBatch(Batch):
             self.relieved = True
             self._taken = (finished, succeeded, failed)
             part = Batch(self.messages[:finished])
-            part.results, part.failures = self.results[:succeeded], self.failures[:failed]
+            part.made, part.failures = self.made[:succeeded], self.failures[:failed]
             if failed:
                 part.drop({failure.message for failure in part.failures})
             return part, rest
@@ -128,5 +126,5 @@ class ThreadBatch(Batch):
             finished, succeeded, failed = self._taken
             rest = self.messages[done : finished + 1]
             self.messages = self.messages[finished:done]
-            del self.results[:succeeded], self.failures[:failed]
+            del self.made[:succeeded], self.failures[:failed]
             return rest

@@ -84,7 +84,6 @@ def _lanes(
     if function.is_async:
         return TaskLanes(
             steps,
-            function,
             settings.concurrency,
             settings.batch_size,
             pipeline.finished,

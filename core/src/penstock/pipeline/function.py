@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, get_args, get_origin, get_type_hints
@@ -24,14 +24,16 @@ class Function:
     Attributes:
         name: For errors and metrics.
         call: `call(model, message)`, or `call(models, messages)` for a batch; returns the result, or an awaitable of it
-            if `is_async`. A generator's outputs are gathered into a list first: all are known before one is sent.
-        is_async: Whether `call` must be awaited.
+            if `is_async`. Of a generator function it is the generator, an asynchronous one if `is_async`.
+        is_async: Whether the function runs on the event loop.
+        generates: Whether it is a generator function.
         annotation: The type of the message parameter; `inspect.Parameter.empty` if it has none.
     """
 
     name: str
     call: Callable[[Any, Any], Any]
     is_async: bool
+    generates: bool
     annotation: Any
 
 
@@ -48,14 +50,14 @@ def understand(function: Callable[..., Any]) -> Function:
     name = getattr(target, "__qualname__", type(function).__qualname__).removesuffix(".__call__")
     message, context = _parameters(function, name)
     annotation, context_annotation = (_annotation(target, each) for each in (message, context))
-    plain: Callable[..., Any]
-    if inspect.isasyncgenfunction(target):
-        plain, is_async = _gather_async(function), True
-    elif inspect.isgeneratorfunction(target):
-        plain, is_async = _gather(function), False
-    else:
-        plain, is_async = function, inspect.iscoroutinefunction(target)
-    return Function(name, _bind(plain, message, context, context_annotation), is_async, annotation)
+    generates_async = inspect.isasyncgenfunction(target)
+    return Function(
+        name,
+        _bind(function, message, context, context_annotation),
+        is_async=generates_async or inspect.iscoroutinefunction(target),
+        generates=generates_async or inspect.isgeneratorfunction(target),
+        annotation=annotation,
+    )
 
 
 def _innermost(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -130,14 +132,3 @@ def _context(message: Any) -> Any:
     if isinstance(message, list):
         return [each.message_context for each in message]
     return message.message_context
-
-
-def _gather(function: Callable[..., Any]) -> Callable[..., list[Any]]:
-    return lambda *arguments, **keywords: list(function(*arguments, **keywords))
-
-
-def _gather_async(function: Callable[..., Any]) -> Callable[..., Awaitable[list[Any]]]:
-    async def gather(*arguments: Any, **keywords: Any) -> list[Any]:
-        return [item async for item in function(*arguments, **keywords)]
-
-    return gather

@@ -17,9 +17,7 @@ from penstock.cancellation import raise_if_cancelled
 from penstock.errors import FunctionError
 from penstock.message import QueueMessage
 from penstock.pipeline.batch import Batch, ThreadBatch
-from penstock.pipeline.function import Function
-from penstock.pipeline.steps import SLICE, Steps
-from penstock.settlement import Failure
+from penstock.pipeline.steps import SLICE, Steps, failure
 from penstock.threads import Threads
 
 # sys.exit() in a function. Raised out of a task it would break the event loop off in the middle of everything.
@@ -154,7 +152,7 @@ class ThreadLanes(Lanes):
             self._put_back(rest)
             if part.messages or part.failures:
                 part.seconds = SLICE  # about: the thread counts the rest
-                self._steps.encode(part)
+                self._steps.route(part)
                 self._on_batch(part)
         self._start()
 
@@ -198,7 +196,6 @@ class TaskLanes(Lanes):
     def __init__(
         self,
         steps: Steps,
-        function: Function,
         concurrency: int,
         batch_size: int,
         on_batch: Callable[[Batch], None],
@@ -207,8 +204,6 @@ class TaskLanes(Lanes):
         whole_batch: bool,
     ) -> None:
         super().__init__(steps, concurrency, batch_size, on_batch, on_crash)
-        self._call = function.call
-        self._function = function.name
         self._lane = self._whole_lane if whole_batch else self._message_lane
         self._done = Batch()
         self._flushing = False
@@ -231,14 +226,14 @@ class TaskLanes(Lanes):
         self._leave()
         if task.cancelled():
             if not self._closed:
-                self._on_crash(FunctionError(f"{self._function} cancelled the task that it was called in"))
+                self._on_crash(FunctionError(f"{self._steps.function} cancelled the task that it was called in"))
         elif (error := task.exception()) is not None:
             self._on_crash(error)
         elif self._waiting:
             self._start()
 
     async def _message_lane(self) -> None:
-        call = self._call
+        call, encode = self._steps.call, self._steps.encode
         end = perf_counter() + SLICE
         while self._waiting:
             one = Batch(self._take(1))
@@ -249,15 +244,16 @@ class TaskLanes(Lanes):
                 # The batch that is open now may be handed on before this call returns: look it up again afterwards.
                 try:
                     result = await call(model, message)
+                    made = () if result is None or result is True else encode(result, message)
                 except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  (it is the user's)
                     raise_if_cancelled(error)
-                    self._done.failures.append(Failure(message, "function", error))
+                    self._done.failures.append(failure(message, error))
                 except ENDING as error:
                     self._on_crash(error)
                     return
                 else:
                     self._done.messages.append(message)
-                    self._done.results.append(result)
+                    self._done.made.append(made)
                 self._done.seconds += perf_counter() - started
             self._flush_soon()
             if perf_counter() > end:
@@ -273,7 +269,7 @@ class TaskLanes(Lanes):
             except ENDING as error:
                 self._on_crash(error)
                 return
-            self._steps.encode(batch)
+            self._steps.route(batch)
             self._on_batch(batch)
             await asyncio.sleep(0)
 
@@ -287,5 +283,5 @@ class TaskLanes(Lanes):
         if self._closed:
             return
         batch, self._done = self._done, Batch()
-        self._steps.encode(batch)
+        self._steps.route(batch)
         self._on_batch(batch)

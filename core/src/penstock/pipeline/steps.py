@@ -1,28 +1,38 @@
-"""What happens to one batch between two brokers: decode, call, route and encode, top to bottom.
+"""What happens to one batch between two brokers: decode, call and encode, route, top to bottom.
 
 The columns of a batch are filled by one loop each. Where nothing fails, a message costs its decode, its call and its
 encode, and little else.
+
+What the function returns, or yields, is encoded before it goes on: an object that it changes later has gone out as it
+was.
 """
 
 from __future__ import annotations
 
 from asyncio import CancelledError
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence
 from time import perf_counter
-from typing import Any
+from typing import Any, NoReturn
 
 from penstock.cancellation import raise_if_cancelled
-from penstock.errors import DecodeError, FunctionError, PenstockError, Retry
+from penstock.errors import DecodeError, FunctionError, PenstockError
 from penstock.message import QueueMessage, Record
-from penstock.pipeline.batch import Batch, Outgoing, ThreadBatch
+from penstock.pipeline.batch import Batch, Made, Outgoing, ThreadBatch
 from penstock.pipeline.function import Function
 from penstock.queues import InputQueue, OutputQueue
 from penstock.routing import Inherit, Output, as_output, outputs, unknown_queue
-from penstock.settlement import Failure, GivenBack, Stage
+from penstock.settlement import Failure, GivenBack
 
 SLICE = (
     0.05  # seconds; a batch that a slow function has worked on for this long is cut, and its finished part delivered
 )
+
+NOBODY = QueueMessage(None, None)
+"""Stands for the input message of an output that was made of a whole batch: it has no key to pass on."""
+
+
+class Unsendable(Exception):
+    """Carries what is wrong with an output out of the function's frame. See `failure`."""
 
 
 class Steps:
@@ -35,6 +45,12 @@ class Steps:
         whole_batch: The function takes a list of models.
         max_deliveries: A message delivered more often than this fails unseen; None where deliveries are not counted,
             or where it could not be dead-lettered.
+
+    Attributes:
+        function: The function's name.
+        call: `call(model, message)`, or `call(models, messages)` for a batch: the function's result, or an awaitable of
+            it if the function is async. Of a generator what it yielded, encoded.
+        encode: `encode(result, owner)`: the records of a result that is neither None nor True.
     """
 
     def __init__(
@@ -49,11 +65,16 @@ class Steps:
         self._decode = source.decode
         self._explain = source.codec.explain
         self._open_envelope = source.open_envelope if source.enveloped else None
-        self._call = function.call
-        self._function = function.name
+        self.function = function.name
         self._targets = targets
+        self._encoders = {name: (target.encode, target.carries_keys) for name, target in targets.items()}
         self._whole_batch = whole_batch
         self._max_deliveries = max_deliveries
+        self.call: Callable[[Any, Any], Any] = function.call
+        self.encode: Callable[[Any, QueueMessage], Made] = self._records
+        if function.generates:
+            self.call = self._gathering_async(function.call) if function.is_async else self._gathering(function.call)
+            self.encode = _as_it_is
 
     def process(self, batch: ThreadBatch) -> Sequence[QueueMessage]:
         """All steps for a function that is not async; meant for a thread of its own.
@@ -63,7 +84,7 @@ class Steps:
         """
         self.decode(batch)
         rest = self._call_batch(batch) if self._whole_batch else self._call_each(batch)
-        self.encode(batch)
+        self.route(batch)
         return rest
 
     def decode(self, batch: Batch) -> None:
@@ -112,17 +133,18 @@ class Steps:
             batch.drop(set(killers))
 
     def _call_each(self, batch: ThreadBatch) -> Sequence[QueueMessage]:
-        """Models → results, until the slice is over; returns the messages not begun."""
-        call, results, failures = self._call, batch.results, batch.failures
+        """Models → records, until the slice is over; returns the messages not begun."""
+        call, encode, made, failures = self.call, self.encode, batch.made, batch.failures
         failed: set[QueueMessage] = set()
         done = 0
         started = batch.begin()
         end = started + SLICE
         for done, (model, message) in enumerate(zip(batch.models, batch.messages, strict=True), 1):  # noqa: B007
             try:
-                results.append(call(model, message))
+                result = call(model, message)
+                made.append(() if result is None or result is True else encode(result, message))
             except (Exception, CancelledError) as error:  # noqa: BLE001  (it is the user's)
-                failures.append(Failure(message, "function", error))
+                failures.append(failure(message, error))
                 failed.add(message)
             if perf_counter() > end:
                 break
@@ -136,7 +158,7 @@ class Steps:
         if batch.models:
             started = perf_counter()
             try:
-                batch.results.append(self._call(batch.models, batch.messages))
+                self._encode_whole(batch, self.call(batch.models, batch.messages))
             except (Exception, CancelledError) as error:  # noqa: BLE001  (it is the user's)
                 fail_all(batch, error)
             batch.seconds = perf_counter() - started
@@ -146,100 +168,123 @@ class Steps:
         """The one call of an async function that takes the whole batch."""
         if batch.models:
             started = perf_counter()
-            call: Callable[[Any, Any], Awaitable[Any]] = self._call
+            call: Callable[[Any, Any], Awaitable[Any]] = self.call
             try:
-                batch.results.append(await call(batch.models, batch.messages))
+                self._encode_whole(batch, await call(batch.models, batch.messages))
             except (Exception, CancelledError) as error:  # noqa: BLE001  (it is the user's)
                 raise_if_cancelled(error)
                 fail_all(batch, error)
             batch.seconds = perf_counter() - started
 
-    def encode(self, batch: Batch) -> None:
-        """Results → records, all of a message's before any is sent."""
-        batch.models = []
-        if self._whole_batch:
-            self._encode_whole(batch)
-        else:
-            self._encode_each(batch)
-        batch.results = []
+    def _encode_whole(self, batch: Batch, result: Any) -> None:
+        batch.made.append(() if result is None or result is True else self.encode(result, NOBODY))
 
-    def _encode_each(self, batch: Batch) -> None:
-        columns = batch.outgoing
-        failed: set[QueueMessage] = set()
-        for message, result in zip(batch.messages, batch.results, strict=True):
-            if result is None or result is True:
-                continue
-            try:
-                if result is False:
-                    raise GivenBack
-                for item in result if type(result) is list else outputs(result):
-                    if type(item) is tuple and len(item) == 2:
-                        # The usual output, without a call of our own: one costs as much as the record does.
-                        queue, obj = item
-                        column = columns.get(queue) or self._column(batch, queue)
-                        key = message.key if column.carries_keys else None
-                        column.records.append(Record(column.encode(obj), key))
-                        column.owners.append(message)
-                    else:
-                        self._encode_output(batch, as_output(item), message)
-            except Exception as error:  # noqa: BLE001  (the codec's or the user's: a failed call either way)
-                _take_back(batch, message)
-                batch.failures.append(Failure(message, _stage(error), self._named(error)))
-                failed.add(message)
-        if failed:
-            batch.drop(failed)
+    def _gathering(self, function: Callable[[Any, Any], Iterable[Any]]) -> Callable[[Any, Any], Made]:
+        """All of a message's outputs are known before one is sent."""
 
-    def _encode_whole(self, batch: Batch) -> None:
+        def call(model: Any, message: Any) -> Made:
+            made: list[tuple[str, Record]] = []
+            for item in function(model, message):
+                made += self._records([item], self._owner(message))
+            return made
+
+        return call
+
+    def _gathering_async(
+        self, function: Callable[[Any, Any], AsyncIterable[Any]]
+    ) -> Callable[[Any, Any], Awaitable[Made]]:
+        async def call(model: Any, message: Any) -> Made:
+            made: list[tuple[str, Record]] = []
+            async for item in function(model, message):
+                made += self._records([item], self._owner(message))
+            return made
+
+        return call
+
+    def _owner(self, message: Any) -> QueueMessage:
+        return NOBODY if self._whole_batch else message
+
+    def _records(self, result: Any, owner: QueueMessage) -> Made:
+        """The records of a result, all of them or none.
+
+        Raises:
+            GivenBack: the function gives its input back.
+            Unsendable: an output is none, is for no queue of ours, or cannot be encoded.
+        """
+        if result is False:
+            raise GivenBack
+        encoders = self._encoders
+        made: list[tuple[str, Record]] = []
         try:
-            for result in batch.results:
-                if result is False:
-                    raise GivenBack
-                if result is not None and result is not True:
-                    for item in outputs(result):
-                        self._encode_output(batch, as_output(item), None)
+            for item in result if type(result) is list else outputs(result):
+                if type(item) is tuple and len(item) == 2:
+                    # The usual output, without a call of our own: one costs as much as the record does.
+                    queue, obj = item
+                    encode, carries_keys = encoders.get(queue) or self._unknown(queue)
+                    body = encode(obj)
+                    if type(body) is not bytes:
+                        self._check_body(queue, body)
+                    made.append((queue, Record(body, owner.key if carries_keys else None)))
+                else:
+                    made.append(self._record_of(as_output(item), owner))
         except Exception as error:  # noqa: BLE001  (the codec's or the user's: a failed call either way)
-            batch.outgoing.clear()
-            fail_all(batch, self._named(error), _stage(error))
+            raise Unsendable from self._named(error)
+        return made
 
-    def _encode_output(self, batch: Batch, output: Output, owner: QueueMessage | None) -> None:
-        column = batch.outgoing.get(output.queue) or self._column(batch, output.queue)
+    def _record_of(self, output: Output, owner: QueueMessage) -> tuple[str, Record]:
+        encode, carries_keys = self._encoders.get(output.queue) or self._unknown(output.queue)
+        body = encode(output.obj)
+        self._check_body(output.queue, body)
         key = output.key
         if isinstance(key, Inherit):
-            key = owner.key if owner is not None and column.carries_keys else None
-        record = Record(column.encode(output.obj), key, output.headers, output.delay, output.options)
+            key = owner.key if carries_keys else None
+        record = Record(body, key, output.headers, output.delay, output.options)
         self._targets[output.queue].check(record)
-        column.records.append(record)
-        column.owners.append(owner)
+        return output.queue, record
 
-    def _column(self, batch: Batch, queue: Any) -> Outgoing:
-        target = self._targets.get(queue) if isinstance(queue, str) else None
-        if target is None:
-            raise unknown_queue(queue, self._targets)
-        column = batch.outgoing[queue] = Outgoing(target.encode, target.carries_keys)
-        return column
+    def _unknown(self, queue: Any) -> NoReturn:
+        raise unknown_queue(queue, self._targets)
+
+    def _check_body(self, queue: str, body: object) -> None:
+        if body is not None and not isinstance(body, bytes):
+            raise FunctionError(
+                f"the serializer or model handler of queue {queue!r} made {type(body).__name__} of an output, and must "
+                "make bytes"
+            )
 
     def _named(self, error: Exception) -> Exception:
-        if isinstance(error, (GivenBack, Retry)):
-            return error
         text = error if isinstance(error, FunctionError) else f"{type(error).__name__}: {error}"
-        named = FunctionError(f"{self._function}: {text}")
+        named = FunctionError(f"{self.function}: {text}")
         named.__cause__ = error
         return named
 
+    def route(self, batch: Batch) -> None:
+        """Records → one column a queue."""
+        batch.models = []
+        columns = batch.outgoing
+        owners: Sequence[QueueMessage | None] = (None,) * len(batch.made) if self._whole_batch else batch.messages
+        latest, column = "", Outgoing()  # most often all go to the same queue: that is looked up once
+        for owner, made in zip(owners, batch.made, strict=True):
+            for queue, record in made:
+                if queue is not latest:
+                    latest, column = queue, columns.setdefault(queue, Outgoing())
+                column.records.append(record)
+                column.owners.append(owner)
+        batch.made = []
 
-def fail_all(batch: Batch, error: BaseException, stage: Stage = "function") -> None:
+
+def failure(message: QueueMessage, error: BaseException) -> Failure:
+    """What a call of the function for one message came to: its own error, or one of its outputs is no good."""
+    if isinstance(error, Unsendable) and error.__cause__ is not None:
+        return Failure(message, "output", error.__cause__)
+    return Failure(message, "function", error)
+
+
+def fail_all(batch: Batch, error: BaseException) -> None:
     """Every message of the batch failed together."""
-    batch.failures += [Failure(message, stage, error) for message in batch.messages]
+    batch.failures += [failure(message, error) for message in batch.messages]
     batch.messages = []
 
 
-def _stage(error: Exception) -> Stage:
-    return "function" if isinstance(error, (GivenBack, Retry)) else "output"
-
-
-def _take_back(batch: Batch, message: QueueMessage) -> None:
-    # Its records are the last of each column: nothing of a message is sent unless all of it can be.
-    for outgoing in batch.outgoing.values():
-        while outgoing.owners and outgoing.owners[-1] is message:
-            outgoing.owners.pop()
-            outgoing.records.pop()
+def _as_it_is(made: Made, _owner: QueueMessage) -> Made:
+    return made
