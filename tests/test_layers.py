@@ -11,7 +11,7 @@ from tests.sources import CORE, PLUGINS, Import, imports, modules, packages, pro
 # The ground floor first. A module imports only what stands in a row above its own; those in one row are neighbours and
 # do not know each other. A new module gets its row here, as low as it can stand.
 ROWS = """
-    cancellation  exports  errors  message  health  metric_list  offsets  serializers  model_handlers  data_models  threads
+    cancellation exports errors message health metric_list offsets serializers model_handlers data_models threads
 
     backoff  capabilities  options  connectors  metrics  routing  dead_letters  worker.signals
     retry  envelope  one_at_a_time  connection
@@ -42,13 +42,13 @@ ROWS = """
     config.report
 
     queues
-    pipeline.batch  pipeline.function
+    pipeline.batch  pipeline.failure_log  pipeline.function
     pipeline.steps  pipeline.delivery  pipeline.loop
     pipeline.lanes  pipeline.delivery_exactly_once
     pipeline.compile
 
     worker.endpoints  worker.feed
-    worker.worker
+    annotation  worker.worker
     engine
 
     testing.clock  testing.faults  testing.reality

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from core.tests.scripted import Sink, Source
 from core.tests.stand import Stand, drain
-from pydantic import BaseModel
 
 from penstock.config.model import QueueConfig
 from penstock.engine import Engine
@@ -235,66 +234,38 @@ def test_a_metrics_port_of_its_own_wins(stand: Stand) -> None:
     assert Engine("in", queue_config=configuration, metrics_port=0).worker_settings().metrics_port == 0
 
 
-def test_an_annotation_is_the_data_model_only_where_nobody_chose_one(stand: Stand) -> None:
-    """What the configuration says, wins."""
+@pytest.mark.parametrize("other", ["dead", "back"])
+def test_a_dead_letter_queue_that_is_the_input_queue_is_refused(stand: Stand, other: str) -> None:
+    """By its name, or by what the name means to the backend: a bad message would feed itself for ever."""
+    queues = [stand.memory("in"), stand.memory("back", value="in"), stand.memory("dead")]
+    name = {"dead": "in", "back": "back"}[other]
+    app = Engine("in", app_name="till", dead_letter_queue=name, queue_config=queues)
+    app.stream_app(nothing)
 
-    class Chosen(BaseModel):
-        n: int
+    with pytest.raises(ConfigError) as caught:
+        drain(app)
 
-    class Annotated(BaseModel):
-        n: int
-
-    seen: list[Any] = []
-
-    def function(message: Any) -> None:
-        seen.append(type(message).__name__)
-
-    function.__annotations__["message"] = Annotated
-    stand.put(b'{"n": 1}')
-    drain(stand.engine(function, []))
-    stand.put(b'{"n": 1}')
-    drain(stand.engine(function, [], source=stand.memory("in", data_model=Chosen)))
-    stand.put(b'{"n": 1}')
-    drain(stand.engine(function, [], source=stand.memory("in", model_handler=None)))
-
-    assert seen == ["Annotated", "Chosen", "dict"]
+    also = ", which is input queue 'in' under another name" if name == "back" else ""
+    assert str(caught.value) == (
+        f"engine 'till': dead_letter_queue={name!r} is where its messages come from{also}: a message that fails would "
+        "be fed to the function for ever; name another queue, or none"
+    )
 
 
-def test_an_annotation_of_a_batch_is_a_list_of_models(stand: Stand) -> None:
-    """list[Order] for a queue with `batch: true`."""
+def test_an_output_queue_may_be_the_input_queue(stand: Stand) -> None:
+    """A circle that the function itself ends is its own affair."""
+    app = Engine("in", ["in"], queue_config=[stand.memory("in")])
+    seen: list[int] = []
 
-    class Order(BaseModel):
-        n: int
+    @app.stream_app
+    def down(number: int) -> list[tuple[str, int]]:
+        seen.append(number)
+        return [("in", number - 1)] if number else []
 
-    seen: list[Any] = []
+    stand.put(b"3")
+    drain(app)
 
-    def function(orders: Any) -> None:
-        seen.extend(orders)
-
-    function.__annotations__["orders"] = list[Order]
-    stand.put(b'{"n": 1}', b'{"n": 2}')
-
-    drain(stand.engine(function, [], source=stand.memory("in", batch=True)))
-
-    assert seen == [Order(n=1), Order(n=2)]
-
-
-def test_an_annotation_that_cannot_be_found_is_refused_unless_the_queue_says_more(stand: Stand) -> None:
-    """It asks for a validation that nobody could do."""
-
-    def one(order: Any) -> None: ...
-    def many(orders: Any) -> None: ...
-
-    one.__annotations__["order"] = "Order"
-    many.__annotations__["orders"] = list["Order"]  # type: ignore[name-defined]  # noqa: F821
-    told = r"its message is annotated with 'Order', .*not under TYPE_CHECKING, or give queue 'in' a 'data_model'"
-
-    with pytest.raises(FunctionError, match=rf"one: {told}"):
-        drain(stand.engine(one, []))
-    with pytest.raises(FunctionError, match=rf"many: {told}"):
-        drain(stand.engine(many, [], source=stand.memory("in", batch=True)))
-    stand.put(b'{"n": 1}')
-    drain(stand.engine(one, [], source=stand.memory("in", data_model=None)))
+    assert seen == [3, 2, 1, 0]
 
 
 # -- nothing global, nothing mutated

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import enum
 import functools
-import inspect
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ForwardRef, Generic, ParamSpec, TypeVar, get_args, get_origin, overload
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
+from penstock.annotation import with_annotation
 from penstock.config.files import Source, load
 from penstock.config.model import Configuration, EngineSettings, WorkerSettings
 from penstock.config.resolve import ResolvedQueue, registry_for, resolve_queues
@@ -196,7 +196,8 @@ class Engine:
             )
         queues = self.resolve()
         settings = self._settings()
-        source = _with_annotation(queues.pop((self.input_queue, "input")), self._function)
+        source = with_annotation(queues.pop((self.input_queue, "input")), self._function)
+        _refuse_feeding_itself(self.app_name, source, queues.get((self.dead_letter_queue or "", "output")))
         targets = {name: _open_to_anything(queue) for (name, _role), queue in queues.items()}
         counters = EngineMetrics(self.app_name, source.name, source.connector, list(targets))
         metrics.add(counters)
@@ -225,27 +226,21 @@ class Engine:
         Worker([self], self.worker_settings()).run()
 
 
-def _with_annotation(source: ResolvedQueue, function: Function) -> ResolvedQueue:
-    """The function's annotation is the data model where nobody chose another one.
+def _refuse_feeding_itself(app: str, source: ResolvedQueue, dead_letters: ResolvedQueue | None) -> None:
+    """A dead letter that comes back as a message fails again, and again, as fast as the backend can.
 
     Raises:
-        FunctionError: it names what cannot be found from outside of the function: nothing would be validated.
+        ConfigError: the dead-letter queue is the input queue, by its name or by what that means to the backend.
     """
-    if not source.data_model_is_default or source.model_handler is None:
-        return source
-    annotation = function.annotation
-    if source.batch and get_origin(annotation) in (list, Sequence):
-        annotation = get_args(annotation)[0]
-    if isinstance(annotation, str | ForwardRef):
-        text = annotation if isinstance(annotation, str) else annotation.__forward_arg__
-        raise FunctionError(
-            f"{function.name}: its message is annotated with {text!r}, which cannot be found at run time: "
-            "nothing would be validated; define or import it at the module's top, not under TYPE_CHECKING, or give "
-            f"queue {source.name!r} a 'data_model' (none: plain data)"
+    if dead_letters is None:
+        return
+    where, there = ((each.connector, each.value, each.options) for each in (source, dead_letters))
+    if source.name == dead_letters.name or where == there:
+        same = "" if source.name == dead_letters.name else f", which is input queue {source.name!r} under another name"
+        raise ConfigError(
+            f"engine {app!r}: dead_letter_queue={dead_letters.name!r} is where its messages come from{same}: a message "
+            f"that fails would be fed to the function for ever; name another queue, or none"
         )
-    if annotation in (inspect.Parameter.empty, Any, None):
-        return source
-    return replace(source, data_model=annotation)
 
 
 def _open_to_anything(target: ResolvedQueue) -> ResolvedQueue:

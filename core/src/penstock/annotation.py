@@ -1,0 +1,113 @@
+"""What a function's annotation says of its input queue: its data model, and whether it takes one message or many."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import types
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Annotated, Any, ForwardRef, Union, get_args, get_origin
+
+from penstock.config.resolve import ResolvedQueue
+from penstock.errors import FunctionError
+from penstock.pipeline.function import Function
+
+log = logging.getLogger("penstock")
+
+
+def with_annotation(source: ResolvedQueue, function: Function) -> ResolvedQueue:
+    """The queue as the function needs it: the annotation is the data model where nobody chose another one.
+
+    Raises:
+        FunctionError: the queue is set to `batch` and the annotation is of one message; or it names what cannot be
+            found from outside of the function, or is no type, so that nothing could be validated.
+    """
+    if source.batch and not _may_be_a_list(function.annotation):
+        raise _one_instead_of_many(source, function)
+    if not source.data_model_is_default or source.model_handler is None:
+        return source
+    annotation = _item(function.annotation) if source.batch else function.annotation
+    if isinstance(annotation, str | ForwardRef):
+        raise _not_to_be_found(source, function, annotation)
+    if _says_nothing(annotation):
+        return source
+    _try_out(source, function, annotation)
+    if not source.batch and get_origin(annotation) in (list, Sequence):
+        log.info("queue %r: %s is annotated with %s, so one message is a JSON array; set batch: true on the queue if "
+                 "the function takes several messages", source.name, function.name, _shown(annotation))  # fmt: skip
+    return replace(source, data_model=annotation)
+
+
+def _may_be_a_list(annotation: Any) -> bool:
+    """Whether a list may be given to this parameter. What cannot be judged (a name, a type variable) may."""
+    if get_origin(annotation) is Annotated:
+        return _may_be_a_list(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, types.UnionType):
+        return any(_may_be_a_list(each) for each in get_args(annotation))
+    kind = get_origin(annotation) or annotation
+    if _says_nothing(kind) or not isinstance(kind, type):
+        return True
+    try:
+        return issubclass(list, kind)
+    except TypeError:  # a protocol that cannot be asked
+        return True
+
+
+def _item(annotation: Any) -> Any:
+    """What a batch is annotated to be a list of; of a bare `list` nobody knows."""
+    if get_origin(annotation) is Annotated:
+        return _item(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, types.UnionType):
+        return next(_item(each) for each in get_args(annotation) if _may_be_a_list(each))
+    kind, arguments = get_origin(annotation), get_args(annotation)
+    if isinstance(kind, type) and issubclass(list, kind):
+        return arguments[0]
+    return Any if isinstance(annotation, type) else annotation
+
+
+def _says_nothing(annotation: Any) -> bool:
+    return any(annotation is each for each in (inspect.Parameter.empty, Any, None))
+
+
+def _try_out(source: ResolvedQueue, function: Function, annotation: Any) -> None:
+    """Let the model handler see the type now, where the function can be named.
+
+    Raises:
+        FunctionError: it can build none of these.
+    """
+    assert source.model_handler is not None  # noqa: S101  (asked before)
+    try:
+        source.model_handler.decoder(annotation, "")
+    # A stranger's handler: whatever it raises is a problem of this annotation.
+    except Exception as error:
+        raise FunctionError(
+            f"{function.name}: its message is annotated with {_shown(annotation)}, of which "
+            f"{type(source.model_handler).__name__} can build nothing for {_queue(source)}: {error}; annotate a type, "
+            f"or give the queue a 'data_model'"
+        ) from error
+
+
+def _one_instead_of_many(source: ResolvedQueue, function: Function) -> FunctionError:
+    shown = _shown(function.annotation)
+    return FunctionError(
+        f"{function.name}: its message is annotated with {shown}, but {_queue(source)} is set to 'batch', which gives "
+        f"the function a list of messages; annotate list[{shown}], or take 'batch' off the queue"
+    )
+
+
+def _not_to_be_found(source: ResolvedQueue, function: Function, annotation: str | ForwardRef) -> FunctionError:
+    text = annotation if isinstance(annotation, str) else annotation.__forward_arg__
+    return FunctionError(
+        f"{function.name}: its message is annotated with {text!r}, which cannot be found at run time: "
+        "nothing would be validated; define or import it at the module's top, not under TYPE_CHECKING, or give "
+        f"queue {source.name!r} a 'data_model' (none: plain data)"
+    )
+
+
+def _queue(source: ResolvedQueue) -> str:
+    return f"queue {source.name!r}" + (f" ({source.place})" if source.place else "")
+
+
+def _shown(annotation: Any) -> str:
+    return annotation.__name__ if type(annotation) is type else inspect.formatannotation(annotation)
