@@ -11,7 +11,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from penstock.errors import ConnectorError
 from penstock.offsets import OffsetTracker
-from penstock_kafka.errors import Kind, connector_error, kind_of
+from penstock_kafka.errors import Kind, connector_error, describe, kind_of
 from penstock_kafka.message import Partition
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("penstock_kafka")
 
 PATIENCE = 30.0  # seconds to wait for the answer to a commit before the next; the client keeps what it cannot send
+COMPLAIN_EVERY = 30.0  # seconds without a commit that was needed, before that is said, and before it is said again
 
 
 class Commits:
@@ -41,6 +42,9 @@ class Commits:
         self._where = where
         self._next = 0.0
         self._sent: float | None = None  # when, if it was not answered yet
+        self._behind_since: float | None = None  # the first commit that was needed since the last that was confirmed
+        self._complained = 0.0
+        self._refusal = ""
 
     def tend(self, client: Client) -> None:
         """Commit if it is time to."""
@@ -51,12 +55,17 @@ class Commits:
         # One at a time: while the coordinator is away the client keeps them all, to send them in any order.
         if self._sent is None or now - self._sent > PATIENCE:
             self.send(client)
+        self._complain(now)
 
     def send(self, client: Client, keys: Iterable[Partition] | None = None) -> None:
         """Commit what is safe of these partitions, or of all, without waiting for the answer."""
         offsets = self._safe(keys)
+        if not offsets and keys is None:
+            self._behind_since = None
         if offsets:
             self._sent = time.monotonic()
+            if self._behind_since is None:
+                self._behind_since, self._refusal = self._sent, ""
             try:
                 client.commit(offsets=offsets, asynchronous=True)
             except KafkaException as error:
@@ -89,15 +98,32 @@ class Commits:
     def answered(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
         """Called by the client. What it confirms is committed; what it refuses is sent again with the next commit."""
         self._sent = None
-        for refused in [error] if error is not None else [each.error for each in partitions if each.error is not None]:
-            if kind_of(refused) is Kind.RETRIABLE:
-                log.debug("%s: a commit was refused and is repeated: %s", self._where, refused.str())
-            else:
-                self.failure = self.failure or connector_error(refused, f"{self._where}: commit")
+        refusals = [error] if error is not None else [each.error for each in partitions if each.error is not None]
+        for refused in refusals:
+            self._refused(refused)
+        if not refusals:
+            self._behind_since = None
         if error is None:
             for each in partitions:
                 if each.error is None:
                     self._tracker.confirm((each.topic, each.partition), each.offset)
+
+    def _refused(self, error: KafkaError) -> None:
+        if kind_of(error) is Kind.RETRIABLE:
+            self._refusal = describe(error)
+            log.debug("%s: a commit was refused and is repeated: %s", self._where, error.str())
+        else:
+            self.failure = self.failure or connector_error(error, f"{self._where}: commit")
+
+    def _complain(self, now: float) -> None:
+        """Say that what is done cannot be committed: everything else looks well, so nobody would notice."""
+        since = self._behind_since
+        if since is None or now - max(since, self._complained) < COMPLAIN_EVERY:
+            return
+        self._complained = now
+        log.warning("%s: what is settled could not be committed for %.0f s, and would come again after a crash: %s; "
+                    "it is tried again, look at the group's coordinator", self._where, now - since,
+                    self._refusal or "the brokers do not answer")  # fmt: skip
 
     def _safe(self, keys: Iterable[Partition] | None) -> list[TopicPartition]:
         safe = self._tracker.to_commit(keys)
