@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +13,9 @@ import pytest
 from tests.servers.postgres import PostgresServer
 
 from penstock.cli.main import main
+from penstock.errors import FatalConnectorError
+from penstock_postgres.consumer import PostgresConsumer
+from penstock_postgres.options import TableOptions
 
 Sql = Callable[..., list[tuple[Any, ...]]]
 
@@ -54,6 +60,28 @@ def test_adopt_adds_what_a_table_of_the_users_lacks(dsn: str, sql: Sql, capsys: 
     assert main(["postgres", "adopt", "jobs", "--dsn", dsn]) == 0
     assert "has all it needs" in capsys.readouterr().out
     assert sql("SELECT count(*) FROM pg_indexes WHERE tablename = 'jobs'") == [(3,)]
+
+
+def test_the_advice_of_an_error_helps(dsn: str, sql: Sql) -> None:
+    """Whatever its columns are called: what is to be typed names them."""
+    sql('CREATE SCHEMA IF NOT EXISTS "S"')
+    sql('CREATE TABLE "S"."the jobs" (number bigint PRIMARY KEY, free boolean)')
+    given = {"id": "number", "visible": "free", "hidden_until": "until when", "lease_token": "token", "attempts": "n"}
+    options = TableOptions.model_validate({"dsn": dsn, "schema": "S", **given})
+
+    async def connect() -> None:
+        consumer = PostgresConsumer("the jobs", options)
+        try:
+            await consumer.connect()
+        finally:
+            await consumer.shutdown()
+
+    with pytest.raises(FatalConnectorError) as caught:
+        asyncio.run(connect())
+    [advice] = re.findall(r"`penstock (postgres adopt .*?)`", str(caught.value))
+    assert main([*shlex.split(advice), "--dsn", dsn]) == 0
+
+    asyncio.run(connect())
 
 
 @pytest.mark.parametrize(

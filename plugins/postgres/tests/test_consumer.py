@@ -91,6 +91,86 @@ def test_a_notification_ends_the_wait(opener: Any) -> None:
     asyncio.run(main())
 
 
+def statements(consumer: Any) -> list[str]:
+    """What a consumer asks the server from now on, by the session that claims."""
+    asked: list[str] = []
+    run = consumer._claiming.run
+
+    async def noting(query: Any, parameters: Any = None) -> Any:
+        asked.append(query.as_string().split()[0])
+        return await run(query, parameters)
+
+    consumer._claiming.run = noting
+    return asked
+
+
+@pytest.mark.parametrize("notify", [True, False])
+def test_an_empty_queue_is_asked_no_more_often_for_short_calls(opener: Any, notify: bool) -> None:
+    """An engine calls twice a second and more; `poll_interval` counts from one look to the next."""
+
+    async def main() -> None:
+        options = {"notify": notify, "poll_interval": 0.5}
+        async with opener.producer(**options) as producer, opener.consumer(**options) as consumer:
+            asked = statements(consumer)
+            began = monotonic()
+            while monotonic() < began + 1.2:
+                assert await consumer.consume(1, 0.05) == []
+            assert len(asked) <= 2 * 4  # a claim, and what is due; at 0, 0.5 and 1 s, and a slow machine's one more
+            await producer.produce([Record(b"x")])
+            assert await consumer.consume(1, 20.0)
+
+    asyncio.run(main())
+
+
+def test_what_one_gives_back_itself_is_not_waited_for(opener: Any, consumed: Consumed) -> None:
+    """Without notifications as well, at once and after a delay."""
+
+    async def main() -> None:
+        options = {"notify": False, "poll_interval": 30}
+        async with opener.producer(**options) as producer, opener.consumer(**options) as consumer:
+            await producer.produce([Record(b"x")])
+            for delay in (None, 0.3):
+                messages = await consumed(consumer, 1)
+                assert await consumer.consume(1, 0.05) == []
+                await consumer.on_fail(messages, delay)
+                assert await consumer.consume(1, 10.0)
+                await consumer.on_fail(messages)  # too late, and harmless
+                await consumer.on_fail(list(consumer._held))
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("delay", [1e13, float("inf"), float("nan"), -1.0])
+def test_no_delay_is_too_long_or_too_strange(opener: Any, consumed: Consumed, sql: Sql, delay: float) -> None:
+    """PostgreSQL's times end somewhere; longer than a working life is for ever."""
+
+    async def main() -> None:
+        async with opener.producer() as producer, opener.consumer() as consumer:
+            await producer.produce([Record(b"x")])
+            await consumer.on_fail(await consumed(consumer, 1), delay)
+            held = "visible_at > now() + interval '30 years'" if delay > 0 else "visible_at IS NULL"
+            assert sql(f"SELECT lease IS NULL AND {held} FROM penstock_messages") == [(True,)]
+
+    asyncio.run(main())
+
+
+def test_a_delay_that_begins_while_others_wait_is_waited_for_exactly(opener: Any, consumed: Consumed) -> None:
+    """Whoever waits learns of it, whether it was produced with it or given back with it."""
+
+    async def main() -> None:
+        async with opener.producer() as producer, opener.consumer(poll_interval=30) as consumer:
+            waiting = asyncio.create_task(consumer.consume(1, 25.0))
+            await asyncio.sleep(0.2)
+            began = monotonic()
+            await producer.produce([Record(b"x", delay=0.5)])
+            async with opener.consumer(poll_interval=30) as other:
+                await consumer.on_fail(await waiting, 0.5)
+                assert await other.consume(1, 25.0)
+            assert 0.9 < monotonic() - began < 5
+
+    asyncio.run(main())
+
+
 def test_a_message_that_is_given_back_wakes_others(opener: Any, consumed: Consumed) -> None:
     """Also when its consumer gives it back because it stops."""
 

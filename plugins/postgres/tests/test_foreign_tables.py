@@ -338,6 +338,47 @@ def test_a_unique_index_that_is_not_valid_is_none(opener: Any, sql: Sql) -> None
     assert "must be unique" in refused(opener, create=True)
 
 
+def test_a_table_that_others_inherit_from_is_refused(opener: Any, sql: Sql) -> None:
+    """A row of theirs shows in it and may have the same id: settling one would delete both."""
+    sql("CREATE TABLE jobs (id bigint PRIMARY KEY)")
+    sql("CREATE TABLE old_jobs () INHERITS (jobs)")
+
+    assert "other tables inherit from table" in refused(opener, create=True)
+
+
+def test_a_partitioned_table_is_a_table(opener: Any, consumed: Consumed, sql: Sql) -> None:
+    """Its partitions share its keys."""
+    sql("CREATE TABLE jobs (id bigint PRIMARY KEY) PARTITION BY HASH (id)")
+    for number in (0, 1):
+        sql(f"CREATE TABLE jobs_{number} PARTITION OF jobs FOR VALUES WITH (MODULUS 2, REMAINDER {number})")
+    sql("INSERT INTO jobs SELECT generate_series(1, 10)")
+
+    async def main() -> None:
+        async with opener.table_consumer("jobs", create=True) as consumer:
+            assert await consumer.on_success((await consumed(consumer, 10))[:4]) == 0
+
+    asyncio.run(main())
+    assert sql("SELECT count(*) FROM jobs") == [(6,)]
+
+
+def test_what_is_invisible_is_not_in_the_way_of_a_claim(opener: Any, sql: Sql) -> None:
+    """Other programs may keep a hundred thousand such rows; the index for claims has none of them."""
+    sql("CREATE TABLE jobs (id bigint PRIMARY KEY, visible boolean NOT NULL)")
+
+    async def main() -> None:
+        async with opener.table_consumer("jobs", create=True, visible="visible") as consumer:
+            sql("INSERT INTO jobs SELECT n, false FROM generate_series(1, 5000) AS n")
+            await consumer.consume(1, 0)
+            run = consumer._claiming.run
+            statement = "SELECT name FROM pg_prepared_statements WHERE statement LIKE 'WITH taken%'"
+            [[name]] = await run(psycopg.sql.SQL(statement))
+            explain = psycopg.sql.SQL("EXPLAIN EXECUTE {} (10, 1.0, NULL)").format(psycopg.sql.Identifier(name))
+            assert "Index Scan using jobs_penstock_v" in "".join(line for (line,) in await run(explain))
+
+    asyncio.run(main())
+    assert sql("SELECT pg_relation_size('jobs_penstock_v') < 20000") == [(True,)]
+
+
 def test_a_count_of_attempts_that_may_be_null_begins_with_one(opener: Any, consumed: Consumed, sql: Sql) -> None:
     """Other programs insert rows without it."""
     sql("CREATE TABLE jobs (id bigint PRIMARY KEY, penstock_attempts smallint)")
@@ -386,7 +427,7 @@ def test_a_table_that_cannot_be_adopted_in_time_is_left_alone(opener: Any, sql: 
         reader.execute(f"SELECT * FROM {schema}.jobs")
         said = refused(opener, create=True, timeout=0.5)
 
-    assert "within `timeout` (0.5 s); run `penstock postgres adopt jobs` once" in said
+    assert f"within `timeout` (0.5 s); run `penstock postgres adopt jobs --schema {schema}` once" in said
     assert sql("SELECT count(*) FROM pg_attribute WHERE attrelid = 'jobs'::regclass AND attnum > 0") == [(1,)]
 
 

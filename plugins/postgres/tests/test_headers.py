@@ -14,10 +14,13 @@ from penstock_postgres import headers
 NAMES = st.text(st.characters(), max_size=20)
 
 
-@given(st.lists(st.tuples(NAMES, st.binary(max_size=40)), max_size=8))
-def test_any_headers_come_back_byte_for_byte(pairs: list[tuple[str, bytes]]) -> None:
+@given(st.lists(st.tuples(NAMES, st.binary(max_size=40)), max_size=8), st.sampled_from(["UTF8", "LATIN1"]))
+def test_any_headers_come_back_byte_for_byte(pairs: list[tuple[str, bytes]], encoding: str) -> None:
     """Whatever the names, whatever the values, in their order, repeated names included."""
-    assert list(headers.read(headers.written(pairs))) == pairs
+    written = headers.written(pairs, encoding)
+
+    assert list(headers.read(written)) == pairs
+    assert encoding == "UTF8" or (written or "").isascii()
 
 
 def test_text_is_readable_in_the_database() -> None:

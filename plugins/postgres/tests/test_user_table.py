@@ -164,7 +164,7 @@ def test_what_fits_no_row_is_refused_and_its_neighbours_are_not(
 @pytest.mark.parametrize(
     ("definition", "options", "said"),
     [
-        ("id bigint PRIMARY KEY", {}, "`penstock postgres adopt jobs`, or set `create: true`"),
+        ("id bigint PRIMARY KEY", {}, "`penstock postgres adopt jobs --schema test_"),
         ("id bigint", {"create": True}, "column 'id' of table"),
         ("number bigint PRIMARY KEY", {"create": True, "id": "number", "visible": "seen"}, "has no column 'seen'"),
         ("id bigint PRIMARY KEY", {"create": True, "columns": {"a": "b"}}, "has no column 'b'; it has id"),

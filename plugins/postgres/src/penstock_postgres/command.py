@@ -11,6 +11,14 @@ from pydantic import ValidationError
 
 from penstock.errors import ConfigError
 
+_COLUMNS = {
+    "id": "its unique column (default: id)",
+    "visible": "its boolean that is true while a row waits, if it has one",
+    "hidden_until": "the time at which a lease ends",
+    "lease_token": "the token of a lease",
+    "attempts": "how often a row was delivered",
+}
+
 PATIENCE = 3600.0  # seconds; an index on a large table takes its time
 
 
@@ -25,7 +33,10 @@ class PostgresCommand:
         migrate.add_argument("--table", default="penstock_messages", help="its name (default: %(default)s)")
         adopt = actions.add_parser("adopt", help="add to a table of yours what it needs to be consumed from")
         adopt.add_argument("table", help="its name")
-        adopt.add_argument("--id", default="id", help="its unique column (default: %(default)s)")
+        for option, words in _COLUMNS.items():
+            adopt.add_argument(
+                f"--{option.replace('_', '-')}", metavar="COLUMN", help=f"{words}, as in the queue's config"
+            )
         for each in (migrate, adopt):
             each.add_argument("--schema", default="public", help="the table's schema (default: %(default)s)")
             each.add_argument(
@@ -78,12 +89,11 @@ async def _migrate(arguments: Namespace, dsn: str) -> str:
 async def _adopt(arguments: Namespace, dsn: str) -> str:
     from penstock_postgres.check import table_problems
     from penstock_postgres.connection import Connection
-    from penstock_postgres.options import TableOptions
+    from penstock_postgres.options import COLUMN_OPTIONS, TableOptions
     from penstock_postgres.table_columns import adopt, columns_of
 
-    options = TableOptions.model_validate(
-        {"dsn": dsn, "schema": arguments.schema, "id": arguments.id, "timeout": PATIENCE}
-    )
+    given = {option: name for option in COLUMN_OPTIONS if (name := getattr(arguments, option)) is not None}
+    options = TableOptions.model_validate({"dsn": dsn, "schema": arguments.schema, "timeout": PATIENCE, **given})
     name = arguments.table
     if problems := table_problems(name):
         raise ConfigError(*problems)
@@ -93,8 +103,10 @@ async def _adopt(arguments: Namespace, dsn: str) -> str:
         before = await columns_of(connection, name, options)
         if not before:
             raise ConfigError(f"there is no table {options.schema_name}.{name} at {connection.address}")
-        if options.id not in before:
-            raise ConfigError(f"table {options.schema_name}.{name} has no column {options.id!r}; give --id")
+        for option in ("id", "visible"):
+            column = getattr(options, option)
+            if column is not None and column not in before:
+                raise ConfigError(f"table {options.schema_name}.{name} has no column {column!r}; give --{option}")
         await adopt(connection, name, options)
         after = await columns_of(connection, name, options)
     finally:

@@ -32,6 +32,7 @@ SHORTEST_PAUSE = 0.01  # seconds between two looks at an empty queue
 PATIENCE_AT_THE_END = 2.0  # seconds for each answer, of the 10 that a shutdown may take; later, leases simply run out
 FIRST_CLAIM = 100  # messages; what bodies weigh is not known yet
 MOST_BYTES = 16 * 1024 * 1024  # of bodies in one claim, going by the last one
+LONGEST_DELAY = 1e9  # seconds, 31 years; PostgreSQL's times end somewhere
 MOST_COUNTED = 100_000  # messages that `lag` counts; to count a million takes a second, every five seconds
 
 log = logging.getLogger("penstock.postgres")
@@ -63,8 +64,9 @@ class PostgresConsumer(Consumer):
         self._held: set[PostgresMessage] = set()
         self._ready = False
         self._most = FIRST_CLAIM
+        # By the monotonic clock. Kept from one call to the next: an empty queue is asked no more often for short calls.
+        self._look_at = 0.0
         self._wake_at = 0.0
-        self._next_due: float | None = None
         self.lost_leases = 0
 
     @property
@@ -80,7 +82,8 @@ class PostgresConsumer(Consumer):
                 self._ready = False
                 await self._queue.prepare_to_consume(self._settling)
                 self._ready = True
-        await self._claiming.open()
+        if await self._claiming.open():
+            self._look_at = 0.0  # nobody listened meanwhile
         self.lease = self.options.lease
 
     async def consume(self, max_messages: int, timeout: float) -> Sequence[QueueMessage]:
@@ -88,22 +91,27 @@ class PostgresConsumer(Consumer):
         `poll_interval`."""
         deadline = time.monotonic() + timeout
         while True:
-            messages = await self._look(min(max_messages, self._most))
-            left = deadline - time.monotonic()
-            if messages or left <= 0:
+            if time.monotonic() < self._look_at:
+                await self._wait(deadline)
+            if time.monotonic() >= self._look_at and (messages := await self._look(min(max_messages, self._most))):
                 return messages
-            await self._wait(left)
+            if time.monotonic() >= deadline:
+                return []
 
     async def _look(self, limit: int) -> list[PostgresMessage]:
-        if time.monotonic() >= self._wake_at:
+        self._look_at = time.monotonic() + self.options.poll_interval
+        woke = time.monotonic() >= self._wake_at
+        if woke:
             if self._queue.channel is not None:
                 # psycopg keeps them until somebody asks, and who never has to wait never asks. What they tell of is
                 # seen by the claim below.
                 await self._claiming.notified(0)
             await self._wake()
         messages = await self._claim(limit)
-        if not messages and await self._wake():
+        if not messages and not woke and await self._wake():
             messages = await self._claim(limit)
+        if messages:
+            self._look_at = 0.0  # there may be more
         return messages
 
     async def _claim(self, limit: int) -> list[PostgresMessage]:
@@ -123,18 +131,21 @@ class PostgresConsumer(Consumer):
         return messages
 
     async def _wake(self) -> int:
-        [[woken, self._next_due]] = await self._claiming.run(self._queue.wake, self._queue.scope)
+        [[woken, next_due]] = await self._claiming.run(self._queue.wake, self._queue.scope)
         self._wake_at = time.monotonic() + WAKE_EVERY
+        if next_due is not None:
+            self._look_within(max(next_due, SHORTEST_PAUSE))
         return int(woken)
 
-    async def _wait(self, left: float) -> None:
-        pause = min(left, self.options.poll_interval)
-        if self._next_due is not None:
-            pause = min(pause, max(self._next_due, SHORTEST_PAUSE))
+    def _look_within(self, seconds: float) -> None:
+        self._look_at = min(self._look_at, time.monotonic() + seconds)
+
+    async def _wait(self, deadline: float) -> None:
+        pause = max(0.0, min(self._look_at, deadline) - time.monotonic())
         if self._queue.channel is None:
             await asyncio.sleep(pause)
-        else:
-            await self._claiming.notified(pause)
+        elif await self._claiming.notified(pause):
+            self._look_at = 0.0
 
     async def on_success(self, messages: Sequence[QueueMessage]) -> int | None:
         """See `Consumer.on_success`: deletes, where the token is still ours."""
@@ -149,14 +160,16 @@ class PostgresConsumer(Consumer):
     async def on_fail(self, messages: Sequence[QueueMessage], delay: float | None = None) -> None:
         """See `Consumer.on_fail`: visible again in their old places, now or after `delay` seconds."""
         if messages:
-            await self._release(_ours(messages), delay or 0.0)
+            # NaN as well, which compares as nothing does.
+            await self._release(_ours(messages), min(delay, LONGEST_DELAY) if delay and delay > 0 else 0.0)
 
     async def _release(self, messages: Sequence[PostgresMessage], delay: float) -> None:
         channel = self._queue.channel
         async with self._settling.lock:
             given = await self._settling.run(self._queue.release, {**self._queue.fence(messages), "delay": delay})
-            if given and channel is not None and not delay:
+            if given and channel is not None:  # with a delay, too: whoever waits shall know for how long
                 await self._settling.run(statement("notify", {}), {"channel": channel})
+        self._look_within(delay)
         self._held.difference_update(messages)
 
     async def extend(self, messages: Sequence[QueueMessage]) -> None:

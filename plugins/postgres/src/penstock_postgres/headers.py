@@ -3,7 +3,8 @@
     [["traceparent", "00-4bf9…"], ["signature", {"base64": "/w=="}]]
 
 Pairs in order, names may repeat. What is valid UTF-8 is written as text; anything else, and text with a NUL, which
-jsonb cannot hold, as base64. The same goes for a name.
+jsonb cannot hold, as base64. The same goes for a name. In a database of another encoding than UTF-8, which cannot write
+every character, only ASCII is text.
 """
 
 from __future__ import annotations
@@ -15,12 +16,23 @@ from typing import Any
 from penstock.errors import DecodeError
 from penstock.message import Headers
 
+UTF_8 = "UTF8"
+"""What PostgreSQL calls it."""
 
-def written(headers: Headers) -> str | None:
-    """The JSON text of header pairs; None if there are none."""
+
+def written(headers: Headers, encoding: str = UTF_8) -> str | None:
+    """The JSON text of header pairs; None if there are none.
+
+    Args:
+        headers: Pairs.
+        encoding: The database's, by PostgreSQL's name.
+    """
     if not headers:
         return None
-    return json.dumps([[_name(name), _value(value)] for name, value in headers], ensure_ascii=False)
+    codec = "utf-8" if encoding == UTF_8 else "ascii"
+    # A lone surrogate is legal in a Python string, and in no database.
+    pairs = [[_text(name.encode("utf-8", "surrogatepass"), codec), _text(value, codec)] for name, value in headers]
+    return json.dumps(pairs, ensure_ascii=False)
 
 
 def read(text: str | None) -> Headers:
@@ -37,15 +49,10 @@ def read(text: str | None) -> Headers:
         raise DecodeError("the headers of this message are no list of pairs of text or base64") from error
 
 
-def _name(name: str) -> str | dict[str, str]:
-    # A lone surrogate is legal in a Python string, and in no database.
-    return _value(name.encode("utf-8", "surrogatepass"))
-
-
-def _value(value: bytes) -> str | dict[str, str]:
+def _text(value: bytes, codec: str) -> str | dict[str, str]:
     if b"\0" not in value:
         try:
-            return value.decode("utf-8")
+            return value.decode(codec)
         except UnicodeDecodeError:
             pass  # then it is no text
     return {"base64": base64.b64encode(value).decode("ascii")}

@@ -26,6 +26,7 @@ class MessageTable:
     def __init__(self, queue: str, options: PostgresOptions) -> None:
         names = {"table": table(options.schema_name, options.table)}
         self._options = options
+        self._encoding = headers.UTF_8
         self.shown = f"queue {queue!r}"
         self.channel: str | None = channel(options, queue) if options.notify else None
         self.scope: Mapping[str, Any] = {"queue": queue}
@@ -46,6 +47,7 @@ class MessageTable:
     async def prepare_to_produce(self, connection: Runs) -> None:
         """See `QueueShape`."""
         await self._prepare(connection, ("INSERT",))
+        [[self._encoding]] = await connection.run(sql.SQL("SELECT getdatabaseencoding()::text"))
 
     async def _prepare(self, connection: Runs, privileges: Sequence[str]) -> None:
         if self._options.create:
@@ -71,19 +73,18 @@ class MessageTable:
     def inserts(self, records: Sequence[Record], positions: Sequence[int]) -> Sequence[Insert]:
         """See `QueueShape`."""
         chosen = [records[position] for position in positions]
-        parameters = {**columns(chosen), **self.scope}
-        # Nobody need wake up for what is not visible yet.
-        if self.channel is None or all(record.delay > 0 for record in chosen):
+        parameters = {**columns(chosen, self._encoding), **self.scope}
+        if self.channel is None:
             return [Insert(self._insert, parameters, positions)]
         return [Insert(self._insert_and_notify, {**parameters, "channel": self.channel}, positions)]
 
 
-def columns(records: Sequence[Record]) -> dict[str, Any]:
-    """Records as the arrays that `insert.sql` takes."""
+def columns(records: Sequence[Record], encoding: str) -> dict[str, Any]:
+    """Records as the arrays that `insert.sql` takes, in a database of this encoding."""
     return {
         "bodies": [record.message for record in records],
         "keys": [record.key for record in records],
-        "headers": [headers.written(record.headers) for record in records],
+        "headers": [headers.written(record.headers, encoding) for record in records],
         "priorities": [int((record.options or {}).get("priority", 0)) for record in records],
         "delays": [float(record.delay) for record in records],
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -96,8 +97,8 @@ class ServerOptions(ConnectorOptions):
             raise ValueError("the URL must begin with postgresql://")
         if "://" in text and not _URL.fullmatch(text):
             raise ValueError(
-                "the URL does not parse as postgresql://user:password@host:port/database; special characters of user "
-                "and password must be percent-encoded: %40 for '@', %2F for '/'"
+                "the URL does not parse; special characters of user and password must be percent-encoded: %40 for '@', "
+                "%2F for '/'"
             )
         if text and "://" not in text and "=" not in text:
             raise ValueError("this is neither a URL (postgresql://…) nor a list of key=value")
@@ -122,6 +123,10 @@ class PostgresOptions(ServerOptions):
     lease: float = Field(default=60.0, ge=0.1, le=_LONGEST_TIME)
     notify: bool = True
     poll_interval: float = Field(default=1.0, ge=0.01, le=60)
+
+
+COLUMN_OPTIONS = ("id", "visible", "hidden_until", "lease_token", "attempts")
+"""The options of a table that name columns of it."""
 
 
 class TableOptions(ServerOptions):
@@ -150,6 +155,17 @@ class TableOptions(ServerOptions):
     create: bool = False
     lease: float = Field(default=60.0, ge=0.1, le=_LONGEST_TIME)
     poll_interval: float = Field(default=1.0, ge=0.01, le=60)
+
+    def adopt_command(self, table: str) -> str:
+        """What to type to give a table what it needs to be consumed from with these options."""
+        words = ["penstock", "postgres", "adopt", table]
+        if self.schema_name != "public":
+            words += ["--schema", self.schema_name]
+        for option in COLUMN_OPTIONS:
+            name, default = getattr(self, option), type(self).model_fields[option].default
+            if name != default:
+                words += [f"--{option.replace('_', '-')}", name]
+        return shlex.join(words)
 
     @property
     def own_columns(self) -> tuple[str, ...]:

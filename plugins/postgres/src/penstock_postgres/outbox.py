@@ -78,7 +78,8 @@ def enqueue(
     if isinstance(messages, _ONE_MESSAGE):
         raise TypeError(f"enqueue: messages is a {type(messages).__name__}, which is one message; give a list of them")
     records = [_record(message) for message in messages]
-    statements = _statements(queue, records, schema, table_name, notify) if records else []
+    encoding = connection.info.parameter_status("server_encoding") or ""
+    statements = _statements(queue, records, encoding, schema, table_name, notify) if records else []
     if isinstance(connection, psycopg.AsyncConnection):
         return _enqueue_async(connection, statements, len(records))
     # Not the connection's own kind of cursor: some write values into the statement, or know no names for them.
@@ -104,7 +105,7 @@ def _record(message: Any) -> Record:
 
 
 def _statements(
-    queue: str, records: Sequence[Record], schema: str, table_name: str, notify: bool
+    queue: str, records: Sequence[Record], encoding: str, schema: str, table_name: str, notify: bool
 ) -> Sequence[tuple[sql.Composed, dict[str, Any]]]:
     try:
         names = {"table": table(identifier(schema), identifier(table_name))}
@@ -115,7 +116,8 @@ def _statements(
     insert = statement("insert", names)
     statements: list[tuple[sql.Composed, dict[str, Any]]] = []
     for part in parts(records, [None] * len(records)):
-        statements.append((insert, {"queue": queue, **columns([records[position] for position in part])}))
+        chosen = [records[position] for position in part]
+        statements.append((insert, {"queue": queue, **columns(chosen, encoding)}))
     if notify:
         channel = notification_channel(schema, table_name, queue)
         statements.append((statement("notify", {}), {"channel": channel}))

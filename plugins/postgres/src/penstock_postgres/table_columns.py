@@ -49,6 +49,12 @@ async def is_unique(connection: Runs, name: str, options: TableOptions) -> bool:
     return bool(indexes)
 
 
+async def has_heirs(connection: Runs, name: str, options: TableOptions) -> bool:
+    """Whether rows of other tables, which inherit from it, show in it."""
+    [[heirs]] = await connection.run(statement("rows/heirs", {}), {"table": _written(options, name)})
+    return bool(heirs)
+
+
 def wrong_types(columns: Mapping[str, Column], options: TableOptions) -> Sequence[str]:
     """One sentence for each of Penstock's own columns whose type will not do. All of them are there."""
     wanted = {options.hidden_until: (_TIME, "timestamptz"), options.attempts: (_COUNT, "integer")}
@@ -76,8 +82,9 @@ async def adopt(connection: Runs, name: str, options: TableOptions) -> None:
         "hidden_until": sql.Identifier(options.hidden_until),
         "lease_token": sql.Identifier(options.lease_token),
         "attempts": sql.Identifier(options.attempts),
-        "ready_index": sql.Identifier(index(name, "r")),
-        "hidden_index": sql.Identifier(index(name, "h")),
+        "and_visible": sql.SQL(" AND {}").format(sql.Identifier(options.visible)) if options.visible else sql.SQL(""),
+        "ready_index": sql.Identifier(_ready_index(name, options)),
+        "hidden_index": sql.Identifier(_hidden_index(name)),
     }
     try:
         # All of it or nothing: a table with the columns and without the indexes would only be slow, and nobody told.
@@ -90,20 +97,30 @@ async def adopt(connection: Runs, name: str, options: TableOptions) -> None:
         # Tried again and again, it would lock the table for everybody each time.
         raise FatalConnectorError(
             f"table {options.schema_name}.{name} could not be given its columns and indexes within `timeout` "
-            f"({options.timeout:g} s); run `penstock postgres adopt {name}` once"
+            f"({options.timeout:g} s); run `{options.adopt_command(name)}` once"
         ) from error
 
 
 async def _is_adopted(connection: Runs, name: str, options: TableOptions) -> bool:
     """Whether there is nothing to add; also if there is no such table, or no such id, which is told elsewhere."""
     columns = await columns_of(connection, name, options)
-    if options.id not in columns:
+    if options.id not in columns or (options.visible is not None and options.visible not in columns):
         return True
     if not {options.hidden_until, options.lease_token, options.attempts} <= columns.keys():
         return False
-    indexes = {f"{each}_index": _written(options, index(name, each[0])) for each in ("ready", "hidden")}
+    names = {"ready_index": _ready_index(name, options), "hidden_index": _hidden_index(name)}
+    indexes = {parameter: _written(options, each) for parameter, each in names.items()}
     [[found]] = await connection.run(statement("rows/adopted", {}), indexes)
     return bool(found == len(indexes))
+
+
+def _ready_index(name: str, options: TableOptions) -> str:
+    # Rows that others keep invisible must not be in the way of a claim either; an index for that is another one.
+    return index(name, "v" if options.visible else "r")
+
+
+def _hidden_index(name: str) -> str:
+    return index(name, "h")
 
 
 def _written(options: TableOptions, name: str) -> str:

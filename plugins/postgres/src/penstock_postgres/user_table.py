@@ -19,7 +19,7 @@ from penstock_postgres.options import TableOptions
 from penstock_postgres.parts import too_large
 from penstock_postgres.queue_shape import Insert
 from penstock_postgres.statements import Runs, statement
-from penstock_postgres.table_columns import Column, adopt, columns_of, is_unique, wrong_types
+from penstock_postgres.table_columns import Column, adopt, columns_of, has_heirs, is_unique, wrong_types
 
 _NOTHING = sql.SQL("")
 
@@ -59,7 +59,7 @@ class UserTable:
         if missing := [column for column in own if column not in columns]:
             raise FatalConnectorError(
                 f"{self.shown} has no {', '.join(missing)}, which it needs to be consumed from; run "
-                f"`penstock postgres adopt {self._name}`, or set `create: true` in the queue's config"
+                f"`{options.adopt_command(self._name)}`, or set `create: true` in the queue's config"
             )
         if problems := wrong_types(columns, options):
             raise FatalConnectorError(f"{self.shown}: {'; '.join(problems)}")
@@ -67,6 +67,11 @@ class UserTable:
             raise FatalConnectorError(
                 f"column {options.id!r} of {self.shown} must be unique and NOT NULL, or settling one row would "
                 f"take others along, and some would never come; set `id` to a primary key, or to a column like one"
+            )
+        if await has_heirs(connection, self._name, options):
+            raise FatalConnectorError(
+                f"other tables inherit from {self.shown}, and a row of theirs may have the id of another one; consume "
+                f"from them instead, or make them its partitions"
             )
         await schema.verify_privileges(connection, options.schema_name, self._name, ("SELECT", "UPDATE", "DELETE"))
         self._compose(columns)
