@@ -14,15 +14,14 @@ from penstock.errors import MessageError, PenstockError
 from penstock.message import QueueMessage, Record
 from penstock.metrics import EngineMetrics
 from penstock.pipeline.batch import Batch
+from penstock.pipeline.failure_log import FailureLog
 from penstock.queues import InputQueue, OutputQueue
 from penstock.retry import RetryPolicy
-from penstock.settlement import Decision, Failure, Fate, OnInvalid, Stage, decide
+from penstock.settlement import Decision, Failure, Fate, OnInvalid, decide
 
 log = logging.getLogger("penstock")
 
 T = TypeVar("T")
-
-REPORT_EVERY = 1.0  # seconds between two log lines about the same kind of failure
 
 
 class Loop(Protocol):
@@ -86,9 +85,7 @@ class AtLeastOnce:
         self._metrics = metrics
         self._loop = loop
         self._clock = clock
-        # By stage, type of error and fate: silent until; and what was not spoken of since, with the first and how many.
-        self._quiet_until: dict[tuple[Stage, type[BaseException], Fate], float] = {}
-        self._unsaid: dict[tuple[Stage, type[BaseException], Fate], tuple[Failure, int, Decision]] = {}
+        self._log = FailureLog(app, source)
 
     async def deliver(self, batch: Batch) -> None:
         """Bring every message of a finished batch to its final state.
@@ -147,7 +144,8 @@ class AtLeastOnce:
                 draining=self._loop.draining,
             )
             by_decision[decision].append(failure)
-        self._report(by_decision)
+        self._count(failures)
+        self._log.tell(by_decision.items())
         # Side by side: a group that waits before it is given back must not hold up the dead letters.
         await self._side_by_side(self._settle_group(decision, group) for decision, group in by_decision.items())
 
@@ -247,56 +245,14 @@ class AtLeastOnce:
             await self._source.on_success(buried)
         return errors
 
-    def _report(self, by_decision: Mapping[Decision, Sequence[Failure]]) -> None:
-        """One log line a group, not a message, and not more than one a second for the same thing; never a body."""
-        for decision, group in by_decision.items():
-            for failure in group:
-                if failure.stage in ("function", "output"):
-                    self._metrics.function_failed(1, type(failure.error).__name__)
-            first = group[0]
-            kind = (first.stage, type(first.error), decision.fate)
-            unsaid, quiet_until = self._unsaid.get(kind), self._quiet_until.get(kind, 0.0)
-            if unsaid is not None:
-                first, count = unsaid[0], unsaid[1] + len(group)
-            else:
-                count = len(group)
-            if time.monotonic() < quiet_until:
-                self._unsaid[kind] = (first, count, decision)
-            else:
-                self._unsaid.pop(kind, None)
-                self._quiet_until[kind] = time.monotonic() + REPORT_EVERY
-                self._say(first, count, decision)
+    def _count(self, failures: Sequence[Failure]) -> None:
+        for failure in failures:
+            if failure.stage in ("function", "output"):
+                self._metrics.function_failed(1, type(failure.error).__name__)
 
-    def report_rest(self) -> None:
+    def close(self) -> None:
         """Say what was not said yet: the engine ends."""
-        for first, count, decision in self._unsaid.values():
-            self._say(first, count, decision)
-        self._unsaid.clear()
-
-    def _say(self, first: Failure, count: int, decision: Decision) -> None:
-        what = {
-            Fate.RETRY: f"trying again in {decision.delay:.1f} s",
-            Fate.REQUEUE: f"given back, to come again in {decision.delay:.1f} s",
-            Fate.DEAD_LETTER: "to the dead-letter queue",
-            Fate.SKIP: "skipped, as on_invalid says",
-            Fate.STOP: "the engine stops",
-        }[decision.fate]
-        # The way into the user's code is worth its lines once the function is given up on.
-        trace = first.stage == "function" and decision.fate in (Fate.DEAD_LETTER, Fate.STOP)
-        log.warning(
-            "engine %r: %d %s failed at %s, the first at %s of %s, attempt %d: %s: %s; %s",
-            self._app,
-            count,
-            "message" if count == 1 else "messages",
-            first.stage,
-            first.message.position or "?",
-            self._source,
-            first.message.attempts,
-            type(first.error).__name__,
-            error_text(first.error),
-            what,
-            exc_info=first.error if trace else None,
-        )
+        self._log.end()
 
     def _stopping_error(self, failure: Failure, why: str = "") -> PenstockError:
         error = failure.error

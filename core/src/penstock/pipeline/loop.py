@@ -128,7 +128,7 @@ class Pipeline:
             for task in side_tasks:
                 task.cancel()
             await self._close()
-            self.delivery.report_rest()
+            self.delivery.close()
             self._heartbeat.stop()
         if self._error is not None:
             self._health.set(self._component, "failed", str(self._error))
