@@ -215,6 +215,7 @@ class Steps:
             raise GivenBack
         encoders = self._encoders
         made: list[tuple[str, Record]] = []
+        queue = None
         try:
             for item in result if type(result) is list else outputs(result):
                 if type(item) is tuple and len(item) == 2:
@@ -226,12 +227,14 @@ class Steps:
                         self._check_body(queue, body)
                     made.append((queue, Record(body, owner.key if carries_keys else None)))
                 else:
-                    made.append(self._record_of(as_output(item), owner))
+                    output = as_output(item)
+                    queue = output.queue
+                    made.append((queue, self._record_of(output, owner)))
         except Exception as error:  # noqa: BLE001  (the codec's or the user's: a failed call either way)
-            raise Unsendable from self._named(error)
+            raise Unsendable from self._named(error, queue)
         return made
 
-    def _record_of(self, output: Output, owner: QueueMessage) -> tuple[str, Record]:
+    def _record_of(self, output: Output, owner: QueueMessage) -> Record:
         encode, carries_keys = self._encoders.get(output.queue) or self._unknown(output.queue)
         body = encode(output.obj)
         self._check_body(output.queue, body)
@@ -240,7 +243,7 @@ class Steps:
             key = owner.key if carries_keys else None
         record = Record(body, key, output.headers, output.delay, output.options)
         self._targets[output.queue].check(record)
-        return output.queue, record
+        return record
 
     def _unknown(self, queue: Any) -> NoReturn:
         raise unknown_queue(queue, self._targets)
@@ -252,8 +255,9 @@ class Steps:
                 "make bytes"
             )
 
-    def _named(self, error: Exception) -> Exception:
-        text = error if isinstance(error, FunctionError) else f"{type(error).__name__}: {error}"
+    def _named(self, error: Exception, queue: str | None) -> Exception:
+        place = "" if queue is None else f"an output for queue {queue!r}: "
+        text = error if isinstance(error, FunctionError) else f"{place}{type(error).__name__}: {error}"
         named = FunctionError(f"{self.function}: {text}")
         named.__cause__ = error
         return named
