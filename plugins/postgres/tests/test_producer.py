@@ -122,6 +122,22 @@ def test_a_statement_carries_keys_and_headers_too(monkeypatch: pytest.MonkeyPatc
     assert list(parts_module.parts(records, [None] * 4)) == [[0], [1, 2, 3]]
 
 
+def test_a_portion_shrinks_and_grows_again() -> None:
+    """By half of what did not come through; twice as many after one that was full and quick."""
+    portion = parts_module.Portion()
+    assert portion.most == 1_000
+    for count, most in ((300, 150), (150, 75), (3, 1), (1, 1)):
+        portion.failed(count)
+        assert portion.most == most
+    portion.succeeded(1, quickly=False)
+    assert portion.most == 1
+    for _ in range(12):
+        portion.succeeded(portion.most, quickly=True)
+    assert portion.most == 1_000
+    portion.failed(8)
+    assert list(parts_module.parts([Record(b"x")] * 9, [None] * 9, portion)) == [[0, 1, 2, 3], [4, 5, 6, 7], [8]]
+
+
 def test_a_user_who_may_only_insert_is_enough(opener: Any, sql: Sql, dsn: str, schema: str) -> None:
     """A producer needs nothing else of the table."""
     role = f"writer_{dsn.rpartition('/')[2]}"

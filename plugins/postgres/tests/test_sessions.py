@@ -212,6 +212,45 @@ def test_a_deadlock_with_another_program_costs_a_repetition_and_no_message(
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("settling", [False, True])
+def test_an_insert_that_did_not_come_through_is_followed_by_smaller_ones(
+    opener: Any, consumed: Consumed, sql: Sql, settling: bool
+) -> None:
+    """A trigger makes each row slow: all at once would never be done within `timeout`, and nothing would go on."""
+    sql("CREATE TABLE slow (id bigint PRIMARY KEY)")
+    sql(
+        "CREATE FUNCTION pause() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.01); RETURN NEW; END $$"
+    )
+    sql("CREATE TRIGGER pause BEFORE INSERT ON slow FOR EACH ROW EXECUTE FUNCTION pause()")
+    records = [Record(b'{"id": %d}' % number) for number in range(100)]
+
+    async def main() -> None:
+        async with (
+            opener.producer() as source,
+            opener.consumer(timeout=0.5) as consumer,
+            opener.table_producer("slow", timeout=0.5) as producer,
+        ):
+            await source.produce([Record(b"x")])
+            messages = await consumed(consumer, 1)
+            failures = 0
+            left = records
+            while left:
+                try:
+                    if settling:
+                        assert (await consumer.transact(messages, [(producer, left)])).committed
+                        break
+                    answers = await producer.produce(left)
+                    left = [record for record, error in zip(left, answers, strict=True) if error is not None]
+                except NotConnected:
+                    failures += 1
+                    assert failures < 5
+                    await (consumer if settling else producer).connect()
+            assert failures > 0
+
+    asyncio.run(main())
+    assert sql("SELECT count(*) FROM slow") == [(100,)]
+
+
 def test_a_claim_that_did_not_come_through_is_followed_by_a_smaller_one(opener: Any, dsn: str, schema: str) -> None:
     """If it was too much for `timeout`, the same again would be too much for ever."""
 

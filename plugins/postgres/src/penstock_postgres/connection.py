@@ -17,6 +17,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from penstock.errors import ConfigError, ConnectorError, NotConnected
 from penstock_postgres.errors import as_connector_error
 from penstock_postgres.options import ServerOptions
+from penstock_postgres.parts import Portion
 
 Query = sql.SQL | sql.Composed
 Parameters = Mapping[str, Any]
@@ -97,18 +98,21 @@ class Connection:
 
     Attributes:
         address: Where it leads.
+        timeout: Seconds for which an answer is waited for.
+        portion: How many records a statement carries over it.
         lock: Held by whoever needs several statements to be one after the other.
     """
 
     def __init__(self, options: ServerOptions, *greetings: Query) -> None:
         self._dsn = options.dsn.get_secret_value()
-        self._timeout = options.timeout
+        self.timeout = options.timeout
         self._connect_within: float | None = None  # else libpq's connect_timeout, which the DSN may set
         self._greetings = greetings
         self._session: psycopg.AsyncConnection[tuple[Any, ...]] | None = None
         self._closed = False
         self._suspect = False
         self.address = Address(self._dsn)
+        self.portion = Portion()
         self.lock = asyncio.Lock()
 
     async def open(self) -> bool:
@@ -137,7 +141,7 @@ class Connection:
         return True
 
     async def _greet(self) -> None:
-        milliseconds = str(max(1, round(self._timeout * 1000)))
+        milliseconds = str(max(1, round(self.timeout * 1000)))
         limits = {"statement_timeout": milliseconds, "idle_in_transaction_session_timeout": milliseconds}
         calls = [
             sql.SQL("set_config({}, {}, false)").format(name, value) for name, value in {**limits, **_SETTINGS}.items()
@@ -160,7 +164,7 @@ class Connection:
 
     def _conninfo(self) -> str:
         # A statement may be given an hour; to connect takes no longer than usual for that.
-        patience = min(max(2, round(self._timeout)), LONGEST_TO_CONNECT)
+        patience = min(max(2, round(self.timeout)), LONGEST_TO_CONNECT)
         defaults = make_conninfo("", **_DEFAULTS, connect_timeout=patience)
         # Whatever the database's own encoding is, and PGCLIENTENCODING: what we send and understand is UTF-8.
         return make_conninfo(defaults, **{**conninfo_to_dict(self._dsn), "client_encoding": "utf8"})
@@ -237,7 +241,7 @@ class Connection:
     def _watched(self, session: psycopg.AsyncConnection[Any]) -> Iterator[None]:
         """Cut the connection when the block takes longer than `timeout`: the server, or the way to it, is gone."""
         # Cheaper than a task and a cancellation, after which psycopg would talk to a server that does not answer.
-        timer = asyncio.get_running_loop().call_later(self._timeout + GRACE, self._cut, session)
+        timer = asyncio.get_running_loop().call_later(self.timeout + GRACE, self._cut, session)
         try:
             yield
         finally:
@@ -256,7 +260,7 @@ class Connection:
 
     def hurry(self, seconds: float) -> None:
         """From now on wait no longer than this for an answer."""
-        self._timeout = min(self._timeout, seconds)
+        self.timeout = min(self.timeout, seconds)
         self._connect_within = seconds
 
     async def close(self) -> None:

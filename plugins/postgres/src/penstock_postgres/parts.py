@@ -28,15 +28,38 @@ def too_large(record: Record) -> ProduceError | None:
     return ProduceError(f"{size:,} bytes; PostgreSQL takes at most {LARGEST:,} in a message", retriable=False)
 
 
-def parts(records: Sequence[Record], results: Sequence[ProduceError | None]) -> Iterator[list[int]]:
+class Portion:
+    """How many records one statement carries: what did not come through in time is tried with fewer.
+
+    Attributes:
+        most: So many at present.
+    """
+
+    def __init__(self) -> None:
+        self.most = MOST_RECORDS
+
+    def failed(self, count: int) -> None:
+        """A statement with so many records did not come through, perhaps because that was too much."""
+        self.most = max(1, min(self.most, count) // 2)
+
+    def succeeded(self, count: int, quickly: bool) -> None:
+        """One with so many came through, in a small part of its time or not."""
+        if quickly and count >= self.most:
+            self.most = min(MOST_RECORDS, 2 * self.most)
+
+
+def parts(
+    records: Sequence[Record], results: Sequence[ProduceError | None], portion: Portion | None = None
+) -> Iterator[list[int]]:
     """The positions of what is not refused yet, so many at a time as one statement shall carry."""
+    most = portion.most if portion else MOST_RECORDS
     part: list[int] = []
     size = 0
     for position, record in enumerate(records):
         if results[position] is not None:
             continue
         more = weight(record)
-        if part and (len(part) == MOST_RECORDS or size + more > MOST_BYTES):
+        if part and (len(part) == most or size + more > MOST_BYTES):
             yield part
             part, size = [], 0
         part.append(position)

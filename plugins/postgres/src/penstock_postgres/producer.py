@@ -13,6 +13,7 @@ from penstock_postgres.message_table import MessageTable
 from penstock_postgres.options import PostgresOptions, TableOptions
 from penstock_postgres.parts import parts
 from penstock_postgres.queue_shape import QueueShape
+from penstock_postgres.storing import run_insert
 from penstock_postgres.user_table import UserTable
 
 
@@ -52,7 +53,7 @@ class PostgresProducer(Producer):
         results = [self.queue.refusal(record) for record in records]
         confirmed = False
         async with self._connection.lock:
-            for part in parts(records, results):
+            for part in parts(records, results, self._connection.portion):
                 try:
                     await self._store(records, part, results)
                 except NotConnected as error:
@@ -69,7 +70,7 @@ class PostgresProducer(Producer):
     ) -> None:
         for insert in self.queue.inserts(records, positions):
             try:
-                await self._connection.run(insert.query, insert.parameters)
+                await run_insert(self._connection, insert)
             except ConnectorError as error:
                 if not refuses_data(error):
                     raise

@@ -14,7 +14,7 @@ from penstock.connectors import Refusal
 from penstock.errors import ConnectorError, ProduceError
 from penstock_postgres.connection import Connection
 from penstock_postgres.errors import refuses_data
-from penstock_postgres.outputs import CHECK_NOW, Outputs, Place, places, store
+from penstock_postgres.storing import CHECK_NOW, Outputs, Place, places, store
 
 
 class _RolledBack(Exception):

@@ -18,10 +18,10 @@ from penstock.errors import ConnectorError
 from penstock_postgres.connection import Connection
 from penstock_postgres.errors import refuses_data
 from penstock_postgres.message import PostgresMessage
-from penstock_postgres.outputs import CHECK_NOW, Outputs, places, store
 from penstock_postgres.queue_shape import QueueShape
 from penstock_postgres.refusals import find_refused
 from penstock_postgres.settling import delete, settle_apart
+from penstock_postgres.storing import CHECK_NOW, Outputs, places, store
 
 
 class _RolledBack(Exception):
