@@ -136,14 +136,61 @@ def test_every_wrong_form_says_what_is_wrong(folder: Path) -> None:
         assert text(app) == f"app {app!r}: {place!r} is neither a file, whose name ends in .py, nor a module; {forms}"
 
 
-def test_what_the_apps_own_code_raises_is_passed_on(folder: Path) -> None:
-    """A missing import of the app is not a missing app; its own errors keep their traces."""
-    (folder / "broken.py").write_text("import nothing_of_this_name\n")
-    (folder / "worse.py").write_text("raise LookupError('mine')\n")
+def test_a_configuration_in_the_place_of_an_app_is_told_from_one() -> None:
+    """`penstock run queues.yml` is a module's name to no one."""
+    for name in ("queues.yml", "queues.yaml", "conf/queues.toml"):
+        with pytest.raises(ConfigError) as caught:
+            find_engines([name])
+        assert str(caught.value) == (
+            f"app {name!r}: a configuration is no app; name the file with the Engine, and the configuration after "
+            f"--config: penstock run app.py --config {name}"
+        )
 
-    for app in ("broken.py", "broken"):
-        with pytest.raises(ModuleNotFoundError, match="nothing_of_this_name"):
+
+@pytest.mark.parametrize(
+    ("code", "line", "error"),
+    [
+        ("import nothing_of_this_name", 3, "ModuleNotFoundError: No module named 'nothing_of_this_name'"),
+        ("raise LookupError", 3, "LookupError"),
+        ("def f(:", 3, "SyntaxError: invalid syntax"),
+        ("Engine(input_queu='in')", 3, "TypeError: Engine.__init__() got an unexpected keyword argument 'input_queu'"),
+        (
+            "@Engine('in').stream_app()\ndef f(a): ...",
+            3,
+            "TypeError: Engine.stream_app() missing 1 required positional argument: 'function'",
+        ),
+        ("@Engine('in')\ndef f(a): ...", 3, "TypeError: 'Engine' object is not callable"),
+    ],
+    ids=["import", "raise", "syntax", "argument", "called decorator", "engine as decorator"],
+)
+def test_an_app_that_cannot_be_imported_is_one_line(folder: Path, code: str, line: int, error: str) -> None:
+    """Which app, which line of it, what it raised; none of Penstock's own frames, by file and by name."""
+    (folder / "broken.py").write_text(f"from penstock import Engine\n\n{code}\n")
+
+    for app in ("broken.py", "broken", "broken:app"):
+        with pytest.raises(ConfigError) as caught:
             find_engines([app])
+        assert str(caught.value) == f"app {app!r} cannot be imported: broken.py:{line}: {error}"
         sys.modules.pop("broken", None)
-    with pytest.raises(LookupError, match="mine"):
-        find_engines(["worse"])
+
+
+def test_the_way_to_an_error_of_what_an_app_imports_is_told(folder: Path) -> None:
+    """The line that raised, and the lines of the user's that led there."""
+    (folder / "models.py").write_text("def make():\n    raise ValueError('no such model')\n\nmake()\n")
+    (folder / "broken.py").write_text("import models\n")
+
+    with pytest.raises(ConfigError) as caught:
+        find_engines(["broken.py"])
+
+    assert str(caught.value) == (
+        "app 'broken.py' cannot be imported: models.py:2: ValueError: no such model\n"
+        "  by way of models.py:4\n  by way of broken.py:1"
+    )
+
+
+def test_what_penstock_refuses_in_an_app_is_told_in_its_own_words(folder: Path) -> None:
+    """A clear error needs no place before it."""
+    (folder / "broken.py").write_text("from penstock import Engine\nEngine('in', output_queues='out')\n")
+
+    with pytest.raises(ConfigError, match=r"^engine 'penstock': output_queues is a list of names"):
+        find_engines(["broken.py"])

@@ -50,6 +50,15 @@ def test_a_wrong_command_line_is_exit_code_2(arguments: list[str], capsys: pytes
     assert "usage: penstock" in capsys.readouterr().err
 
 
+def test_a_mistyped_option_is_answered_with_the_one_that_was_meant(capsys: pytest.CaptureFixture[str]) -> None:
+    """As for any other name."""
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["run", "app.py", "--dran"])
+
+    assert caught.value.code == 2
+    assert "unrecognized arguments: --dran; did you mean '--drain'?" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("command", sorted(cli.COMMANDS))
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     """`penstock COMMAND --help`."""

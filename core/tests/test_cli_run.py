@@ -235,6 +235,10 @@ def test_every_wrong_form_has_its_own_answer_and_exit_code_2(run: Command) -> No
     assert text("app.py", "--collect", "out=o.jsonl", "--collect", "other=o.jsonl") == (
         "--collect other=o.jsonl: another queue is collected into the same file; give another one"
     )
+    assert text("app.py", "--collect", "out=-", "--collect", "out=o.jsonl") == (
+        "--collect out=o.jsonl: queue 'out' is collected already, and two would share its messages between them; "
+        "give it once"
+    )
     assert text("app.py", "--feed", "in=-", "--feed", "other=-") == (
         "--feed other=-: standard input is fed into another queue already; give one of them a file"
     )
@@ -256,6 +260,41 @@ def test_all_that_is_wrong_with_an_engines_queues_is_told_at_once(run: Command) 
         "penstock: queue 'elsewhere' is not in queues.yml, which has 'in', 'out', 'other', 'dead'\n"
         "queue 'unknown' is not in queues.yml, which has 'in', 'out', 'other', 'dead'\n",
     )
+
+
+def test_all_that_is_wrong_with_a_run_is_told_at_once(run: Command) -> None:
+    """The worker's section, the queues of every engine, those that are fed and collected: one start shows it all."""
+    broken = CONFIG.replace("metrics_port: none", "metrics_host: ${PENSTOCK_NO_SUCH}")
+    run.write("queues.yml", broken)
+    run.write("app.py", APP.replace('["out"]', '["elsewhere"]'))
+    run.write("back.py", APP.replace('["out"]', '["unknown"]'))
+    known = "queues.yml, which has 'in', 'out', 'other', 'dead'"
+    told = {
+        "worker (queues.yml:8:3): 'metrics_host' needs the environment variable PENSTOCK_NO_SUCH, which is not set; "
+        "set it, or write a default: ${PENSTOCK_NO_SUCH:-default}",
+        *(f"queue {name!r} is not in {known}" for name in ("elsewhere", "unknown", "fed", "collected")),
+    }
+
+    for config in ([], ["--config", "queues.yml"]):
+        code, _out, err = run("app.py", "back.py", *config, "--feed", "fed=in.jsonl", "--collect", "collected=-")
+        assert (code, set(err.removeprefix("penstock: ").splitlines())) == (2, told)
+
+
+def test_a_queue_that_does_not_read_is_not_missed_as_well(run: Command) -> None:
+    """One problem, one sentence."""
+    run.write("queues.yml", "queues:\n  in: {conector: memory}\n  out: 7\n")
+
+    code, _out, err = run("app.py")
+
+    assert (code, len(err.splitlines())) == (2, 2), err
+    assert "is not in" not in err
+
+
+def test_options_may_stand_between_the_apps(run: Command) -> None:
+    """`penstock run app.py --drain back.py`."""
+    run.write("back.py", APP.replace('"in", ["out"], app_name="till"', '"other", ["dead"], app_name="back"'))
+
+    assert run("app.py", "--drain", "back.py", "--feed", "in=in.jsonl", "--collect", "out=-") == (0, "2\n4\n6\n", "")
 
 
 # -- metrics

@@ -162,6 +162,16 @@ def test_nothing_is_opened_when_one_engine_is_misconfigured(stand: Stand) -> Non
     assert source.calls == []
 
 
+def test_the_problems_of_all_engines_are_told_at_once(stand: Stand) -> None:
+    """Not those of the first alone."""
+    engines = [stand.engine(nothing, [], input_queue=name) for name in ("nowhere", "beyond", "nowhere")]
+
+    with pytest.raises(ConfigError) as caught:
+        drain(*engines)
+
+    assert [problem.split("'")[1] for problem in caught.value.problems] == ["nowhere", "beyond"]
+
+
 # -- draining
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
 from penstock.annotation import with_annotation
-from penstock.config.files import Source, load
+from penstock.config.files import Source, read
 from penstock.config.model import Configuration, EngineSettings, WorkerSettings
-from penstock.config.resolve import ResolvedQueue, registry_for, resolve_queues
+from penstock.config.resolve import ResolvedQueue, problems_of, registry_for, resolve_queues
 from penstock.errors import ConfigError, FunctionError
 from penstock.health import Health
 from penstock.metrics import EngineMetrics, MetricsRegistry
@@ -119,7 +119,8 @@ class Engine:
         self.output_queues = tuple(output_queues)
         self.app_name = app_name
         self.dead_letter_queue = dead_letter_queue
-        self._source: Source = Path(yaml_config_path or DEFAULT_CONFIG) if queue_config is None else queue_config
+        own = Path(yaml_config_path or DEFAULT_CONFIG) if queue_config is None else queue_config
+        self._source: Source | Configuration = own
         self.metrics_port = metrics_port
         overrides: dict[str, Any] = {
             "max_in_flight": max_in_flight,
@@ -134,6 +135,7 @@ class Engine:
         EngineSettings(**self._overrides)  # a wrong one is refused here, where it was written
         self._function: Function | None = None
         self._configuration: Configuration | None = None
+        self._problems: Sequence[str] = ()
         self.pipeline: Pipeline | None = None
 
     def stream_app(self, function: Callable[P, R]) -> StreamApp[P, R]:
@@ -157,18 +159,36 @@ class Engine:
 
     def configure(self, configuration: Source | Configuration) -> None:
         """Use this configuration instead of the engine's own."""
-        self._configuration = load(configuration)
+        self._source, self._configuration = configuration, None
 
     @property
     def configuration(self) -> Configuration:
         """The engine's configuration, read on first use.
 
         Raises:
-            ConfigError: it does not read.
+            ConfigError: it does not read; with every problem of the engine's queues as well.
         """
+        configuration = self._read()
+        if self._problems:
+            raise ConfigError(*self.problems())
+        return configuration
+
+    def problems(self, also: Iterable[tuple[str, Role]] = ()) -> Sequence[str]:
+        """All that is wrong with its configuration and its queues, and with these queues of the same configuration."""
+        return problems_of(self._read(), self._problems, [*self.wanted, *also])
+
+    def _read(self) -> Configuration:
         if self._configuration is None:
-            self._configuration = load(self._source)
+            self._configuration, self._problems = read(self._source)
         return self._configuration
+
+    @property
+    def wanted(self) -> Sequence[tuple[str, Role]]:
+        """Its queues by name, each with the role that it needs it for."""
+        targets = dict.fromkeys(self.output_queues)
+        if self.dead_letter_queue is not None:
+            targets[self.dead_letter_queue] = None
+        return [(self.input_queue, "input"), *((name, "output") for name in targets)]
 
     def resolve(self) -> dict[tuple[str, Role], ResolvedQueue]:
         """All its queues, ready to be opened, by name and role.
@@ -176,12 +196,8 @@ class Engine:
         Raises:
             ConfigError: with every problem of every queue.
         """
-        targets = dict.fromkeys(self.output_queues)
-        if self.dead_letter_queue is not None:
-            targets[self.dead_letter_queue] = None
-        wanted: list[tuple[str, Role]] = [(self.input_queue, "input"), *((name, "output") for name in targets)]
-        resolved = resolve_queues(self.configuration, wanted, registry=registry_for(self.configuration))
-        return dict(zip(wanted, resolved, strict=True))
+        resolved = resolve_queues(self.configuration, self.wanted, registry=registry_for(self.configuration))
+        return dict(zip(self.wanted, resolved, strict=True))
 
     def start(self, health: Health, metrics: MetricsRegistry) -> Pipeline:
         """Build the pipeline; what a `Worker` calls. Connects nothing yet.

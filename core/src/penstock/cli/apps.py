@@ -10,15 +10,18 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from penstock.cli.trace import own_trace
 from penstock.engine import Engine, StreamApp
-from penstock.errors import ConfigError
+from penstock.errors import ConfigError, PenstockError
+
+CONFIGURATIONS = (".yml", ".yaml", ".toml")
 
 
 def find_engines(names: Sequence[str]) -> list[Engine]:
     """All engines of all apps, each once.
 
     Raises:
-        ConfigError: an app does not exist, or holds no engine. What an app's own code raises is passed on.
+        ConfigError: an app does not exist, cannot be imported, or holds no engine.
     """
     engines: dict[int, Engine] = {}
     for name in names:
@@ -31,7 +34,7 @@ def _engines_of(name: str) -> list[Engine]:
     place, colon, attribute = name.rpartition(":")
     if not colon:
         place, attribute = name, ""
-    module = _load_file(Path(place), name) if place.endswith(".py") else _load_module(place, name)
+    module = _imported(place, name)
     if not colon:
         return _in_module(module, name)
     if not hasattr(module, attribute):
@@ -44,6 +47,16 @@ def _engines_of(name: str) -> list[Engine]:
             f"with @stream_app"
         )
     return [engine]
+
+
+def _imported(place: str, app: str) -> ModuleType:
+    try:
+        return _load_file(Path(place), app) if place.endswith(".py") else _load_module(place, app)
+    except PenstockError:
+        raise  # ours say themselves what is wrong
+    # Whatever the app's own code raises while it is imported.
+    except Exception as error:
+        raise ConfigError(f"app {app!r} cannot be imported: {own_trace(error)}") from error
 
 
 def _load_file(path: Path, app: str) -> ModuleType:
@@ -66,6 +79,11 @@ def _load_file(path: Path, app: str) -> ModuleType:
 
 
 def _load_module(module_name: str, name: str) -> ModuleType:
+    if Path(module_name).suffix in CONFIGURATIONS:
+        raise ConfigError(
+            f"app {name!r}: a configuration is no app; name the file with the Engine, and the configuration after "
+            f"--config: penstock run app.py --config {name}"
+        )
     if not all(part.isidentifier() for part in module_name.split(".")):
         raise ConfigError(
             f"app {name!r}: {module_name!r} is neither a file, whose name ends in .py, nor a module; write app.py, "

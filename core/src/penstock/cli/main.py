@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -58,17 +59,21 @@ def _main(arguments: Sequence[str] | None) -> int:
         foreign = None if asked is None or asked in COMMANDS else _from_plugin(asked, subparsers)
     except PluginError as error:
         parser.error(str(error))
-    options = parser.parse_args(argv)
-    if options.version:
+    start = argv.index(asked) if asked is not None else len(argv)
+    # Those before the command; `--help` and what is unknown there end here.
+    before, unknown = parser.parse_known_args(argv[:start])
+    _refuse_unknown(parser, unknown)
+    if before.version:
         from penstock import __version__
 
         print(f"penstock {__version__}")
         return 0
-    if options.command is None:
+    if asked is None:
         parser.print_help()
         return 2
+    options = _options(subparsers.choices[asked], argv[start + 1 :])
     try:
-        command = import_module(f"penstock.cli.{options.command}") if foreign is None else foreign
+        command = import_module(f"penstock.cli.{asked}") if foreign is None else foreign
         return int(command.run(options))
     except (ConfigError, PluginError, FunctionError) as error:
         print(f"penstock: {error}", file=sys.stderr)
@@ -76,6 +81,26 @@ def _main(arguments: Sequence[str] | None) -> int:
     except PenstockError as error:
         print(f"penstock: {error}", file=sys.stderr)
         return 1
+
+
+def _options(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.Namespace:
+    try:
+        # Options may stand between what belongs together: `run app.py --drain back.py`.
+        options, unknown = parser.parse_known_intermixed_args(words)
+    except TypeError:
+        # argparse's way to say that a parser with commands of its own cannot do that.
+        options, unknown = parser.parse_known_args(words)
+    _refuse_unknown(parser, unknown)
+    return options
+
+
+def _refuse_unknown(parser: argparse.ArgumentParser, unknown: Sequence[str]) -> None:
+    if unknown:
+        from penstock.plugins.hints import nearest
+
+        known = re.findall(r"(?<![\w-])--[\w-]+", parser.format_help())
+        meant = next((near for word in unknown if (near := nearest(word.partition("=")[0], known))), None)
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}" + (f"; did you mean {meant!r}?" if meant else ""))
 
 
 def _from_plugin(name: str, subparsers: Any) -> Any:

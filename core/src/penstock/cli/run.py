@@ -12,11 +12,12 @@ from pathlib import Path
 
 from penstock.cli.apps import find_engines
 from penstock.cli.progress import Progress
-from penstock.config.files import load
+from penstock.config.files import read
 from penstock.config.model import Configuration, WorkerSettings
-from penstock.config.resolve import ResolvedQueue, registry_for, resolve_queue
+from penstock.config.resolve import ResolvedQueue, problems_of, registry_for, resolve_queue
 from penstock.engine import NOT_GIVEN, Engine
 from penstock.errors import ConfigError
+from penstock.options import Role
 from penstock.worker.feed import Collector, Feed
 from penstock.worker.worker import Runnable, Worker
 
@@ -56,13 +57,10 @@ def run(arguments: argparse.Namespace) -> int:
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(line_buffering=True)  # what a function prints is seen when it happens, on a pipe too
     engines = find_engines(arguments.apps)
-    if arguments.config is not None:
-        configuration = load(arguments.config)
-        for engine in engines:
-            engine.configure(configuration)
+    _refuse_shared(arguments.feed, arguments.collect)
+    _configure(arguments, engines)
     configuration = engines[0].configuration
     settings = _worker_settings(configuration, engines, arguments.metrics_port)
-    _refuse_shared_files(arguments.feed, arguments.collect)
     with ExitStack() as files:
         feeds = [_feed(text, configuration, engines) for text in arguments.feed]
         for feed in feeds:
@@ -73,6 +71,29 @@ def run(arguments: argparse.Namespace) -> int:
             runnables.append(Progress(feeds, engines))
         Worker(runnables, settings, drain=arguments.drain).run()
     return 0
+
+
+def _configure(arguments: argparse.Namespace, engines: Sequence[Engine]) -> None:
+    """Let all engines read what they go by.
+
+    Raises:
+        ConfigError: with every problem of everything that this run needs.
+    """
+    also: list[tuple[str, Role]] = [
+        *((_split("--feed", text)[0], "output") for text in arguments.feed),
+        *((_split("--collect", text)[0], "input") for text in arguments.collect),
+    ]
+    if arguments.config is None:
+        first, *others = engines
+        problems = [*first.problems(also), *(text for engine in others for text in engine.problems())]
+    else:
+        configuration, unread = read(arguments.config)
+        wanted = [each for engine in engines for each in engine.wanted]
+        problems = list(problems_of(configuration, unread, [*wanted, *also]))
+        for engine in engines:
+            engine.configure(configuration)
+    if problems:
+        raise ConfigError(*dict.fromkeys(problems))
 
 
 def _worker_settings(configuration: Configuration, engines: Sequence[Engine], port: str | None) -> WorkerSettings:
@@ -94,26 +115,38 @@ def _split(option: str, text: str) -> tuple[str, str]:
     return queue, path
 
 
-def _refuse_shared_files(feeds: Sequence[str], collects: Sequence[str]) -> None:
-    """Collecting empties a file first, so it must not be one that is read, or written by another."""
-    read: set[str] = set()
+def _refuse_shared(feeds: Sequence[str], collects: Sequence[str]) -> None:
+    """Each queue is collected once. A file that is collected into is emptied first, so it must be nobody else's.
+
+    Raises:
+        ConfigError: it is not so.
+    """
+    read_from: set[str] = set()
     written: set[str] = set()
+    collected: set[str] = set()
     for text in feeds:
         place = _place(_split("--feed", text)[1])
-        if place in read and place == "-":
+        if place in read_from and place == "-":
             raise ConfigError(
                 f"--feed {text}: standard input is fed into another queue already; give one of them a file"
             )
-        read.add(place)
+        read_from.add(place)
     for text in collects:
-        place = _place(_split("--collect", text)[1])
-        if place != "-" and place in read:
+        queue, path = _split("--collect", text)
+        place = _place(path)
+        if queue in collected:
+            raise ConfigError(
+                f"--collect {text}: queue {queue!r} is collected already, and two would share its messages between "
+                f"them; give it once"
+            )
+        if place != "-" and place in read_from:
             raise ConfigError(
                 f"--collect {text}: the file is fed from, and collecting would empty it; give another one"
             )
         if place != "-" and place in written:
             raise ConfigError(f"--collect {text}: another queue is collected into the same file; give another one")
         written.add(place)
+        collected.add(queue)
 
 
 def _place(path: str) -> str:

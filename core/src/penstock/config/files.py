@@ -133,6 +133,7 @@ class _Loader:
         if not isinstance(key, str):
             self.problems.append(f"{self.where(spelled)}: a queue's name is text, not of type {type(key).__name__}")
             return
+        self.roots["queues", key] = spelled
         values = _as_mapping({} if settings is None else settings)
         hint = _section_hint(key, spelled)
         if values is None:

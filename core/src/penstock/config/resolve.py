@@ -105,6 +105,24 @@ def resolve_queues(
     return resolved
 
 
+def problems_of(
+    configuration: Configuration, problems: Sequence[str], wanted: Iterable[tuple[str, Role]]
+) -> Sequence[str]:
+    """All that is wrong with a configuration and with some queues of it, so that one start shows it all.
+
+    Args:
+        configuration: What could be read.
+        problems: What could not. A queue that was left out because of them is not missed.
+        wanted: The queues, each with the role it is wanted for.
+    """
+    registry = registry_for(configuration)
+    found = dict.fromkeys(problems)
+    for name, role in wanted:
+        if name in configuration.queues or ("queues", name) not in configuration.places.roots:
+            found |= dict.fromkeys(judge(configuration, name, role, registry=registry).problems)
+    return list(found)
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """Whether a queue can be opened for a role.

@@ -79,8 +79,13 @@ def is_ours(name: str) -> bool:
     return any(name in names for kinds in _PROVIDED.values() for names in kinds.values())
 
 
+NEAR = 0.7
+"""How alike (1: the same) two names must be for one to be meant by the other: 'nmae' and 'name' are 0.75; 'reminders'
+and 'orders', good names for two queues, 0.67."""
+
+
 def nearest(wanted: str, names: Iterable[str]) -> str | None:
     """The name that was probably meant, or None if none is near."""
     by_lower_case = {name.lower(): name for name in sorted(names, reverse=True)}
-    found = get_close_matches(wanted.lower(), by_lower_case, n=1, cutoff=0.6)
+    found = get_close_matches(wanted.lower(), by_lower_case, n=1, cutoff=NEAR)
     return by_lower_case[found[0]] if found else None

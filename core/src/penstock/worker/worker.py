@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
-from penstock.errors import PenstockError
+from penstock.errors import ConfigError, PenstockError
 from penstock.health import Health
 from penstock.metrics import MetricsRegistry
 from penstock.pipeline.loop import ProcessEnded
@@ -84,7 +84,7 @@ class Worker:
 
     async def serve(self) -> None:
         """The same on a running event loop."""
-        self._running = [runnable.start(self.health, self.metrics) for runnable in self._runnables]
+        self._running = self._start()
         endpoints = self._endpoints()
         try:
             with stop_signals(self.stop, _abort):
@@ -98,6 +98,24 @@ class Worker:
         log.info("stopping: what runs is finished within %g s; a second signal ends at once",
                  self._settings.shutdown_timeout)  # fmt: skip
         self._stop_all()
+
+    def _start(self) -> list[Running]:
+        """Build all that runs.
+
+        Raises:
+            ConfigError: with every problem of all of them, so that one start shows them all.
+        """
+        running, refused = [], []
+        for runnable in self._runnables:
+            try:
+                running.append(runnable.start(self.health, self.metrics))
+            except ConfigError as error:
+                refused.append(error)
+        if len(refused) == 1:
+            raise refused[0]  # as it is: it may say more by its class
+        if refused:
+            raise ConfigError(*dict.fromkeys(problem for error in refused for problem in error.problems))
+        return running
 
     def _endpoints(self) -> Endpoints | None:
         if self._settings.metrics_port is None:
