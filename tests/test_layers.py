@@ -74,6 +74,7 @@ ROWS = """
     testing.conformance.endings  testing.conformance.engines
     testing.conformance.suite
 
+    cli.trace
     cli.apps  cli.progress
     cli.check  cli.new  cli.plugins  cli.run  cli.schema
     cli.main
