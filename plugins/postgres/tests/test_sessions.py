@@ -218,9 +218,8 @@ def test_an_insert_that_did_not_come_through_is_followed_by_smaller_ones(
 ) -> None:
     """A trigger makes each row slow: all at once would never be done within `timeout`, and nothing would go on."""
     sql("CREATE TABLE slow (id bigint PRIMARY KEY)")
-    sql(
-        "CREATE FUNCTION pause() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.01); RETURN NEW; END $$"
-    )
+    slowly = "BEGIN PERFORM pg_sleep(0.01); RETURN NEW; END"
+    sql(f"CREATE FUNCTION pause() RETURNS trigger LANGUAGE plpgsql AS $$ {slowly} $$")
     sql("CREATE TRIGGER pause BEFORE INSERT ON slow FOR EACH ROW EXECUTE FUNCTION pause()")
     records = [Record(b'{"id": %d}' % number) for number in range(100)]
 

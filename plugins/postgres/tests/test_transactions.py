@@ -161,13 +161,14 @@ def test_a_row_that_refers_to_a_later_one_is_not_blamed_for_another(opener: Any,
     assert sql("SELECT count(*) FROM children") == [(7,)]
 
 
+@pytest.mark.parametrize("deferred", ["", "DEFERRABLE INITIALLY DEFERRED"])
 def test_an_input_that_cannot_be_deleted_is_left_out(
-    opener: Any, consumed: Consumed, sql: Sql, caplog: pytest.LogCaptureFixture
+    opener: Any, consumed: Consumed, sql: Sql, deferred: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Something refers to its row: it is named, nothing is stored of it, and the others go on."""
     sql("CREATE TABLE jobs (id bigint PRIMARY KEY)")
     sql("INSERT INTO jobs SELECT generate_series(1, 5)")
-    sql("CREATE TABLE notes (job bigint REFERENCES jobs)")
+    sql(f"CREATE TABLE notes (job bigint REFERENCES jobs {deferred})")
     sql("INSERT INTO notes VALUES (3)")
 
     async def main() -> None:

@@ -58,6 +58,10 @@ GRACE = 0.5  # seconds for which we wait longer than the server, so that it can 
 log = logging.getLogger("penstock.postgres")
 
 
+class _RolledBack(Exception):
+    """Ends a transaction whose work is not wanted."""
+
+
 class Address:
     """Where a DSN leads, for comparisons and for people; without the password.
 
@@ -220,6 +224,16 @@ class Connection:
                 raise
             with self._watched(session):
                 await transaction.__aexit__(None, None, None)
+
+    @asynccontextmanager
+    async def rehearsal(self) -> AsyncIterator[None]:
+        """A transaction like `transaction`, of which nothing stays."""
+        try:
+            async with self.transaction():
+                yield
+                raise _RolledBack
+        except _RolledBack:
+            return
 
     def _open_session(self) -> psycopg.AsyncConnection[tuple[Any, ...]]:
         if self._session is None or self._session.closed:

@@ -17,10 +17,6 @@ from penstock_postgres.errors import refuses_data
 from penstock_postgres.storing import CHECK_NOW, Outputs, Place, places, store
 
 
-class _RolledBack(Exception):
-    """Ends a savepoint whose work is not wanted."""
-
-
 async def find_refused(connection: Connection, outputs: Outputs) -> Sequence[Refusal]:
     """The records that are refused; none if each is accepted, one way or another."""
     if found := await _refused_at_once(connection, outputs):
@@ -42,15 +38,14 @@ async def _refused_at_once(connection: Connection, outputs: Outputs) -> Sequence
         await search(chosen[:middle])
         await search(chosen[middle:])
 
-    try:
-        async with connection.transaction():
-            await search(places(outputs))
-            raise _RolledBack
-    except _RolledBack:
-        return found
+    async with connection.rehearsal():
+        await search(places(outputs))
+    return found
 
 
 async def _refused_at_the_end(connection: Connection, outputs: Outputs) -> Sequence[Refusal]:
+    if await _attempt(connection, outputs, (), at_the_end=True) is not None:
+        return ()  # not even without records: an input cannot be deleted
     doubtful: list[Sequence[Place]] = [places(outputs)]
     errors: dict[Place, ConnectorError] = {}
     while doubtful:
@@ -65,7 +60,7 @@ async def _refused_at_the_end(connection: Connection, outputs: Outputs) -> Seque
                 return [_refusal(place, errors[place]) for (place,) in left]
             left = [half for chosen in left for half in _halves(chosen)]
         doubtful = left
-    return []
+    return ()
 
 
 async def _attempt(
@@ -76,22 +71,14 @@ async def _attempt(
         async with connection.transaction():
             await store(connection, outputs, chosen)
             if at_the_end:
-                await _check(connection)
+                # A commit would succeed now; yet the constraints go on waiting for it, for records that come later.
+                async with connection.rehearsal():
+                    await connection.run(CHECK_NOW)
     except ConnectorError as error:
         if not refuses_data(error):
             raise
         return error
     return None
-
-
-async def _check(connection: Connection) -> None:
-    """See that a commit would succeed now, and leave the constraints waiting for it, for records that come later."""
-    try:
-        async with connection.transaction():
-            await connection.run(CHECK_NOW)
-            raise _RolledBack
-    except _RolledBack:
-        return
 
 
 def _halves(chosen: Sequence[Place]) -> list[Sequence[Place]]:

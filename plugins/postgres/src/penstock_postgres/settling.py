@@ -11,6 +11,7 @@ from penstock_postgres.errors import refuses_data
 from penstock_postgres.fence import missed
 from penstock_postgres.message import PostgresMessage
 from penstock_postgres.queue_shape import QueueShape
+from penstock_postgres.storing import CHECK_NOW
 
 log = logging.getLogger("penstock.postgres")
 
@@ -39,16 +40,22 @@ async def delete(
 
 
 async def settle_apart(
-    connection: Connection, queue: QueueShape, messages: Sequence[PostgresMessage]
+    connection: Connection, queue: QueueShape, messages: Sequence[PostgresMessage], at_the_end: bool = False
 ) -> Sequence[PostgresMessage]:
     """The same in halves, each a transaction or a savepoint of its own, until a row that cannot be deleted is alone.
 
     Such a row is left and told. It comes again when its lease ends, for as long as nobody mends what refers to it; the
     others need not wait for that.
+
+    Args:
+        at_the_end: Inside a transaction, ask also what would keep a row only at the commit.
     """
     try:
         async with connection.transaction():
-            return await delete(connection, queue, messages)
+            left = await delete(connection, queue, messages)
+            if at_the_end:
+                await connection.run(CHECK_NOW)
+            return left
     except ConnectorError as error:
         if not refuses_data(error):
             raise
@@ -62,5 +69,5 @@ async def settle_apart(
             )
             return messages
     middle = len(messages) // 2
-    left = await settle_apart(connection, queue, messages[:middle])
-    return [*left, *await settle_apart(connection, queue, messages[middle:])]
+    halves = (messages[:middle], messages[middle:])
+    return [message for half in halves for message in await settle_apart(connection, queue, half, at_the_end)]

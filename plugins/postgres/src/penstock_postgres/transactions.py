@@ -74,19 +74,17 @@ async def _find_out(
 ) -> Transacted:
     """What the server refuses: the deletion of an input, or a record.
 
-    Looked for in a transaction that is rolled back, where the inputs are deleted as in the real one: a record may take
-    the place of its input, in the same table.
+    Records are judged where the inputs are deleted, as in the real transaction: one may take the place of its input, in
+    the same table.
     """
-    found = Transacted()
-    try:
-        async with connection.transaction():
-            if lost := await settle_apart(connection, source, messages):
-                found = Transacted(lost=lost)
-            else:
-                found = Transacted(refused=await find_refused(connection, outputs))
-            raise _RolledBack
-    except _RolledBack:
-        if found.committed:
-            # Refused together, accepted apart: nobody can tell which record to blame.
-            raise error from error.__cause__
-        return found
+    async with connection.rehearsal():
+        lost = await settle_apart(connection, source, messages)
+        refused = () if lost else await find_refused(connection, outputs)
+    if lost or refused:
+        return Transacted(lost=lost, refused=refused)
+    async with connection.rehearsal():
+        lost = await settle_apart(connection, source, messages, at_the_end=True)
+    if not lost:
+        # Refused together, accepted apart: nobody can tell which record to blame.
+        raise error from error.__cause__
+    return Transacted(lost=lost)
