@@ -47,7 +47,7 @@ ROWS = """
     pipeline.lanes  pipeline.delivery_exactly_once
     pipeline.compile
 
-    worker.endpoints  worker.feed
+    worker.endpoints  worker.feed  worker.summary
     annotation  worker.worker
     engine
 

@@ -173,12 +173,24 @@ def test_config_replaces_what_the_apps_name_themselves(run: Command) -> None:
 
 
 def test_verbose_says_what_happens(run: Command) -> None:
-    """-v: not only what goes wrong, on standard error."""
-    code, _out, err = run("app.py", "-v", "--drain", "--metrics-port", "0")
+    """-v: what runs between which queues, that it is ready, that it stops, and what became of the messages."""
+    run.write("app.py", APP.replace('    return ("out"', '    assert number != 2\n    return ("out"'))
+    run.write("dead.py", APP.replace('["out"]', '["out"], dead_letter_queue="dead", retry={"max_attempts": 1}'))
+    (run.folder / "dead.py").write_text(
+        run.read("dead.py").replace('    return ("out"', '    assert number != 2\n    return ("out"')
+    )
+
+    code, _out, err = run("dead.py", "-v", "--drain", "--feed", "in=in.jsonl", "--metrics-port", "0")
 
     assert code == 0
-    assert "INFO" in err
-    assert "health and metrics on 127.0.0.1 port" in err
+    for line in (
+        "health and metrics on 127.0.0.1 port",
+        "INFO penstock: engine 'till': from 'in' (memory) to 'out' (memory), dead letters to 'dead' (memory)",
+        "INFO penstock: engine till: ok",
+        "INFO penstock: engine till: stopping",
+        "INFO penstock: engine 'till', queue 'in': 3 received, 2 succeeded, 1 dead-lettered; 1 calls failed",
+    ):
+        assert line in err
 
 
 @pytest.mark.parametrize("drain", [True, False], ids=["drain", "until a signal"])

@@ -39,7 +39,7 @@ def app(tmp_path: Path) -> Path:
 
 
 def test_on_a_terminal_a_line_says_how_far_the_run_is(app: Path) -> None:
-    """Fed, done, in flight; overwritten in place, and gone at the end."""
+    """Fed, done, in flight; overwritten in place, and gone at the end, when a line for each engine sums it up."""
     terminal, stderr = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "penstock.cli.main", "run", *ARGUMENTS],
@@ -61,8 +61,13 @@ def test_on_a_terminal_a_line_says_how_far_the_run_is(app: Path) -> None:
     text = shown.decode()
     lines = text.split("\r\x1b[K")
     assert any(line.startswith("fed 3 | till: ") and not line.endswith(" 0 in flight") for line in lines)
-    assert lines[-1] == ""
-    assert "\n" not in text
+    *told, rest = lines[-1].split("\r\n")
+    assert rest == ""
+    assert told == [
+        "engine 'till', queue 'in': 3 received, 3 succeeded",
+        "engine 'collect-out', queue 'out': 3 received, 3 succeeded",
+    ]
+    assert "\n" not in "".join(lines[:-1])
     assert (app / "out.jsonl").read_text() == "1\n2\n3\n"
 
 

@@ -412,7 +412,7 @@ def test_an_engine_that_fails_is_exit_code_1_and_one_line(tmp_path: Path) -> Non
 @pytest.mark.parametrize("form", ["def", "async def"])
 @pytest.mark.parametrize("batch", ["", "batch: true"], ids=["each", "batch"])
 def test_a_function_may_end_the_process(tmp_path: Path, form: str, batch: str) -> None:
-    """sys.exit(3) in a function: the engines stop in order, the code is kept, and there is no noise."""
+    """sys.exit(3) in a function: the engines stop in order, the code is kept, and a line says who did it and where."""
     (tmp_path / "queues.yml").write_text(f"in: {{connector: memory, {batch}}}\n")
     (tmp_path / "app.py").write_text(
         "import sys\nfrom penstock import Engine\napp = Engine('in', yaml_config_path='queues.yml')\n"
@@ -428,7 +428,11 @@ def test_a_function_may_end_the_process(tmp_path: Path, form: str, batch: str) -
         timeout=30,
     )
 
-    assert (result.returncode, result.stdout, result.stderr) == (3, "", "")
+    assert (result.returncode, result.stdout) == (3, "")
+    assert result.stderr.partition(" ERROR ")[2] == (
+        f"penstock: engine 'penstock': the function ended the process: SystemExit(3) at {tmp_path / 'app.py'}:6; "
+        "the message is left in its queue\n"
+    )
 
 
 def test_an_internal_cancellation_is_no_quiet_end(stand: Stand) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import functools
+import logging
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from penstock.options import Role
     from penstock.pipeline.loop import Pipeline
     from penstock.retry import RetryPolicy
+
+log = logging.getLogger("penstock")
 
 P = ParamSpec("P")
 Item = Output | tuple[str, Any] | tuple[str, Any, Mapping[str, Any] | None]
@@ -212,6 +215,7 @@ class Engine:
             )
         queues = self.resolve()
         settings = self._settings()
+        log.info("%s", self._route(queues))
         source = with_annotation(queues.pop((self.input_queue, "input")), self._function)
         _refuse_feeding_itself(self.app_name, source, queues.get((self.dead_letter_queue or "", "output")))
         targets = {name: _open_to_anything(queue) for (name, _role), queue in queues.items()}
@@ -221,6 +225,13 @@ class Engine:
             self.app_name, self._function, source, targets, self.dead_letter_queue, settings, counters, health
         )
         return self.pipeline
+
+    def _route(self, queues: Mapping[tuple[str, Role], ResolvedQueue]) -> str:
+        """`engine 'till': from 'orders' (kafka) to 'invoices' (rsmq), dead letters to 'rejects' (kafka)`."""
+        shown = {name: f"{name!r} ({queue.connector})" for (name, _role), queue in queues.items()}
+        outputs = f" to {', '.join(shown[name] for name in self.output_queues)}" if self.output_queues else ""
+        dead = f", dead letters to {shown[self.dead_letter_queue]}" if self.dead_letter_queue is not None else ""
+        return f"engine {self.app_name!r}: from {shown[self.input_queue]}{outputs}{dead}"
 
     def _settings(self) -> EngineSettings:
         base = self.configuration.engine.model_dump(exclude_unset=True)

@@ -5,12 +5,15 @@ Parts of a worker write it, `worker/endpoints.py` shows it. It knows nothing of 
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, get_args
+
+log = logging.getLogger("penstock")
 
 State = Literal["ok", "starting", "degraded", "failed", "stopping"]
 """What a component can be.
@@ -87,7 +90,7 @@ class Health:
         self._heartbeats: dict[str, Heartbeat] = {}
 
     def set(self, component: str, state: State, reason: str = "") -> None:
-        """Write the state of one component.
+        """Write the state of one component. That it works, or begins or ends to, is logged.
 
         Args:
             component: Its name, the same on every call ("engine orders", "output invoices").
@@ -103,6 +106,9 @@ class Health:
             before = self._board.get(component)
             since = before.since if before is not None and before.state == state else self._clock()
             self._board[component] = Status(state, reason[:REASON_LENGTH], since)
+        # What went wrong is logged by who found it, with all that there is to say.
+        if state in ("starting", "ok", "stopping") and (before is None or before.state != state):
+            log.info("%s: %s", component, state)
 
     def get(self, component: str) -> Status | None:
         """What the board says of one component; None if it never said anything."""

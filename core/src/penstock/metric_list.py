@@ -59,7 +59,8 @@ SETTLED = Metric(
 DEAD_LETTERS = Metric(
     "penstock_dead_letters_total",
     "counter",
-    "Messages stored in the dead-letter queue, by the stage that failed: decode, validate, function, output, produce.",
+    "Messages stored in the dead-letter queue, by the stage that failed: decode, validate, function, output, produce, "
+    "delivery.",
     "stage",
 )
 FUNCTION_FAILURES = Metric(

@@ -270,9 +270,12 @@ class MetricsRegistry:
 
     def collect(self) -> Iterator[Family]:
         """What prometheus_client asks a collector for."""
+        return _families(self.engines())
+
+    def engines(self) -> Sequence[EngineMetrics]:
+        """Those of each engine, in the order they were added."""
         with self._lock:
-            engines = list(self._engines)
-        return _families(engines)
+            return list(self._engines)
 
     def _client_registry(self) -> CollectorRegistry:
         from prometheus_client import CollectorRegistry, ProcessCollector

@@ -69,7 +69,13 @@ def run(arguments: argparse.Namespace) -> int:
         runnables: list[Runnable] = [*feeds, *engines, *collectors]
         if sys.stderr.isatty():
             runnables.append(Progress(feeds, engines))
-        Worker(runnables, settings, drain=arguments.drain).run()
+        worker = Worker(runnables, settings, drain=arguments.drain)
+        try:
+            worker.run()
+        finally:
+            # With -v the log has it.
+            if arguments.drain and sys.stderr.isatty() and not arguments.verbose:
+                print(*worker.summary(), sep="\n", file=sys.stderr)
     return 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import traceback
 from collections.abc import Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Protocol
@@ -14,6 +15,7 @@ from penstock.health import Health
 from penstock.metrics import MetricsRegistry
 from penstock.pipeline.loop import ProcessEnded
 from penstock.worker.signals import stop_signals
+from penstock.worker.summary import summary
 
 if TYPE_CHECKING:
     from penstock.config.model import WorkerSettings
@@ -90,8 +92,14 @@ class Worker:
             with stop_signals(self.stop, _abort):
                 await self._supervise()
         finally:
+            for line in self.summary():
+                log.info("%s", line)
             if endpoints is not None:
                 endpoints.stop()
+
+    def summary(self) -> Sequence[str]:
+        """What became of the messages so far, in a line for each engine."""
+        return [summary(counters) for counters in self.metrics.engines()]
 
     def stop(self) -> None:
         """Stop everything in order; `run` returns when it is done. Call it on the event loop's thread."""
@@ -152,8 +160,7 @@ class Worker:
         for error in self._errors[1:]:
             log.error("%s", error)
         if self._errors:
-            error = self._errors[0]
-            raise error.__cause__ if isinstance(error, ProcessEnded) and error.__cause__ else error
+            raise _told(self._errors[0])
 
     def _fail(self, error: BaseException) -> None:
         if not self._errors:
@@ -200,6 +207,17 @@ def _error_of(task: asyncio.Task[None]) -> BaseException | None:
     if task.cancelled():
         return PenstockError("a part of the worker was cancelled from outside, so the rest of it stops")
     return task.exception()
+
+
+def _told(error: BaseException) -> BaseException:
+    """What to raise for an error. What ends the process says nothing by itself, so it is logged."""
+    cause = error.__cause__
+    if not isinstance(error, ProcessEnded) or cause is None:
+        return error
+    steps = traceback.extract_tb(cause.__traceback__)
+    where = f" at {steps[-1].filename}:{steps[-1].lineno}" if steps else ""
+    log.error("%s: %r%s; the message is left in its queue", error, cause, where)
+    return cause
 
 
 def _abort() -> None:
