@@ -199,6 +199,24 @@ def test_a_plugin_kept_out_by_the_configuration_says_so(
     )
 
 
+def test_a_block_list_that_blocks_nothing_is_a_warning(
+    install: Install, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A typing error lets in what was to stay out; said once, not by every registry."""
+    install(_acme())
+    monkeypatch.setenv("PENSTOCK_PLUGINS_BLOCK", "acme-quues")
+
+    for _again in range(2):
+        assert Registry(block=["acme-nothing", "beta"]).connector("acme").name == "acme"
+
+    assert caplog.messages == [
+        "plugins.block names 'acme-nothing', which no installed plugin is called, so it blocks nothing",
+        "plugins.block names 'beta', which no installed plugin is called, so it blocks nothing",
+        "PENSTOCK_PLUGINS_BLOCK names 'acme-quues', which no installed plugin is called, so it blocks nothing; "
+        "did you mean 'acme-queues'?",
+    ]
+
+
 @pytest.mark.parametrize("allow", [["acme"], ["acme-queues"], None])
 def test_an_allowed_plugin_works(allow: list[str] | None, install: Install) -> None:
     """An allow list names distributions or entry points; none at all allows everything."""

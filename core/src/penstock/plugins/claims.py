@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from threading import RLock
 
 from penstock.plugins import discovery, hints, loading
@@ -11,6 +13,8 @@ from penstock.plugins.discovery import Entry
 from penstock.plugins.loading import Plugin
 from penstock.plugins.policy import Policy
 from penstock.specs import Spec
+
+log = logging.getLogger("penstock")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,9 @@ class Claims:
     def plugin(self, entry: Entry) -> Plugin:
         """One plugin, loaded unless the policy refuses it."""
         with self._lock:
+            if not self._loaded:
+                for text in self._policy.idle(discovery.scan()):
+                    _warn(text)
             if entry not in self._loaded:
                 refusal = self._policy.refusal(entry)
                 self._loaded[entry] = Plugin(entry, "blocked", problems=(refusal,)) if refusal else loading.load(entry)
@@ -77,6 +84,12 @@ class Claims:
         if found or any(plugin.entry.name == name and plugin.state in ("broken", "incompatible") for plugin in named):
             return found
         return _claims([self.plugin(entry) for entry in entries(distribution)], kind, name)
+
+
+@cache
+def _warn(text: str) -> None:
+    # Once a process, however many registries it makes.
+    log.warning("%s", text)
 
 
 def entries(distribution: str | None = None) -> Sequence[Entry]:

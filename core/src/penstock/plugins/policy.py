@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from penstock.plugins.discovery import Entry
-from penstock.plugins.hints import CORE, normalised
+from penstock.plugins.hints import CORE, nearest, normalised
 
 BLOCK_VARIABLE = "PENSTOCK_PLUGINS_BLOCK"
 ALLOW_VARIABLE = "PENSTOCK_PLUGINS_ALLOW"
@@ -47,6 +47,15 @@ class Policy:
             if not allowed.holds(entry) and normalised(entry.distribution) != CORE:
                 return f"{entry} is not allowed by {allowed.where}; add {entry.distribution!r} to that list to use it"
         return ""
+
+    def idle(self, installed: Collection[Entry]) -> Iterator[str]:
+        """A sentence for each name on a block list that no plugin has: mistyped, it lets in what was to stay out."""
+        known = {name for entry in installed for name in (normalised(entry.distribution), normalised(entry.name))}
+        for blocked in self._block:
+            for name in sorted(blocked.names - known):
+                meant = nearest(name, known)
+                hint = f"; did you mean {meant!r}?" if meant else ""
+                yield f"{blocked.where} names {name!r}, which no installed plugin is called, so it blocks nothing{hint}"
 
 
 def _names(names: Collection[str]) -> frozenset[str]:
