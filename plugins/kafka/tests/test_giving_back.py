@@ -6,6 +6,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
+from penstock_kafka import consumer as consumer_module
+
 Take = Callable[..., list[Any]]
 Until = Callable[..., None]
 
@@ -130,6 +134,25 @@ def test_a_message_that_has_succeeded_cannot_be_given_back(bench: Any, take: Tak
     assert consumer.lag() == 0
     consumer.on_success(found[:1])
     until(lambda: bench.committed(topic) == 2, lambda: consumer.consume(10, 0.05))
+
+
+def test_a_consumer_that_only_redelivers_takes_no_more_from_the_client(
+    bench: Any, take: Take, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It polls to stay a member, which brings a message; one that waits is enough. Later all come, in order."""
+    monkeypatch.setattr(consumer_module, "POLL_EVERY", 0.0)
+    topic = bench.topic()
+    bench.fill(topic, [b"%d" % number for number in range(300)])
+    consumer = bench.consumer(topic)
+    found = take(consumer, 5)
+
+    for _ in range(50):
+        consumer.on_fail(found)
+        found = take(consumer, 5)
+        assert [message.offset for message in found] == list(range(5))
+
+    assert len(consumer._ready) == 1
+    assert [message.offset for message in take(consumer, 295)] == list(range(5, 300))
 
 
 def test_a_consumer_that_only_redelivers_stays_a_member(real_bench: Any, take: Take, until: Until) -> None:

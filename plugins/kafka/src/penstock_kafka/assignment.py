@@ -12,6 +12,7 @@ from confluent_kafka import Message, TopicPartition
 from penstock.offsets import OffsetTracker
 from penstock_kafka.ends import Ends
 from penstock_kafka.message import KafkaMessage, Partition
+from penstock_kafka.stalls import Stalls
 
 if TYPE_CHECKING:
     from confluent_kafka import Consumer as Client
@@ -57,6 +58,7 @@ class Assignment:
         self._paused = False
         self._held_back: set[Partition] = set()
         self._ends = Ends(client)
+        self._stalls = Stalls()
 
     # -- messages
 
@@ -179,7 +181,9 @@ class Assignment:
 
     def look(self) -> None:
         """Nothing is at hand: what the last fetches have told is worth knowing."""
-        self._ends.look(self._fetched())
+        fetched = self._fetched()
+        self._ends.look(fetched)
+        self._stalls.look(lambda: self._ends.unread(filter(None, map(self.tracker.ledger, fetched))))
 
     def tend(self) -> None:
         """What is due now and then."""

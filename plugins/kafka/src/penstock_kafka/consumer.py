@@ -20,6 +20,7 @@ from penstock_kafka.assignment import Assignment, keys_of
 from penstock_kafka.bounded import within
 from penstock_kafka.commits import Commits
 from penstock_kafka.connection import check_connection, invalid_settings
+from penstock_kafka.damage import ABOUT_DAMAGE, Damage
 from penstock_kafka.errors import connector_error, describe
 from penstock_kafka.listener import Listener
 from penstock_kafka.message import KafkaMessage, Partition
@@ -53,6 +54,7 @@ class KafkaConsumer(BlockingConsumer):
         self._topics = topics(name, "input")
         self._where = f"Kafka at {options.brokers}"
         self._listener = Listener()
+        self._damage = Damage(self._where)
         self._redelivery = Redelivery()
         self._ready: list[KafkaMessage] = []  # taken from the client, and not asked for yet
         self._settled = threading.Event()
@@ -122,7 +124,6 @@ class KafkaConsumer(BlockingConsumer):
             self._keep_alive(client, assignment, deadline)
             return ()
         self._full_since = None
-        assignment.resume()
         while True:
             self._tend(client, assignment)
             messages = self._at_hand(client, assignment, max_messages)
@@ -142,8 +143,11 @@ class KafkaConsumer(BlockingConsumer):
         # The client first, although its messages come last: it may tell of a rebalance, which waits for what is handed
         # out, and forgets what is not. In between, here, there must be nothing.
         if (room := most - self._redelivery.due() - len(self._ready)) > 0:
+            assignment.resume()
             new = self._fetch(client, assignment, room)
         elif time.monotonic() - self._polled > POLL_EVERY:
+            if self._ready:
+                assignment.pause()  # or each such poll would bring one more
             self._poll(client, assignment, 0)
         # What has become due since then must not push the younger of these before the older.
         messages = self._redelivery.take(most - len(new) - (len(self._ready) if new else 0))
@@ -193,10 +197,13 @@ class KafkaConsumer(BlockingConsumer):
 
     def _heard(self, message: Message, error: KafkaError, assignment: Assignment) -> None:
         topic, partition, offset = message.topic(), message.partition(), message.offset()
-        if error.code() == KafkaError._PARTITION_EOF:
-            if topic is not None and partition is not None and offset is not None:
+        if topic is not None and partition is not None and offset is not None:
+            if error.code() == KafkaError._PARTITION_EOF:
                 assignment.at_end((topic, partition), offset)
-            return
+                return
+            if error.code() in ABOUT_DAMAGE:
+                self._failure = self._failure or self._damage.heard(error, (topic, partition), offset)
+                return
         problem = connector_error(error, f"{self._where}: {topic or self.name}")
         if isinstance(problem, NotConnected):
             log.warning("%s", problem)  # the client tries again by itself

@@ -60,6 +60,11 @@ class Ends:
 
     # -- for the polling thread
 
+    def unread(self, ledgers: Iterable[Ledger[Partition]]) -> dict[Partition, int]:
+        """Where reading stands in those partitions that go on behind that."""
+        stands = {each.partition: max(each.next or 0, self._read.get(each.partition, 0)) for each in ledgers}
+        return {key: offset for key, offset in stands.items() if self._ends.get(key, 0) > offset}
+
     def reached(self, key: Partition, offset: int) -> None:
         """Messages up to this offset, excluded, are about to be delivered: are there more behind them?"""
         if self._ends.get(key, 0) <= offset:

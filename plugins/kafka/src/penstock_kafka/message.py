@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
+from operator import methodcaller
 from typing import TYPE_CHECKING, Any
 
 from penstock.message import Headers, QueueMessage
@@ -14,7 +17,13 @@ if TYPE_CHECKING:
 Partition = tuple[str, int]
 """Topic and partition number."""
 
+log = logging.getLogger("penstock_kafka")
+
+UNREADABLE = "\N{REPLACEMENT CHARACTER}"  # in place of a header's name that is not UTF-8
 _NO_TIMESTAMP = 0  # confluent_kafka.TIMESTAMP_NOT_AVAILABLE
+
+# Not called as a method: the interpreter would take the answer, and meet the client's error some calls later.
+_headers: Callable[[Any], list[tuple[str, Any]] | None] = methodcaller("headers")
 
 
 class KafkaMessage(QueueMessage):
@@ -47,7 +56,7 @@ class KafkaMessage(QueueMessage):
         """The client's message. It has setters, so what it says is noted before it is shown to anybody."""
         source = self._source
         if not hasattr(self, "_as_it_came"):
-            headers: Any = source.headers()
+            headers = self._read_headers()
             self._as_it_came = (source.key(), source.value(), tuple(headers) if headers else None)
         return source
 
@@ -59,8 +68,22 @@ class KafkaMessage(QueueMessage):
     @property
     def headers(self) -> Headers:  # type: ignore[override]
         """The message's headers; a null value is an empty one."""
-        found: Any = self._source.headers()  # always a list, if there are any
+        found = self._read_headers()
         return [(name, value or b"") for name, value in found] if found else ()
+
+    def _read_headers(self) -> list[tuple[str, bytes | None]]:
+        try:
+            return _headers(self._source) or []
+        except (SystemError, UnicodeDecodeError):
+            log.warning("%s: the name of a header is not UTF-8, and reads as %r", self.position, UNREADABLE)
+        # Once it has failed, the client gives a list in which such a name is a null pointer, so that only a repr
+        # survives a look at it. It is replaced at once, before anybody else looks.
+        found = [
+            (UNREADABLE, pair[1]) if repr(pair).startswith("(<NULL>, ") else pair
+            for pair in _headers(self._source) or []
+        ]
+        self._source.set_headers(found)
+        return found
 
     @property
     def timestamp(self) -> float | None:  # type: ignore[override]
