@@ -339,6 +339,24 @@ def test_a_fault_that_could_never_strike_is_refused() -> None:
         ConsumerFaults("q").away(seconds=0)
 
 
+def test_a_fault_at_a_call_that_its_side_does_not_have_is_refused() -> None:
+    """A consumer never produces: the fault would never strike."""
+    with pytest.raises(ValueError, match=r"^at='produce': a consumer's calls are 'connect', 'consume', 'settle'; "):
+        ConsumerFaults("q").away(at="produce")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"^at='consume': a producer's calls are 'connect', 'produce'; "):
+        ProducerFaults("q").fail(FatalConnectorError("no"), at="consume")  # type: ignore[arg-type]
+
+
+def test_an_error_that_is_a_class_or_of_another_kind_is_refused_where_it_is_given() -> None:
+    """Not blamed on the connector at the first record."""
+    with pytest.raises(TypeError, match=r"it is the class ProduceError; give .*, as ProduceError\('too large'\)$"):
+        ProducerFaults("q").refuse(error=ProduceError)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"it is a FatalConnectorError; give .* ProduceError"):
+        ProducerFaults("q").refuse(error=FatalConnectorError("no"))  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="it is the class NotConnected; give"):
+        ConsumerFaults("q").fail(NotConnected)  # type: ignore[arg-type]
+
+
 def test_a_fault_tells_how_often_it_has_struck() -> None:
     """And strikes no more often than it was told, and only what it was told."""
     fault: Fault[int] = Fault(2, lambda number: number % 2 == 0)

@@ -834,3 +834,21 @@ class TestInUnittest(unittest.TestCase):
         self.harness.send("orders", Order(id=1))
         self.harness.run()
         assert self.harness.sent("invoices", Invoice) == [Invoice(order=1, cents=100)]
+
+
+def test_what_is_no_engine_is_refused_by_name() -> None:
+    """A function that nobody decorated, say."""
+    with pytest.raises(ConfigError, match=r"^a harness takes an Engine, or a function decorated .*; bill is neither$"):
+        Harness(bill)  # type: ignore[arg-type]
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_closed_harness_says_that_it_is_closed() -> None:
+    """Nothing of Python's about event loops and coroutines; what it did can be looked at."""
+    with Harness(engine(bill)) as harness:
+        harness.send("orders", {"id": 1})
+        harness.run()
+
+    with pytest.raises(PenstockError, match=r"^this harness is closed; run it inside its `with`"):
+        harness.run()
+    assert harness.succeeded == 1

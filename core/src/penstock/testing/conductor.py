@@ -67,6 +67,8 @@ class Conductor:
             NotQuiet: it takes too long.
             PenstockError: why an engine cannot run, or could not go on.
         """
+        if self._loop.is_closed():
+            raise PenstockError("this harness is closed; run it inside its `with`, and look at what it did afterwards")
         if self._running:
             raise PenstockError("this harness runs already; send what you have to send before, or from the function")
         self._running = True

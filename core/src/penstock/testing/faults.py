@@ -7,7 +7,7 @@ the order in which they were asked for, one at a time, and depend on nothing but
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Generic, Literal, TypeVar
+from typing import ClassVar, Generic, Literal, TypeVar
 
 from penstock.errors import ConnectorError, NotConnected, ProduceError
 from penstock.message import QueueMessage, Record
@@ -75,6 +75,9 @@ class _FailingCall(Fault[Call]):
 class _Faults:
     """What both sides share: calls that fail as a whole."""
 
+    calls: ClassVar[tuple[Call, ...]]
+    """What an engine asks of this side."""
+
     def __init__(self, queue: str) -> None:
         self._queue = queue
         self._failing: list[_FailingCall] = []
@@ -88,6 +91,9 @@ class _Faults:
     def _fail(
         self, error: Callable[[], ConnectorError], times: int | None, seconds: float | None, at: Call
     ) -> Fault[Call]:
+        if at not in self.calls:
+            side = type(self).__name__.removesuffix("Faults").lower()
+            raise ValueError(f"at={at!r}: a {side}'s calls are {', '.join(map(repr, self.calls))}; a fault strikes one")
         fault = _FailingCall(times, seconds, at, error)
         self._failing.append(fault)
         return fault
@@ -104,12 +110,26 @@ class _Faults:
                 raise fault.error()
 
 
+def _check(error: object, kind: type[ConnectorError]) -> None:
+    """Refuse what cannot be raised or answered.
+
+    Raises:
+        TypeError: it is none, or the class of one.
+    """
+    if isinstance(error, kind):
+        return
+    given = f"the class {error.__name__}" if isinstance(error, type) else f"a {type(error).__name__}"
+    raise TypeError(f"error={error!r}: it is {given}; give an error of the kind, as {kind.__name__}('too large')")
+
+
 def _first(faults: list[Fault[T]], subject: T) -> Fault[T] | None:
     return next((fault for fault in faults if fault.strikes(subject)), None)
 
 
 class ProducerFaults(_Faults):
     """What an output queue does to the engine that sends to it."""
+
+    calls = ("connect", "produce")
 
     def __init__(self, queue: str) -> None:
         super().__init__(queue)
@@ -130,8 +150,10 @@ class ProducerFaults(_Faults):
             error: What the backend says. If it is `retriable`, which is the default, the engine sends the record again.
             when: Which records; they are as the engine hands them to the connector, encoded.
         """
+        refusal = ProduceError(f"{self._queue!r} refuses it, {TOLD}") if error is None else error
+        _check(refusal, ProduceError)
         fault = Fault(times, when)
-        self._refusals.append((fault, error or ProduceError(f"{self._queue!r} refuses it, {TOLD}")))
+        self._refusals.append((fault, refusal))
         return fault
 
     def unconfirmed(self, times: int | None = 1, *, when: Callable[[Record], bool] | None = None) -> Fault[Record]:
@@ -160,6 +182,7 @@ class ProducerFaults(_Faults):
         self, error: ConnectorError, times: int | None = 1, *, at: Literal["connect", "produce"] = "produce"
     ) -> Fault[Call]:
         """Calls raise this error: a `FatalConnectorError`, say."""
+        _check(error, ConnectorError)
         return self._fail(lambda: error, times, None, at)
 
     def refusal(self, record: Record) -> ProduceError | None:
@@ -173,6 +196,8 @@ class ProducerFaults(_Faults):
 
 class ConsumerFaults(_Faults):
     """What an input queue does to the engine that reads from it."""
+
+    calls = ("connect", "consume", "settle")
 
     def __init__(self, queue: str) -> None:
         super().__init__(queue)
@@ -213,6 +238,7 @@ class ConsumerFaults(_Faults):
         self, error: ConnectorError, times: int | None = 1, *, at: Literal["connect", "consume", "settle"] = "consume"
     ) -> Fault[Call]:
         """Calls raise this error: a `FatalConnectorError`, say."""
+        _check(error, ConnectorError)
         return self._fail(lambda: error, times, None, at)
 
     @staticmethod

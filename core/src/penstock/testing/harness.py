@@ -88,7 +88,12 @@ class Harness:
             raise
 
     def _rehearse(self, engine: Engine | StreamApp[..., Any], config: Source | None) -> Rehearsal:
-        original = engine.engine if isinstance(engine, StreamApp) else engine
+        original: object = engine.engine if isinstance(engine, StreamApp) else engine
+        if not isinstance(original, Engine):
+            shown = getattr(engine, "__qualname__", type(engine).__name__)
+            raise ConfigError(
+                f"a harness takes an Engine, or a function decorated with its stream_app; {shown} is neither"
+            )
         rehearsal, queues = self._cellar.rehearse(original, config)
         for name, queue in queues.items():
             if self._queues.setdefault(name, queue) is not queue:
