@@ -222,4 +222,4 @@ def test_a_partition_lost_without_warning_is_not_committed(real_bench: Any, take
 
     assert [message.message for message in again] == [b"0", b"1"]
     assert consumer.on_success(found[1:]) == 1
-    assert real_bench.committed(topic) < 0
+    assert real_bench.committed(topic) <= 0

@@ -39,6 +39,8 @@ class Assignment:
     Attributes:
         tracker: As given.
         known: Whether the group has told us what is ours, be it nothing.
+        begun: Whether reading has started somewhere; until that is committed, a group that has committed nothing would
+            begin somewhere else the next time. Whoever commits it resets it.
     """
 
     def __init__(
@@ -50,7 +52,7 @@ class Assignment:
         topic: str | None,
     ) -> None:
         self.tracker = tracker
-        self.known = False
+        self.known = self.begun = False
         self._client = client
         self._max_uncommitted = max_uncommitted
         self._cooperative = cooperative
@@ -91,7 +93,8 @@ class Assignment:
             # The log was truncated, and read again from further back, in the middle of this run.
             turn = next(index for index in range(1, len(offsets)) if offsets[index] <= offsets[index - 1])
             return self._take_run(key, messages[:turn]) + self._take_run(key, messages[turn:])
-        if ledger.next is not None and offsets[0] < ledger.next:
+        if ledger.next is None or offsets[0] < ledger.next:
+            self.begun = True
             self._ends.forget(key)
         self._ends.reached(key, offsets[-1] + 1)
         ledger = self.tracker.begin(key, offsets)
@@ -104,8 +107,11 @@ class Assignment:
 
     def at_end(self, key: Partition, offset: int) -> None:
         """A partition was read to its end."""
-        if self.tracker.ledger(key) is not None:
-            self.tracker.start(key, offset)
+        ledger = self.tracker.ledger(key)
+        if ledger is not None:
+            if ledger.next is None:
+                self.tracker.start(key, offset)
+                self.begun = True
             self._ends.read_to_end(key, offset)
 
     # -- rebalances

@@ -51,11 +51,15 @@ class Commits:
         now = time.monotonic()
         if now < self._next:
             return
-        self._next = now + self._interval
+        self._complain(now)
         # One at a time: while the coordinator is away the client keeps them all, to send them in any order.
         if self._sent is None or now - self._sent > PATIENCE:
+            self._next = now + self._interval
             self.send(client)
-        self._complain(now)
+
+    def soon(self) -> None:
+        """It is time to commit."""
+        self._next = 0.0
 
     def send(self, client: Client, keys: Iterable[Partition] | None = None) -> None:
         """Commit what is safe of these partitions, or of all, without waiting for the answer."""

@@ -231,6 +231,9 @@ class KafkaConsumer(BlockingConsumer):
 
     def _tend(self, client: Client, assignment: Assignment) -> None:
         """What is due beside messages."""
+        if assignment.begun:
+            assignment.begun = False
+            self._commits.soon()
         self._commits.tend(client)
         assignment.tend()
 
