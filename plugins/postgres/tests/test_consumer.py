@@ -267,12 +267,33 @@ def test_of_two_deliveries_of_a_message_only_the_newer_is_extended(opener: Any, 
 
 
 def test_a_claim_takes_no_more_than_it_can_hold(opener: Any, consumed: Consumed, monkeypatch: Any) -> None:
-    """The weight of the last claim says how many the next one takes."""
+    """What is visible is weighed before it is taken: large messages may follow on small ones. At least one comes."""
     monkeypatch.setattr("penstock_postgres.consumer.MOST_BYTES", 10_000)
 
     async def main() -> None:
         async with opener.producer() as producer, opener.consumer() as consumer:
-            await producer.produce([Record(bytes(1_000)) for _ in range(150)])
+            await producer.produce([Record(b"x") for _ in range(100)])
+            assert len(await consumed(consumer, 100)) == 100
+            await producer.produce([Record(bytes(1_000)) for _ in range(50)])
+            await producer.produce([Record(bytes(30_000)), Record(None), Record(b"x")])
+            claims = [len(await consumer.consume(150, 1.0)) for _ in range(6)]
+            assert claims[:5] == [10] * 5
+            assert claims[5] == 1
+            assert len(await consumed(consumer, 2)) == 2
+
+    asyncio.run(main())
+
+
+def test_of_a_table_a_claim_goes_by_the_weight_of_the_last_one(
+    opener: Any, consumed: Consumed, monkeypatch: Any, sql: Sql
+) -> None:
+    """A row's weight as JSON is not known before it is one."""
+    monkeypatch.setattr("penstock_postgres.consumer.MOST_BYTES", 10_000)
+    sql("CREATE TABLE jobs (id bigint PRIMARY KEY, text text)")
+    sql("INSERT INTO jobs SELECT n, repeat('x', 970) FROM generate_series(1, 150) AS n")
+
+    async def main() -> None:
+        async with opener.table_consumer("jobs", create=True) as consumer:
             assert len(await consumer.consume(150, 1.0)) == 100  # the first one knows nothing yet
             assert len(await consumer.consume(150, 1.0)) == 10
             assert len(await consumed(consumer, 40)) == 40
@@ -318,7 +339,9 @@ def test_a_claim_goes_by_the_indexes_whatever_the_statistics_say(opener: Any, sq
         await consumer.consume(1, 0)
         run = consumer._claiming.run
         [[name]] = await run(SQL("SELECT name FROM pg_prepared_statements WHERE statement LIKE 'WITH taken%'"))
-        lines = await run(SQL("EXPLAIN EXECUTE {} ('orders', 10, 1.0, NULL, '')").format(psycopg.sql.Identifier(name)))
+        lines = await run(
+            SQL("EXPLAIN EXECUTE {} ('orders', 10, 1000, 1.0, NULL, '')").format(psycopg.sql.Identifier(name))
+        )
         return "\n".join(line for (line,) in lines)
 
     async def main() -> None:

@@ -31,7 +31,7 @@ WAKE_EVERY = 0.1  # seconds between two looks for ended delays and leases while 
 SHORTEST_PAUSE = 0.01  # seconds between two looks at an empty queue
 PATIENCE_AT_THE_END = 2.0  # seconds for each answer, of the 10 that a shutdown may take; later, leases simply run out
 FIRST_CLAIM = 100  # messages; what bodies weigh is not known yet
-MOST_BYTES = 16 * 1024 * 1024  # of bodies in one claim, going by the last one
+MOST_BYTES = 16 * 1024 * 1024  # of bodies in one claim; of a table of the user's going by the last one
 LONGEST_DELAY = 1e9  # seconds, 31 years; PostgreSQL's times end somewhere
 MOST_COUNTED = 100_000  # messages that `lag` counts; to count a million takes a second, every five seconds
 
@@ -116,7 +116,13 @@ class PostgresConsumer(Consumer):
 
     async def _claim(self, limit: int) -> list[PostgresMessage]:
         token = uuid4()
-        parameters = {"limit": limit, "lease": self.options.lease, "token": token, "worker": self._worker}
+        parameters = {
+            "limit": limit,
+            "bytes": MOST_BYTES,
+            "lease": self.options.lease,
+            "token": token,
+            "worker": self._worker,
+        }
         try:
             rows = await self._claiming.run(self._queue.claim, {**parameters, **self._queue.scope})
         except NotConnected:

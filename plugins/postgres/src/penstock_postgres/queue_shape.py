@@ -34,7 +34,7 @@ class QueueShape(Protocol):
     Attributes:
         shown: What people call it.
         channel: On which waiting consumers are woken; None if nobody does.
-        claim: Takes `limit`, `lease`, `token`, `worker` and the scope; gives rows for `message`.
+        claim: Takes `limit`, `bytes`, `lease`, `token`, `worker` and the scope; gives rows for `message`.
         wake: Takes the scope; answers how many became visible, and the seconds until the next, or None.
         delete, extend, release: Take `ids` and `tokens` (and `lease`, `delay`); give the ids and tokens that were ours.
         lag: Takes `most` and the scope.

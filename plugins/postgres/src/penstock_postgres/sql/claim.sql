@@ -1,19 +1,26 @@
 -- The highest priority first, then the lowest id, of what is visible; nobody waits for a row that another one takes.
 WITH taken AS (
-    SELECT id
+    SELECT id, octet_length(body) AS size
     FROM {table}
     WHERE queue = %(queue)s AND visible_at IS NULL
     ORDER BY priority DESC, id
     LIMIT %(limit)s
     FOR UPDATE SKIP LOCKED
+), light AS (
+    -- As many as make `bytes`, and one that makes more.
+    SELECT id
+    FROM (
+        SELECT id, sum(size) OVER (ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before FROM taken
+    ) AS weighed
+    WHERE coalesce(before, 0) < %(bytes)s
 ), claimed AS (
     UPDATE {table} AS q
     SET visible_at = now() + make_interval(secs => %(lease)s),
         attempts = q.attempts + 1,
         lease = %(token)s,
         leased_by = %(worker)s
-    FROM taken
-    WHERE q.id = taken.id
+    FROM light
+    WHERE q.id = light.id
     RETURNING q.id, q.body, q.key, q.headers::text AS headers,
               extract(epoch FROM q.enqueued_at)::float8 AS enqueued_at, q.attempts, q.priority
 )
