@@ -224,6 +224,7 @@ CAST = [
     consumer("reading:LagCountsInFlight", LAG),
     consumer("reading:LagIsUnknown", LAG),
     consumer("reading:LagForgetsFailures", "lag_is_not_zero_while_a_message_waits"),
+    consumer("reading:LagForgetsDelays", "lag_counts_what_a_delay_holds_back"),
     # producing
     producer("producing:SwallowsRefusals", REFUSED),
     producer("producing:RefusesAllForOne", REFUSED),

@@ -115,3 +115,10 @@ class LagForgetsFailures(SoundConsumer):
 
     async def lag(self) -> int | None:
         return max(0, (await super().lag() or 0) - self.given_back)
+
+
+class LagForgetsDelays(SoundConsumer):
+    """Counts what could be claimed now, and stops a drain while more is to come."""
+
+    async def lag(self) -> int | None:
+        return self.opened().claimable()

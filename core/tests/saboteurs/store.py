@@ -116,6 +116,12 @@ class Store:
         count: int = self._db.execute("SELECT count(*) " + free, known).fetchone()[0]
         return count
 
+    def claimable(self) -> int:
+        """Messages that `take` would find now."""
+        known = {"grp": self.group, "queue": self.queue, "now": time.time()}
+        count: int = self._db.execute("SELECT count(*) " + FREE + "AND m.due <= :now", known).fetchone()[0]
+        return count
+
     def _update(self, change: str, messages: Sequence[QueueMessage], value: float = 0.0) -> int:
         with self._transaction() as db:
             return sum(self._change(db, change, message, value) for message in messages)

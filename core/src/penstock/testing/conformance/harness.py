@@ -42,6 +42,8 @@ class Harness(ABC):
             same options; None: as the lease says.
         settled_late: How many settled messages may come again after a kill, because the backend learns of settlements
             in intervals (rate x interval). 0 where each settlement is durable when `on_success` returns.
+        lag_counts_delayed: Whether `lag` promises to count what a delay holds back, so that a drain waits for it. False
+            where the backend cannot tell that from what is in flight.
         cannot: What cannot be offered, and why:
             "restart", "stop", "pause": the methods of these names;
             "nowhere": an address at which nothing listens;
@@ -57,6 +59,7 @@ class Harness(ABC):
     short_lease: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     frozen_after: ClassVar[float | None] = None
     settled_late: ClassVar[int] = 0
+    lag_counts_delayed: ClassVar[bool] = False
     cannot: ClassVar[Mapping[str, str]] = MappingProxyType({})
 
     @abstractmethod

@@ -11,13 +11,14 @@ from pathlib import Path
 
 from penstock.message import Record
 from penstock.testing.conformance.bare import Bare
-from penstock.testing.conformance.capability import proves
+from penstock.testing.conformance.capability import declares, proves
 from penstock.testing.conformance.kit import ROLES, Kit, numbered
 from penstock.testing.conformance.limits import until
 from penstock.testing.conformance.promises import Broken, must
 from penstock.testing.conformance.watched import WatchedConsumer
 
 ROUNDS = 3  # times that everything is opened and closed; a leak shows once a round
+DELAY = 0.5  # seconds
 GONE_WITHIN = 3.0  # seconds for threads and sockets to end after shutdown has returned
 
 
@@ -140,6 +141,24 @@ class Lifecycle:
 
         kit.run(main)
 
+    @proves("lag", probe=False)
+    def test_lag_counts_what_a_delay_holds_back(self, kit: Kit) -> None:
+        """A record, or a message given back, waits while its delay lasts: a drain must not stop before it came."""
+        if not declares(kit.capabilities, "delay"):
+            kit.not_declared("delay, so nothing is held back")
+        if not kit.harness.lag_counts_delayed:
+            kit.not_promised("lag leaves out what a delay holds back (lag_counts_delayed of the harness)")
+
+        async def main() -> None:
+            async with kit.producer() as producer, kit.consumer() as consumer:
+                await producer.send([Record(b"x", delay=DELAY)])
+                await _waits(consumer, f"a record was produced with a delay of {DELAY:g} s")
+                await consumer.fail([await consumer.one()], DELAY)
+                await _waits(consumer, f"a message was given back with a delay of {DELAY:g} s")
+                await consumer.succeed([await consumer.one()])
+
+        kit.run(main)
+
 
 @dataclass(frozen=True)
 class Footprint:
@@ -196,6 +215,15 @@ async def _quietly(connector: Bare, what: str) -> None:
         raise Broken(
             f"{what} is harmless; it raised {error!r}\n    look at: shutdown, when there is nothing to shut down"
         ) from error
+
+
+async def _waits(consumer: WatchedConsumer, story: str) -> None:
+    lag = await consumer.lag()
+    must(
+        lag != 0,
+        f"lag is 0 only when nothing waits, now or later; {story}, and lag said 0",
+        "lag: count what is held back as well; if the backend cannot, take lag_counts_delayed off the harness",
+    )
 
 
 async def _lag(consumer: WatchedConsumer, wanted: int, kit: Kit, story: str) -> set[int]:

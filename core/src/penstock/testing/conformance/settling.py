@@ -76,7 +76,7 @@ class Settling:
                 balance((), bodies(await consumer.rest()), story="three messages were settled twice", look=look)
             async with kit.consumer() as consumer:
                 seen = bodies(await consumer.receive(3)) + bodies(await consumer.rest())
-                look = "settlements that touch other messages than those they are given"
+                look = "shutdown, which gives back what is unsettled; settlements that touch others than they are given"
                 balance(bodies(held), seen, story="three settled twice, three not at all, then closed", look=look)
 
         kit.run(main)
