@@ -31,6 +31,7 @@ from textwrap import dedent
 import pytest
 import yaml
 
+from penstock.cli.main import main
 from penstock.config.files import load
 from penstock.config.resolve import judge, registry_for
 from tests.servers.kafka.server import KafkaServer
@@ -176,6 +177,19 @@ def test_a_configuration_that_a_page_shows_works(page: Path, tmp_path: Path, mon
             verdicts = [judge(configuration, queue, role, registry=registry) for role in ("input", "output")]
             problems = [problem for verdict in verdicts for problem in verdict.problems]
             assert any(verdict.queue for verdict in verdicts), f"{page}:{block.line}: {problems}"
+
+
+def test_the_first_configuration_that_people_see_works_where_nothing_is_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`penstock check` has nothing against the README's, on a machine without any variable of a backend."""
+    for variable in ("KAFKA_BROKERS", "REDIS_HOST", "POSTGRES_DSN", "DATABASE_URL"):
+        monkeypatch.delenv(variable, raising=False)
+    (block,) = (each for each in blocks(ROOT / "README.md") if "config" in each.words)
+    file = tmp_path / "queues.yml"
+    file.write_text(block.text)
+
+    assert main(["check", str(file)]) == 0, capsys.readouterr().err
 
 
 # Sessions

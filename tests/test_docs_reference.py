@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from penstock import dead_letters, errors, hookspecs, specs
+from penstock import Engine, Worker, dead_letters, errors, hookspecs, specs
 from penstock.capabilities import CAPABILITY_NAMES
 from penstock.cli.main import COMMANDS
 from penstock.config.model import EngineSettings, PluginSettings, QueueConfig, WorkerSettings
 from penstock.config.schema import configuration_schema
+from penstock.engine import NOT_GIVEN
 from penstock.health import State
 from penstock.message import QueueMessage
 from penstock.metric_list import METRICS
@@ -103,6 +104,30 @@ def _shown(value: Any) -> str:
 def _as_written(default: str) -> str:
     plain = default.strip("`")
     return {"64MiB": str(64 * 2**20), "yes": "true", "no": "false"}.get(plain, plain)
+
+
+@pytest.mark.parametrize("documented", [Engine, Worker], ids=lambda each: each.__name__)
+def test_every_argument_stands_on_its_page_in_its_order_with_its_default(documented: type) -> None:
+    """So do the members that a program may use."""
+    arguments, members = section("engine", f"`{documented.__name__}`").split("| member |")
+    table = rows(arguments)
+    parameters = list(inspect.signature(documented).parameters.values())
+    assert list(table) == [each.name for each in parameters]
+    for each in parameters:
+        default = table[each.name][1].strip("`").replace('"', "'")
+        wanted = "" if each.default is each.empty else "not given" if each.default is NOT_GIVEN else repr(each.default)
+        assert default == wanted, each.name
+    for member in rows(members):
+        assert hasattr(
+            documented, member.removesuffix("()").partition("(")[0]
+        ) or f"self.{member} = " in inspect.getsource(documented), member
+
+
+def test_only_the_arguments_that_the_page_says_are_by_name_only() -> None:
+    """The first seven by position."""
+    kinds = [each.kind for each in inspect.signature(Engine).parameters.values()]
+    assert kinds.count(inspect.Parameter.POSITIONAL_OR_KEYWORD) == 7
+    assert inspect.signature(Worker).parameters["drain"].kind is inspect.Parameter.KEYWORD_ONLY
 
 
 def test_every_metric_stands_on_its_page() -> None:
