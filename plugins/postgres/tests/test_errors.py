@@ -130,6 +130,28 @@ def test_what_the_server_says_has_its_kind(dsn: str, statement: str) -> None:
     assert words in str(error)
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT no_such_function()",
+        "SELEC 1",
+        "SELECT 1 FROM no_such_table",
+        "SAVEPOINT outside",
+        "EXECUTE nothing",
+        "CLOSE nothing",
+        "LISTEN a; PREPARE TRANSACTION 'x'",
+        "DO $$ BEGIN RAISE EXCEPTION 'try again' USING ERRCODE = '40001'; END $$",
+    ],
+)
+def test_what_is_wrong_with_the_statement_or_the_server_is_not_blamed_on_a_record(dsn: str, statement: str) -> None:
+    """It would make a dead letter of each message."""
+    with psycopg.connect(dsn, autocommit=True) as connection, pytest.raises(psycopg.Error) as caught:
+        connection.execute(statement)
+
+    assert caught.value.sqlstate
+    assert not is_about_the_record(caught.value)
+
+
 def test_data_is_never_quoted(dsn: str, sql: Sql) -> None:
     """A value that does not fit its column is somebody's data."""
     sql("CREATE TABLE people (age integer UNIQUE CHECK (age < 200))")

@@ -17,17 +17,19 @@ BY_SQLSTATE: dict[str, Kind] = {
     "03": ConnectorError,  # not all of a statement was run: a bug
     "08": NotConnected,  # connection exceptions
     "0A": ConnectorError,  # not supported, or a plan that no longer fits its table
-    "24": ConnectorError,  # cursors, transactions, statements in the wrong state: bugs
+    "24": ConnectorError,  # a cursor in the wrong state; so are the next ones of transactions and statements: bugs
     "25": ConnectorError,
     "25006": NotConnected,  # a server that has become a standby, or is not the primary yet
     "25P03": NotConnected,  # idle in transaction for too long: this process was stopped in the middle of one
     "25P04": NotConnected,  # the same, of the whole transaction
-    "26000": FatalConnectorError,  # a prepared statement is gone: another session than ours answers
     "26": ConnectorError,
+    "26000": FatalConnectorError,  # a prepared statement is gone: another session than ours answers
     "28": FatalConnectorError,  # who are you
+    "2D": ConnectorError,
+    "34": ConnectorError,
+    "3B": ConnectorError,
     "3D000": FatalConnectorError,  # no such database
     "3F000": FatalConnectorError,  # no such schema
-    "3B": ConnectorError,  # a savepoint that is none: a bug
     "40": NotConnected,  # serialisation failure, deadlock: rolled back, may be tried again
     "42": ConnectorError,  # a statement that is none: a bug of ours, or of a trigger, whatever the record
     "42501": FatalConnectorError,  # no privilege
@@ -83,7 +85,7 @@ def as_connector_error(error: BaseException, address: str) -> ConnectorError:
     """
     code = sqlstate(error)
     kind = NotConnected if _is_crowded(error) else _lookup(BY_SQLSTATE, code) or _kind_of_class(error)
-    remedy = _lookup(REMEDIES, code)
+    remedy = None if is_about_the_record(error) else _lookup(REMEDIES, code)
     return kind(f"PostgreSQL at {address}: {_told(error)}" + (f"; {remedy}" if remedy else ""))
 
 
