@@ -188,7 +188,7 @@ def test_verbose_says_what_happens(run: Command) -> None:
         "INFO penstock: engine 'till': from 'in' (memory) to 'out' (memory), dead letters to 'dead' (memory)",
         "INFO penstock: engine till: ok",
         "INFO penstock: engine till: stopping",
-        "INFO penstock: engine 'till', queue 'in': 3 received, 2 succeeded, 1 dead-lettered; 1 calls failed",
+        "INFO penstock: engine 'till', queue 'in': 3 received, 2 succeeded, 1 dead-lettered; 1 call failed",
     ):
         assert line in err
 

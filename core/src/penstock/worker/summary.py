@@ -13,4 +13,5 @@ def summary(counters: EngineMetrics) -> str:
     settled = [(outcome.replace("_", "-"), counts[SETTLED, outcome]) for outcome in OUTCOMES]
     told = [f"{counts[RECEIVED, '']:,} received", *(f"{count:,} {outcome}" for outcome, count in settled if count)]
     failed = sum(count for (metric, _type), count in counts.items() if metric is FUNCTION_FAILURES)
-    return f"engine {app!r}, queue {queue!r}: {', '.join(told)}" + (f"; {failed:,} calls failed" if failed else "")
+    failures = f"; {failed:,} call{'' if failed == 1 else 's'} failed" if failed else ""
+    return f"engine {app!r}, queue {queue!r}: {', '.join(told)}{failures}"
