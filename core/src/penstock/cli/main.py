@@ -41,39 +41,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _main(arguments: Sequence[str] | None) -> int:
     argv = list(sys.argv[1:] if arguments is None else arguments)
-    parser = argparse.ArgumentParser(
-        prog="penstock",
-        description="Runs plain Python functions between named queues.",
-        epilog="exit codes: 0 done, 1 the work failed, 2 wrong command line or configuration, "
-        "130 stopped by a second signal. Plugins may add commands; `penstock plugins` lists them.",
-    )
-    parser.add_argument("--version", action="store_true", help="print the version and exit")
-    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND")
-    # Only the command that was asked for is imported: `penstock --help` works whatever is broken.
+    parser, commands = _parser()
     asked = next((word for word in argv if not word.startswith("-")), None)
-    for name, summary in COMMANDS.items():
-        subparser = subparsers.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
-        if name == asked:
-            import_module(f"penstock.cli.{name}").configure(subparser)
+    start = len(argv) if asked is None else argv.index(asked)
     try:
-        foreign = None if asked is None or asked in COMMANDS else _from_plugin(asked, subparsers)
+        # Before anything is parsed, so that a plugin's command is known to the help.
+        command = None if asked is None else _command(asked, commands)
     except PluginError as error:
         parser.error(str(error))
-    start = argv.index(asked) if asked is not None else len(argv)
-    # Those before the command; `--help` and what is unknown there end here.
-    before, unknown = parser.parse_known_args(argv[:start])
-    _refuse_unknown(parser, unknown)
-    if before.version:
+    if _options(parser, argv[:start]).version:
         from penstock import __version__
 
         print(f"penstock {__version__}")
         return 0
-    if asked is None:
+    if asked is None or command is None:
         parser.print_help()
         return 2
-    options = _options(subparsers.choices[asked], argv[start + 1 :])
+    options = _options(commands.choices[asked], argv[start + 1 :])
     try:
-        command = import_module(f"penstock.cli.{asked}") if foreign is None else foreign
         return int(command.run(options))
     except (ConfigError, PluginError, FunctionError) as error:
         print(f"penstock: {error}", file=sys.stderr)
@@ -83,7 +68,36 @@ def _main(arguments: Sequence[str] | None) -> int:
         return 1
 
 
+def _parser() -> tuple[argparse.ArgumentParser, Any]:
+    """The parser of what stands before a command, and its commands."""
+    parser = argparse.ArgumentParser(
+        prog="penstock",
+        description="Runs plain Python functions between named queues.",
+        epilog="exit codes: 0 done, 1 the work failed, 2 wrong command line or configuration, "
+        "130 stopped by a second signal. Plugins may add commands; `penstock plugins` lists them.",
+    )
+    parser.add_argument("--version", action="store_true", help="print the version and exit")
+    commands = parser.add_subparsers(metavar="COMMAND")
+    for name, summary in COMMANDS.items():
+        commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
+    return parser, commands
+
+
+def _command(name: str, commands: Any) -> Any:
+    """A command's module, imported, and its parser told what it takes; no other is: help works whatever is broken.
+
+    Raises:
+        PluginError: it is no command of the core, and no plugin offers it.
+    """
+    if name not in COMMANDS:
+        return _from_plugin(name, commands)
+    command = import_module(f"penstock.cli.{name}")
+    command.configure(commands.choices[name])
+    return command
+
+
 def _options(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.Namespace:
+    """What a parser makes of words; a mistyped option is answered with the one that was meant."""
     try:
         # Options may stand between what belongs together: `run app.py --drain back.py`.
         options, unknown = parser.parse_known_intermixed_args(words)
