@@ -234,6 +234,22 @@ def test_a_metrics_port_of_its_own_wins(stand: Stand) -> None:
     assert Engine("in", queue_config=configuration, metrics_port=0).worker_settings().metrics_port == 0
 
 
+def test_a_run_tells_what_is_wrong_with_worker_and_queues_at_once() -> None:
+    """What is missing under `worker` hides nothing of the queues."""
+    configuration = {"queues": {"in": {"connector": "memroy"}}, "worker": {"metrics_host": "${PENSTOCK_NO_SUCH}"}}
+    app = Engine("in", ["out"], queue_config=configuration)
+    app.stream_app(nothing)
+
+    with pytest.raises(ConfigError) as caught:
+        app.run()
+
+    worker, source, target = caught.value.problems
+    assert "PENSTOCK_NO_SUCH" in worker
+    assert "memroy" in source
+    assert "queue 'out' is not in the configuration" in target
+    assert tuple(app.problems()) == caught.value.problems
+
+
 @pytest.mark.parametrize("other", ["dead", "back"])
 def test_a_dead_letter_queue_that_is_the_input_queue_is_refused(stand: Stand, other: str) -> None:
     """By its name, or by what the name means to the backend: a bad message would feed itself for ever."""
