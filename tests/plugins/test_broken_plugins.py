@@ -171,7 +171,7 @@ def test_the_command_line_works_whatever_is_broken(arguments: tuple[str, ...], z
     ("block", "allow", "reason"),
     [
         ("penstock-leaves", "", "is blocked by PENSTOCK_PLUGINS_BLOCK; take it off that list to use it"),
-        ("other, leaves", "", "is blocked by PENSTOCK_PLUGINS_BLOCK; take it off that list to use it"),
+        ("past, leaves", "", "is blocked by PENSTOCK_PLUGINS_BLOCK; take it off that list to use it"),
         (
             "",
             "penstock-sound",
