@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack
 from time import monotonic
 from typing import Any
 
@@ -128,6 +130,23 @@ def test_each_step_of_a_transaction_has_its_own_time(opener: Any) -> None:
         await connection.close()
 
     asyncio.run(main())
+
+
+def test_who_stood_still_does_not_take_the_server_for_away(opener: Any, sql: Sql) -> None:
+    """A function that blocks the event loop for longer than `timeout`, wherever a call has come meanwhile."""
+
+    async def main() -> None:
+        async with AsyncExitStack() as stack:
+            producers = [await stack.enter_async_context(opener.producer(timeout=1.0)) for _ in range(5)]
+            calls = []
+            for producer in producers:
+                calls.append(asyncio.create_task(producer.produce([Record(b"x")])))
+                await asyncio.sleep(0)
+            time.sleep(2)
+            assert await asyncio.gather(*calls) == [[None]] * 5
+
+    asyncio.run(main())
+    assert sql("SELECT count(*) FROM penstock_messages") == [(5,)]
 
 
 def test_a_consumer_that_never_waits_does_not_hoard_notifications(opener: Any, consumed: Consumed) -> None:

@@ -7,7 +7,7 @@ import logging
 import os
 import socket
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from typing import Any
 
 import psycopg
@@ -18,6 +18,7 @@ from penstock.errors import ConfigError, ConnectorError, NotConnected
 from penstock_postgres.errors import as_connector_error
 from penstock_postgres.options import ServerOptions
 from penstock_postgres.parts import Portion
+from penstock_postgres.watch import watch
 
 Query = sql.SQL | sql.Composed
 Parameters = Mapping[str, Any]
@@ -251,15 +252,9 @@ class Connection:
             self._suspect = self._suspect or isinstance(ours, NotConnected)
             raise ours from error
 
-    @contextmanager
-    def _watched(self, session: psycopg.AsyncConnection[Any]) -> Iterator[None]:
+    def _watched(self, session: psycopg.AsyncConnection[Any]) -> AbstractContextManager[None]:
         """Cut the connection when the block takes longer than `timeout`: the server, or the way to it, is gone."""
-        # Cheaper than a task and a cancellation, after which psycopg would talk to a server that does not answer.
-        timer = asyncio.get_running_loop().call_later(self.timeout + GRACE, self._cut, session)
-        try:
-            yield
-        finally:
-            timer.cancel()
+        return watch(self.timeout + GRACE, GRACE, lambda: self._cut(session))
 
     def _cut(self, session: psycopg.AsyncConnection[Any]) -> None:
         if session.closed:
