@@ -133,5 +133,9 @@ def test_a_shutdown_is_bounded_while_the_brokers_are_away(real_bench: Any, take:
     assert late == 1
     assert "the last commit was not confirmed in time" in caplog.text
     # Brokers that have just come back may drop the first connections.
-    again = take(real_bench.consumer(topic, **quick), 2, reconnecting=True)
-    assert [message.offset for message in again] == [0, 1]
+    next_one = real_bench.consumer(topic, **quick)
+    again = take(next_one, 1, reconnecting=True)
+    if again[0].offset == 0:
+        again += take(next_one, 1, reconnecting=True)
+    # One that hung may carry out, once it goes on, the commit that it was sent.
+    assert [message.offset for message in again] in ([[0, 1]] if how == "kill" else [[0, 1], [1]])
