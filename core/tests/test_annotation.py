@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Annotated, Any, TypedDict
 
 import pytest
 from core.tests.stand import Stand, drain
 from pydantic import BaseModel
+from typing_extensions import TypeAliasType
 
 from penstock.errors import FunctionError
 
@@ -95,7 +96,15 @@ def annotated(annotation: Any, seen: list[Any]) -> Any:
     return function
 
 
-@pytest.mark.parametrize("annotation", [Order, int, dict[str, int], tuple[Order, ...], Order | None])
+class Row(TypedDict):
+    """Plain data of a known form."""
+
+    n: int
+
+
+@pytest.mark.parametrize(
+    "annotation", [Order, Row, int, dict[str, int], tuple[Order, ...], Order | None, Annotated[Order, "one"]]
+)
 def test_an_annotation_of_one_message_is_refused_for_a_batch(stand: Stand, annotation: Any) -> None:
     """The function would be given a list in its place, or every message would be refused; both keys are named."""
     told = r"its message is annotated with .*, but queue 'in' is set to 'batch', .*; annotate list\[.*, or take 'batch'"
@@ -106,7 +115,17 @@ def test_an_annotation_of_one_message_is_refused_for_a_batch(stand: Stand, annot
 
 
 @pytest.mark.parametrize(
-    "annotation", [list[Order], Sequence[Order], Iterable[Order], list[Order] | None, "list[Order] | tuple[Order]"]
+    "annotation",
+    [
+        list[Order],
+        Sequence[Order],
+        Iterable[Order],
+        list[Order] | None,
+        "list[Order] | tuple[Order]",
+        Annotated[list[Order], "many"],
+        TypeAliasType("Orders", list[Order]),
+    ],
+    ids=str,
 )
 def test_an_annotation_of_many_messages_is_their_model(stand: Stand, annotation: Any) -> None:
     """However it says that they are many."""

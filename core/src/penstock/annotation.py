@@ -7,7 +7,7 @@ import logging
 import types
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Annotated, Any, ForwardRef, Union, get_args, get_origin
+from typing import Annotated, Any, ForwardRef, Union, get_args, get_origin, is_typeddict
 
 from penstock.config.resolve import ResolvedQueue
 from penstock.errors import FunctionError
@@ -41,8 +41,7 @@ def with_annotation(source: ResolvedQueue, function: Function) -> ResolvedQueue:
 
 def _may_be_a_list(annotation: Any) -> bool:
     """Whether a list may be given to this parameter. What cannot be judged (a name, a type variable) may."""
-    if get_origin(annotation) is Annotated:
-        return _may_be_a_list(get_args(annotation)[0])
+    annotation = _bare(annotation)
     if get_origin(annotation) in (Union, types.UnionType):
         return any(_may_be_a_list(each) for each in get_args(annotation))
     kind = get_origin(annotation) or annotation
@@ -50,20 +49,30 @@ def _may_be_a_list(annotation: Any) -> bool:
         return True
     try:
         return issubclass(list, kind)
-    except TypeError:  # a protocol that cannot be asked
-        return True
+    except TypeError:  # it cannot be asked: a typed dict, or a protocol
+        return not is_typeddict(kind)
 
 
 def _item(annotation: Any) -> Any:
     """What a batch is annotated to be a list of; of a bare `list` nobody knows."""
-    if get_origin(annotation) is Annotated:
-        return _item(get_args(annotation)[0])
+    annotation = _bare(annotation)
     if get_origin(annotation) in (Union, types.UnionType):
         return next(_item(each) for each in get_args(annotation) if _may_be_a_list(each))
     kind, arguments = get_origin(annotation), get_args(annotation)
     if isinstance(kind, type) and issubclass(list, kind):
         return arguments[0]
     return Any if isinstance(annotation, type) else annotation
+
+
+def _bare(annotation: Any) -> Any:
+    """What an alias (`type Orders = …`) or `Annotated` stands around."""
+    while True:
+        if get_origin(annotation) is Annotated:
+            annotation = get_args(annotation)[0]
+        elif type(annotation).__name__ == "TypeAliasType":  # of typing from Python 3.12 on, or of typing_extensions
+            annotation = annotation.__value__
+        else:
+            return annotation
 
 
 def _says_nothing(annotation: Any) -> bool:
