@@ -61,6 +61,8 @@ def test_what_is_confirmed_is_on_the_disk_whatever_the_role_says(opener: Any, ds
         async with opener.producer(dsn=own) as producer, opener.consumer(dsn=own) as consumer:
             assert await producer._connection.run(level) == [(had,)]
             assert await consumer._settling.run(level) == [(had,)]
+            # A claim that a crash undoes was never made: nobody waits for the disk on its account.
+            assert await consumer._claiming.run(level) == [("off",)]
 
     asyncio.run(main())
 
