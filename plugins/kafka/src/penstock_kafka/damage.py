@@ -14,7 +14,7 @@ from penstock_kafka.message import Partition
 
 log = logging.getLogger("penstock_kafka")
 
-ABOUT_DAMAGE = (KafkaError._BAD_MSG, KafkaError._BAD_COMPRESSION)
+ABOUT_DAMAGE = (KafkaError._BAD_MSG, KafkaError._BAD_COMPRESSION, KafkaError.INVALID_MSG)
 PATIENCE = 30.0  # seconds; what was damaged on its way, or on one replica, is read by then
 SAME_WITHIN = 10.0  # seconds between two errors that are one trouble; the client tries twice a second
 
@@ -44,7 +44,7 @@ class Damage:
         elif now - first >= PATIENCE:
             return ConnectorError(
                 f"{text}; the log is damaged there. Restore it, or give up the messages of that batch: stop the group, "
-                f"set its offset of this partition behind them (kafka-consumer-groups --reset-offsets --to-offset), "
+                "set its offset of this partition behind them (kafka-consumer-groups --reset-offsets --to-offset), "
                 "and start again"
             )
         return None

@@ -60,10 +60,13 @@ class Ends:
 
     # -- for the polling thread
 
-    def unread(self, ledgers: Iterable[Ledger[Partition]]) -> dict[Partition, int]:
-        """Where reading stands in those partitions that go on behind that."""
-        stands = {each.partition: max(each.next or 0, self._read.get(each.partition, 0)) for each in ledgers}
-        return {key: offset for key, offset in stands.items() if self._ends.get(key, 0) > offset}
+    def unread(self, ledgers: Iterable[Ledger[Partition]]) -> dict[Partition, int | None]:
+        """Where reading stands, None if it has not begun, in those partitions that go on behind that."""
+        return {
+            ledger.partition: ledger.next
+            for ledger in ledgers
+            if self._ends.get(ledger.partition, 0) > max(ledger.next or 0, self._read.get(ledger.partition, 0))
+        }
 
     def reached(self, key: Partition, offset: int) -> None:
         """Messages up to this offset, excluded, are about to be delivered: are there more behind them?"""
