@@ -45,7 +45,6 @@ class FileHarness(Harness):
     patience = 4.0
     quiet = 0.05
     short_lease: ClassVar = {"lease": 0.8}
-    lag_counts_delayed = True
 
     def __init__(self, connector: str, directory: Path) -> None:
         self._connector = connector

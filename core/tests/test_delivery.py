@@ -733,9 +733,7 @@ def test_each_kind_of_failure_is_told_by_itself(stand: Stand, caplog: pytest.Log
     lines = warnings_in(caplog.records)
     assert len(lines) == 3
     assert "1 message failed at decode, the first at 1 " in lines[0]
-    assert (
-        "1 message failed at function, the first at 2 of queue 'in', memory, attempt 1: ValueError: none" in lines[1]
-    )
+    assert "1 message failed at function, the first at 2 of queue 'in', memory, attempt 1: ValueError: none" in lines[1]
     assert "2 messages failed at function, the first at 3 of queue 'in', memory, attempt 1: KeyError: 1;" in lines[2]
     assert caplog.text.count("Traceback") == 2
 

@@ -17,7 +17,6 @@ class PostgresHarness(Harness):
 
     patience = 8.0
     quiet = 0.2
-    lag_counts_delayed = True
     short_lease: ClassVar = {"lease": 1.0}
 
     def __init__(self, server: PostgresServer, dsn: str) -> None:

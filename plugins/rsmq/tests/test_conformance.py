@@ -20,6 +20,7 @@ class RsmqHarness(Harness):
     patience = 8.0
     quiet = 0.2
     short_lease: ClassVar = {"vt": 1.0}
+    cannot: ClassVar = {"lag": "RSMQ hides what is delayed as it hides what is in flight"}
 
     def __init__(self, server: RedisServer) -> None:
         self._server = server

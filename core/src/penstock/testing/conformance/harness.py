@@ -18,6 +18,7 @@ FACILITIES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "refuse": ("refusing",),
         "lease": ("short_lease",),
         "freeze": ("short_lease", "frozen_after"),
+        "lag": (),
         "processes": (),
     }
 )
@@ -42,14 +43,13 @@ class Harness(ABC):
             same options; None: as the lease says.
         settled_late: How many settled messages may come again after a kill, because the backend learns of settlements
             in intervals (rate x interval). 0 where each settlement is durable when `on_success` returns.
-        lag_counts_delayed: Whether `lag` promises to count what a delay holds back, so that a drain waits for it. False
-            where the backend cannot tell that from what is in flight.
         cannot: What cannot be offered, and why:
             "restart", "stop", "pause": the methods of these names;
             "nowhere": an address at which nothing listens;
             "refuse": a record that the backend never takes;
             "lease": a lease of about a second;
             "freeze": messages never leave a worker that lives, however long it does nothing;
+            "lag": messages that a delay holds back are not counted; a drain does not wait for them;
             "processes": the queue cannot be reached from another process.
     """
 
@@ -59,7 +59,6 @@ class Harness(ABC):
     short_lease: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     frozen_after: ClassVar[float | None] = None
     settled_late: ClassVar[int] = 0
-    lag_counts_delayed: ClassVar[bool] = False
     cannot: ClassVar[Mapping[str, str]] = MappingProxyType({})
 
     @abstractmethod

@@ -146,8 +146,7 @@ class Lifecycle:
         """A record, or a message given back, waits while its delay lasts: a drain must not stop before it came."""
         if not declares(kit.capabilities, "delay"):
             kit.not_declared("delay, so nothing is held back")
-        if not kit.harness.lag_counts_delayed:
-            kit.not_promised("lag leaves out what a delay holds back (lag_counts_delayed of the harness)")
+        kit.needs("lag")
 
         async def main() -> None:
             async with kit.producer() as producer, kit.consumer() as consumer:
@@ -222,7 +221,7 @@ async def _waits(consumer: WatchedConsumer, story: str) -> None:
     must(
         lag != 0,
         f"lag is 0 only when nothing waits, now or later; {story}, and lag said 0",
-        "lag: count what is held back as well; if the backend cannot, take lag_counts_delayed off the harness",
+        "lag: count what is held back as well; if the backend cannot tell, the harness says so: cannot = {'lag': …}",
     )
 
 
