@@ -37,6 +37,12 @@ async def find_stream(jetstream: JetStreamContext, subject: str, options: NatsOp
     return found
 
 
+async def delayed(jetstream: JetStreamContext, stream: str, subject: str) -> int:
+    """How many records of a queue wait for the end of their delay."""
+    info = await jetstream.stream_info(stream, subjects_filter=f"{LATER}.{subject}.>")
+    return sum((info.state.subjects or {}).values())
+
+
 async def _create_stream(
     jetstream: JetStreamContext, subject: str, options: NatsOptions, version: tuple[int, int]
 ) -> str:
