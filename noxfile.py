@@ -99,5 +99,5 @@ def examples(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """Penstock beside hand-written loops over the raw client, on a real broker; prints ratios."""
-    install_workspace(session)
+    install_workspace(session, *group("bench"))
     session.run("python", "-m", "benchmarks.report", *session.posargs, env={"PYTHONPATH": str(ROOT)})
