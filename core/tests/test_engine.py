@@ -7,17 +7,20 @@ import copy
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from core.tests.scripted import Sink, Source
+from core.tests.scripted import ScriptedProducer, Sink, Source
 from core.tests.stand import Stand, drain
 
 from penstock.config.model import QueueConfig
+from penstock.connectors import BlockingProducer
 from penstock.engine import Engine
-from penstock.errors import CapabilityError, ConfigError, FunctionError
+from penstock.errors import CapabilityError, ConfigError, FunctionError, ProduceError
 from penstock.health import Health
+from penstock.message import Record
 from penstock.metrics import MetricsRegistry
 from penstock.retry import RetryPolicy
 
@@ -248,6 +251,30 @@ def test_a_run_tells_what_is_wrong_with_worker_and_queues_at_once() -> None:
     assert "memroy" in source
     assert "queue 'out' is not in the configuration" in target
     assert tuple(app.problems()) == caught.value.problems
+
+
+def test_a_dead_letter_queue_that_takes_not_every_body_is_refused(stand: Stand) -> None:
+    """At the start, and not when the first message fails."""
+
+    class Rows(ScriptedProducer):
+        any_body = False
+
+    class BlockingRows(BlockingProducer):
+        any_body = False
+
+        def connect(self) -> None: ...
+        def produce(self, records: Sequence[Record]) -> Sequence[ProduceError | None]:
+            return [None] * len(records)
+
+        def shutdown(self) -> None: ...
+
+    for producer in (Rows, BlockingRows):
+        rows = Sink().queue("dead", producer=producer)
+        told = "dead_letter_queue='dead' is no queue for any message .* name another queue"
+        with pytest.raises(ConfigError, match=told):
+            drain(stand.engine(nothing, [], targets=[rows], dead_letters=True))
+        # As an output it is a queue like any other.
+        drain(stand.engine(nothing, ["dead"], targets=[rows]))
 
 
 @pytest.mark.parametrize("other", ["dead", "back"])

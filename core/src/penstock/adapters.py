@@ -71,6 +71,7 @@ class ThreadedProducer(Producer):
         super().__init__(blocking.name, blocking.options)
         self._blocking = blocking
         self._thread = Threads(f"penstock-produce-{blocking.name}")
+        self.any_body = blocking.any_body
 
     async def connect(self) -> None:
         await self._thread.submit(self._blocking.connect)

@@ -173,6 +173,10 @@ class Producer(ABC):
     under way.
     """
 
+    any_body: bool = True
+    """False: only bodies of a certain form can be stored, such as rows of a table. Then the queue is refused as a
+    dead-letter queue, which must take whatever came. Known once the connector is made."""
+
     def __init__(self, name: str, options: Any) -> None:
         self.name = name
         self.options = options
@@ -245,6 +249,8 @@ class BlockingConsumer(ABC):
 
 class BlockingProducer(ABC):
     """`Producer` for a client library that blocks: all calls on one thread of its own, one at a time."""
+
+    any_body: bool = True
 
     def __init__(self, name: str, options: Any) -> None:
         self.name = name

@@ -197,6 +197,7 @@ class OutputQueue(_Queue):
     Attributes:
         encode: Object → body, validated by the queue's model handler.
         carries_keys: Whether the backend has keys.
+        any_body: Whether it takes any body, as a dead-letter queue must.
     """
 
     def __init__(
@@ -212,6 +213,7 @@ class OutputQueue(_Queue):
         super().__init__(resolved, self._producer, health, on_reconnect, engine)
         self._on_refused = on_refused
         self.carries_keys = resolved.capabilities.keys
+        self.any_body = self._producer.any_body
         self._enveloped = envelope.uses_envelope(resolved.capabilities)
         self.encode = self.codec.encode
 

@@ -7,7 +7,11 @@ import sys
 from importlib import import_module
 from importlib.metadata import entry_points
 
+import pytest
+
+from penstock import Engine
 from penstock.connectors import Consumer, Producer
+from penstock.errors import ConfigError
 from penstock.options import ConnectorOptions
 from penstock_postgres import plugin
 
@@ -49,6 +53,19 @@ def test_the_profile_for_dead_letters_passes_raw_bytes() -> None:
     assert profiles["postgres"].serializer == "json"
     dlq = profiles["postgres-dlq"]
     assert (dlq.serializer, dlq.model_handler, dlq.data_model) == (None, None, None)
+
+
+def test_a_table_is_refused_as_a_dead_letter_queue() -> None:
+    """Its rows have no place for whatever came, nor for why; nothing is connected to find that out."""
+    dsn = "postgresql://nobody@127.0.0.1:1/none"
+    queues = {name: {"connector": "postgres.table", "config": {"dsn": dsn}} for name in ("orders", "rejects")}
+    app = Engine("orders", dead_letter_queue="rejects", queue_config={"queues": queues}, metrics_port=None)
+
+    @app.stream_app
+    def function(_order: object) -> None: ...
+
+    with pytest.raises(ConfigError, match="dead_letter_queue='rejects' is no queue for any message"):
+        app.run()
 
 
 def test_listing_and_options_import_no_client_library() -> None:

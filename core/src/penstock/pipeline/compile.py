@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from penstock.errors import ConfigError
 from penstock.pipeline.delivery import AtLeastOnce
 from penstock.pipeline.delivery_exactly_once import ExactlyOnce, refuse_without_transactions
 from penstock.pipeline.lanes import Lanes, TaskLanes, ThreadLanes
@@ -43,11 +44,17 @@ def compile_pipeline(
 
     Raises:
         CapabilityError: `delivery: exactly_once`, and these queues cannot keep it.
+        ConfigError: the dead-letter queue does not take any message.
     """
     whole_batch = bool(source.batch)
     input_queue = InputQueue(source, health=health, on_reconnect=lambda: metrics.reconnects(source.name), engine=app)
     output_queues = {name: _output_queue(app, name, resolved, metrics, health) for name, resolved in targets.items()}
     dead_letters = output_queues[dead_letter_queue] if dead_letter_queue is not None else None
+    if dead_letters is not None and not dead_letters.any_body:
+        raise ConfigError(
+            f"engine {app!r}: dead_letter_queue={dead_letters.name!r} is no queue for any message ({dead_letters}), "
+            "and a dead letter is whatever came; name another queue"
+        )
     counted = dead_letters is not None and source.capabilities.redelivery_count
     steps = Steps(
         input_queue,

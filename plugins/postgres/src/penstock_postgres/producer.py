@@ -29,6 +29,7 @@ class PostgresProducer(Producer):
         self.queue: QueueShape = (
             UserTable(name, options) if isinstance(options, TableOptions) else MessageTable(name, options)
         )
+        self.any_body = isinstance(options, PostgresOptions)
         self._connection = Connection(options, DURABLY)
         self._ready = False
 
