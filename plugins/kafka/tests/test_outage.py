@@ -53,6 +53,48 @@ def test_a_consumer_says_once_that_the_brokers_are_away_and_goes_on_when_they_ar
     until(lambda: real_bench.committed(topic) == 10, consume)
 
 
+def test_a_client_that_gets_no_answer_for_long_is_replaced(
+    real_bench: Any, take: Take, until: Until, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    """It may be stuck. As long as it has partitions it is kept: what was delivered could not be settled without it."""
+    monkeypatch.setattr("penstock_kafka.consumer.LET_GO_AFTER", 0.5)
+    topic = real_bench.topic()
+    real_bench.fill(topic, [b"%d" % i for i in range(3)])
+    session = {"session.timeout.ms": 3000, "heartbeat.interval.ms": 500}
+    consumer = real_bench.consumer(topic, connect_timeout=0.5, commit_interval=0.05, **session)
+    found = take(consumer, 3)
+    consumer.on_success(found[:1])
+    until(lambda: real_bench.committed(topic) == 1, lambda: consumer.consume(1, 0.05))
+
+    def fail_to_connect() -> None:
+        with pytest.raises(NotConnected):
+            consumer.connect()
+
+    first = consumer._connected
+    real_bench.server.kill()
+    try:
+        fail_to_connect()
+        fail_to_connect()
+        assert consumer._connected is first
+        until(lambda: not consumer._tracker.ledgers(), fail_to_connect)
+        until(lambda: consumer._connected is not first, fail_to_connect)
+    finally:
+        real_bench.server.start()
+
+    assert "trying with a new client" in caplog.text
+    until(lambda: connects(consumer))
+    assert [message.message for message in take(consumer, 2, reconnecting=True)] == [b"1", b"2"]
+    assert consumer.on_success(found[1:]) == 2
+
+
+def connects(consumer: Any) -> bool:
+    try:
+        consumer.connect()
+    except NotConnected:
+        return False
+    return True
+
+
 def test_records_wait_for_brokers_that_come_back(real_bench: Any) -> None:
     """A broker that dies with records under way and comes back has each of them once, in order."""
     topic = real_bench.topic()

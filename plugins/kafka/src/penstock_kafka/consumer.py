@@ -37,6 +37,7 @@ ANSWER_SLICE = 0.02  # seconds of one wait for the answer to the last commit
 FULL_BEFORE_PAUSE = 1.0  # seconds without room before a pause, which throws away what was fetched ahead
 COMMIT_TIMEOUT = 5.0  # seconds for the last commit
 CLOSE_TIMEOUT = 4.0  # seconds to leave the group
+LET_GO_AFTER = 30.0  # seconds without an answer, while nothing is assigned, after which a new client is tried
 
 MOST_AT_ONCE = 1_000_000  # messages; the client refuses to be asked for more
 
@@ -64,12 +65,14 @@ class KafkaConsumer(BlockingConsumer):
         self._subscribed = self._closing = False
         self._failure: ConnectorError | None = None
         self._full_since: float | None = None
+        self._unanswered_since: float | None = None
         self._polled = 0.0
 
     # -- connecting
 
     def connect(self) -> None:
         """Make the client, check brokers and topics, join the group; after an outage only check."""
+        self._let_go_if_stuck()
         if self._connected is None:
             self._connected = self._make_client()
         client, assignment = self._connected
@@ -78,7 +81,12 @@ class KafkaConsumer(BlockingConsumer):
         def serve() -> None:
             self._poll(client, assignment, 0)
 
-        check_connection(client, serve, self._listener, self._topics, options.brokers, options.connect_timeout)
+        try:
+            check_connection(client, serve, self._listener, self._topics, options.brokers, options.connect_timeout)
+        except NotConnected:
+            self._unanswered_since = self._unanswered_since or time.monotonic()
+            raise
+        self._unanswered_since = None
         if not self._subscribed:
             try:
                 client.subscribe(
@@ -90,6 +98,22 @@ class KafkaConsumer(BlockingConsumer):
             except KafkaException as error:
                 raise connector_error(error.args[0], f"{self._where}: {self.name}") from None
             self._subscribed = True
+
+    def _let_go_if_stuck(self) -> None:
+        """Part with a client that gets no answer for long, and that has nothing any more which it could lose.
+
+        The brokers may well be away. But a client was seen that tried no connection any more after they were back.
+        """
+        now = time.monotonic()
+        if self._connected is None or self._unanswered_since is None or self._tracker.ledgers():
+            return
+        if now - self._unanswered_since < LET_GO_AFTER:
+            return
+        log.warning("%s: no answer for %.0f s; trying with a new client", self._where, now - self._unanswered_since)
+        client, _assignment = self._connected
+        self._connected, self._subscribed, self._unanswered_since = None, False, None
+        self._commits = Commits(self._tracker, self._options.commit_interval, self._where)
+        within(CLOSE_TIMEOUT, client.close)
 
     def _make_client(self) -> tuple[Client, Assignment]:
         if libversion()[1] < LIBRDKAFKA:
