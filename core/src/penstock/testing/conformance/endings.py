@@ -10,7 +10,7 @@ from typing import Any
 
 from penstock.testing.conformance.accounts import balance
 from penstock.testing.conformance.capability import proves
-from penstock.testing.conformance.children import children
+from penstock.testing.conformance.children import Child, children
 from penstock.testing.conformance.kit import Kit, bodies, numbered
 from penstock.testing.conformance.loss import KILLS
 from penstock.testing.conformance.promises import must
@@ -20,6 +20,7 @@ AT_ONCE = 20  # messages in flight
 MOST_KILLS = 5  # each waits until the backend gives up a dead worker
 SHORT_GRACE = 0.2  # seconds
 PACE = 0.002  # seconds of work for a message
+AGAIN = 1.5  # leases after which the messages of a worker that was killed have come again
 
 
 class Endings:
@@ -136,9 +137,22 @@ async def _kill_workers(kit: Kit, **settings: Any) -> tuple[list[bytes], int]:
                 started.append(maker.start_engine(configuration, **_job(**settings)))
             chance = random.Random(kill)
             await worker.wait_for("did", chance.randint(1, 40))
-            await asyncio.sleep(chance.uniform(0, 0.03))
+            if kill % 2:
+                await _pause_of(worker)
+            else:
+                await asyncio.sleep(chance.uniform(0, 0.03))
             worker.kill()
     return sent, kills
+
+
+async def _pause_of(worker: Child) -> None:
+    """Wait until the function is not called for a moment, if that comes soon: what it has done is being put out, or put
+    out and not settled yet."""
+    for _look in range(10):
+        done = len(worker.lines("did"))
+        await asyncio.sleep(10 * PACE)
+        if len(worker.lines("did")) == done:
+            return
 
 
 async def _outputs(kit: Kit, sent: list[bytes], **settings: Any) -> list[bytes | None]:
@@ -151,5 +165,15 @@ async def _outputs(kit: Kit, sent: list[bytes], **settings: Any) -> list[bytes |
         while set(sent) - set(seen) and (found := await reader.consume(timeout=2 * kit.patience)):
             seen += bodies(found)
             await reader.succeed(found)
+        if settings.get("delivery") == "exactly_once":
+            # What a killed worker held comes again once its lease is over: only then can there be a second output.
+            await asyncio.sleep(await _until_all_came_again(kit))
     async with kit.consumer(names(kit)[OUT]) as reader:
         return seen + bodies(await reader.rest())
+
+
+async def _until_all_came_again(kit: Kit) -> float:
+    """Seconds after which nothing is held any more by a worker that was killed."""
+    async with kit.consumer(**kit.harness.short_lease) as looking:
+        held = max(looking.lease or 0.0, kit.harness.frozen_after or 0.0)
+    return AGAIN * held if held else kit.patience
