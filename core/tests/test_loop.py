@@ -459,22 +459,23 @@ def test_a_function_that_never_returns_costs_the_grace_and_no_more(
 def test_a_call_that_outlives_the_grace_begins_no_delivery(stand: Stand) -> None:
     """Its queues are being closed: the connectors are promised that nothing else is under way."""
     source, begun, go = source_of(1), threading.Event(), threading.Event()
-    sink = Sink(shutdown=[lambda: asyncio.sleep(0.3)])
 
     def function(number: int) -> tuple[str, int]:
         begun.set()
         go.wait(60)
         return "out", number
 
+    async def close() -> None:
+        go.set()
+        await until(lambda: not engine.pipeline.lanes._active, "the call has come back")
+
+    sink = Sink(shutdown=[close])
+    engine = stand.engine(function, source=source.queue(), targets=[sink.queue()])
+
     async def main() -> None:
-        async with running(
-            stand.engine(function, source=source.queue(), targets=[sink.queue()]), shutdown_timeout=0.1
-        ) as run:
+        async with running(engine, shutdown_timeout=0.1) as run:
             await until(begun.is_set)
-            run.worker.stop()
-            await until(lambda: sink.count("shutdown"))
-            go.set()
-            await run.ended()
+            await run.stop()
 
     asyncio.run(main())
 

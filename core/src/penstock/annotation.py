@@ -11,6 +11,7 @@ from typing import Annotated, Any, ForwardRef, Union, get_args, get_origin, is_t
 
 from penstock.config.resolve import ResolvedQueue
 from penstock.errors import FunctionError
+from penstock.model_handlers import ModelHandler
 from penstock.pipeline.function import Function
 
 log = logging.getLogger("penstock")
@@ -25,14 +26,15 @@ def with_annotation(source: ResolvedQueue, function: Function) -> ResolvedQueue:
     """
     if source.batch and not _may_be_a_list(function.annotation):
         raise _one_instead_of_many(source, function)
-    if not source.data_model_is_default or source.model_handler is None:
+    handler = source.model_handler
+    if not source.data_model_is_default or handler is None:
         return source
     annotation = _item(function.annotation) if source.batch else function.annotation
     if isinstance(annotation, str | ForwardRef):
         raise _not_to_be_found(source, function, annotation)
     if _says_nothing(annotation):
         return source
-    _try_out(source, function, annotation)
+    _try_out(handler, source, function, annotation)
     if not source.batch and get_origin(annotation) in (list, Sequence):
         log.info("queue %r: %s is annotated with %s, so one message is a JSON array; set batch: true on the queue if "
                  "the function takes several messages", source.name, function.name, _shown(annotation))  # fmt: skip
@@ -79,20 +81,19 @@ def _says_nothing(annotation: Any) -> bool:
     return any(annotation is each for each in (inspect.Parameter.empty, Any, None))
 
 
-def _try_out(source: ResolvedQueue, function: Function, annotation: Any) -> None:
+def _try_out(handler: ModelHandler, source: ResolvedQueue, function: Function, annotation: Any) -> None:
     """Let the model handler see the type now, where the function can be named.
 
     Raises:
         FunctionError: it can build none of these.
     """
-    assert source.model_handler is not None  # noqa: S101  (asked before)
     try:
-        source.model_handler.decoder(annotation, "")
+        handler.decoder(annotation, "")
     # A stranger's handler: whatever it raises is a problem of this annotation.
     except Exception as error:
         raise FunctionError(
             f"{function.name}: its message is annotated with {_shown(annotation)}, of which "
-            f"{type(source.model_handler).__name__} can build nothing for {_queue(source)}: {error}; annotate a type, "
+            f"{type(handler).__name__} can build nothing for {_queue(source)}: {error}; annotate a type, "
             f"or give the queue a 'data_model'"
         ) from error
 

@@ -113,7 +113,10 @@ class KafkaConsumer(BlockingConsumer):
         client, _assignment = self._connected
         self._connected, self._subscribed, self._unanswered_since = None, False, None
         self._commits = Commits(self._tracker, self._options.commit_interval, self._where)
-        within(CLOSE_TIMEOUT, client.close)
+        try:
+            within(CLOSE_TIMEOUT, client.close)
+        except KafkaException as error:
+            log.warning("%s: the old client did not close cleanly: %s", self._where, describe(error.args[0]))
 
     def _make_client(self) -> tuple[Client, Assignment]:
         if libversion()[1] < LIBRDKAFKA:
