@@ -23,6 +23,17 @@ def bodies(messages: list[Any]) -> list[bytes]:
     return [message.message for message in messages]
 
 
+async def looked(sql: Sql, consumers: int = 1) -> None:
+    """Wait until so many consumers have asked for messages, and have their answer."""
+    asked = (
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'penstock' "
+        "AND state = 'idle' AND query ~ '^WITH (taken|due)'"
+    )
+    async with asyncio.timeout(20):
+        while sql(asked) < [(consumers,)]:
+            await asyncio.sleep(0.01)
+
+
 def test_the_highest_priority_goes_first_and_then_the_oldest(opener: Any, consumed: Consumed) -> None:
     """In each claim, whatever was produced in between."""
 
@@ -154,13 +165,13 @@ def test_no_delay_is_too_long_or_too_strange(opener: Any, consumed: Consumed, sq
     asyncio.run(main())
 
 
-def test_a_delay_that_begins_while_others_wait_is_waited_for_exactly(opener: Any, consumed: Consumed) -> None:
+def test_a_delay_that_begins_while_others_wait_is_waited_for_exactly(opener: Any, consumed: Consumed, sql: Sql) -> None:
     """Whoever waits learns of it, whether it was produced with it or given back with it."""
 
     async def main() -> None:
         async with opener.producer() as producer, opener.consumer(poll_interval=30) as consumer:
             waiting = asyncio.create_task(consumer.consume(1, 25.0))
-            await asyncio.sleep(0.2)
+            await looked(sql)
             began = monotonic()
             await producer.produce([Record(b"x", delay=0.5)])
             async with opener.consumer(poll_interval=30) as other:
@@ -171,7 +182,7 @@ def test_a_delay_that_begins_while_others_wait_is_waited_for_exactly(opener: Any
     asyncio.run(main())
 
 
-def test_a_message_that_is_given_back_wakes_others(opener: Any, consumed: Consumed) -> None:
+def test_a_message_that_is_given_back_wakes_others(opener: Any, consumed: Consumed, sql: Sql) -> None:
     """Also when its consumer gives it back because it stops."""
 
     async def main() -> None:
@@ -180,7 +191,7 @@ def test_a_message_that_is_given_back_wakes_others(opener: Any, consumed: Consum
                 await producer.produce([Record(b"x")])
                 await consumed(consumer, 1)
                 waiting = asyncio.create_task(other.consume(1, 25.0))
-                await asyncio.sleep(0.2)
+                await looked(sql, 2)
                 assert not waiting.done()
             began = monotonic()
             assert [message.attempts for message in await waiting] == [2]
@@ -189,14 +200,14 @@ def test_a_message_that_is_given_back_wakes_others(opener: Any, consumed: Consum
     asyncio.run(main())
 
 
-def test_without_notifications_it_polls(opener: Any) -> None:
+def test_without_notifications_it_polls(opener: Any, sql: Sql) -> None:
     """`notify: false` on both sides: the queue is looked at every poll_interval."""
 
     async def main() -> None:
         options = {"notify": False, "poll_interval": 0.05}
         async with opener.producer(**options) as producer, opener.consumer(**options) as consumer:
             waiting = asyncio.create_task(consumer.consume(1, 20.0))
-            await asyncio.sleep(0.2)
+            await looked(sql)
             await producer.produce([Record(b"x")])
             assert await waiting
 
@@ -410,7 +421,7 @@ def test_after_a_loss_it_is_woken_as_before(opener: Any, consumed: Consumed, sql
             await consumer.connect()
             assert await consumer.on_success(messages) == 0
             waiting = asyncio.create_task(consumer.consume(1, 25.0))
-            await asyncio.sleep(0.2)
+            await looked(sql)
             async with opener.producer() as other:
                 await other.produce([Record(b"y")])
             assert bodies(await asyncio.wait_for(waiting, 5)) == [b"y"]

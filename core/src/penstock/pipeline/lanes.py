@@ -164,10 +164,13 @@ class ThreadLanes(Lanes):
 
     def _done(self, batch: ThreadBatch, call: asyncio.Future[Sequence[QueueMessage]]) -> None:
         self._at_work.discard(batch)
-        if call.cancelled() or self._closed:
+        if call.cancelled():
             self._leave()
             return
         error = call.exception()
+        if self._closed:  # too late: its messages are redelivered
+            self._leave()
+            return
         if error is not None:
             self._leave()
             self._on_crash(error)
