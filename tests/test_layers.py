@@ -47,6 +47,7 @@ ROWS = """
     pipeline.lanes  pipeline.delivery_exactly_once
     pipeline.compile
 
+    worker.lines_file
     worker.endpoints  worker.feed  worker.summary
     annotation  worker.worker
     engine

@@ -242,7 +242,7 @@ def test_every_wrong_form_has_its_own_answer_and_exit_code_2(run: Command) -> No
         "collect one of its outputs"
     )
     assert text("app.py", "--feed", "in=in.jsonl", "--collect", "out=./in.jsonl") == (
-        "--collect out=./in.jsonl: the file is fed from, and collecting would empty it; give another one"
+        "--collect out=./in.jsonl: the file is fed from, and collecting would write into it; give another one"
     )
     assert text("app.py", "--collect", "out=o.jsonl", "--collect", "other=o.jsonl") == (
         "--collect other=o.jsonl: another queue is collected into the same file; give another one"

@@ -367,7 +367,7 @@ def test_without_a_serializer_a_line_is_body_key_and_headers(tmp_path: Path) -> 
 
 
 def test_what_is_collected_is_in_the_file_before_it_is_settled(stand: Stand, tmp_path: Path) -> None:
-    """A batch is with the operating system when the function returns."""
+    """A batch is in the file when the function returns; `test_collect.py` has more."""
     file = tmp_path / "out.jsonl"
     collector = Collector(str(file), None)
 
@@ -375,13 +375,6 @@ def test_what_is_collected_is_in_the_file_before_it_is_settled(stand: Stand, tmp
 
     assert file.read_bytes() == b'{"body":"1"}\n'
     collector.close()
-
-
-def test_an_existing_file_is_replaced(tmp_path: Path) -> None:
-    """A run's output is that run's."""
-    (tmp_path / "out.jsonl").write_text("old\n")
-
-    assert collected(tmp_path, None, message(b"new")) == [b'{"body":"new"}']
 
 
 def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:

@@ -24,6 +24,10 @@ class GivenBack(Exception):
         super().__init__("the function returned False")
 
 
+class StopEngine(Exception):
+    """The function can work on no message now, so the engine stops and leaves them; its text says why."""
+
+
 @dataclass(slots=True)
 class Failure:
     """One message that did not make it through the pipeline this time."""
@@ -73,6 +77,8 @@ def decide(
                 return Decision(Fate.DEAD_LETTER)
             return Decision(Fate.SKIP if on_invalid == "skip" else Fate.STOP)
         case "function" | "output":
+            if isinstance(error, StopEngine):
+                return Decision(Fate.STOP)
             if isinstance(error, GivenBack):
                 # As often as the function likes, and also while draining: it may wait for something.
                 return Decision(Fate.REQUEUE, policy.delay(attempts))

@@ -19,6 +19,7 @@ from penstock.engine import NOT_GIVEN, Engine
 from penstock.errors import ConfigError
 from penstock.options import Role
 from penstock.worker.feed import Collector, Feed
+from penstock.worker.lines_file import Existing
 from penstock.worker.worker import Runnable, Worker
 
 COLLECT_BATCH = 1_000  # messages written, and settled, together
@@ -26,7 +27,12 @@ COLLECT_BATCH = 1_000  # messages written, and settled, together
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("apps", nargs="+", metavar="APP", help="a file (app.py), a module, or module:attribute")
+    parser.add_argument(
+        "apps",
+        nargs="*",
+        metavar="APP",
+        help="a file (app.py), a module, or module:attribute; none, with --config, to --feed or --collect alone",
+    )
     parser.add_argument("--config", metavar="FILE", help="YAML or TOML; replaces what the apps name themselves")
     parser.add_argument("--drain", action="store_true", help="stop, with exit code 0, once every input queue is empty")
     parser.add_argument(
@@ -41,8 +47,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="QUEUE=FILE",
-        help="write each message that reaches a queue as a JSON line ('-': standard output)",
+        help="take the messages out of a queue, and write each as a JSON line ('-': standard output)",
     )
+    existing = parser.add_mutually_exclusive_group()
+    existing.add_argument("--append", action="store_true", help="collect behind what a file holds already")
+    existing.add_argument("--overwrite", action="store_true", help="replace what a file holds by what is collected")
     parser.add_argument("--metrics-port", metavar="PORT", help="port of /metrics, /livez and /readyz; 'none' for none")
     parser.add_argument("-v", "--verbose", action="store_true", help="log what happens, not only what goes wrong")
 
@@ -57,21 +66,28 @@ def run(arguments: argparse.Namespace) -> int:
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(line_buffering=True)  # what a function prints is seen when it happens, on a pipe too
     engines = find_engines(arguments.apps)
+    _refuse_incomplete(arguments)
     _refuse_shared(arguments.feed, arguments.collect)
-    _configure(arguments, engines)
-    configuration = engines[0].configuration
+    configuration = _configure(arguments, engines)
     settings = _worker_settings(configuration, engines, arguments.metrics_port)
     with ExitStack() as files:
         feeds = [_feed(text, configuration, engines) for text in arguments.feed]
         for feed in feeds:
             files.callback(feed.close)
-        collectors = [_collecting_engine(text, configuration, engines, files) for text in arguments.collect]
-        runnables: list[Runnable] = [*feeds, *engines, *collectors]
+        existing: Existing = "append" if arguments.append else "overwrite" if arguments.overwrite else "refuse"
+        collectors = [_collector(text, configuration, engines, existing, files) for text in arguments.collect]
+        collecting = [
+            _collecting_engine(text, configuration, collector)
+            for text, collector in zip(arguments.collect, collectors, strict=True)
+        ]
+        runnables: list[Runnable] = [*feeds, *engines, *collecting]
         if sys.stderr.isatty():
             runnables.append(Progress(feeds, engines))
         worker = Worker(runnables, settings, drain=arguments.drain)
         try:
             worker.run()
+            for collector in collectors:
+                collector.finish()
         finally:
             # With -v the log has it.
             if arguments.drain and sys.stderr.isatty() and not arguments.verbose:
@@ -79,8 +95,8 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _configure(arguments: argparse.Namespace, engines: Sequence[Engine]) -> None:
-    """Let all engines read what they go by.
+def _configure(arguments: argparse.Namespace, engines: Sequence[Engine]) -> Configuration:
+    """Let all engines read what they go by; returns the configuration of the run.
 
     Raises:
         ConfigError: with every problem of everything that this run needs.
@@ -100,6 +116,7 @@ def _configure(arguments: argparse.Namespace, engines: Sequence[Engine]) -> None
             engine.configure(configuration)
     if problems:
         raise ConfigError(*dict.fromkeys(problems))
+    return configuration if arguments.config is not None else engines[0].configuration
 
 
 def _worker_settings(configuration: Configuration, engines: Sequence[Engine], port: str | None) -> WorkerSettings:
@@ -121,14 +138,29 @@ def _split(option: str, text: str) -> tuple[str, str]:
     return queue, path
 
 
+def _refuse_incomplete(arguments: argparse.Namespace) -> None:
+    """Refuse a run of nothing, and options that mean nothing without others.
+
+    Raises:
+        ConfigError: an option is missing.
+    """
+    if not arguments.apps and not (arguments.config is not None and (arguments.feed or arguments.collect)):
+        raise ConfigError(
+            "name an APP to run; or, to run none, give --config FILE and what to --feed or --collect (QUEUE=FILE)"
+        )
+    for option in ("append", "overwrite"):
+        if getattr(arguments, option) and not arguments.collect:
+            raise ConfigError(f"--{option} says what to do with the file of --collect QUEUE=FILE; give that, too")
+
+
 def _refuse_shared(feeds: Sequence[str], collects: Sequence[str]) -> None:
-    """Each queue is collected once. A file that is collected into is emptied first, so it must be nobody else's.
+    """Refuse a queue that is collected twice, and a file that is collected into and used for anything else.
 
     Raises:
         ConfigError: it is not so.
     """
-    read_from: set[str] = set()
-    written: set[str] = set()
+    read_from: set[object] = set()
+    written: set[object] = set()
     collected: set[str] = set()
     for text in feeds:
         place = _place(_split("--feed", text)[1])
@@ -147,7 +179,7 @@ def _refuse_shared(feeds: Sequence[str], collects: Sequence[str]) -> None:
             )
         if place != "-" and place in read_from:
             raise ConfigError(
-                f"--collect {text}: the file is fed from, and collecting would empty it; give another one"
+                f"--collect {text}: the file is fed from, and collecting would write into it; give another one"
             )
         if place != "-" and place in written:
             raise ConfigError(f"--collect {text}: another queue is collected into the same file; give another one")
@@ -155,8 +187,15 @@ def _refuse_shared(feeds: Sequence[str], collects: Sequence[str]) -> None:
         collected.add(queue)
 
 
-def _place(path: str) -> str:
-    return path if path == "-" else str(Path(path).resolve())
+def _place(path: str) -> object:
+    """What tells one file from another, whatever names lead to it."""
+    if path == "-":
+        return path
+    try:
+        found = Path(path).stat()
+    except OSError:
+        return Path(path).resolve()
+    return found.st_dev, found.st_ino
 
 
 def _feed(text: str, configuration: Configuration, engines: Sequence[Engine]) -> Feed:
@@ -175,7 +214,10 @@ async def _backlog(queue: str, engines: Sequence[Engine]) -> int | None:
     return None
 
 
-def _collecting_engine(text: str, configuration: Configuration, engines: Sequence[Engine], files: ExitStack) -> Engine:
+def _collector(
+    text: str, configuration: Configuration, engines: Sequence[Engine], existing: Existing, files: ExitStack
+) -> Collector:
+    """Open the file of one --collect. All are opened before anything is read from any queue."""
     name, path = _split("--collect", text)
     for engine in engines:
         if engine.input_queue == name:
@@ -184,6 +226,13 @@ def _collecting_engine(text: str, configuration: Configuration, engines: Sequenc
                 f"take its messages; collect one of its outputs"
             )
     resolved = resolve_queue(configuration, name, "input", registry=registry_for(configuration))
+    collector = Collector(path, resolved.serializer, existing)
+    files.callback(collector.close)
+    return collector
+
+
+def _collecting_engine(text: str, configuration: Configuration, collector: Collector) -> Engine:
+    name, _path = _split("--collect", text)
     # The same queue with all stages off: the collector writes what is there, valid or not.
     given = configuration.queues[name]
     keys = {key: getattr(given, key) for key in given.model_fields_set}
@@ -194,7 +243,5 @@ def _collecting_engine(text: str, configuration: Configuration, engines: Sequenc
         queue_config=[raw],
         batch_size=COLLECT_BATCH,
     )
-    collector = Collector(path, resolved.serializer)
-    files.callback(collector.close)
     engine.stream_app(collector)
     return engine

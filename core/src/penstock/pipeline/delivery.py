@@ -17,7 +17,7 @@ from penstock.pipeline.batch import Batch
 from penstock.pipeline.failure_log import FailureLog
 from penstock.queues import InputQueue, OutputQueue
 from penstock.retry import RetryPolicy
-from penstock.settlement import Decision, Failure, Fate, OnInvalid, decide
+from penstock.settlement import Decision, Failure, Fate, OnInvalid, StopEngine, decide
 
 log = logging.getLogger("penstock")
 
@@ -256,6 +256,8 @@ class AtLeastOnce:
 
     def _stopping_error(self, failure: Failure, why: str = "") -> PenstockError:
         error = failure.error
+        if isinstance(error, StopEngine):
+            return PenstockError(f"engine {self._app!r}, {self._source}: {error}")
         text = str(error) if isinstance(error, PenstockError) else f"{type(error).__name__}: {error_text(error)}"
         if not why:
             why = "Give the engine a dead_letter_queue; "

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from penstock.dead_letters import error_text
-from penstock.settlement import Decision, Failure, Fate, Stage
+from penstock.settlement import Decision, Failure, Fate, Stage, StopEngine
 
 log = logging.getLogger("penstock")
 
@@ -79,7 +79,7 @@ class FailureLog:
             Fate.STOP: "the engine stops",
         }[fate]
         # The way into the user's code is worth its lines once the function is given up on.
-        trace = stage == "function" and fate in (Fate.DEAD_LETTER, Fate.STOP)
+        trace = stage == "function" and fate in (Fate.DEAD_LETTER, Fate.STOP) and error_type is not StopEngine
         log.warning(
             "engine %r: %d %s failed at %s, the first at %s of %s, attempt %d: %s: %s; %s",
             self._app,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import codecs
-import sys
 from collections.abc import Awaitable, Callable, Sequence
 from time import monotonic
 from typing import IO, Any, Protocol
@@ -15,11 +14,13 @@ import orjson
 from penstock.config.resolve import ResolvedQueue
 from penstock.errors import ConfigError, ConnectorError
 from penstock.health import Health
-from penstock.message import QueueMessage, Record
+from penstock.message import ERROR_STAGE, QueueMessage, Record
 from penstock.metrics import MetricsRegistry
 from penstock.queues import OutputQueue
 from penstock.serializers import Serializer
+from penstock.settlement import StopEngine
 from penstock.threads import Threads
+from penstock.worker.lines_file import Existing, LinesFile
 
 PIECE = 256 * 1024  # bytes of lines that are read and produced together
 BACKLOG = 10_000  # messages waiting in the queue past which feeding pauses, so that a large file is never in memory
@@ -166,38 +167,61 @@ class Feed:
 class Collector:
     """Writes each message of a queue as one JSON line: the function of an engine that `--collect` adds.
 
-    With a serializer the line is the decoded body. Without one, or where the body is not of the queue's format, it is
-    an object with `body` (or `body_base64`, where it is no text), `key` and `headers`.
+    With a serializer the line is the decoded body. Without one, for a dead letter, or where the body is not of the
+    queue's format, it is an object with `body` (or `body_base64`, where it is not text), `key` and `headers`.
 
     Args:
-        path: The file, replaced if it is there; "-" is standard output.
+        path: The file; "-" is standard output.
         serializer: The queue's own.
+        existing: What to do with a file that holds something. It is never replaced unless "overwrite" says so.
 
     Raises:
-        ConfigError: the file cannot be written.
+        ConfigError: the file cannot be written, holds something, or another run is writing to it.
     """
 
-    def __init__(self, path: str, serializer: Serializer | None) -> None:
+    def __init__(self, path: str, serializer: Serializer | None, existing: Existing = "refuse") -> None:
         self._serializer = serializer
-        self._is_ours = path != "-"
+        self._path = path
         try:
-            self._file: IO[bytes] = sys.stdout.buffer if path == "-" else open(path, "wb")  # noqa: SIM115
+            self._file = LinesFile(path, existing)
+        except FileExistsError as error:
+            raise ConfigError(
+                f"--collect {path}: the file is not empty; add --append to write behind what it holds, --overwrite to "
+                f"replace that, or give another file"
+            ) from error
+        except BlockingIOError as error:
+            raise ConfigError(
+                f"--collect {path}: another run is writing to the file; let it end, or give another file"
+            ) from error
         except OSError as error:
             raise ConfigError(f"--collect {path}: {error.strerror}") from error
 
     def __call__(self, bodies: list[bytes | None], msg_ctx: list[QueueMessage]) -> None:
-        """Write a batch. It is with the operating system when this returns; only then are the messages settled."""
+        """Write a batch. It is on the disk when this returns; only then are the messages settled.
+
+        Raises:
+            StopEngine: it could not be written.
+        """
         lines = [self._line(body, message) for body, message in zip(bodies, msg_ctx, strict=True)]
-        self._file.write(b"\n".join(lines) + b"\n")
-        self._file.flush()
+        try:
+            self._file.append(lines)
+        except OSError as error:
+            raise StopEngine(
+                f"--collect {self._path}: {error.strerror}; what is not in the file is not settled and stays in its "
+                f"queue: mend the cause, then collect the rest with --append"
+            ) from error
+
+    def finish(self) -> None:
+        """The run has ended well; see `LinesFile.finish`."""
+        self._file.finish()
 
     def close(self) -> None:
         """Close the file; standard output stays open."""
-        if self._is_ours:
-            self._file.close()
+        self._file.close()
 
     def _line(self, body: bytes | None, message: QueueMessage) -> bytes:
-        if self._serializer is not None and body is not None:
+        # A dead letter's reasons are in its headers, which a line of the bare body would lose.
+        if self._serializer is not None and body is not None and not _is_dead_letter(message):
             try:
                 data = self._serializer.deserialize(body)
                 # As it came, where that is a line: numbers keep their digits, objects their spaces.
@@ -205,6 +229,10 @@ class Collector:
             except Exception:  # noqa: BLE001, S110  (whatever is raised: it is not of this format, and shown as it is)
                 pass
         return orjson.dumps(_as_object(body, message))
+
+
+def _is_dead_letter(message: QueueMessage) -> bool:
+    return any(name == ERROR_STAGE for name, _value in message.headers)
 
 
 def _as_object(body: bytes | None, message: QueueMessage) -> dict[str, Any]:
