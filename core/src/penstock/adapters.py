@@ -45,6 +45,12 @@ class ThreadedConsumer(Consumer):
     async def extend(self, messages: Sequence[QueueMessage]) -> None:
         await self._settling.submit(self._blocking.extend, messages)
 
+    async def begin_call(self, messages: Sequence[QueueMessage]) -> None:
+        await self._settling.submit(self._blocking.begin_call, messages)
+
+    async def end_call(self, messages: Sequence[QueueMessage]) -> None:
+        await self._settling.submit(self._blocking.end_call, messages)
+
     async def lag(self) -> int | None:
         return await self._settling.submit(self._blocking.lag)
 

@@ -70,6 +70,8 @@ class Consumer(ABC):
     called while it waits, and while each other wait. `shutdown` comes last, once, when no other call is under way, also
     after a `connect` that failed.
 
+    `begin_call` and `end_call` are called like `extend`; a connector without `redelivery_count` needs neither.
+
     Every message that `consume` returned is settled at most once: by `on_success`, by `on_fail`, or by neither, if the
     worker dies or stops first. Messages are settled in any order, whatever order they came in.
     """
@@ -125,6 +127,18 @@ class Consumer(ABC):
 
     async def extend(self, messages: Sequence[QueueMessage]) -> None:  # noqa: B027  (only leases need it)
         """Keep the leases of these messages alive for another full span. Fenced as in `on_success`."""
+
+    async def begin_call(self, messages: Sequence[QueueMessage]) -> None:  # noqa: B027  (only what counts needs it)
+        """Record that the function is about to be called with these. Fenced as in `on_success`.
+
+        Called only for messages that came with an `abandoned` above 0. If the worker dies before the record is removed,
+        the next delivery has an `abandoned` that is one higher. `on_success` removes the record, `on_fail` keeps it.
+        """
+
+    async def end_call(self, messages: Sequence[QueueMessage]) -> None:  # noqa: B027
+        """Remove all records of `begin_call` for these, those of earlier deliveries too: the worker survived the call.
+
+        Fenced as in `on_success`. Called before `on_fail`, and when settlement takes long."""
 
     async def lag(self) -> int | None:
         """How many messages wait to be consumed, those in flight not counted; None if the backend cannot tell."""
@@ -208,8 +222,9 @@ class BlockingConsumer(ABC):
     """`Consumer` for a client library that blocks.
 
     `connect`, `consume` and `shutdown` run on one thread of their own, always the same; `on_success`, `on_fail`,
-    `extend` and `lag` on a second one, one call at a time, so that a settlement never waits for a `consume` that waits
-    for messages. The two must be safe beside each other. Transactions are for the asynchronous form alone.
+    `extend`, `begin_call`, `end_call` and `lag` on a second one, one call at a time, so that a settlement never waits for
+    a `consume` that waits for messages. The two must be safe beside each other. Transactions are for the asynchronous
+    form alone.
     """
 
     lease: float | None = None
@@ -237,6 +252,12 @@ class BlockingConsumer(ABC):
 
     def extend(self, messages: Sequence[QueueMessage]) -> None:  # noqa: B027  (only leases need it)
         """See `Consumer.extend`."""
+
+    def begin_call(self, messages: Sequence[QueueMessage]) -> None:  # noqa: B027
+        """See `Consumer.begin_call`."""
+
+    def end_call(self, messages: Sequence[QueueMessage]) -> None:  # noqa: B027
+        """See `Consumer.end_call`."""
 
     def lag(self) -> int | None:
         """See `Consumer.lag`."""

@@ -36,9 +36,13 @@ class QueueMessage:
         timestamp: When the message was produced, in seconds since the epoch by the backend's clock; None if unknown.
         attempts: The number of this delivery, from 1. From the backend's own counter where it has one.
         position: Where the message stands in its queue, as text for logs and dead letters ("0/42", an id).
+        abandoned: How often a worker died with this message, as far as is known. 0: never delivered before, or the last
+            delivery was requeued, or its lease ended in this very process. 1: a worker died, or its lease ended, while
+            it had this message among others. More: 1 plus the calls that `Consumer.begin_call` recorded and nothing
+            ended. None: the connector cannot tell a requeue from a death, so only `attempts` is known.
     """
 
-    __slots__ = ("attempts", "headers", "key", "message", "message_context", "position", "timestamp")
+    __slots__ = ("abandoned", "attempts", "headers", "key", "message", "message_context", "position", "timestamp")
 
     def __init__(
         self,
@@ -49,6 +53,7 @@ class QueueMessage:
         timestamp: float | None = None,
         attempts: int = 1,
         position: str = "",
+        abandoned: int | None = None,
     ) -> None:
         self.message_context = message_context
         self.message = message
@@ -57,6 +62,7 @@ class QueueMessage:
         self.timestamp = timestamp
         self.attempts = attempts
         self.position = position
+        self.abandoned = abandoned
 
     def __repr__(self) -> str:
         # Never the body: a repr ends in logs.

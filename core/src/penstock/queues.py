@@ -19,7 +19,7 @@ from penstock.backoff import Backoff
 from penstock.codec import Codec
 from penstock.connection import Connection
 from penstock.connectors import Transacted
-from penstock.errors import FunctionError, NotConnected, ProduceError
+from penstock.errors import ConnectorError, FunctionError, NotConnected, ProduceError
 from penstock.health import Health
 from penstock.message import QueueMessage, Record
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("penstock")
 
 PRODUCE_AGAIN = Backoff(initial=0.1, maximum=10.0)
+END_CALLS_WITHIN = 2.0  # seconds, at the end of a worker whose calls did not end in time
 
 
 class _Queue:
@@ -111,6 +112,7 @@ class InputQueue(_Queue):
         self._consumer = make_consumer(resolved.connector_class, resolved.value, resolved.options)
         super().__init__(resolved, self._consumer, health, on_reconnect, engine)
         self._stopped = asyncio.Event()
+        self._begun: set[QueueMessage] = set()  # calls recorded in the backend, and not yet ended there
         self.enveloped = envelope.uses_envelope(resolved.capabilities)
         self.decode = self.codec.decode
 
@@ -147,10 +149,15 @@ class InputQueue(_Queue):
 
     async def on_success(self, messages: Sequence[QueueMessage]) -> int:
         """Settle for good; returns how many were no longer ours."""
-        return await self._connection.call("on_success", lambda: self._consumer.on_success(messages)) or 0
+        late = await self._connection.call("on_success", lambda: self._consumer.on_success(messages)) or 0
+        if self._begun:
+            self._begun.difference_update(messages)
+        return late
 
     async def on_fail(self, messages: Sequence[QueueMessage], delay: float | None = None) -> None:
         """Give back; the delay is left out where the connector cannot honour one."""
+        if self._begun:
+            await self.end_call(messages)
         held = delay if delay and self.resolved.capabilities.delay else None
         await self._connection.call("on_fail", lambda: self._consumer.on_fail(messages, held))
 
@@ -161,6 +168,29 @@ class InputQueue(_Queue):
             NotConnected: the backend is away.
         """
         await self._connection.once("extend", lambda: self._consumer.extend(messages))
+
+    async def begin_call(self, messages: Sequence[QueueMessage]) -> None:
+        """Record that these are about to be called, so that the next delivery knows if the worker dies of it."""
+        self._begun.update(messages)  # first: it may be recorded although no answer comes
+        await self._connection.call("begin_call", lambda: self._consumer.begin_call(messages), self._stopped)
+
+    async def end_call(self, messages: Sequence[QueueMessage]) -> None:
+        """Remove what `begin_call` recorded, of those that are neither settled nor ended yet."""
+        begun = [message for message in messages if message in self._begun]
+        if begun:
+            await self._connection.call("end_call", lambda: self._consumer.end_call(begun))
+            self._begun.difference_update(begun)
+
+    async def close(self) -> None:
+        """See `_Queue.close`. A worker that stops in order does not die of the calls that it leaves."""
+        if self._begun:
+            try:
+                async with asyncio.timeout(END_CALLS_WITHIN):
+                    await self._connection.once("end_call", lambda: self._consumer.end_call(list(self._begun)))
+            except (ConnectorError, TimeoutError) as error:
+                log.warning("%s: %d calls that were left count as if the worker had died of them: %s",
+                            self, len(self._begun), error)  # fmt: skip
+        await super().close()
 
     def transaction_problem(self, output: OutputQueue) -> str | None:
         """Why `transact` cannot store records of this output; None if it can."""
@@ -174,6 +204,8 @@ class InputQueue(_Queue):
         done = await self._connection.call("transact", lambda: self._consumer.transact(messages, stored))
         if not isinstance(done, Transacted):
             raise self._connection.bug(f"transact returned a {type(done).__name__} instead of a Transacted")
+        if self._begun and done.committed:
+            self._begun.difference_update(messages)
         return done
 
     async def lag(self) -> int | None:

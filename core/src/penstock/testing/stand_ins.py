@@ -194,6 +194,7 @@ class StandInConsumer(Consumer):
                 message.timestamp,
                 attempts,
                 message.position,
+                abandoned=0,
             )
         )
 
