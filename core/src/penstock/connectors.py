@@ -222,9 +222,9 @@ class BlockingConsumer(ABC):
     """`Consumer` for a client library that blocks.
 
     `connect`, `consume` and `shutdown` run on one thread of their own, always the same; `on_success`, `on_fail`,
-    `extend`, `begin_call`, `end_call` and `lag` on a second one, one call at a time, so that a settlement never waits for
-    a `consume` that waits for messages. The two must be safe beside each other. Transactions are for the asynchronous
-    form alone.
+    `extend`, `begin_call`, `end_call` and `lag` on a second one, one call at a time, so that a settlement never waits
+    for a `consume` that waits for messages. The two must be safe beside each other. Transactions are for the
+    asynchronous form alone.
     """
 
     lease: float | None = None
