@@ -107,7 +107,7 @@ class Health:
             since = before.since if before is not None and before.state == state else self._clock()
             self._board[component] = Status(state, reason[:REASON_LENGTH], since)
         # What went wrong is logged by who found it, with all that there is to say.
-        if state in ("starting", "ok", "stopping") and (before is None or before.state != state):
+        if state in ("starting", "ok", "stopping") and not reason and (before is None or before.state != state):
             log.info("%s: %s", component, state)
 
     def get(self, component: str) -> Status | None:

@@ -7,7 +7,6 @@ Exit codes: 0 done; 1 the work failed (the error says what); 2 the command line 
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import sys
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from importlib import import_module
 from typing import Any
 
 from penstock.errors import ConfigError, FunctionError, PenstockError, PluginError, UnknownNameError
+from penstock.worker import streams
 
 COMMANDS = {
     "run": "run engines until a signal, or until their queues are empty",
@@ -28,15 +28,8 @@ COMMANDS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The console script. Returns the exit code."""
-    try:
-        try:
-            return _main(arguments)
-        finally:
-            sys.stdout.flush()
-    except BrokenPipeError:
-        # `penstock plugins | head`: the reader has seen enough, and Python must not complain of it when it ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    streams.guard()
+    return _main(arguments)
 
 
 def _main(arguments: Sequence[str] | None) -> int:
@@ -59,13 +52,23 @@ def _main(arguments: Sequence[str] | None) -> int:
         return 2
     options = _options(commands.choices[asked], argv[start + 1 :])
     try:
-        return int(command.run(options))
+        code = int(command.run(options))
+        # A worker goes on without what its functions print; what another command prints is all there is of it.
+        return code if asked == "run" else code or _unprinted()
     except (ConfigError, PluginError, FunctionError) as error:
         print(f"penstock: {error}", file=sys.stderr)
         return 2
     except PenstockError as error:
         print(f"penstock: {error}", file=sys.stderr)
         return 1
+
+
+def _unprinted() -> int:
+    """1, with the reason on standard error, if what was printed could not be written."""
+    if (refusal := streams.refusal()) is None:
+        return 0
+    print(f"penstock: {refusal}", file=sys.stderr)
+    return 1
 
 
 def _parser() -> tuple[argparse.ArgumentParser, Any]:

@@ -63,8 +63,6 @@ def run(arguments: argparse.Namespace) -> int:
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )
-    if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(line_buffering=True)  # what a function prints is seen when it happens, on a pipe too
     engines = find_engines(arguments.apps)
     _refuse_incomplete(arguments)
     _refuse_shared(arguments.feed, arguments.collect)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
@@ -14,6 +15,8 @@ from penstock.errors import ConfigError, PenstockError
 from penstock.health import Health
 from penstock.metrics import MetricsRegistry
 from penstock.pipeline.loop import ProcessEnded
+from penstock.worker import streams
+from penstock.worker.log_guard import unfailing_logs
 from penstock.worker.signals import stop_signals
 from penstock.worker.summary import summary
 
@@ -25,6 +28,7 @@ log = logging.getLogger("penstock")
 
 QUIET_LOOK = 0.02  # seconds between two looks at whether everything is drained
 ABORTED = 130  # the exit code after a second signal
+GOODBYE = 1.0  # seconds that the log may take for the last line before that
 
 
 class Running(Protocol):
@@ -79,13 +83,20 @@ class Worker:
     def run(self) -> None:
         """Run until done. Signals are handled on the main thread only, and given back afterwards.
 
+        Meanwhile `sys.stdout` and `sys.stderr` drop what cannot be written, and no log call raises.
+
         Raises:
             PenstockError: why an engine could not go on; all others were stopped in order first.
         """
-        asyncio.run(self.serve())
+        with streams.guarded():
+            asyncio.run(self.serve())
 
     async def serve(self) -> None:
         """The same on a running event loop."""
+        with unfailing_logs(), streams.heard(self._hear_loss()):
+            await self._serve()
+
+    async def _serve(self) -> None:
         self._running = self._start()
         endpoints = self._endpoints()
         try:
@@ -96,6 +107,19 @@ class Worker:
                 log.info("%s", line)
             if endpoints is not None:
                 endpoints.stop()
+
+    def _hear_loss(self) -> Callable[[str], None]:
+        loop = asyncio.get_running_loop()
+
+        def tell(text: str) -> None:
+            # Also on the board, since the log may be what is lost. It does not make the worker unready.
+            self.health.set(text.partition(" cannot")[0], "ok", text)
+            log.warning("%s", text)
+
+        def hear(text: str) -> None:
+            loop.call_soon_threadsafe(tell, text)
+
+        return hear
 
     def summary(self) -> Sequence[str]:
         """What became of the messages so far, in a line for each engine."""
@@ -221,7 +245,14 @@ def _told(error: BaseException) -> BaseException:
 
 
 def _abort() -> None:
-    # At once: no flush, no goodbye. What is unsettled is redelivered, as after a power cut.
+    # At once: no flush, no goodbye. What is unsettled is redelivered, as after a power cut. On a thread, since whoever
+    # holds a lock of the log may wait for something that never comes.
+    goodbye = threading.Thread(target=_say_goodbye, daemon=True)
+    goodbye.start()
+    goodbye.join(GOODBYE)
+    os._exit(ABORTED)
+
+
+def _say_goodbye() -> None:
     log.warning("second signal: ending now; unsettled messages will be redelivered")
     logging.shutdown()
-    os._exit(ABORTED)

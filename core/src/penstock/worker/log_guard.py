@@ -1,0 +1,63 @@
+"""Log calls that never fail while a worker runs: what cannot be logged costs no message."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+_active = 0  # workers that run in this process
+_told: set[tuple[str, str]] = set()
+
+
+@contextmanager
+def unfailing_logs() -> Iterator[None]:
+    """While the block runs, no log call of this process raises what a handler, filter or formatter raises.
+
+    This holds for Penstock, for connectors and their clients, and for the function: each handler fails alone, and the
+    first failure of its kind is written to standard error. Only KeyboardInterrupt and SystemExit pass.
+    """
+    global _active  # noqa: PLW0603  (logging is one for the whole process)
+    _install()
+    _active += 1
+    try:
+        yield
+    finally:
+        _active -= 1
+
+
+@functools.cache
+def _install() -> None:
+    # A handler that calls a service may fail in any way, and a log call of a client library or of the function would
+    # pass that on: there is no other place that all of them go through.
+    logging.Handler.handle = _unfailing(logging.Handler.handle)  # type: ignore[method-assign]
+    logging.Logger.handle = _unfailing(logging.Logger.handle)  # type: ignore[method-assign]
+
+
+def _unfailing(handle: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(handle)
+    def unfailing(self: logging.Handler | logging.Logger, record: logging.LogRecord) -> Any:
+        if not _active:
+            return handle(self, record)
+        try:
+            return handle(self, record)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # noqa: BLE001  (whatever it is, the message that was worked on must not pay)
+            _tell(self, error)
+            return False
+
+    return unfailing
+
+
+def _tell(source: logging.Handler | logging.Logger, error: BaseException) -> None:
+    kind = (type(source).__name__, type(error).__name__)
+    if kind in _told:
+        return
+    _told.add(kind)
+    with suppress(Exception):
+        print(f"penstock: logging failed: {kind[0]} raised {kind[1]}; the line is dropped, and so are others that it "
+              f"fails for", file=sys.stderr)  # fmt: skip

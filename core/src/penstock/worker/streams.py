@@ -1,0 +1,203 @@
+"""Standard output and standard error that can always be written: what cannot be printed costs no message."""
+
+from __future__ import annotations
+
+import errno
+import io
+import logging
+import os
+import select
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, TextIO
+
+STALL = 2.0  # seconds for which a reader that takes nothing is waited for
+PIECE = select.PIPE_BUF  # bytes; a pipe that is ready takes as many without blocking
+
+NAMES = {"stdout": (1, "standard output"), "stderr": (2, "standard error")}
+
+
+class _Raw(io.RawIOBase):
+    """Writes to a descriptor and never raises: what it cannot write is dropped.
+
+    Args:
+        descriptor: Where to write; it is not closed.
+        name: What Python calls the stream.
+
+    Attributes:
+        error: Why something was dropped, for the first time; None as long as nothing was.
+        on_loss: Called with a sentence the first time. It must neither print nor log, since locks are held.
+    """
+
+    mode = "wb"
+
+    def __init__(self, descriptor: int, name: str) -> None:
+        self.name = f"<{name}>"
+        self.error: OSError | None = None
+        self.on_loss: Callable[[str], None] | None = None
+        self._descriptor = descriptor
+        self._title = NAMES[name][1]
+        self._stalled = False
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def isatty(self) -> bool:
+        return os.isatty(self._descriptor)
+
+    def write(self, data: Any) -> int:
+        rest = memoryview(data).cast("B")
+        size = len(rest)
+        try:
+            while rest:
+                self._wait()
+                with suppress(BlockingIOError):  # somebody else fills the same pipe
+                    rest = rest[os.write(self._descriptor, rest[:PIECE]) :]
+        except OSError as error:
+            self._lose(error)
+        return size
+
+    def _wait(self) -> None:
+        """Wait until something can be written; once that took too long, no longer at all until it can again."""
+        poll = select.poll()
+        poll.register(self._descriptor, select.POLLOUT)
+        if not poll.poll(0 if self._stalled else STALL * 1000):
+            self._stalled = True
+            raise TimeoutError(errno.ETIMEDOUT, f"its reader took nothing for {STALL:g} s")
+        self._stalled = False
+
+    def _lose(self, error: OSError) -> None:
+        if self.error is None:
+            self.error = error
+            self.tell()
+
+    def tell(self) -> None:
+        """Say that something was dropped, if it was."""
+        if self.error is not None and self.on_loss is not None:
+            with suppress(RuntimeError):  # the event loop that would hear it has ended
+                self.on_loss(f"{self._title} cannot be written: {self.error.strerror}; what is printed is dropped")
+
+
+class _Stream(io.TextIOWrapper):
+    """A standard stream. A function that closes it (`with sys.stdout:`) does not close it for the others."""
+
+    def close(self) -> None:
+        self.flush()
+
+
+_guards: dict[str, _Raw] = {}  # of the streams that are guarded now, by name
+_listeners: list[Callable[[str], None]] = []
+
+
+def keep_numbers() -> None:
+    """Take the numbers of standard descriptors that are closed, or the next socket would get one and be printed to.
+
+    They stay useless, as closed ones are.
+    """
+    for number, wrong_way in enumerate((os.O_WRONLY, os.O_RDONLY, os.O_RDONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, wrong_way), True)
+
+
+def guard() -> None:
+    """Let `sys.stdout` and `sys.stderr` of this process drop what they cannot write, for good.
+
+    A stream that the application has put in their place is left alone.
+    """
+    keep_numbers()
+    for name in NAMES:
+        _guard(name)
+
+
+@contextmanager
+def guarded() -> Iterator[None]:
+    """Guard both streams while the block runs; log handlers that write to them, too."""
+    keep_numbers()
+    before = {name: getattr(sys, name) for name in NAMES if name not in _guards}
+    ours = {name: stream for name in before if (stream := _guard(name)) is not None}
+    for name, stream in ours.items():
+        _move_handlers(before[name], stream)
+    try:
+        yield
+    finally:
+        for name, stream in ours.items():
+            _guards.pop(name).on_loss = None
+            stream.flush()
+            _move_handlers(stream, before[name])
+            if getattr(sys, name) is stream:
+                setattr(sys, name, before[name])
+
+
+@contextmanager
+def heard(on_loss: Callable[[str], None]) -> Iterator[None]:
+    """While the block runs, tell once for each stream that something could not be printed, also if it was before.
+
+    Args:
+        on_loss: Gets a sentence, on any thread. It must neither print nor log.
+    """
+    _listeners.append(on_loss)
+    for raw in _guards.values():
+        raw.on_loss = on_loss
+        raw.tell()
+    try:
+        yield
+    finally:
+        _listeners.remove(on_loss)
+        for raw in _guards.values():
+            raw.on_loss = _listeners[-1] if _listeners else None
+
+
+def refusal() -> str | None:
+    """Why standard output could not be written, unless its reader only had seen enough (`| head`)."""
+    if sys.stdout is not None:
+        sys.stdout.flush()
+    raw = _guards.get("stdout")
+    if raw is None or raw.error is None or raw.error.errno == errno.EPIPE:
+        return None
+    return f"standard output cannot be written: {raw.error.strerror}"
+
+
+def _guard(name: str) -> TextIO | None:
+    stream = getattr(sys, name)
+    number = NAMES[name][0]
+    if name in _guards or not _is_plain(stream, number):
+        return None
+    raw = _Raw(number, name)
+    encoding, errors = "utf-8", "backslashreplace"
+    if stream is not None:
+        stream.flush()
+        encoding = stream.encoding
+        # "strict" fails where the terminal is not UTF-8, and both fail for half of a surrogate pair.
+        errors = errors if stream.errors in ("strict", "surrogateescape") else stream.errors
+    # By lines, so that what a function prints is seen when it happens, on a pipe too.
+    ours = _Stream(io.BufferedWriter(raw), encoding, errors, line_buffering=True)
+    _guards[name] = raw
+    setattr(sys, name, ours)
+    return ours
+
+
+def _is_plain(stream: Any, number: int) -> bool:
+    """Whether it is the process's own stream, and not what a notebook or a test has put there."""
+    if stream is None:
+        return True  # Python found it closed
+    if type(stream) is not io.TextIOWrapper or stream.closed:
+        return False
+    try:
+        return stream.fileno() == number
+    except OSError:
+        return False
+
+
+def _move_handlers(before: TextIO | None, after: TextIO | None) -> None:
+    """Let log handlers that write to one stream write to another."""
+    loggers: Sequence[Any] = [logging.root, *logging.root.manager.loggerDict.values()]
+    for logger in loggers:
+        for handler in getattr(logger, "handlers", ()):
+            if before is not None and isinstance(handler, logging.StreamHandler) and handler.stream is before:
+                handler.setStream(after)
