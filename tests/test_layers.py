@@ -13,8 +13,8 @@ from tests.sources import CORE, PLUGINS, Import, imports, modules, packages, pro
 ROWS = """
     cancellation exports errors message health metric_list offsets serializers model_handlers data_models threads
 
-    backoff  capabilities  options  connectors  metrics  routing  dead_letters  worker.log_guard  worker.signals  worker.streams
-    retry  envelope  one_at_a_time  connection
+    backoff  capabilities  options  connectors  metrics  routing  dead_letters  worker.signals
+    retry  envelope  one_at_a_time  connection  worker.log_guard  worker.streams
     settlement  adapters  specs
     codec  hookspecs
 

@@ -154,8 +154,8 @@ def test_the_console_script_and_the_module_are_the_same(tmp_path: Path) -> None:
     imported = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
 
     assert module.stdout == f"penstock {penstock.__version__}\n"
-    loaded = ["penstock.cli", "penstock.cli.main", "penstock.errors", "penstock.exports"]
-    assert imported.stdout.splitlines()[1] == str(loaded)
+    loaded = ["cli", "cli.main", "errors", "exports", "worker", "worker.streams"]
+    assert imported.stdout.splitlines()[1] == str([f"penstock.{name}" for name in loaded])
     if script.exists():
         installed = subprocess.run([script, "--version"], capture_output=True, text=True, timeout=60)
         assert installed.stdout == module.stdout

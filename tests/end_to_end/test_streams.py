@@ -112,7 +112,9 @@ def test_a_terminal_that_is_not_utf_8(printing: App) -> None:
 
 def test_a_closed_descriptor_is_nobodys_next_socket(printing: App) -> None:
     """With `2>&-` the next file that is opened would get number 2, and every warning."""
-    printing.write("app.py", APP.replace("ASYNC ", "").replace("    return", "    import os; os.write(2, b'x')\n    return"))
+    printing.write(
+        "app.py", APP.replace("ASYNC ", "").replace("    return", "    import os; os.write(2, b'x')\n    return")
+    )
 
     code, _ = shell(printing, "2>&-", *COLLECT)
 
@@ -127,6 +129,13 @@ def test_what_is_collected_on_standard_output_is_no_print(printing: App) -> None
 
     assert code == 1
     assert "No space left on device" in told
+
+
+def test_standard_output_that_is_closed_collects_nothing(printing: App) -> None:
+    """It is refused before anything is taken."""
+    code, told = shell(printing, ">&-", "--drain", "--feed", "in=in.jsonl", "--collect", "out=-")
+
+    assert (code, told) == (2, "penstock: --collect -: standard output is closed\n")
 
 
 @pytest.mark.parametrize("redirected", ["> /dev/full", ">&-"])
@@ -152,8 +161,10 @@ logging.getLogger("penstock").setLevel("DEBUG")
 """
 
 
-@pytest.mark.parametrize("place", ["emit", "handle", "filter"])
-@pytest.mark.parametrize("error", ["ConnectionError", "BaseException", "__import__('asyncio').CancelledError"])
+@pytest.mark.parametrize(
+    ("place", "error"),
+    [("emit", "ConnectionError"), ("handle", "BaseException"), ("filter", "__import__('asyncio').CancelledError")],
+)
 def test_a_log_handler_that_raises(printing: App, place: str, error: str) -> None:
     """Neither our log calls nor the function's fail; a message that fails becomes a dead letter."""
     handler = HANDLER.replace("PLACE", place).replace("ERROR", error)
@@ -210,9 +221,7 @@ def test_a_program_that_runs_itself(app: App, stream: str, there: bool) -> None:
     app.write("app.py", PROGRAM)
     with pipe(read=there) as writer, (app.folder / "log").open("wb") as log:
         streams = {"stdout": log, "stderr": log} | {stream: writer}
-        result = subprocess.run(
-            [sys.executable, "app.py"], cwd=app.folder, **streams, timeout=PATIENCE, check=False
-        )
+        result = subprocess.run([sys.executable, "app.py"], cwd=app.folder, **streams, timeout=PATIENCE, check=False)
 
     assert result.returncode == 0, Path(app.folder, "log").read_text()
     assert app.lines("done") == [b"500"]

@@ -126,7 +126,13 @@ class LinesFile:
 def _standard_output() -> int:
     if sys.stdout is None or sys.stdout.closed:
         raise OSError(errno.EBADF, "standard output is closed")
-    return sys.stdout.fileno()
+    descriptor = sys.stdout.fileno()
+    try:
+        os.write(descriptor, b"")  # its number may be taken, so that nothing else gets it
+    except OSError as error:
+        if error.errno == errno.EBADF:
+            raise OSError(errno.EBADF, "standard output is closed") from error
+    return descriptor
 
 
 def _lock(descriptor: int) -> None:

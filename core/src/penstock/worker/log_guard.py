@@ -20,7 +20,7 @@ def unfailing_logs() -> Iterator[None]:
     This holds for Penstock, for connectors and their clients, and for the function: each handler fails alone, and the
     first failure of its kind is written to standard error. Only KeyboardInterrupt and SystemExit pass.
     """
-    global _active  # noqa: PLW0603  (logging is one for the whole process)
+    global _active
     _install()
     _active += 1
     try:
@@ -59,5 +59,4 @@ def _tell(source: logging.Handler | logging.Logger, error: BaseException) -> Non
         return
     _told.add(kind)
     with suppress(Exception):
-        print(f"penstock: logging failed: {kind[0]} raised {kind[1]}; the line is dropped, and so are others that it "
-              f"fails for", file=sys.stderr)  # fmt: skip
+        sys.stderr.write(f"penstock: logging failed: {kind[0]} raised {kind[1]}; lines that it fails for are dropped\n")

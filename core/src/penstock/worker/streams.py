@@ -73,9 +73,9 @@ class _Raw(io.RawIOBase):
     def _lose(self, error: OSError) -> None:
         if self.error is None:
             self.error = error
-            self.tell()
+            self.report()
 
-    def tell(self) -> None:
+    def report(self) -> None:
         """Say that something was dropped, if it was."""
         if self.error is not None and self.on_loss is not None:
             with suppress(RuntimeError):  # the event loop that would hear it has ended
@@ -144,7 +144,7 @@ def heard(on_loss: Callable[[str], None]) -> Iterator[None]:
     _listeners.append(on_loss)
     for raw in _guards.values():
         raw.on_loss = on_loss
-        raw.tell()
+        raw.report()
     try:
         yield
     finally:
@@ -168,7 +168,7 @@ def _guard(name: str) -> TextIO | None:
     number = NAMES[name][0]
     if name in _guards or not _is_plain(stream, number):
         return None
-    raw = _Raw(number, name)
+    raw: Any = _Raw(number, name)
     encoding, errors = "utf-8", "backslashreplace"
     if stream is not None:
         stream.flush()
