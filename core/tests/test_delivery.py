@@ -476,8 +476,8 @@ def test_an_input_is_left_while_the_dead_letter_queue_is_away(stand: Stand, how:
 def test_a_message_that_even_the_dead_letter_queue_refuses_is_given_back(
     stand: Stand, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Nothing is lost and nobody is silent."""
-    source, dead = Source([b"bad"]), Sink([ProduceError("too large", retriable=False)])
+    """With all its reasons, with few, and with none: nothing is lost and nobody is silent."""
+    source, dead = Source([b"bad"]), Sink([ProduceError("too large", retriable=False)] * 3)
 
     async def main() -> None:
         engine = stand.engine(echo, source=source.queue(), targets=[dead.queue("dead")], dead_letters=True)
@@ -488,7 +488,7 @@ def test_a_message_that_even_the_dead_letter_queue_refuses_is_given_back(
     asyncio.run(main())
 
     assert source.settled("on_fail") == [b"bad"]
-    assert "can be neither processed nor dead-lettered and are given back, the first at 0" in caplog.text
+    assert "can be neither processed nor dead-lettered and stay in their queue, the first at 0" in caplog.text
 
 
 def test_a_drain_ends_when_even_the_dead_letter_queue_refuses(stand: Stand) -> None:

@@ -39,8 +39,8 @@ class ThreadedConsumer(Consumer):
     async def on_success(self, messages: Sequence[QueueMessage]) -> int | None:
         return await self._settling.submit(self._blocking.on_success, messages)
 
-    async def on_fail(self, messages: Sequence[QueueMessage], delay: float | None = None) -> None:
-        await self._settling.submit(self._blocking.on_fail, messages, delay)
+    async def on_fail(self, messages: Sequence[QueueMessage], delay: float | None = None) -> int | None:
+        return await self._settling.submit(self._blocking.on_fail, messages, delay)
 
     async def extend(self, messages: Sequence[QueueMessage]) -> None:
         await self._settling.submit(self._blocking.extend, messages)

@@ -116,13 +116,16 @@ class Consumer(ABC):
         """
 
     @abstractmethod
-    async def on_fail(self, messages: Sequence[QueueMessage], delay: float | None = None) -> None:
+    async def on_fail(self, messages: Sequence[QueueMessage], delay: float | None = None) -> int | None:
         """Give messages back: they are delivered again, to this consumer or another one, with `attempts` raised.
 
         Args:
             messages: Fenced as in `on_success`.
             delay: Seconds to hold them back; None or 0 is at once. A connector without the capability `delay` is only
                 asked for None.
+
+        Returns:
+            How many were left alone, because they were no longer ours; None means 0.
         """
 
     async def extend(self, messages: Sequence[QueueMessage]) -> None:  # noqa: B027  (only leases need it)
@@ -247,7 +250,7 @@ class BlockingConsumer(ABC):
         """See `Consumer.on_success`."""
 
     @abstractmethod
-    def on_fail(self, messages: Sequence[QueueMessage], delay: float | None = None) -> None:
+    def on_fail(self, messages: Sequence[QueueMessage], delay: float | None = None) -> int | None:
         """See `Consumer.on_fail`."""
 
     def extend(self, messages: Sequence[QueueMessage]) -> None:  # noqa: B027  (only leases need it)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import Enum
 
 from penstock.errors import MessageError
 from penstock.message import (
@@ -26,6 +27,20 @@ ERROR_HEADERS = frozenset(
     {ERROR_STAGE, ERROR_TYPE, ERROR_TEXT, ATTEMPTS, ORIGIN_QUEUE, ORIGIN_POSITION, FAILED_AT, APP}
 )
 """What a dead letter carries beside the message's own headers."""
+
+
+class Form(Enum):
+    """How much a dead letter says beside the message itself, in words that follow "with"."""
+
+    WHOLE = "all its reasons"
+    SHORT = "a short error text"
+    BARE = "no reasons, as it came"
+
+
+FORMS = tuple(Form)
+"""From the one that is wanted to the one that fits wherever the message itself fits."""
+
+SHORT_TEXT = 100  # characters of an error's text in the short form
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +71,15 @@ class DeadLetter:
 
 
 def dead_letter(
-    message: QueueMessage, *, stage: str, error: BaseException, attempts: int, queue: str, app: str, now: float
+    message: QueueMessage,
+    *,
+    stage: str,
+    error: BaseException,
+    attempts: int,
+    queue: str,
+    app: str,
+    now: float,
+    form: Form = Form.WHOLE,
 ) -> Record:
     """Make the record for the dead-letter queue: body, key and headers byte for byte, and why it is there.
 
@@ -68,11 +91,15 @@ def dead_letter(
         queue: The backend's name of the queue it came from.
         app: The engine's app name.
         now: Seconds since the epoch.
+        form: How much of the reasons it says.
     """
+    if form is Form.BARE:
+        return Record(message.message, message.key, message.headers)
+    text = error_text(error)
     reasons = {
         ERROR_STAGE: stage,
         ERROR_TYPE: type(error).__name__,
-        ERROR_TEXT: error_text(error),
+        ERROR_TEXT: text[:SHORT_TEXT] if form is Form.SHORT else text,
         ATTEMPTS: str(attempts),
         ORIGIN_QUEUE: queue,
         ORIGIN_POSITION: message.position,

@@ -113,10 +113,11 @@ class EngineMetrics:
         """Count messages that are not settled at all and will be redelivered."""
         self._count(SETTLED, "left", n)
 
-    def dead_lettered(self, n: int, stage: str) -> None:
-        """Count messages that the dead-letter queue has confirmed; `stage` as in the dead letter's header."""
+    def dead_lettered(self, n: int, stage: str, late: int = 0) -> None:
+        """Count messages that the dead-letter queue has confirmed; `stage` as in the dead letter's header. `late` of
+        them were no longer ours to settle, and are counted by `late_settlements`."""
         with self._lock:
-            self._add((SETTLED, "dead_lettered"), n)
+            self._add((SETTLED, "dead_lettered"), n - late)
             self._add((DEAD_LETTERS, stage), n)
 
     def function_failed(self, n: int, exception_type: str) -> None:
@@ -142,8 +143,10 @@ class EngineMetrics:
         self._count(PRODUCE_FAILURES, queue, n)
 
     def late_settlements(self, n: int) -> None:
-        """Count messages that were no longer ours when they were to be settled."""
-        self._count(LATE_SETTLEMENTS, "", n)
+        """Count messages that were no longer ours when they were to be settled: an outcome of its own."""
+        with self._lock:
+            self._add((SETTLED, "late"), n)
+            self._add((LATE_SETTLEMENTS, ""), n)
 
     def reconnects(self, queue: str) -> None:
         """Count one restored connection to a queue."""

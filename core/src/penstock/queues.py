@@ -154,12 +154,12 @@ class InputQueue(_Queue):
             self._begun.difference_update(messages)
         return late
 
-    async def on_fail(self, messages: Sequence[QueueMessage], delay: float | None = None) -> None:
-        """Give back; the delay is left out where the connector cannot honour one."""
+    async def on_fail(self, messages: Sequence[QueueMessage], delay: float | None = None) -> int:
+        """Give back; returns how many were no longer ours. The delay is left out where the connector has none."""
         if self._begun:
             await self.end_call(messages)
         held = delay if delay and self.resolved.capabilities.delay else None
-        await self._connection.call("on_fail", lambda: self._consumer.on_fail(messages, held))
+        return await self._connection.call("on_fail", lambda: self._consumer.on_fail(messages, held)) or 0
 
     async def extend(self, messages: Sequence[QueueMessage]) -> None:
         """Keep the leases alive. One try: the next one comes soon.

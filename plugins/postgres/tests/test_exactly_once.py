@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from penstock import Engine, Output, Retry
 from penstock.errors import CapabilityError
 from penstock.message import QueueMessage, Record
+from penstock.metric_list import OUTCOMES, RECEIVED, SETTLED
 from penstock.worker.worker import Worker
 
 Sql = Callable[..., list[tuple[Any, ...]]]
@@ -168,3 +170,27 @@ def test_queues_that_share_no_database_are_refused_at_start(dsn: str) -> None:
     assert "delivery: exactly_once of engine 'penstock'" in text
     assert "connector 'memory' has no 'transactions'" in refused(["memory"])
     assert "connector 'memory' has no 'transactions'" in refused([], source="memory")
+
+
+def test_messages_lost_before_their_dead_letters_are_late(drain: Callable[..., Engine], sql: Sql) -> None:
+    """Another worker has them by then: no letter is stored for them, and none is counted as dead-lettered."""
+    taken = threading.Event()
+
+    def function(message: dict[str, int]) -> Any:
+        if not taken.is_set():
+            taken.set()
+            sql(
+                "UPDATE penstock_messages SET lease = gen_random_uuid(), visible_at = now() "
+                "WHERE queue = 'numbers' AND body IN ('{\"id\":0}', '{\"id\":1}')"
+            )
+        raise ValueError("never")
+
+    app = drain(function, [b'{"id":%d}' % number for number in range(20)])
+
+    assert app.pipeline is not None
+    counts = app.pipeline._metrics.counts()
+    outcomes = {outcome: counts[SETTLED, outcome] for outcome in OUTCOMES if counts[SETTLED, outcome]}
+    # The two come again, and are dead-lettered then.
+    assert outcomes == {"dead_lettered": 20, "late": 2}
+    assert counts[RECEIVED, ""] == 22
+    assert stored(sql, "dead").total() == 20

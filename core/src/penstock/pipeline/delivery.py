@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import defaultdict
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
-from penstock.dead_letters import dead_letter, error_text
+from penstock.dead_letters import FORMS, Form, dead_letter, error_text
 from penstock.errors import MessageError, PenstockError
 from penstock.message import QueueMessage, Record
 from penstock.metrics import EngineMetrics
 from penstock.pipeline.batch import Batch
-from penstock.pipeline.failure_log import FailureLog
+from penstock.pipeline.failure_log import Became, FailureLog
 from penstock.queues import InputQueue, OutputQueue
 from penstock.retry import RetryPolicy
 from penstock.settlement import Decision, Failure, Fate, OnInvalid, StopEngine, decide
@@ -36,8 +38,8 @@ class Loop(Protocol):
     def settled(self, messages: Sequence[QueueMessage]) -> None:
         """These are in their final state, and no longer in flight."""
 
-    def again(self, messages: Sequence[QueueMessage], delay: float) -> None:
-        """Try these once more after `delay` seconds; they stay in flight."""
+    def again(self, messages: Sequence[QueueMessage], delay: float) -> bool:
+        """Try these once more after `delay` seconds; they stay in flight. False: not any more, the engine stops."""
 
     async def pause(self, delay: float) -> None:
         """Wait, but not past a stop."""
@@ -49,8 +51,28 @@ class Loop(Protocol):
         """Stop the engine and raise this error from it."""
 
 
+@dataclass(slots=True)
+class Stored:
+    """What became of some dead letters.
+
+    Attributes:
+        stored: Failures whose dead letter is in the queue.
+        late: How many of their messages had been lost by the time they were to be settled.
+        lost: Failures whose message had been lost before, so that no dead letter was stored.
+        refused: Failures whose dead letter the queue will never take, and why.
+    """
+
+    stored: Sequence[Failure] = ()
+    late: int = 0
+    lost: list[Failure] = field(default_factory=list)
+    refused: list[tuple[Failure, PenstockError]] = field(default_factory=list)
+
+
 class AtLeastOnce:
     """Delivers batches.
+
+    Every message is counted in one outcome, once its backend has confirmed it, and leaves the loop's table of what is
+    in flight in the same step. What is still in that table when the engine ends was not settled.
 
     Args:
         app: The engine's name.
@@ -125,13 +147,17 @@ class AtLeastOnce:
 
     async def _succeed(self, messages: Sequence[QueueMessage]) -> None:
         late = await self._source.on_success(messages)
-        self._loop.settled(messages)
         self._metrics.succeeded(len(messages) - late)
-        if late:
-            self._metrics.late_settlements(late)
+        self._end(messages, late)
         first = messages[0].timestamp
         if first is not None:
             self._metrics.end_to_end(max(0.0, self._clock() - first))
+
+    def _end(self, messages: Sequence[QueueMessage], late: int = 0) -> None:
+        """Let go of messages that are counted as what became of them; `late` of them are counted here."""
+        if late:
+            self._metrics.late_settlements(late)
+        self._loop.settled(messages)
 
     async def _settle_failures(self, failures: Sequence[Failure]) -> None:
         by_decision: dict[Decision, list[Failure]] = defaultdict(list)
@@ -145,7 +171,6 @@ class AtLeastOnce:
             )
             by_decision[decision].append(failure)
         self._count(failures)
-        self._log.tell(by_decision.items())
         # Side by side: a group that waits before it is given back must not hold up the dead letters.
         await self._side_by_side(self._settle_group(decision, group) for decision, group in by_decision.items())
 
@@ -170,33 +195,96 @@ class AtLeastOnce:
         messages = [failure.message for failure in group]
         match decision.fate:
             case Fate.RETRY:
-                self._metrics.retried(len(messages))
-                for message in messages:
-                    message.attempts += 1
-                self._loop.again(messages, decision.delay)
+                self._retry(group, decision.delay)
             case Fate.REQUEUE:
-                await self._requeue(messages, decision.delay)
+                await self._requeue(messages, decision.delay, group)
             case Fate.SKIP:
-                self._metrics.skipped(len(messages))
-                await self._source.on_success(messages)
-                self._loop.settled(messages)
+                with self._left_unless_done(group):
+                    late = await self._source.on_success(messages)
+                self._log.tell(Became.SKIPPED, group)
+                self._metrics.skipped(len(messages) - late)
+                self._end(messages, late)
             case Fate.DEAD_LETTER:
                 await self._bury(group)
             case Fate.STOP:
-                self._metrics.left(len(messages))
+                self._log.tell(Became.STOPPING, group)
                 self._loop.stop_with(self._stopping_error(group[0]))
 
-    async def _requeue(self, messages: Sequence[QueueMessage], delay: float) -> None:
-        self._metrics.requeued(len(messages))
-        if not self._source.resolved.capabilities.delay:
-            # The connector gives it back at once; only waiting here keeps that from being a hot loop.
-            await self._loop.pause(delay)
-            delay = 0.0
-        await self._source.on_fail(messages, delay)
+    def _retry(self, group: Sequence[Failure], delay: float) -> None:
+        messages = [failure.message for failure in group]
+        if not self._loop.again(messages, delay):
+            self._log.tell(Became.LEFT, group)
+            return
+        self._log.tell(Became.RETRIED, group, delay)
+        self._metrics.retried(len(messages))
+        for message in messages:
+            message.attempts += 1
+
+    async def _requeue(self, messages: Sequence[QueueMessage], delay: float, failures: Sequence[Failure] = ()) -> None:
+        """Give messages back; `failures` are why, if the log has not said so yet."""
+        became = Became.REQUEUED
+        with self._left_unless_done(failures):
+            if not self._source.resolved.capabilities.delay:
+                # The connector gives it back at once; only waiting here keeps that from being a hot loop.
+                if delay > 0:
+                    became = Became.HELD
+                    self._log.tell(became, failures, delay)
+                await self._loop.pause(delay)
+                delay = 0.0
+            late = await self._source.on_fail(messages, delay)
+        if became is Became.REQUEUED:
+            self._log.tell(became, failures, delay)
+        self._metrics.requeued(len(messages) - late)
+        if late:
+            self._metrics.late_settlements(late)
         self._loop.given_back(messages, delay)
 
+    @contextmanager
+    def _left_unless_done(self, failures: Sequence[Failure]) -> Iterator[None]:
+        """Say of failures that their messages are left, if the engine ends before anything else became of them."""
+        try:
+            yield
+        except BaseException:
+            self._log.tell(Became.LEFT, failures)
+            raise
+
     async def _bury(self, failures: Sequence[Failure]) -> None:
-        """Dead letters are outputs like any other: the input is settled once they are confirmed."""
+        """Dead letters are outputs like any other: the input is settled once they are confirmed.
+
+        One that the queue refuses, as too large, is tried with less of what was added to the message, down to the
+        message as it came. What is refused even so is given back: it is not lost, and waits as long as a retry may.
+        """
+        refused: list[tuple[Failure, PenstockError]] = []
+        for form in FORMS:
+            with self._left_unless_done(failures):
+                done = await self._store(failures, form)
+            self._tell_stored(done, form, refused)
+            refused = done.refused
+            if not refused:
+                return
+            failures = [failure for failure, _error in refused]
+        failure, error = refused[0]
+        size = len(failure.message.message or b"")
+        log.error(
+            "engine %r: %d messages can be neither processed nor dead-lettered and stay in their queue, the first at "
+            "%s of %s, with a body of %d bytes: %s; raise the limit of the dead-letter queue, or name one that takes "
+            "them",
+            self._app,
+            len(failures),
+            failure.message.position or "?",
+            self._source,
+            size,
+            error,
+        )
+        if self._loop.draining:
+            # Given back, it would come again for ever, and the queue would never be empty.
+            self._log.tell(Became.STOPPING, failures)
+            self._loop.stop_with(self._stopping_error(failure, f"Its dead letter is refused too: {error}"))
+            return
+        await self._requeue([failure.message for failure in failures], self._policy.max_delay, failures)
+
+    async def _store(self, failures: Sequence[Failure], form: Form) -> Stored:
+        """Store dead letters in one form, and settle the inputs of those that are stored."""
         queue = self._dead_letters
         assert queue is not None  # noqa: S101  (decide() saw one)
         records = [
@@ -208,42 +296,43 @@ class AtLeastOnce:
                 queue=self._source.resolved.value,
                 app=self._app,
                 now=self._clock(),
+                form=form,
             )
             for failure in failures
         ]
-        errors = await self._store_dead_letters(queue, records, failures)
-        buried = [failure for failure, error in zip(failures, errors, strict=True) if error is None]
-        unburied = [(failure, error) for failure, error in zip(failures, errors, strict=True) if error is not None]
-        for failure in buried:
-            self._metrics.dead_lettered(1, failure.stage)
-        if buried:
-            self._loop.settled([failure.message for failure in buried])
-        if unburied:
-            failure, error = unburied[0]
-            if self._loop.draining:
-                # Given back, it would come again for ever, and the queue would never be empty.
-                self._loop.stop_with(self._stopping_error(failure, f"Its dead letter is refused too: {error}"))
-                return
-            log.error(
-                "engine %r: %d messages can be neither processed nor dead-lettered and are given back, the first at %s "
-                "of %s: %s",
-                self._app,
-                len(unburied),
-                failure.message.position or "?",
-                self._source,
-                error,
-            )
-            await self._requeue([failure.message for failure, _ in unburied], self._policy.max_delay)
+        return await self._store_dead_letters(queue, records, failures)
 
     async def _store_dead_letters(
         self, queue: OutputQueue, records: Sequence[Record], failures: Sequence[Failure]
-    ) -> Sequence[PenstockError | None]:
-        """Store what `_bury` made, and settle the inputs whose dead letter is stored; why not, one entry a record."""
+    ) -> Stored:
         errors = await queue.produce(records) or [None] * len(records)
-        buried = [failure.message for failure, error in zip(failures, errors, strict=True) if error is None]
-        if buried:
-            await self._source.on_success(buried)
-        return errors
+        answers = list(zip(failures, errors, strict=True))
+        stored = [failure for failure, error in answers if error is None]
+        late = await self._source.on_success([failure.message for failure in stored]) if stored else 0
+        return Stored(stored, late, refused=[(failure, error) for failure, error in answers if error is not None])
+
+    def _tell_stored(self, done: Stored, form: Form, refused: Sequence[tuple[Failure, PenstockError]]) -> None:
+        """Count and log what became of dead letters, and let go of their messages."""
+        self._log.tell(Became.DEAD_LETTERED, done.stored)
+        self._log.tell(Became.LATE, done.lost)
+        if done.stored and refused:
+            log.warning(
+                "engine %r: %d dead letters are stored with %s, the first of %s at %s, because the queue refused them "
+                "with all that belongs to a dead letter: %s",
+                self._app,
+                len(done.stored),
+                form.value,
+                self._source,
+                done.stored[0].message.position or "?",
+                refused[0][1],
+            )
+        late = done.late
+        for stage, count in Counter(failure.stage for failure in done.stored).items():
+            self._metrics.dead_lettered(count, stage, min(late, count))
+            late = max(0, late - count)
+        messages = [failure.message for failure in (*done.stored, *done.lost)]
+        if messages:
+            self._end(messages, done.late + len(done.lost))
 
     def _count(self, failures: Sequence[Failure]) -> None:
         for failure in failures:

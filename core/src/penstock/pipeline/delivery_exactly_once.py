@@ -5,11 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 
-from penstock.connectors import Refusal
-from penstock.errors import CapabilityError, PenstockError
+from penstock.errors import CapabilityError, ProduceError
 from penstock.message import QueueMessage, Record
 from penstock.pipeline.batch import Batch, Outgoing
-from penstock.pipeline.delivery import AtLeastOnce
+from penstock.pipeline.delivery import AtLeastOnce, Stored
 from penstock.queues import InputQueue, OutputQueue
 from penstock.settlement import Failure
 
@@ -41,15 +40,18 @@ class ExactlyOnce(AtLeastOnce):
             batch.messages, [(self._targets[name], outgoing.records) for name, outgoing in columns]
         )
         if not done.committed:
+            # Whose they are is looked up before anything leaves the columns, and the positions with it.
+            refused = [(columns[each.output], each) for each in done.refused]
+            owners = [(outgoing.owners[each.record], name, each.error) for (name, outgoing), each in refused]
             await self._drop_lost(batch, columns, done.lost)
-            self._drop_refused(batch, columns, done.refused)
+            self._drop_refused(batch, owners)
             return False
         seconds = time.perf_counter() - started
         for name, outgoing in columns:
             self._metrics.produced(name, len(outgoing.records))
             self._metrics.produce_time(name, seconds)
-        self._loop.settled(batch.messages)
         self._metrics.succeeded(len(batch.messages))
+        self._end(batch.messages)
         first = batch.messages[0].timestamp
         if first is not None:
             self._metrics.end_to_end(max(0.0, self._clock() - first))
@@ -59,40 +61,43 @@ class ExactlyOnce(AtLeastOnce):
         """Others have these now, or an earlier try that seemed to fail has settled them; neither wants our outputs."""
         if not lost:
             return
-        self._metrics.late_settlements(len(lost))
-        self._loop.settled(lost)
+        self._end(lost, late=len(lost))
         _drop(batch, lost)
         if batch.messages and any(None in outgoing.owners for _name, outgoing in columns):
             # The outputs were made of all of them together: made again, without those that are lost.
             messages, batch.messages = batch.messages, []
             await self._requeue(messages, 0.0)
 
-    def _drop_refused(self, batch: Batch, columns: Columns, refused: Sequence[Refusal]) -> None:
-        for refusal in refused:
-            name, outgoing = columns[refusal.output]
+    def _drop_refused(self, batch: Batch, refused: Sequence[tuple[QueueMessage | None, str, ProduceError]]) -> None:
+        for owner, name, error in refused:
             self._metrics.produce_failed(name, 1)
-            # Its owners are dropped together below, so that the positions stay right.
-            owner = outgoing.owners[refusal.record]
-            self._refuse(batch, owner, refusal.error)
+            self._refuse(batch, owner, error)
         _drop(batch, [failure.message for failure in batch.failures])
 
     async def _store_dead_letters(
         self, queue: OutputQueue, records: Sequence[Record], failures: Sequence[Failure]
-    ) -> Sequence[PenstockError | None]:
-        """Store dead letters and settle their inputs together; why not, one entry a record."""
-        errors: list[PenstockError | None] = [None] * len(records)
-        waiting = list(range(len(records)))
+    ) -> Stored:
+        """Store dead letters and settle their inputs together."""
+        done = Stored()
+        waiting = list(zip(failures, records, strict=True))
         while waiting:
-            messages = [failures[position].message for position in waiting]
-            done = await self._source.transact(messages, [(queue, [records[position] for position in waiting])])
-            if done.committed:
+            letters = [record for _failure, record in waiting]
+            answer = await self._source.transact([failure.message for failure, _record in waiting], [(queue, letters)])
+            if answer.committed:
                 break
-            for refusal in done.refused:
-                errors[waiting[refusal.record]] = refusal.error
-            self._metrics.late_settlements(len(done.lost))
-            lost = set(done.lost)
-            waiting = [each for each in waiting if errors[each] is None and failures[each].message not in lost]
-        return errors
+            lost = set(answer.lost)
+            done.lost += [failure for failure, _record in waiting if failure.message in lost]
+            refused = {refusal.record: refusal.error for refusal in answer.refused}
+            done.refused += [
+                (failure, refused[position])
+                for position, (failure, _record) in enumerate(waiting)
+                if position in refused and failure.message not in lost
+            ]
+            waiting = [
+                each for position, each in enumerate(waiting) if position not in refused and each[0].message not in lost
+            ]
+        done.stored = [failure for failure, _record in waiting]
+        return done
 
 
 def _drop(batch: Batch, messages: Sequence[QueueMessage]) -> None:

@@ -5,17 +5,32 @@ from __future__ import annotations
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 
 from penstock.dead_letters import error_text
-from penstock.settlement import Decision, Failure, Fate, Stage, StopEngine
+from penstock.settlement import Failure, Stage, StopEngine
 
 log = logging.getLogger("penstock")
 
 SAID_EVERY = 1.0  # seconds between two lines about the same kind of failure
 
-Kind = tuple[Stage, type[BaseException], Fate]
+
+class Became(Enum):
+    """What became of a message that failed, in the words of the log. It is told once it is so, never before."""
+
+    RETRIED = "trying again in {delay:.1f} s"
+    HELD = "held back here for {delay:.1f} s, then given back"
+    REQUEUED = "given back, to come again in {delay:.1f} s"
+    DEAD_LETTERED = "to the dead-letter queue"
+    SKIPPED = "skipped, as on_invalid says"
+    LATE = "left to whoever has it now: its lease or partition was lost meanwhile"
+    LEFT = "left in its queue, because the engine ends first"
+    STOPPING = "the engine stops"
+
+
+Kind = tuple[Stage, type[BaseException], Became]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +64,10 @@ class FailureLog:
         self._quiet_until: dict[Kind, float] = {}
         self._unsaid: dict[Kind, _Told] = {}
 
-    def tell(self, decided: Iterable[tuple[Decision, Sequence[Failure]]]) -> None:
-        """Say what failed and what becomes of it, now or with the next of its kind."""
+    def tell(self, became: Became, failures: Sequence[Failure], delay: float = 0.0) -> None:
+        """Say what failed and what became of it, now or with the next of its kind."""
         now = time.monotonic()
-        for kind, told in _by_kind(decided).items():
+        for kind, told in _by_kind(became, failures, delay).items():
             if (unsaid := self._unsaid.pop(kind, None)) is not None:
                 told = _Told(unsaid.first, unsaid.attempt, unsaid.delay, unsaid.count + told.count)
             if now < self._quiet_until.get(kind, 0.0):
@@ -64,22 +79,16 @@ class FailureLog:
     def end(self) -> None:
         """Say what was not said yet: the engine ends. Not what was tried again: by now something else became of it."""
         for kind, told in self._unsaid.items():
-            if kind[2] is not Fate.RETRY:
+            if kind[2] is not Became.RETRIED:
                 self._say(kind, told)
         self._unsaid.clear()
 
     def _say(self, kind: Kind, told: _Told) -> None:
-        stage, error_type, fate = kind
+        stage, error_type, became = kind
         first = told.first
-        what = {
-            Fate.RETRY: f"trying again in {told.delay:.1f} s",
-            Fate.REQUEUE: f"given back, to come again in {told.delay:.1f} s",
-            Fate.DEAD_LETTER: "to the dead-letter queue",
-            Fate.SKIP: "skipped, as on_invalid says",
-            Fate.STOP: "the engine stops",
-        }[fate]
+        what = became.value.format(delay=told.delay)
         # The way into the user's code is worth its lines once the function is given up on.
-        trace = stage == "function" and fate in (Fate.DEAD_LETTER, Fate.STOP) and error_type is not StopEngine
+        trace = stage == "function" and became in _GIVEN_UP and error_type is not StopEngine
         log.warning(
             "engine %r: %d %s failed at %s, the first at %s of %s, attempt %d: %s: %s; %s",
             self._app,
@@ -96,12 +105,11 @@ class FailureLog:
         )
 
 
-def _by_kind(decided: Iterable[tuple[Decision, Sequence[Failure]]]) -> dict[Kind, _Told]:
-    groups: dict[Kind, list[tuple[Failure, float]]] = defaultdict(list)
-    for decision, failures in decided:
-        for failure in failures:
-            groups[failure.stage, type(failure.error), decision.fate].append((failure, decision.delay))
-    return {
-        kind: _Told(group[0][0], group[0][0].message.attempts, group[0][1], len(group))
-        for kind, group in groups.items()
-    }
+_GIVEN_UP = (Became.DEAD_LETTERED, Became.STOPPING, Became.LEFT)
+
+
+def _by_kind(became: Became, failures: Sequence[Failure], delay: float) -> dict[Kind, _Told]:
+    groups: dict[Kind, list[Failure]] = defaultdict(list)
+    for failure in failures:
+        groups[failure.stage, type(failure.error), became].append(failure)
+    return {kind: _Told(group[0], group[0].message.attempts, delay, len(group)) for kind, group in groups.items()}

@@ -128,6 +128,9 @@ class Pipeline:
             for task in side_tasks:
                 task.cancel()
             await self._close()
+            # Whatever else was received is counted by now as what became of it.
+            self._metrics.left(len(self._held))
+            self._held.clear()
             self.delivery.close()
             self._heartbeat.stop()
         if self._error is not None:
@@ -186,10 +189,10 @@ class Pipeline:
         self.done += len(messages)
         self._room.set()
 
-    def again(self, messages: Sequence[QueueMessage], delay: float) -> None:
-        """Offer these to the function once more after `delay` seconds."""
+    def again(self, messages: Sequence[QueueMessage], delay: float) -> bool:
+        """Offer these to the function once more after `delay` seconds; False if the engine stops before."""
         if self._stopping.is_set():
-            return
+            return False
 
         def offer() -> None:
             self._retries.discard(handle)
@@ -197,6 +200,7 @@ class Pipeline:
 
         handle = asyncio.get_running_loop().call_later(delay, offer)
         self._retries.add(handle)
+        return True
 
     async def pause(self, delay: float) -> None:
         """Wait, but not past a stop."""

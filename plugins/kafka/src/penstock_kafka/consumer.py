@@ -283,11 +283,12 @@ class KafkaConsumer(BlockingConsumer):
         self._settled.set()
         return late
 
-    def on_fail(self, messages: Sequence[QueueMessage], delay: float | None = None) -> None:
+    def on_fail(self, messages: Sequence[QueueMessage], delay: float | None = None) -> int:
         """Deliver again from memory; the offsets stay open, so a crash delivers again from the broker."""
         ours: Sequence[KafkaMessage] = messages  # type: ignore[assignment]
-        self._redelivery.give_back(ours, delay or 0.0)
+        late = self._redelivery.give_back(ours, delay or 0.0)
         self._settled.set()
+        return late
 
     def lag(self) -> int | None:
         """Messages of our partitions that were not delivered, and those that wait here to be delivered again."""

@@ -36,10 +36,13 @@ class Redelivery:
         with self._lock:
             return sum(message.ours for message in self._waiting())
 
-    def give_back(self, messages: Sequence[KafkaMessage], delay: float) -> None:
+    def give_back(self, messages: Sequence[KafkaMessage], delay: float) -> int:
         """Hold messages for `delay` seconds; those of a partition that is no longer ours are its new owner's.
 
         One that was settled already, either way, is left alone.
+
+        Returns:
+            How many were left alone.
         """
         self.used = True
         again: list[KafkaMessage] = []
@@ -55,6 +58,7 @@ class Redelivery:
                     heappush(self._held, (until, next(self._order), message))
                 else:
                     self._make_due(message)
+        return len(messages) - len(again)
 
     def due(self) -> int:
         """How many could be taken now."""

@@ -57,10 +57,11 @@ class MemoryConsumer(Consumer):
             return len(messages)
         return await self._inbox.settle(_tokens(messages))
 
-    async def on_fail(self, messages: Sequence[QueueMessage], delay: float | None = None) -> None:
-        """Give messages back to their places in the queue."""
-        if self._inbox is not None:
-            await self._inbox.give_back(_tokens(messages), delay or 0.0)
+    async def on_fail(self, messages: Sequence[QueueMessage], delay: float | None = None) -> int:
+        """Give messages back to their places in the queue. Those whose lease was lost are left alone, and counted."""
+        if self._inbox is None:
+            return len(messages)
+        return await self._inbox.give_back(_tokens(messages), delay or 0.0)
 
     async def extend(self, messages: Sequence[QueueMessage]) -> None:
         """Start the leases anew."""

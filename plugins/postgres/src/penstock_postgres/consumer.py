@@ -163,13 +163,17 @@ class PostgresConsumer(Consumer):
         self._held.difference_update(ours)
         return len(late)
 
-    async def on_fail(self, messages: Sequence[QueueMessage], delay: float | None = None) -> None:
+    async def on_fail(self, messages: Sequence[QueueMessage], delay: float | None = None) -> int | None:
         """See `Consumer.on_fail`: visible again in their old places, now or after `delay` seconds."""
-        if messages:
-            # NaN as well, which compares as nothing does.
-            await self._release(_ours(messages), min(delay, LONGEST_DELAY) if delay and delay > 0 else 0.0)
+        if not messages:
+            return 0
+        # NaN as well, which compares as nothing does.
+        return len(messages) - await self._release(
+            _ours(messages), min(delay, LONGEST_DELAY) if delay and delay > 0 else 0.0
+        )
 
-    async def _release(self, messages: Sequence[PostgresMessage], delay: float) -> None:
+    async def _release(self, messages: Sequence[PostgresMessage], delay: float) -> int:
+        """Make messages visible; returns how many were still ours."""
         channel = self._queue.channel
         async with self._settling.lock:
             given = await self._settling.run(self._queue.release, {**self._queue.fence(messages), "delay": delay})
@@ -177,6 +181,7 @@ class PostgresConsumer(Consumer):
                 await self._settling.run(statement("notify", {}), {"channel": channel})
         self._look_within(delay)
         self._held.difference_update(messages)
+        return len(given)
 
     async def extend(self, messages: Sequence[QueueMessage]) -> None:
         """See `Consumer.extend`: hidden for another full lease from now."""

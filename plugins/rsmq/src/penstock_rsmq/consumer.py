@@ -140,12 +140,15 @@ class RsmqConsumer(Consumer):
                 self._held.difference_update(part)
         return len(messages) - deleted
 
-    async def on_fail(self, messages: Sequence[QueueMessage], delay: float | None = None) -> None:
+    async def on_fail(self, messages: Sequence[QueueMessage], delay: float | None = None) -> int | None:
         """See `Consumer.on_fail`: visible at once, behind what is visible already, or after `delay` seconds."""
+        late = 0
         async with self._settling:
             for part in _parts(messages):
-                await self._client.run(VISIBILITY, round((delay or 0.0) * 1000), _deliveries(part))
+                answer = await self._client.run(VISIBILITY, round((delay or 0.0) * 1000), _deliveries(part))
+                late += len(answer) - 1
                 self._held.difference_update(part)
+        return late
 
     async def extend(self, messages: Sequence[QueueMessage]) -> None:
         """See `Consumer.extend`: hidden for another full lease from now, under a new token."""

@@ -98,9 +98,10 @@ class NatsConsumer(Consumer):
         """See `Consumer.on_success`."""
         return len(messages) - await self._settle(messages, b"+ACK")
 
-    async def on_fail(self, messages: Sequence[QueueMessage], delay: float | None = None) -> None:
+    async def on_fail(self, messages: Sequence[QueueMessage], delay: float | None = None) -> int | None:
         """See `Consumer.on_fail`."""
-        await self._settle(messages, b"-NAK " + json.dumps({"delay": int(delay * 1e9)}).encode() if delay else b"-NAK")
+        word = b"-NAK " + json.dumps({"delay": int(delay * 1e9)}).encode() if delay else b"-NAK"
+        return len(messages) - await self._settle(messages, word)
 
     async def _settle(self, messages: Sequence[QueueMessage], word: bytes) -> int:
         ours = self._ours(messages)
