@@ -1,105 +1,107 @@
-"""The line that says how far a run is: on a terminal, and nowhere else."""
+"""The text beside a committed offset: what it says is settled, and when nothing is believed."""
 
 from __future__ import annotations
 
-import asyncio
-import io
-import os
-import pty
-import subprocess
-import sys
-from pathlib import Path
+import random
+from itertools import pairwise
 
 import pytest
-from core.tests.stand import Stand, running, until
+from hypothesis import given
+from hypothesis import strategies as st
 
-from penstock.cli.progress import Progress
+from penstock.progress import Progress, dump, load
 
-APP = """
-import time
-from penstock import Engine
+LOG = "cluster/orders/0"
+LIMIT = 4096
 
-queues = {"in": {"connector": "memory"}, "out": {"connector": "memory"}}
-app = Engine("in", ["out"], app_name="till", queue_config=queues)
-
-@app.stream_app
-def main(number):
-    time.sleep(0.3)
-    return ("out", number)
-"""
-ARGUMENTS = ["app.py", "--drain", "--feed", "in=in.jsonl", "--collect", "out=out.jsonl", "--metrics-port", "none"]
+gaps = st.one_of(st.integers(1, 3), st.integers(1, 200), st.integers(1, 2**40))
+progresses = st.builds(
+    lambda offset, lengths, generation: Progress(offset, _runs(offset, lengths), generation),
+    st.one_of(st.integers(0, 100), st.integers(0, 2**62)),
+    st.lists(st.tuples(gaps, gaps), min_size=1, max_size=60),
+    st.integers(0, 2**31 - 1),
+)
 
 
-@pytest.fixture
-def app(tmp_path: Path) -> Path:
-    """A folder with an app and its input."""
-    (tmp_path / "app.py").write_text(APP)
-    (tmp_path / "in.jsonl").write_text("1\n2\n3\n")
-    return tmp_path
+def _runs(offset: int, lengths: list[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    runs, end = [], offset
+    for gap, length in lengths:
+        runs.append((end + gap, end + gap + length))
+        end += gap + length
+    return tuple(runs)
 
 
-def test_on_a_terminal_a_line_says_how_far_the_run_is(app: Path) -> None:
-    """Fed, done, in flight; overwritten in place, and gone at the end, when a line for each engine sums it up."""
-    terminal, stderr = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "penstock.cli.main", "run", *ARGUMENTS],
-        cwd=app,
-        stdout=subprocess.DEVNULL,
-        stderr=stderr,
-    )
-    os.close(stderr)
-    shown = b""
-    try:
-        while piece := os.read(terminal, 4096):
-            shown += piece
-    except OSError:
-        pass  # Linux's way to say that the other end of a terminal is closed
-    finally:
-        os.close(terminal)
-        assert process.wait(30) == 0
-
-    text = shown.decode()
-    lines = text.split("\r\x1b[K")
-    assert any(line.startswith("fed 3 | till: ") and not line.endswith(" 0 in flight") for line in lines)
-    *told, rest = lines[-1].split("\r\n")
-    assert rest == ""
-    assert told == [
-        "engine 'till', queue 'in': 3 received, 3 succeeded",
-        "engine 'collect-out', queue 'out': 3 received, 3 succeeded",
-    ]
-    assert "\n" not in "".join(lines[:-1])
-    assert (app / "out.jsonl").read_text() == "1\n2\n3\n"
+@given(progresses)
+def test_what_was_written_is_read(progress: Progress) -> None:
+    """All of it, if it fits."""
+    assert load(dump(progress, LOG, 10_000), LOG, progress.offset) == progress
 
 
-def test_elsewhere_nothing_is_written(app: Path) -> None:
-    """In a log file it would be noise."""
-    result = subprocess.run(
-        [sys.executable, "-m", "penstock.cli.main", "run", *ARGUMENTS],
-        cwd=app,
-        capture_output=True,
-        text=True,
-        timeout=30,
-    )
+@given(progresses, st.integers(0, 400))
+def test_what_does_not_fit_is_left_out_from_the_far_end(progress: Progress, limit: int) -> None:
+    """The text never exceeds its limit, and says of nothing that it is settled which is not."""
+    text = dump(progress, LOG, limit)
+    assert len(text) <= limit
+    assert text.isascii()
 
-    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+    read = load(text, LOG, progress.offset)
+
+    assert (read is None) == (not text)
+    assert read is None or read.settled == progress.settled[: len(read.settled)]
 
 
-def test_the_line_fits_a_terminal_and_names_each_engine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """At most 100 characters, numbers with thousands."""
-    stand, shown = Stand(), io.StringIO()
-    monkeypatch.setattr(sys, "stderr", shown)
-    stand.numbers(1_200)
-    engines = [
-        stand.engine(lambda _: None, [], app_name="till"),
-        stand.engine(lambda _: None, [], app_name="x" * 200, input_queue="other", source=stand.memory("other")),
-    ]
+def test_many_waiting_messages_fit() -> None:
+    """Two of a hundred wait, as while a dependency is flaky: 90,000 offsets fit beside one of them."""
+    chance = random.Random(20261126)
+    still_open = [0, *(offset for offset in range(1, 90_000) if chance.random() < 0.02), 90_000]
+    runs = [(first + 1, after) for first, after in pairwise(still_open) if after - first > 1]
 
-    async def main() -> None:
-        async with running(*engines, Progress([], engines)):
-            await until(lambda: "till: 1,200 done, 0 in flight | xxx" in shown.getvalue())
+    progress = Progress(0, tuple(runs), 3)
 
-    asyncio.run(main())
+    assert load(dump(progress, LOG, LIMIT), LOG, 0) == progress
 
-    lines = shown.getvalue().split("\r\x1b[K")
-    assert max(map(len, lines)) == 100
-    assert lines[-1] == ""
+
+def test_nothing_is_written_where_nothing_could_be_believed() -> None:
+    """Nothing is settled above the offset, or the log does not tell whether it was written anew."""
+    assert dump(Progress(5, (), 0), LOG, LIMIT) == ""
+    assert dump(Progress(5, ((7, 9),), None), LOG, LIMIT) == ""
+
+
+@given(progresses, st.integers(1, 2**20))
+def test_a_text_about_something_else_says_nothing(progress: Progress, other: int) -> None:
+    """Another offset, another log, nothing at all."""
+    text = dump(progress, LOG, 10_000)
+
+    assert load(text, LOG, progress.offset + other) is None
+    assert load(text, f"{LOG}{other}", progress.offset) is None
+    assert load(None, LOG, progress.offset) is None
+    assert load("", LOG, progress.offset) is None
+
+
+@given(progresses, st.data())
+def test_a_damaged_text_says_nothing(progress: Progress, data: st.DataObject) -> None:
+    """One character changed, added, or gone."""
+    text = dump(progress, LOG, 10_000)
+    place = data.draw(st.integers(0, len(text) - 1))
+    put = data.draw(st.sampled_from(["", "0", "A", ":", "~", text[place] * 2]))
+
+    damaged = text[:place] + put + text[place + 1 :]
+
+    assert damaged == text or load(damaged, LOG, progress.offset) is None
+
+
+@pytest.mark.parametrize("text", [":::::", "penstock1::::", "penstock1:5:x:0:", "\N{SNOWMAN}", "\x00" * 50, "{}"])
+def test_a_foreign_text_says_nothing(text: str) -> None:
+    """Whatever another program has stored there."""
+    assert load(text, LOG, 5) is None
+
+
+@given(progresses, st.data())
+def test_positions_of_the_unsettled(progress: Progress, data: st.DataObject) -> None:
+    """Against the plain definition."""
+    edges = [offset for run in progress.settled for edge in run for offset in (edge - 1, edge, edge + 1)]
+    offsets = sorted(set(data.draw(st.lists(st.sampled_from(edges), min_size=1))))
+
+    expected = [i for i, each in enumerate(offsets) if not any(a <= each < b for a, b in progress.settled)]
+
+    assert progress.unsettled(offsets) == expected

@@ -13,6 +13,15 @@ Offsets may have holes (compaction, transaction markers); nothing waits for an o
     tracker.revoke(("orders", 0))                           # somebody else owns it now
     ledger.done([42])                                       # touches nothing; counted in tracker.late
 
+What is settled above that offset would come again after a restart. A backend that stores a text beside the offset can
+keep it there: `progress` instead of `to_commit`, `penstock.progress.dump` to make the text, and in the new owner
+
+    ledger = tracker.assign(("orders", 0))
+    ledger.inherit(load(text, log="cluster/orders/0", offset=42))   # what an earlier owner had settled
+    fresh = ledger.unsettled(range(42, 60), generation=3)           # positions of those that are to be delivered
+    ...                                                             # begin() those
+    ledger.read_up_to(60)                                           # then the others need no settlement
+
 Where reading begins is committed as well, before anything is done: a group that has committed nothing would begin
 somewhere else the next time, behind messages that it was given and did not settle.
 
@@ -24,8 +33,10 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Collection, Hashable, Iterable, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
 from typing import Generic, TypeVar
+
+from penstock.progress import Progress, Run, joined
 
 Partition = TypeVar("Partition", bound=Hashable)
 
@@ -41,9 +52,13 @@ class Ledger(Generic[Partition]):
     __slots__ = (
         "_begun",
         "_committed",
+        "_confirmed",
+        "_generation",
+        "_inherited",
         "_live",
         "_next",
         "_open",
+        "_revision",
         "_rewound_to",
         "_sent",
         "_successor",
@@ -60,6 +75,10 @@ class Ledger(Generic[Partition]):
         self._next: int | None = None  # one after the last begun
         self._committed: int | None = None
         self._sent: int | None = None
+        self._generation: int | None = None
+        self._revision = 0  # raised by each settlement
+        self._confirmed = 0  # the revision that the backend has stored
+        self._inherited: Progress | None = None  # settled by an earlier owner, and not read yet
         self._successor: Ledger[Partition] | None = None  # after a rewind, whose is what lies below it
         self._rewound_to = 0
 
@@ -104,6 +123,7 @@ class Ledger(Generic[Partition]):
         with self._tracker._lock:
             if self._live:
                 self._open.difference_update(offsets)
+                self._revision += 1
                 return 0
             return self._done_late(offsets)
 
@@ -118,6 +138,86 @@ class Ledger(Generic[Partition]):
             safe = self._safe()
             return 0 if safe is None or self._next is None else self._next - safe
 
+    def inherit(self, progress: Progress | None) -> None:
+        """Take over what an earlier owner has settled, before the first message comes.
+
+        Args:
+            progress: What was stored beside the offset at which reading starts; None is nothing.
+        """
+        with self._tracker._lock:
+            self._inherited = progress if progress is not None and progress.settled else None
+
+    @property
+    def inherits(self) -> bool:
+        """Whether there is something that an earlier owner has settled, and that was not read since."""
+        return self._inherited is not None
+
+    def unsettled(self, offsets: Sequence[int], generation: int | None) -> Sequence[int]:
+        """Which of the messages that were just read nobody has settled yet.
+
+        Once one has come that is not from the log which the earlier owner knew, nothing more is passed over: it lies
+        before where that one had begun, or its generation is higher.
+
+        Args:
+            offsets: At least one, ascending, not begun yet.
+            generation: The highest generation among them; None if the log does not tell.
+
+        Returns:
+            Positions in `offsets`, ascending.
+        """
+        with self._tracker._lock:
+            known = self._inherited
+            if known is None:
+                return range(len(offsets))
+            start = known.offset if self._next is None else self._next
+            same_log = generation is not None and known.generation is not None and generation <= known.generation
+            if not same_log or offsets[0] < start:
+                self._inherited = None
+                return range(len(offsets))
+            self._generation = generation
+            return known.unsettled(offsets)
+
+    def read_up_to(self, offset: int) -> None:
+        """Note that everything below an offset was read: what of it was not begun was settled by an earlier owner."""
+        with self._tracker._lock:
+            self._read_up_to(offset)
+
+    def progress(self) -> Progress | None:
+        """What is settled, also above what is safe; None before the first message."""
+        with self._tracker._lock:
+            safe = self._safe()
+            return None if safe is None else self._progress(safe)
+
+    def _progress(self, safe: int) -> Progress:
+        runs = self._settled_above(safe)
+        generation = self._generation
+        if (known := self._inherited) is not None:
+            generation = known.generation  # not lower than ours, or it would have been dropped
+            runs = joined(runs, known.settled)
+        return Progress(safe, tuple(runs), generation, self._revision)
+
+    def _settled_above(self, safe: int) -> list[Run]:
+        """All that was read and is not open. An offset that never came counts as settled: it has no message."""
+        following, still_open = self._next, self._open
+        runs: list[Run] = []
+        if following is None or following - safe == len(still_open):
+            return runs
+        end = safe
+        for offset in sorted(still_open):
+            if offset > end:
+                runs.append((end, offset))
+            end = offset + 1
+        if end < following:
+            runs.append((end, following))
+        return runs
+
+    def _read_up_to(self, offset: int) -> None:
+        self._next = offset if self._next is None else max(self._next, offset)
+        known = self._inherited
+        if known is not None and known.settled[0][0] < self._next:
+            left = known.above(self._next)
+            self._inherited = left if left.settled else None
+
     def _safe(self) -> int | None:
         begun, still_open = self._begun, self._open
         if not still_open:
@@ -127,10 +227,14 @@ class Ledger(Generic[Partition]):
             begun.popleft()
         return begun[0]
 
-    def _begin(self, offsets: Sequence[int]) -> None:
+    def _begin(self, offsets: Sequence[int], generation: int | None) -> None:
         self._begun.extend(offsets)
         self._open.update(offsets)
-        self._next = offsets[-1] + 1
+        self._generation = generation
+        if self._inherited is None:
+            self._next = offsets[-1] + 1
+        else:
+            self._read_up_to(offsets[-1] + 1)
 
     def _done_late(self, offsets: Collection[int]) -> int:
         ledger, ours = self, offsets
@@ -141,6 +245,7 @@ class Ledger(Generic[Partition]):
             else:
                 ours, ledger = [offset for offset in ours if offset < below], successor
         ledger._open.difference_update(ours)
+        ledger._revision += 1
         late = len(offsets) - len(ours)
         self._tracker._late += late
         return late
@@ -194,7 +299,7 @@ class OffsetTracker(Generic[Partition]):
             if ledger is not None:
                 ledger._live = False
 
-    def begin(self, partition: Partition, offsets: Sequence[int]) -> Ledger[Partition]:
+    def begin(self, partition: Partition, offsets: Sequence[int], generation: int | None = None) -> Ledger[Partition]:
         """Note messages as delivered and open, before anybody may settle them.
 
         Args:
@@ -202,6 +307,7 @@ class OffsetTracker(Generic[Partition]):
             offsets: At least one, ascending. If they go back behind what was delivered before, the log was rewound
                 (truncated, or its offset reset): then a new ledger begins. Of the old one's settlements, those of
                 offsets that come again are too late; what is open before them still holds back the commit.
+            generation: Their highest generation, for logs that have some; see `Progress`.
 
         Returns:
             The ledger to settle them in.
@@ -213,7 +319,7 @@ class OffsetTracker(Generic[Partition]):
             elif ledger._next is not None and offsets[0] < ledger._next:
                 rewound, ledger = ledger, self._assign(partition)
                 ledger._take_over(rewound, offsets[0])
-            ledger._begin(offsets)
+            ledger._begin(offsets, generation)
             return ledger
 
     def start(self, partition: Partition, offset: int) -> None:
@@ -235,28 +341,57 @@ class OffsetTracker(Generic[Partition]):
             partitions: Only these; None is all.
         """
         with self._lock:
-            ledgers = self._ledgers
-            result: dict[Partition, int] = {}
-            for partition in list(ledgers) if partitions is None else partitions:
-                ledger = ledgers.get(partition)
-                safe = None if ledger is None else ledger._safe()
-                if ledger is None or safe is None:
-                    continue
-                if ledger._committed is None or safe > ledger._committed:
-                    ledger._sent = result[partition] = safe
-            return result
+            found = dict(self._unconfirmed(partitions))
+            for ledger, safe in found.items():
+                ledger._sent = safe
+            return {ledger.partition: safe for ledger, safe in found.items()}
 
-    def confirm(self, partition: Partition, offset: int) -> None:
+    def progress(self, partitions: Iterable[Partition] | None = None) -> dict[Partition, Progress]:
+        """The same for a backend that stores a text beside the offset: with what is settled above it, also if only that
+        has changed.
+
+        Args:
+            partitions: Only these; None is all.
+        """
+        with self._lock:
+            found = {ledger: ledger._progress(safe) for ledger, safe in self._unconfirmed(partitions, above=True)}
+            for ledger, progress in found.items():
+                ledger._sent = progress.offset
+            return {ledger.partition: progress for ledger, progress in found.items()}
+
+    def confirm(self, partition: Partition, offset: int, revision: int | None = None) -> None:
         """Note what the backend has stored last.
 
         Commits may be carried out in another order than they were sent, so a lower offset after a higher one means
         that the backend has gone back, and `to_commit` offers the higher one again. An offset that this ledger never
         sent is ignored.
+
+        Args:
+            partition: Whose.
+            offset: The committed offset.
+            revision: That of the progress whose text is stored beside it; None: not known which one is.
         """
         with self._lock:
             ledger = self._ledgers.get(partition)
             if ledger is not None and ledger._sent is not None and offset <= ledger._sent:
                 ledger._committed = offset
+                if revision is not None:
+                    ledger._confirmed = revision
+
+    def _unconfirmed(
+        self, partitions: Iterable[Partition] | None, *, above: bool = False
+    ) -> Iterator[tuple[Ledger[Partition], int]]:
+        ledgers = self._ledgers
+        for partition in list(ledgers) if partitions is None else partitions:
+            ledger = ledgers.get(partition)
+            safe = None if ledger is None else ledger._safe()
+            if ledger is None or safe is None:
+                continue
+            committed = ledger._committed
+            # Without a generation no text is made, so there is nothing above it to commit.
+            changed = above and ledger._revision != ledger._confirmed and ledger._generation is not None
+            if committed is None or safe > committed or changed:
+                yield ledger, safe
 
     def _assign(self, partition: Partition) -> Ledger[Partition]:
         old = self._ledgers.get(partition)

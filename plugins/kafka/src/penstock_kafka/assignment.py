@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from confluent_kafka import Message, TopicPartition
 
-from penstock.offsets import OffsetTracker
+from penstock.offsets import Ledger, OffsetTracker
 from penstock_kafka.ends import Ends
 from penstock_kafka.message import KafkaMessage, Partition
+from penstock_kafka.notes import Notes
 from penstock_kafka.stalls import Stalls
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class Assignment:
         max_uncommitted: How far deliveries of a partition may run ahead of what can be committed.
         cooperative: Whether assignments are told as differences.
         topic: The only topic there is; None if there may be several.
+        notes: Tell what previous owners have settled, and of which partitions hardly more can be stored.
 
     Attributes:
         tracker: As given.
@@ -50,10 +52,12 @@ class Assignment:
         max_uncommitted: int,
         cooperative: bool,
         topic: str | None,
+        notes: Notes | None = None,
     ) -> None:
         self.tracker = tracker
         self.known = self.begun = False
         self._client = client
+        self._notes = notes or Notes("Kafka")
         self._max_uncommitted = max_uncommitted
         self._cooperative = cooperative
         self._only_topic = topic
@@ -93,13 +97,49 @@ class Assignment:
             # The log was truncated, and read again from further back, in the middle of this run.
             turn = next(index for index in range(1, len(offsets)) if offsets[index] <= offsets[index - 1])
             return self._take_run(key, messages[:turn]) + self._take_run(key, messages[turn:])
+        epoch = messages[-1].leader_epoch()  # the highest: it never falls along a log
+        if ledger.inherits:
+            if messages[0].leader_epoch() != epoch:
+                turn = next(index for index, each in enumerate(messages) if each.leader_epoch() == epoch)
+                return self._take_run(key, messages[:turn]) + self._take_run(key, messages[turn:])
+            fresh = ledger.unsettled(offsets, epoch)
+            if len(fresh) < len(offsets):
+                return self._take_rest(key, ledger, messages, offsets, fresh)
+        return self._take_new(key, ledger, messages, offsets, epoch)
+
+    def _take_rest(
+        self,
+        key: Partition,
+        ledger: Ledger[Partition],
+        messages: Sequence[Message],
+        offsets: Sequence[int],
+        fresh: Sequence[int],
+    ) -> list[KafkaMessage]:
+        """Pass over what a previous owner has settled."""
+        taken: list[KafkaMessage] = []
+        end = offsets[-1] + 1
+        if fresh:
+            rest = [messages[index] for index in fresh]
+            taken = self._take_new(key, ledger, rest, [offsets[index] for index in fresh], rest[-1].leader_epoch())
+        ledger.read_up_to(end)
+        self._ends.reached(key, end)
+        return taken
+
+    def _take_new(
+        self,
+        key: Partition,
+        ledger: Ledger[Partition],
+        messages: Sequence[Message],
+        offsets: Sequence[int],
+        epoch: int | None,
+    ) -> list[KafkaMessage]:
         if ledger.next is None or offsets[0] < ledger.next:
             self.begun = True
             self._ends.forget(key)
         self._ends.reached(key, offsets[-1] + 1)
-        ledger = self.tracker.begin(key, offsets)
+        ledger = self.tracker.begin(key, offsets, epoch)
         if ledger.span() > self._max_uncommitted:
-            self._hold_back(key)
+            self._hold_back(key, f"more than {self._max_uncommitted} offsets wait")
         return [
             KafkaMessage(message, message.value(), ledger, offset)
             for message, offset in zip(messages, offsets, strict=True)
@@ -119,10 +159,12 @@ class Assignment:
     def assigned(self, partitions: list[TopicPartition]) -> None:
         """Take partitions over, each with a ledger of its own."""
         self.known = True
-        for key in keys_of(partitions):
-            self.tracker.assign(key)
+        new = {key: self.tracker.assign(key) for key in keys_of(partitions)}
+        for key in new:
             self._ends.forget(key)
             self._held_back.discard(key)
+            self._notes.full.discard(key)
+        self._notes.read(self._client, new)
         (self._client.incremental_assign if self._cooperative else self._client.assign)(partitions)
         if partitions:
             # The client remembers a pause across a rebalance: without this, a partition that was lost while it was
@@ -142,6 +184,7 @@ class Assignment:
             self.tracker.revoke(key)
             self._ends.forget(key)
             self._held_back.discard(key)
+            self._notes.full.discard(key)
 
     # -- pauses
 
@@ -161,20 +204,21 @@ class Assignment:
         """Resume partitions that were held back, once enough of them is settled."""
         for key in list(self._held_back):
             ledger = self.tracker.ledger(key)
-            if ledger is not None and ledger.span() <= self._max_uncommitted * GO_ON_AT:
+            if ledger is None or ledger.span() > self._max_uncommitted * GO_ON_AT:
+                continue
+            if ledger.inherits or key not in self._notes.full:
                 self._held_back.discard(key)
                 if not self._paused:
                     self._client.resume([TopicPartition(*key)])
 
-    def _hold_back(self, key: Partition) -> None:
+    def _hold_back(self, key: Partition, why: str) -> None:
         if key in self._held_back:
             return
         self._held_back.add(key)
         self._client.pause([TopicPartition(*key)])
         ledger = self.tracker.ledger(key)
         waits_for = ledger.safe() if ledger is not None else None
-        log.warning("%s/%d is paused: more than %d offsets wait for the one at %s to be settled", *key,
-                    self._max_uncommitted, waits_for)  # fmt: skip
+        log.warning("%s/%d is paused: %s for the one at %s to be settled", *key, why, waits_for)
 
     def _all(self) -> list[TopicPartition]:
         return [TopicPartition(*key) for key in self._keys()]
@@ -193,6 +237,11 @@ class Assignment:
 
     def tend(self) -> None:
         """What is due now and then."""
+        for key in self._notes.full - self._held_back:
+            ledger = self.tracker.ledger(key)
+            # While there is something to pass over, what makes the text long may be messages that were not read yet.
+            if ledger is not None and not ledger.inherits:
+                self._hold_back(key, "what is settled out of order hardly fits into a commit, and waits")
         self._let_go()
         self._ends.tend(self._fetched, self._not_fetched)
 

@@ -13,6 +13,7 @@ from penstock.errors import ConnectorError
 from penstock.offsets import OffsetTracker
 from penstock_kafka.errors import Kind, connector_error, describe, kind_of
 from penstock_kafka.message import Partition
+from penstock_kafka.notes import Notes
 
 if TYPE_CHECKING:
     from confluent_kafka import Consumer as Client
@@ -28,6 +29,7 @@ class Commits:
 
     Args:
         tracker: Knows what is safe, and is told what was confirmed.
+        notes: Make the text that goes with an offset.
         interval: Seconds between two commits.
         where: For messages.
 
@@ -35,9 +37,11 @@ class Commits:
         failure: Why committing will never work.
     """
 
-    def __init__(self, tracker: OffsetTracker[Partition], interval: float, where: str) -> None:
+    def __init__(self, tracker: OffsetTracker[Partition], notes: Notes, interval: float, where: str) -> None:
         self.failure: ConnectorError | None = None
         self._tracker = tracker
+        self._notes = notes
+        self._last: dict[Partition, tuple[TopicPartition, int]] = {}  # what was sent last, and its revision
         self._interval = interval
         self._where = where
         self._next = 0.0
@@ -95,7 +99,7 @@ class Commits:
         while self.failure is None and time.monotonic() < deadline:
             if self._sent is None:
                 self.send(client)
-                if self._sent is None and not self._tracker.to_commit():
+                if self._sent is None and not self.behind():
                     return
             poll()
 
@@ -110,10 +114,21 @@ class Commits:
         if error is None:
             for each in partitions:
                 if each.error is None:
-                    self._tracker.confirm((each.topic, each.partition), each.offset)
+                    self._tracker.confirm((each.topic, each.partition), each.offset, self._revision(each))
+
+    def behind(self) -> bool:
+        """Whether something is settled and not committed."""
+        return bool(self._tracker.progress())
+
+    def _revision(self, answer: TopicPartition) -> int | None:
+        sent, revision = self._last.get((answer.topic, answer.partition), (answer, None))
+        same = sent.offset == answer.offset and (sent.metadata or "") == (answer.metadata or "")
+        return revision if same else None
 
     def _refused(self, error: KafkaError) -> None:
-        if kind_of(error) is Kind.RETRIABLE:
+        if self._notes.shrink(error):
+            self.soon()
+        elif kind_of(error) is Kind.RETRIABLE:
             self._refusal = describe(error)
             log.debug("%s: a commit was refused and is repeated: %s", self._where, error.str())
         else:
@@ -130,5 +145,8 @@ class Commits:
                     self._refusal or "the brokers do not answer")  # fmt: skip
 
     def _safe(self, keys: Iterable[Partition] | None) -> list[TopicPartition]:
-        safe = self._tracker.to_commit(keys)
-        return [TopicPartition(topic, partition, offset) for (topic, partition), offset in safe.items()]
+        safe = self._tracker.progress(keys)
+        offsets = self._notes.write(safe)
+        for each, (key, progress) in zip(offsets, safe.items(), strict=True):
+            self._last[key] = (each, progress.revision)
+        return offsets

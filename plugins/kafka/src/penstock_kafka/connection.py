@@ -35,7 +35,7 @@ def check_connection(
     names: Sequence[str],
     brokers: str,
     timeout: float,
-) -> None:
+) -> str | None:
     """Ask the brokers about topics; a name that begins with `^` stands for none in particular.
 
     Args:
@@ -46,6 +46,9 @@ def check_connection(
         brokers: For messages.
         timeout: Seconds.
 
+    Returns:
+        The cluster's id, if they have told it.
+
     Raises:
         NotConnected: nobody answered in time.
         FatalConnectorError: we are not accepted.
@@ -54,9 +57,9 @@ def check_connection(
     where = f"Kafka at {brokers}"
     deadline = time.monotonic() + timeout
     plain = [name for name in names if not name.startswith("^")]
-    for name in plain or [""]:
-        _ask(client, serve, listener, name, where, deadline)
+    clusters = [_ask(client, serve, listener, name, where, deadline) for name in plain or [""]]
     listener.reset()
+    return clusters[0]
 
 
 def _ask(
@@ -66,7 +69,7 @@ def _ask(
     name: str,
     where: str,
     deadline: float,
-) -> None:
+) -> str | None:
     place = f"{where}: topic {name!r}" if name else where
     about = {"topic": name} if name else {}
     while True:
@@ -80,7 +83,8 @@ def _ask(
         if listener.fatal is not None:
             raise FatalConnectorError(f"{where}: {describe(listener.fatal)}")
         if error is None:
-            return
+            cluster: str | None = found.cluster_id
+            return cluster
         problem = connector_error(error, place)
         if not isinstance(problem, NotConnected):
             raise problem

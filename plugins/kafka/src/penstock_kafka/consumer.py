@@ -24,6 +24,7 @@ from penstock_kafka.damage import ABOUT_DAMAGE, Damage
 from penstock_kafka.errors import connector_error, describe
 from penstock_kafka.listener import Listener
 from penstock_kafka.message import KafkaMessage, Partition
+from penstock_kafka.notes import Notes
 from penstock_kafka.options import KafkaOptions, topics
 from penstock_kafka.redelivery import Redelivery
 from penstock_kafka.settling import succeed
@@ -60,7 +61,8 @@ class KafkaConsumer(BlockingConsumer):
         self._ready: list[KafkaMessage] = []  # taken from the client, and not asked for yet
         self._settled = threading.Event()
         self._tracker: OffsetTracker[Partition] = OffsetTracker()
-        self._commits = Commits(self._tracker, options.commit_interval, self._where)
+        self._notes = Notes(self._where)
+        self._commits = Commits(self._tracker, self._notes, options.commit_interval, self._where)
         self._connected: tuple[Client, Assignment] | None = None
         self._subscribed = self._closing = False
         self._failure: ConnectorError | None = None
@@ -82,7 +84,9 @@ class KafkaConsumer(BlockingConsumer):
             self._poll(client, assignment, 0)
 
         try:
-            check_connection(client, serve, self._listener, self._topics, options.brokers, options.connect_timeout)
+            self._notes.cluster = check_connection(
+                client, serve, self._listener, self._topics, options.brokers, options.connect_timeout
+            )
         except NotConnected:
             self._unanswered_since = self._unanswered_since or time.monotonic()
             raise
@@ -112,7 +116,7 @@ class KafkaConsumer(BlockingConsumer):
         log.warning("%s: no answer for %.0f s; trying with a new client", self._where, now - self._unanswered_since)
         client, _assignment = self._connected
         self._connected, self._subscribed, self._unanswered_since = None, False, None
-        self._commits = Commits(self._tracker, self._options.commit_interval, self._where)
+        self._commits = Commits(self._tracker, self._notes, self._options.commit_interval, self._where)
         try:
             within(CLOSE_TIMEOUT, client.close)
         except KafkaException as error:
@@ -133,7 +137,9 @@ class KafkaConsumer(BlockingConsumer):
             raise invalid_settings(error) from None
         alone = len(self._topics) == 1 and not self.name.startswith("^")
         topic = self._topics[0] if alone else None
-        return client, Assignment(client, self._tracker, options.max_uncommitted, options.cooperative(), topic)
+        return client, Assignment(
+            client, self._tracker, options.max_uncommitted, options.cooperative(), topic, self._notes
+        )
 
     def _open(self) -> tuple[Client, Assignment]:
         if self._connected is None:
@@ -365,7 +371,7 @@ class KafkaConsumer(BlockingConsumer):
             assignment.pause()
             deadline = time.monotonic() + COMMIT_TIMEOUT
             self._commits.finish(client, lambda: self._poll(client, assignment, ANSWER_SLICE), deadline)
-            if self._tracker.to_commit():
+            if self._commits.behind():
                 log.warning("%s: the last commit was not confirmed in time; its messages come again", self._where)
             if self._subscribed and not self._tracker.ledgers():
                 # librdkafka 2.16 does not tell the group when a cooperative member without partitions closes: all
