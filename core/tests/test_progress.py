@@ -6,13 +6,15 @@ import random
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from penstock.progress import Progress, dump, load
 
 LOG = "cluster/orders/0"
 LIMIT = 4096
+
+anyhow = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine fails no test
 
 gaps = st.one_of(st.integers(1, 3), st.integers(1, 200), st.integers(1, 2**40))
 progresses = st.builds(
@@ -31,12 +33,14 @@ def _runs(offset: int, lengths: list[tuple[int, int]]) -> tuple[tuple[int, int],
     return tuple(runs)
 
 
+@anyhow
 @given(progresses)
 def test_what_was_written_is_read(progress: Progress) -> None:
     """All of it, if it fits."""
     assert load(dump(progress, LOG, 10_000), LOG, progress.offset) == progress
 
 
+@anyhow
 @given(progresses, st.integers(0, 400))
 def test_what_does_not_fit_is_left_out_from_the_far_end(progress: Progress, limit: int) -> None:
     """The text never exceeds its limit, and says of nothing that it is settled which is not."""
@@ -67,6 +71,7 @@ def test_nothing_is_written_where_nothing_could_be_believed() -> None:
     assert dump(Progress(5, ((7, 9),), None), LOG, LIMIT) == ""
 
 
+@anyhow
 @given(progresses, st.integers(1, 2**20))
 def test_a_text_about_something_else_says_nothing(progress: Progress, other: int) -> None:
     """Another offset, another log, nothing at all."""
@@ -78,6 +83,7 @@ def test_a_text_about_something_else_says_nothing(progress: Progress, other: int
     assert load("", LOG, progress.offset) is None
 
 
+@anyhow
 @given(progresses, st.data())
 def test_a_damaged_text_says_nothing(progress: Progress, data: st.DataObject) -> None:
     """One character changed, added, or gone."""
@@ -96,6 +102,7 @@ def test_a_foreign_text_says_nothing(text: str) -> None:
     assert load(text, LOG, 5) is None
 
 
+@anyhow
 @given(progresses, st.data())
 def test_positions_of_the_unsettled(progress: Progress, data: st.DataObject) -> None:
     """Against the plain definition."""
