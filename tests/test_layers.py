@@ -29,7 +29,9 @@ ROWS = """
     plugins.check
     plugins.registry
 
-    builtin.json_serializer  builtin.pydantic_handler  builtin.plugin
+    builtin.core_schema  builtin.plugin
+    builtin.reading  builtin.writing
+    builtin.json_serializer  builtin.pydantic_handler
 
     config.places  config.fields  config.names
     config.masking  config.sources

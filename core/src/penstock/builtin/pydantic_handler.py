@@ -6,24 +6,28 @@ import re
 import warnings
 from collections.abc import Callable
 from dataclasses import is_dataclass
-from json import loads
 from typing import Any, NoReturn
 
 from pydantic import BaseModel, PydanticUserError, TypeAdapter, ValidationError
-from pydantic_core import SchemaValidator, to_json, to_jsonable_python
+from pydantic_core import to_jsonable_python
 
+from penstock.builtin import core_schema, writing
+from penstock.builtin.reading import exact_decoder
 from penstock.errors import ConfigError
 from penstock.model_handlers import ModelHandler
 
 _SHOWN = 3  # faults of one value that an error lists
 _SCALARS = frozenset({str, int, float, bool, type(None), bytes})
+_MASK, _MASKED = "**********", b"**********"  # what pydantic writes of a secret
+_ANY = TypeAdapter(Any).serializer
 
 
 class PydanticModelHandler(ModelHandler):
     """The model handler `pydantic`.
 
-    A model is read by its aliases and written by them, so that one end of a queue understands the other. No error of
-    its own shows a value of a message.
+    A model is read by its aliases and written by them, so that one end of a queue understands the other. What would
+    arrive as another value is refused: NaN and infinity in JSON (unless the model's `ser_json_inf_nan` says how they
+    are written), a `SecretStr`, a number that is too large for a float. No error of its own shows a value of a message.
     """
 
     direct_formats = frozenset({"json"})
@@ -35,7 +39,7 @@ class PydanticModelHandler(ModelHandler):
         """Validate plain data; bytes are taken for JSON, unless the data model is `bytes`."""
         model = self._model(data_model)
         if isinstance(data, (bytes, bytearray)) and data_model is not bytes:
-            return model.validator.validate_json(data)
+            return model.read_json(bytes(data))
         return model.validator.validate_python(data)
 
     def deconstruct(self, model: Any, data_model: Any) -> Any:
@@ -43,13 +47,13 @@ class PydanticModelHandler(ModelHandler):
         return self._model(data_model).to_plain(model)
 
     def decoder(self, data_model: Any, format: str) -> Callable[[Any], Any]:  # noqa: A002
-        """See `ModelHandler.decoder`. Pydantic's own bound method: nothing of ours runs per message.
+        """See `ModelHandler.decoder`. Pydantic's own bound method, unless the model has floats or decimals.
 
         Raises:
             ConfigError: pydantic cannot build the data model.
         """
-        validator = self._model(data_model).validator
-        return validator.validate_json if format == "json" else validator.validate_python
+        model = self._model(data_model)
+        return model.read_json if format == "json" else model.validator.validate_python
 
     def encoder(self, data_model: Any, format: str) -> Callable[[Any], Any]:  # noqa: A002
         """See `ModelHandler.encoder`. A value that is no instance of the model is validated first.
@@ -73,6 +77,7 @@ class _Model:
 
     Attributes:
         validator: pydantic-core's; its errors hide the input.
+        read_json: JSON bytes → a value.
         to_json: A value → JSON bytes.
         to_plain: A value → plain data.
     """
@@ -82,20 +87,29 @@ class _Model:
         self.name = data_model.__name__ if isinstance(data_model, type) else str(data_model)
         adapter, schema = self._build()
         # A validator of our own, for pydantic's shows what it read in its errors, and these end in logs.
-        self.validator = SchemaValidator(schema, {"hide_input_in_errors": True})
-        self.to_json, self.to_plain = _any_encoders() if self.type is Any else self._encoders(adapter, schema)
+        self.validator = core_schema.validator(schema)
+        self.read_json = exact_decoder(self.validator.validate_json, schema)
+        self.to_json, self.to_plain = self._encoders(adapter, schema)
 
     def _build(self) -> tuple[TypeAdapter[Any], Any]:
         try:
-            adapter: TypeAdapter[Any] = TypeAdapter(self.type)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # "Mixing V1 models and V2 models": refused below
+                adapter: TypeAdapter[Any] = TypeAdapter(self.type)
             # `defer_build`, or a name that was not defined yet. Pydantic 2.9 has no such attribute: it builds when it
             # is asked for the schema.
             if not getattr(adapter, "pydantic_complete", True):
                 adapter.rebuild()
-            return adapter, adapter.core_schema
+            schema = adapter.core_schema
         except (PydanticUserError, NameError, TypeError) as error:
             reason = str(error).partition("\n")[0]
             raise ConfigError(f"data model {self.name}: pydantic cannot build it: {reason}") from error
+        if old := core_schema.class_of_pydantic_v1(schema):
+            raise ConfigError(
+                f"data model {self.name}: {old} is of pydantic.v1, whose classes pydantic 2 cannot read or write; "
+                "derive it from pydantic.BaseModel"
+            )
+        return adapter, schema
 
     def _encoders(self, adapter: TypeAdapter[Any], schema: Any) -> tuple[Callable[[Any], bytes], Callable[[Any], Any]]:
         """Two functions that check a value and take it apart. An instance costs one `isinstance`."""
@@ -103,14 +117,22 @@ class _Model:
         # parse that word anew for each message (1.1 µs); this filter, for calls from this module alone, costs nothing.
         warnings.filterwarnings("error", "Pydantic serializer warnings", UserWarning, re.escape(__name__) + r"\Z")
         write_json, write_python = adapter.serializer.to_json, adapter.serializer.to_python
-        json_will_do = not _may_hold_bytes(schema)
+        json_will_do = not core_schema.may_hold_bytes(schema)
+        names_secrets = core_schema.names_secrets(schema)
         validate, misfit = self._validate, self._misfit
-        # A typed dict or a list has no instances: such a value is validated each time.
-        made_of = self.type if isinstance(self.type, type) and _validates_itself(self.type) else ()
+        check, sign = self._check(write_python, schema)
+        # A typed dict or a list has no instances: such a value is validated each time. Anything is an instance of Any.
+        made_of = object if self.type is Any else self.type
+        if not (isinstance(made_of, type) and (made_of is object or _validates_itself(made_of))):
+            made_of = ()
 
         def encode(value: Any) -> bytes:
             try:
-                return write_json(value if isinstance(value, made_of) else validate(value), by_alias=True)
+                value = value if isinstance(value, made_of) else validate(value)
+                body = write_json(value, by_alias=True)
+                if check is not None and body.find(sign) >= 0:
+                    check(value, body)
+                return body
             except UserWarning as warning:
                 misfit(value, warning)
 
@@ -118,12 +140,38 @@ class _Model:
             try:
                 value = value if isinstance(value, made_of) else validate(value)
                 if json_will_do:
-                    return write_python(value, mode="json", by_alias=True)
+                    plain = write_python(value, mode="json", by_alias=True)
+                    if names_secrets:
+                        writing.refuse_masked(str(plain), lambda: write_python(value, by_alias=True))
+                    return plain
                 return _plain(write_python(value, by_alias=True))
             except UserWarning as warning:
                 misfit(value, warning)
 
-        return encode, take_apart
+        return encode, _plain if self.type is Any else take_apart
+
+    def _check(
+        self, write_python: Callable[..., Any], schema: Any
+    ) -> tuple[Callable[[Any, bytes], None] | None, bytes]:
+        """A function that refuses a body which lacks something of its value, and what is in each such body.
+
+        Returns:
+            None for a model that can lose nothing; and a sign without which a body need not be checked.
+        """
+        config = getattr(self.type, "model_config", None) or {}
+        floats = core_schema.may_write_floats(schema) and "ser_json_inf_nan" not in config
+        functions = core_schema.calls_functions(schema)
+        secrets, named = core_schema.may_hold_secrets(schema), core_schema.names_secrets(schema)
+
+        def check(value: Any, body: bytes) -> None:
+            if floats and body.find(b"null") >= 0 and (functions or not writing.is_finite_throughout(value)):
+                writing.refuse_lost_floats(body, lambda: write_python(value, by_alias=True))
+            if secrets and (named or body.find(_MASKED) >= 0):  # a type of the user's may have a mask of its own
+                writing.refuse_masked(body, lambda: write_python(value, by_alias=True))
+
+        if not (floats or secrets):
+            return None, b""
+        return check, b"" if secrets else b"null"
 
     def _validate(self, value: Any) -> Any:
         try:
@@ -150,20 +198,6 @@ def _validates_itself(type_: type) -> bool:
     return issubclass(type_, BaseModel) or is_dataclass(type_)
 
 
-def _any_encoders() -> tuple[Callable[[Any], bytes], Callable[[Any], Any]]:
-    def encode(value: Any) -> bytes:
-        body = to_json(value)
-        if body.find(b"NaN") >= 0 or body.find(b"Infinity") >= 0:
-            loads(body, parse_constant=_refuse_constant)  # the word may as well stand in a string
-        return body
-
-    return encode, _plain
-
-
-def _refuse_constant(constant: str) -> NoReturn:
-    raise ValueError(f"cannot be written as JSON: it holds a float that is {constant}")
-
-
 def _plain(value: Any) -> Any:
     """Plain data that keeps bytes, which JSON cannot: all else is written as pydantic writes it in JSON."""
     kind = type(value)
@@ -175,20 +209,11 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if isinstance(value, BaseModel):
         return _plain(value.model_dump(by_alias=True))
-    return to_jsonable_python(value, by_alias=True)
+    plain = to_jsonable_python(value, by_alias=True)
+    if _MASK in str(plain):
+        writing.refuse_masked(str(plain), lambda: _ANY.to_python(value, by_alias=True))
+    return plain
 
 
 def _plain_key(key: Any) -> Any:
     return key if type(key) in _SCALARS else next(iter(to_jsonable_python({key: None})))
-
-
-def _may_hold_bytes(schema: Any) -> bool:
-    """Whether a value of this core schema may have bytes in it, so that JSON's way of writing it would lose them."""
-    if isinstance(schema, dict):
-        if schema.get("type") in ("bytes", "any") or "allow" in (
-            schema.get("extra_behavior"),
-            schema.get("extra_fields_behavior"),
-        ):
-            return True
-        return any(_may_hold_bytes(part) for part in schema.values())
-    return isinstance(schema, list | tuple) and any(_may_hold_bytes(part) for part in schema)
