@@ -16,7 +16,7 @@ from penstock.message import ERROR_TEXT, Headers, QueueMessage, Record
 
 NOW = datetime(2026, 3, 1, 12, 30, 15, 250_000, UTC)
 
-HEADERS = st.lists(st.tuples(st.text().filter(lambda name: name not in ERROR_HEADERS), st.binary()))
+HEADERS = st.lists(st.tuples(st.text().filter(lambda name: name not in ERROR_HEADERS), st.none() | st.binary()))
 
 
 class Order(BaseModel):

@@ -153,6 +153,11 @@ def test_headers_are_a_mapping_or_pairs(headers: Any) -> None:
     assert list(Output("q", 1, headers=headers).headers) == [("a", b"1"), ("b", b"\xff")]
 
 
+def test_headers_of_a_message_may_have_nulls() -> None:
+    """They are handed on as they came."""
+    assert list(Output("q", 1, headers=[("a", None), ("b", b"")]).headers) == [("a", None), ("b", b"")]
+
+
 def test_headers_may_come_from_an_iterator_and_repeat() -> None:
     """What comes in as pairs goes out as pairs: a name may stand twice."""
     assert list(Output("q", 1, headers=(("a", text) for text in "xy")).headers) == [("a", b"x"), ("a", b"y")]

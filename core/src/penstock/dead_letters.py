@@ -113,7 +113,7 @@ def dead_letter(
 
 def read(message: QueueMessage) -> DeadLetter:
     """Read what a dead letter says. Never fails: any record may lie in a queue."""
-    said = {name: value.decode("utf-8", "replace") for name, value in message.headers if name in ERROR_HEADERS}
+    said = {name: (value or b"").decode("utf-8", "replace") for name, value in message.headers if name in ERROR_HEADERS}
     return DeadLetter(
         stage=said.get(ERROR_STAGE, ""),
         error_type=said.get(ERROR_TYPE, ""),
@@ -158,7 +158,7 @@ def _validation_text(error: BaseException | None) -> str | None:
     return "; ".join(problems)
 
 
-def _own_headers(headers: Headers) -> list[tuple[str, bytes]]:
+def _own_headers(headers: Headers) -> list[tuple[str, bytes | None]]:
     return [(name, value) for name, value in headers if name not in ERROR_HEADERS]
 
 

@@ -6,7 +6,7 @@ An envelope is a JSON object in UTF-8 whose first bytes are exactly `{"penstock-
 
 - `penstock-envelope`: the version, 1.
 - `key`: left out if there is none.
-- `headers`: pairs in order, names may repeat; left out if there are none.
+- `headers`: pairs in order, names may repeat, a value may be null; left out if there are none.
 - `body`: null for a tombstone.
 
 A value that is valid UTF-8 is written as text, so that people and other programs can read it; any other as
@@ -51,7 +51,7 @@ def wrap(record: Record) -> bytes:
     if record.key is not None:
         content["key"] = _written(record.key)
     if record.headers:
-        content["headers"] = [[name, _written(value)] for name, value in record.headers]
+        content["headers"] = [[name, None if value is None else _written(value)] for name, value in record.headers]
     content["body"] = None if record.message is None else _written(record.message)
     try:
         return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
@@ -60,7 +60,7 @@ def wrap(record: Record) -> bytes:
         return json.dumps(content, separators=(",", ":")).encode("ascii")
 
 
-def unwrap(body: bytes) -> tuple[bytes | None, bytes | None, list[tuple[str, bytes]]] | None:
+def unwrap(body: bytes) -> tuple[bytes | None, bytes | None, list[tuple[str, bytes | None]]] | None:
     """Open an envelope.
 
     Returns:
@@ -106,12 +106,12 @@ def _read(value: object, what: str) -> bytes:
     raise DecodeError(f"the envelope's {what} is neither text nor base64")
 
 
-def _read_headers(pairs: object) -> list[tuple[str, bytes]]:
+def _read_headers(pairs: object) -> list[tuple[str, bytes | None]]:
     if not isinstance(pairs, list):
         raise DecodeError("the envelope's headers are no list of pairs")
-    headers = []
+    headers: list[tuple[str, bytes | None]] = []
     for pair in pairs:
         if not (isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str)):
             raise DecodeError("the envelope's headers are no list of pairs")
-        headers.append((pair[0], _read(pair[1], "header")))
+        headers.append((pair[0], None if pair[1] is None else _read(pair[1], "header")))
     return headers

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-Headers = Sequence[tuple[str, bytes]]
-"""Header pairs in the order of the wire. A name may repeat; a value is bytes (a null value is an empty one)."""
+Headers = Sequence[tuple[str, bytes | None]]
+"""Header pairs in the order of the wire. A name may repeat; a value is bytes, or None where the backend has nulls."""
 
 HEADER_PREFIX = "penstock-"
 

@@ -36,7 +36,7 @@ class Output:
         obj: The object; validated and encoded by that queue's model handler and serializer.
         key: Partitioning or grouping key, text or bytes. By default the input message's key is kept, where both queues
             have keys; None sends no key.
-        headers: A mapping or pairs; values are text or bytes.
+        headers: A mapping or pairs; values are text or bytes. Pairs, as a message has them, may have None.
         delay: Seconds until the message may be delivered; the queue's connector must have the capability `delay`.
         **options: Further keywords for the connector, by its own names.
 
@@ -52,7 +52,7 @@ class Output:
         obj: Any,
         *,
         key: str | bytes | Inherit | None = INHERIT,
-        headers: Mapping[str, str | bytes] | Iterable[tuple[str, str | bytes]] = (),
+        headers: Mapping[str, str | bytes] | Iterable[tuple[str, str | bytes | None]] = (),
         delay: float = 0.0,
         **options: Any,
     ) -> None:
@@ -82,14 +82,17 @@ def _bytes(queue: str, what: str, value: object) -> bytes:
     raise FunctionError(f"an output for {queue!r}: its {what} is {_describe(value)}; it must be text or bytes")
 
 
-def _headers(queue: str, given: Mapping[str, str | bytes] | Iterable[tuple[str, str | bytes]]) -> Headers:
+def _headers(queue: str, given: Mapping[str, str | bytes] | Iterable[tuple[str, str | bytes | None]]) -> Headers:
     pairs = list(given.items() if isinstance(given, Mapping) else given) if isinstance(given, Iterable) else [given]
     for pair in pairs:
         if not (isinstance(pair, (tuple, list)) and len(pair) == 2 and isinstance(pair[0], str)):
             raise FunctionError(
                 f"an output for {queue!r}: its headers hold {_describe(pair)}; give a mapping, or (name, value) pairs"
             )
-    return [(name, _bytes(queue, f"header {name!r}", value)) for name, value in pairs]
+    nulls = not isinstance(given, Mapping)  # in a mapping, None is a value that was forgotten
+    return [
+        (name, None if nulls and value is None else _bytes(queue, f"header {name!r}", value)) for name, value in pairs
+    ]
 
 
 def _delay(queue: str, delay: float) -> float:

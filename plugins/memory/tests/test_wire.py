@@ -12,7 +12,7 @@ from penstock_memory import wire
 from penstock_memory.remote import chunks
 
 BYTES = st.binary(max_size=30)
-HEADERS = st.lists(st.tuples(st.text(max_size=5), BYTES), max_size=3)
+HEADERS = st.lists(st.tuples(st.text(max_size=5), st.none() | BYTES), max_size=3)
 RECORDS = st.builds(Record, st.none() | BYTES, st.none() | BYTES, HEADERS, st.floats(0, 100))
 
 

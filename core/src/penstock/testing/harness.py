@@ -112,7 +112,7 @@ class Harness:
         obj: Any,
         *,
         key: str | bytes | None = None,
-        headers: Mapping[str, str | bytes] | Iterable[tuple[str, str | bytes]] = (),
+        headers: Mapping[str, str | bytes] | Iterable[tuple[str, str | bytes | None]] = (),
         delay: float = 0.0,
     ) -> None:
         """Put a message into a queue, as some other program would. It is there when `run` begins.

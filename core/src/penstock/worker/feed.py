@@ -240,7 +240,10 @@ def _as_object(body: bytes | None, message: QueueMessage) -> dict[str, Any]:
     if message.key is not None:
         shown |= _text("key", message.key)
     if message.headers:
-        shown["headers"] = [[name, value.decode("utf-8", "backslashreplace")] for name, value in message.headers]
+        shown["headers"] = [
+            [name, None if value is None else value.decode("utf-8", "backslashreplace")]
+            for name, value in message.headers
+        ]
     return shown
 
 

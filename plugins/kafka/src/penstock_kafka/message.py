@@ -67,9 +67,8 @@ class KafkaMessage(QueueMessage):
 
     @property
     def headers(self) -> Headers:  # type: ignore[override]
-        """The message's headers; a null value is an empty one."""
-        found = self._read_headers()
-        return [(name, value or b"") for name, value in found] if found else ()
+        """The message's headers; a value may be None."""
+        return self._read_headers() or ()
 
     def _read_headers(self) -> list[tuple[str, bytes | None]]:
         try:

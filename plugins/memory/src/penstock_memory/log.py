@@ -45,7 +45,7 @@ class Entry:
         self.headers = headers
         self.size = len(body or b"") + len(key or b"")
         if headers:
-            self.size += sum(len(name) + len(value) for name, value in headers)
+            self.size += sum(len(name) + len(value or b"") for name, value in headers)
         self.timestamp = timestamp
         self.attempts = 0
         self.until = 0.0

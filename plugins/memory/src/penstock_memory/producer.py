@@ -92,7 +92,9 @@ def refusal(record: Record) -> ProduceError | None:
         found = f"{len(key)} bytes" if isinstance(key, bytes) else type(key).__name__
         return ProduceError(f"a key is None or up to {MAX_KEY} bytes, not {found}", retriable=False)
     if record.headers and not _are_headers(record.headers):
-        return ProduceError(f"headers are pairs of str and bytes, up to {MAX_HEADERS} bytes in all", retriable=False)
+        return ProduceError(
+            f"headers are pairs of str and bytes or None, up to {MAX_HEADERS} bytes in all", retriable=False
+        )
     if record.delay and not 0 <= record.delay < math.inf:
         return ProduceError(f"a delay is a number of seconds from 0, not {record.delay}", retriable=False)
     if record.options:
@@ -104,7 +106,7 @@ def refusal(record: Record) -> ProduceError | None:
 def _are_headers(headers: Headers) -> bool:
     size = 0
     for name, value in headers:
-        if type(name) is not str or type(value) is not bytes:
+        if type(name) is not str or not (value is None or type(value) is bytes):
             return False
-        size += len(name) + len(value)
+        size += len(name) + len(value or b"")
     return size <= MAX_HEADERS

@@ -250,7 +250,7 @@ def chunks(records: Sequence[Record]) -> Sequence[Sequence[Record]]:
     for index, record in enumerate(records):
         size += len(record.message or b"") + len(record.key or b"")
         if record.headers:
-            size += sum(len(name) + len(value) for name, value in record.headers)
+            size += sum(len(name) + len(value or b"") for name, value in record.headers)
         if size >= wire.CHUNK or index - start >= wire.CHUNK_ROWS:
             parts.append(records[start : index + 1])
             start, size = index + 1, 0

@@ -123,9 +123,9 @@ def _bytes(text: str | None) -> bytes | None:
     return None if text is None else text.encode("latin-1")
 
 
-def _pack_headers(headers: Headers) -> list[tuple[str, str]] | None:
-    return [(name, value.decode("latin-1")) for name, value in headers] if headers else None
+def _pack_headers(headers: Headers) -> list[tuple[str, str | None]] | None:
+    return [(name, _text(value)) for name, value in headers] if headers else None
 
 
-def _unpack_headers(pairs: Sequence[tuple[str, str]] | None) -> Headers:
-    return tuple((name, value.encode("latin-1")) for name, value in pairs) if pairs else ()
+def _unpack_headers(pairs: Sequence[tuple[str, str | None]] | None) -> Headers:
+    return tuple((name, _bytes(value)) for name, value in pairs) if pairs else ()

@@ -1,10 +1,10 @@
 """Header pairs as JSON, which people and SQL can read, and back byte for byte.
 
-    [["traceparent", "00-4bf9…"], ["signature", {"base64": "/w=="}]]
+    [["traceparent", "00-4bf9…"], ["signature", {"base64": "/w=="}], ["flag", null]]
 
-Pairs in order, names may repeat. What is valid UTF-8 is written as text; anything else, and text with a NUL, which
-jsonb cannot hold, as base64. The same goes for a name. In a database of another encoding than UTF-8, which cannot write
-every character, only ASCII is text.
+Pairs in order, names may repeat, a value may be null. What is valid UTF-8 is written as text; anything else, and text
+with a NUL, which jsonb cannot hold, as base64. The same goes for a name. In a database of another encoding than UTF-8,
+which cannot write every character, only ASCII is text.
 """
 
 from __future__ import annotations
@@ -31,7 +31,10 @@ def written(headers: Headers, encoding: str = UTF_8) -> str | None:
         return None
     codec = "utf-8" if encoding == UTF_8 else "ascii"
     # A lone surrogate is legal in a Python string, and in no database.
-    pairs = [[_text(name.encode("utf-8", "surrogatepass"), codec), _text(value, codec)] for name, value in headers]
+    pairs = [
+        [_text(name.encode("utf-8", "surrogatepass"), codec), None if value is None else _text(value, codec)]
+        for name, value in headers
+    ]
     return json.dumps(pairs, ensure_ascii=False)
 
 
@@ -44,7 +47,10 @@ def read(text: str | None) -> Headers:
     if text is None:
         return ()
     try:
-        return [(_read(name).decode("utf-8", "surrogatepass"), _read(value)) for name, value in json.loads(text)]
+        return [
+            (_read(name).decode("utf-8", "surrogatepass"), None if value is None else _read(value))
+            for name, value in json.loads(text)
+        ]
     except (ValueError, TypeError, KeyError) as error:
         raise DecodeError("the headers of this message are no list of pairs of text or base64") from error
 

@@ -16,7 +16,7 @@ def weight(record: Record) -> int:
     """How many bytes a record is made of."""
     size = len(record.message or b"") + len(record.key or b"")
     if record.headers:
-        size += sum(len(name) + len(value) for name, value in record.headers)
+        size += sum(len(name) + len(value or b"") for name, value in record.headers)
     return size
 
 

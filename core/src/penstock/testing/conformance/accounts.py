@@ -57,7 +57,7 @@ def shown(value: bytes | None) -> str:
     return f"{value[: MOST_SHOWN // 2]!r}… ({len(value)} bytes)"
 
 
-def shown_headers(headers: Iterable[tuple[str, bytes]]) -> str:
+def shown_headers(headers: Iterable[tuple[str, bytes | None]]) -> str:
     """Headers, in the same way."""
     return "[" + ", ".join(f"({name!r}, {shown(value)})" for name, value in headers) + "]"
 

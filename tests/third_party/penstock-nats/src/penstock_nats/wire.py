@@ -4,7 +4,7 @@ NATS headers are text: no line breaks, one value a name in most clients, spaces 
 
 - Headers whose names differ, and whose values NATS keeps as they are, are written as they are; other programs see them.
 - If one of a record's headers is not like that, all of them stand in `Penstock-Headers`, percent-encoded pairs in
-  order: `a=1&b=%FF&a=2`.
+  order: `a=1&b=%FF&a=2`; a null value is a name without `=`.
 - The key stands in `Penstock-Key`, percent-encoded.
 - A null body has `Penstock-Tombstone: 1`.
 
@@ -34,8 +34,9 @@ def written_headers(record: Record) -> dict[str, str]:
     headers: dict[str, str] = {}
     if record.headers:
         names = {name.lower() for name, _value in record.headers}
-        if len(names) == len(record.headers) and all(_is_plain(*pair) for pair in record.headers):
-            headers = {name: value.decode("ascii") for name, value in record.headers}
+        plain = {name: value.decode("ascii") for name, value in record.headers if value and _is_plain(name, value)}
+        if len(names) == len(record.headers) == len(plain):
+            headers = plain
         else:
             headers = {HEADERS: "&".join(_packed(*pair) for pair in record.headers)}
     if record.key is not None:
@@ -49,7 +50,7 @@ def read(body: bytes, headers: Mapping[str, str] | None) -> tuple[bytes | None, 
     """Body, key and headers of a NATS message, whoever wrote it."""
     if not headers:
         return body, None, ()
-    pairs: list[tuple[str, bytes]] = []
+    pairs: list[tuple[str, bytes | None]] = []
     key = None
     tombstone = False
     for name, value in headers.items():
@@ -80,10 +81,11 @@ def _is_plain(name: str, value: bytes) -> bool:
     )
 
 
-def _packed(name: str, value: bytes) -> str:
-    return f"{quote(name, safe='', errors='surrogatepass')}={quote_from_bytes(value, safe='')}"
+def _packed(name: str, value: bytes | None) -> str:
+    quoted = quote(name, safe="", errors="surrogatepass")
+    return quoted if value is None else f"{quoted}={quote_from_bytes(value, safe='')}"
 
 
-def _unpacked(pair: str) -> tuple[str, bytes]:
-    name, _, value = pair.partition("=")
-    return unquote(name, errors="surrogatepass"), unquote_to_bytes(value)
+def _unpacked(pair: str) -> tuple[str, bytes | None]:
+    name, there, value = pair.partition("=")
+    return unquote(name, errors="surrogatepass"), unquote_to_bytes(value) if there else None
