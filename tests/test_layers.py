@@ -44,7 +44,7 @@ ROWS = """
     config.report
 
     queues
-    pipeline.batch  pipeline.failure_log  pipeline.function
+    pipeline.batch  pipeline.call_context  pipeline.failure_log  pipeline.function
     pipeline.steps  pipeline.delivery  pipeline.loop
     pipeline.lanes  pipeline.delivery_exactly_once
     pipeline.compile

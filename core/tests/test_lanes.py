@@ -14,7 +14,6 @@ from core.tests.scripted import Sink, Source
 from core.tests.stand import Stand, drain, for_a_while, running, until
 
 from penstock.dead_letters import read
-from penstock.errors import FunctionError
 
 
 @pytest.fixture
@@ -335,24 +334,6 @@ def test_a_cancelled_error_from_the_function_is_its_failure(stand: Stand, asynch
     drain(stand.engine(also_async if asynchronous else sync, source=stand.memory("in", batch=batch), dead_letters=True))
 
     assert [read(letter).error_type for letter in stand.take("dead")] == ["CancelledError"] * 2
-
-
-@pytest.mark.parametrize("batch", [False, True], ids=["each", "batch"])
-def test_a_function_that_cancels_its_own_task_ends_the_engine(stand: Stand, batch: bool) -> None:
-    """What else could become of it? In silence its message would never be settled, and its lane be gone."""
-
-    async def function(number: Any) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        task.cancel()
-        await asyncio.sleep(0)
-
-    stand.numbers(1)
-
-    with pytest.raises(FunctionError, match="function cancelled the task that it was called in"):
-        drain(stand.engine(function, source=stand.memory("in", batch=batch)))
-
-    assert stand.bodies("in") == [b"0"]
 
 
 @FORMS

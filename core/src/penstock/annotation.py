@@ -89,8 +89,10 @@ def _try_out(handler: ModelHandler, source: ResolvedQueue, function: Function, a
     """
     try:
         handler.decoder(annotation, "")
+    except KeyboardInterrupt:
+        raise
     # A stranger's handler: whatever it raises is a problem of this annotation.
-    except Exception as error:
+    except BaseException as error:
         raise FunctionError(
             f"{function.name}: its message is annotated with {_shown(annotation)}, of which "
             f"{type(handler).__name__} can build nothing for {_queue(source)}: {error}; annotate a type, "

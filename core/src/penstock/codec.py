@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic_core import ValidationError
 
+from penstock.cancellation import raise_if_exit
 from penstock.errors import DecodeError, FunctionError, InvalidMessage, MessageError
 from penstock.model_handlers import ModelHandler
 from penstock.serializers import Serializer
@@ -60,7 +61,7 @@ class Codec:
         serialize, deconstruct_plain = serializer.serialize, handler.encoder(self.data_model, "")
         return lambda obj: serialize(deconstruct_plain(obj))
 
-    def explain(self, body: bytes | None, error: Exception) -> tuple[Stage, MessageError]:
+    def explain(self, body: bytes | None, error: BaseException) -> tuple[Stage, MessageError]:
         """Why `decode` refused a body: where it failed, and an error without the message's data.
 
         The text of a stranger's exception may quote the message, so that one is told by its type only. A serializer or
@@ -75,7 +76,8 @@ class Codec:
             name = self._serializer.format or type(self._serializer).__name__
             try:
                 self._serializer.deserialize(body)
-            except Exception as cause:  # noqa: BLE001  (any library's error means the same here)
+            except BaseException as cause:  # noqa: BLE001  (any library's error means the same here)
+                raise_if_exit(cause)
                 return "decode", _chained(DecodeError(f"the body is not valid {name}: {_text(cause)}"), cause)
         if _is_invalid_json(error):  # by a handler that reads bytes itself; a serializer may bear deeper nesting
             return "decode", _chained(DecodeError(f"the body is not readable json: {_text(error)}"), error)
@@ -106,17 +108,31 @@ def _only_bytes(obj: Any) -> bytes | None:
     )
 
 
-def _chained(error: MessageError, cause: Exception) -> MessageError:
+def _chained(error: MessageError, cause: BaseException) -> MessageError:
     error.__cause__ = cause
     return error
 
 
-def _is_invalid_json(error: Exception) -> bool:
-    return isinstance(error, ValidationError) and error.errors(include_input=False)[0]["type"] == "json_invalid"
+def _is_invalid_json(error: BaseException) -> bool:
+    if not isinstance(error, ValidationError):
+        return False
+    try:
+        return error.errors(include_input=False)[0]["type"] == "json_invalid"
+    except BaseException as another:  # noqa: BLE001  (as in `_text`)
+        raise_if_exit(another)
+        return False
 
 
-def _text(error: Exception) -> str:
+def _text(error: BaseException) -> str:
     """What can be said of an error without quoting the message."""
+    try:
+        return _own_text(error)
+    except BaseException as another:  # noqa: BLE001  (the text of a user's exception is the user's code)
+        raise_if_exit(another)
+        return type(error).__name__
+
+
+def _own_text(error: BaseException) -> str:
     if isinstance(error, ValidationError):
         return _validation_text(error)
     if isinstance(error, JSONDecodeError):

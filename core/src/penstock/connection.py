@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from penstock.backoff import Backoff
-from penstock.cancellation import raise_if_cancelled
+from penstock.cancellation import raise_if_ours
 from penstock.errors import ConnectorError, FatalConnectorError, NotConnected, ProduceError
 from penstock.health import Health
 
@@ -105,8 +105,8 @@ class Connection:
                     await again
                 elif not await _unless(stop, again):
                     return None
-            except (Exception, asyncio.CancelledError) as error:
-                raise_if_cancelled(error)
+            except BaseException as error:
+                raise_if_ours(error)
                 raise self._named(method, error) from error
 
     async def once(self, method: str, call: Callable[[], Awaitable[T]]) -> T:
@@ -115,8 +115,8 @@ class Connection:
             return await call()
         except NotConnected:
             raise
-        except (Exception, asyncio.CancelledError) as error:
-            raise_if_cancelled(error)
+        except BaseException as error:
+            raise_if_ours(error)
             raise self._named(method, error) from error
 
     def bug(self, text: str) -> ConnectorError:
@@ -134,12 +134,12 @@ class Connection:
             async with asyncio.timeout(CLOSE_TIMEOUT):
                 await self._connector.shutdown()
         except ConnectorError as error:
-            log.warning("%s: did not close cleanly: %s", self._label, error)
+            log.warning("%s: did not close cleanly: %s", self._label, _text(error))
         except TimeoutError:
             log.warning("%s: did not close within %g s and is left as it is", self._label, CLOSE_TIMEOUT)
         # A bug of its author; logged with its trace.
-        except (Exception, asyncio.CancelledError) as error:
-            raise_if_cancelled(error)
+        except BaseException as error:
+            raise_if_ours(error)
             log.warning("%s: did not close cleanly: shutdown raised %s", self._label, _shown(error), exc_info=error)
 
     async def _connect(self, seen: int, patience: float | None = None) -> None:
@@ -153,18 +153,19 @@ class Connection:
                     await self._connector.connect()
                 except NotConnected as error:
                     failures += 1
-                    self.say("degraded", str(error))
+                    reason = _text(error)
+                    self.say("degraded", reason)
                     wait = _wait(failures, error)
                     if deadline is not None:
                         if clock() >= deadline:
                             raise NotConnected(
-                                f"{self._label}: {error}; given up after {patience:g} s (worker: connect_timeout)"
+                                f"{self._label}: {reason}; given up after {patience:g} s (worker: connect_timeout)"
                             ) from error
                         wait = min(wait, deadline - clock())
-                    log.warning("%s: %s; trying again in %.1f s", self._label, error, wait)
+                    log.warning("%s: %s; trying again in %.1f s", self._label, reason, wait)
                     await asyncio.sleep(wait)
-                except (Exception, asyncio.CancelledError) as error:
-                    raise_if_cancelled(error)
+                except BaseException as error:
+                    raise_if_ours(error)
                     raise self._named("connect", error) from error
                 else:
                     self._number += 1
@@ -181,19 +182,20 @@ class Connection:
         if self._lost == seen:
             return
         self._lost = seen
-        self.say("degraded", str(error))
-        log.warning("%s: %s; connecting again", self._label, error)
+        reason = _text(error)
+        self.say("degraded", reason)
+        log.warning("%s: %s; connecting again", self._label, reason)
         if self._on_lost is not None:
             self._on_lost()
 
     def _named(self, method: str, error: BaseException) -> ConnectorError:
         """The error with the queue's name; what is no word of the contract is blamed on the connector's author."""
         if isinstance(error, ProduceError):
-            return ProduceError(f"{self._label}: {error}", error.retriable)
+            return ProduceError(f"{self._label}: {_text(error)}", error.retriable)
         if isinstance(error, FatalConnectorError):
-            return FatalConnectorError(f"{self._label}: {error}")
+            return FatalConnectorError(f"{self._label}: {_text(error)}")
         if isinstance(error, ConnectorError):
-            return ConnectorError(f"{self._label}: {error}")
+            return ConnectorError(f"{self._label}: {_text(error)}")
         # Only here the way to the raising line is of use.
         log.error("%s: %s raised %s", self._label, method, type(error).__name__, exc_info=error)
         return ConnectorError(
@@ -207,7 +209,15 @@ def _wait(failures: int, error: NotConnected) -> float:
 
 
 def _shown(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"[:300]
+    return f"{type(error).__name__}: {_text(error)}"[:300]
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except BaseException as another:  # noqa: BLE001  (a connector's error may fail to show itself)
+        raise_if_ours(another)
+        return "(this error cannot be shown as text)"
 
 
 async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:

@@ -134,13 +134,15 @@ def error_text(error: BaseException) -> str:
     the values: they are the message's data. Safe for logs as far as the user's own exceptions are.
     """
     cause = error.__cause__ if isinstance(error, MessageError) else None
-    for candidate in (error, cause):
-        text = _validation_text(candidate)
-        if text is not None:
-            return _one_line(text)
     try:
+        for candidate in (error, cause):
+            text = _validation_text(candidate)
+            if text is not None:
+                return _one_line(text)
         return _one_line(str(error))
-    except Exception:  # noqa: BLE001  (a user's class may fail to show itself; that must not lose the message)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # noqa: BLE001  (a user's class may fail to show itself; that must not lose the message)
         return "(this error cannot be shown as text)"
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic_core import to_json
 
 from penstock.connectors import Consumer, Producer
+from penstock.dead_letters import error_text
 from penstock.errors import ConnectorError, FatalConnectorError, NotConnected, ProduceError
 from penstock.message import QueueMessage, Record
 from penstock.threads import Threads
@@ -62,10 +63,10 @@ class _Foreign:
         """Call foreign code, and name whatever it raises."""
         try:
             return function(*arguments, **keywords)
-        except ConnectorError:
+        except (ConnectorError, KeyboardInterrupt):
             raise
-        except Exception as error:
-            text = f"{self.class_name}{what} raised {type(error).__name__}: {error}"
+        except BaseException as error:
+            text = f"{self.class_name}{what} raised {type(error).__name__}: {error_text(error)}"
             # What a socket raises when the other side is away. More than that cannot be told of foreign errors.
             away = isinstance(error, (ConnectionError, TimeoutError))
             raise (NotConnected(text) if away else ConnectorError(text)) from error

@@ -14,6 +14,7 @@ from penstock.config.fields import keyed_fields
 from penstock.config.masking import scrub
 from penstock.config.places import Path
 from penstock.config.unresolved import UnresolvedQueue
+from penstock.dead_letters import error_text
 from penstock.options import fill_from_environment
 
 _LEADING_KEY = re.compile(r"'(?:config\.)?([^']+)'")
@@ -41,8 +42,10 @@ def make_options(unresolved: UnresolvedQueue, backend: Backend) -> Any:
     except ValidationError as error:
         _note_refusal(unresolved, backend, error, model, values)
         return None
-    except Exception as error:  # noqa: BLE001  (a stranger's validators: the queue's other problems shall still be told)
-        text = scrub(f"{type(error).__name__}: {error}", values, model)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001  (a stranger's validators: other problems shall still be told)
+        text = scrub(f"{type(error).__name__}: {error_text(error)}", values, model)
         unresolved.problem(("config",), f"'config': the options model of connector {backend.name!r} raised {text}")
         return None
     if not unresolved.is_missing("config"):
@@ -92,8 +95,10 @@ def _judge(unresolved: UnresolvedQueue, backend: Backend, options: Any, values: 
         return
     try:
         texts = list(check(unresolved.queue.value or unresolved.queue.name, options, unresolved.role))
-    except Exception as error:  # noqa: BLE001  (as above)
-        texts = [f"its check raised {type(error).__name__}: {error}"]
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001  (as above)
+        texts = [f"its check raised {type(error).__name__}: {error_text(error)}"]
     for text in texts:
         # A sentence that begins with an option's name is about the line where that stands.
         key = _LEADING_KEY.match(text)

@@ -119,8 +119,10 @@ def _options_schema(registry: Registry, spec: ConnectorSpec, definitions: Schema
     key = f"options.{spec.name}"
     try:
         schema = _model_schema(model, key, definitions)
+    except KeyboardInterrupt:
+        raise
     # A stranger's model may hold types that have no schema; its options then stay undescribed.
-    except Exception as error:
+    except BaseException as error:
         raise PluginError(f"connector {spec.name!r}: its options have no JSON schema: {error}") from error
     # A profile may give what a queue leaves out, and so may the environment.
     schema.pop("required", None)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from penstock.config.unresolved import UnresolvedQueue
+from penstock.dead_letters import error_text
 from penstock.errors import ConfigError
 from penstock.model_handlers import ModelHandler
 from penstock.serializers import Serializer
@@ -48,9 +49,11 @@ def _try_out(unresolved: UnresolvedQueue, handler: ModelHandler, data_model: Any
             handler.decoder(data_model, "")
         except ConfigError:
             raise
+        except KeyboardInterrupt:
+            raise
         # A stranger's handler: whatever it raises is a problem of this data model.
-        except Exception as error:
-            cause = f"{type(error).__name__}: {error}"
+        except BaseException as error:
+            cause = f"{type(error).__name__}: {error_text(error)}"
             raise ConfigError(f"'data_model' does not suit {type(handler).__name__}: {cause}") from error
 
     unresolved.attempt("data_model", prepare)
@@ -117,9 +120,11 @@ def _made(key: str, value: Any, target: Any, contract: type[_Made]) -> _Made:
         raise ConfigError(f"{key!r} is {shown}, which is no class derived from {home}")
     try:
         return target()
+    except KeyboardInterrupt:
+        raise
     # A stranger's constructor: whatever it raises is a problem of this key.
-    except Exception as error:
-        cause = f"{type(error).__name__}: {error}"
+    except BaseException as error:
+        cause = f"{type(error).__name__}: {error_text(error)}"
         raise ConfigError(f"{key!r} is {shown}, which cannot be made without arguments: {cause}") from error
 
 

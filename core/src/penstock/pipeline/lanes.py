@@ -13,15 +13,13 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from time import perf_counter
 
-from penstock.cancellation import raise_if_cancelled
-from penstock.errors import FunctionError
+from penstock.cancellation import EXIT_EXCEPTIONS, raise_if_exit, running_task
 from penstock.message import QueueMessage
 from penstock.pipeline.batch import Batch, ThreadBatch
-from penstock.pipeline.steps import SLICE, Steps, failure
+from penstock.pipeline.call_context import begin
+from penstock.pipeline.steps import SLICE, Steps, fail_all, failure
 from penstock.threads import Threads
 
-# sys.exit() in a function. Raised out of a task it would break the event loop off in the middle of everything.
-ENDING = (SystemExit, KeyboardInterrupt)
 OVERDUE = 2 * SLICE  # seconds after which a lane that is still at the same batch is relieved
 
 
@@ -211,70 +209,137 @@ class TaskLanes(Lanes):
         self._done = Batch()
         self._flushing = False
         self._tasks: set[asyncio.Task[None]] = set()
+        # Waits for nothing. Whoever cancels it, ends everything: no function has a way to it, as to its own task.
+        self._canary: asyncio.Task[object] | None = None
 
     def close(self) -> None:
         super().close()
-        for task in self._tasks:
+        for task in (*self._tasks, *filter(None, (self._canary,))):
             task.cancel()
 
     def _start(self) -> None:
+        if self._canary is None:
+            self._canary = asyncio.create_task(asyncio.Event().wait())
         for _ in range(min(self._concurrency - self._active, len(self._waiting))):
             self._enter()
-            task = asyncio.create_task(self._lane())
+            task = asyncio.create_task(self._work())
             self._tasks.add(task)
             task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         self._leave()
-        if task.cancelled():
-            if not self._closed:
-                self._on_crash(FunctionError(f"{self._steps.function} cancelled the task that it was called in"))
-        elif (error := task.exception()) is not None:
+        if not task.cancelled() and (error := task.exception()) is not None:
             self._on_crash(error)
-        elif self._waiting:
+        elif self._waiting and not self._closed:
             self._start()
 
-    async def _message_lane(self) -> None:
-        call, encode = self._steps.call, self._steps.encode
+    async def _work(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101  (a coroutine of `_start`)
+        try:
+            await self._lane(task)
+        except EXIT_EXCEPTIONS as error:  # raised out of a task it would break the event loop off in everybody's work
+            self._on_crash(error)
+
+    async def _message_lane(self, task: asyncio.Task[None]) -> None:
+        waiting = self._waiting
         end = perf_counter() + SLICE
-        while self._waiting:
-            one = Batch(self._take(1))
-            self._steps.decode(one)
-            self._done.failures += one.failures
-            for model, message in zip(one.models, one.messages, strict=True):
-                started = perf_counter()
-                # The batch that is open now may be handed on before this call returns: look it up again afterwards.
-                try:
-                    result = await call(model, message)
-                    made = () if result is None or result is True else encode(result, message)
-                except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  (it is the user's)
-                    raise_if_cancelled(error)
-                    self._done.failures.append(failure(message, error))
-                except ENDING as error:
-                    self._on_crash(error)
-                    return
-                else:
-                    self._done.messages.append(message)
-                    self._done.made.append(made)
-                self._done.seconds += perf_counter() - started
-            self._flush_soon()
+        while waiting:
+            self.taken += 1
+            if (rest := begin(self._handle(waiting.popleft(), task))) is not None:
+                await rest
+            self._flush_soon()  # not inside the call's context, in which all that follows would run then
             if perf_counter() > end:
-                await asyncio.sleep(0)  # a function that never suspends must not starve the event loop
+                await self._let_others_run(task)  # a function that never suspends must not starve the event loop
                 end = perf_counter() + SLICE
 
-    async def _whole_lane(self) -> None:
+    async def _handle(self, message: QueueMessage, task: asyncio.Task[None]) -> None:
+        """Decode, call, encode."""
+        call, encode = self._steps.call, self._steps.encode
+        one = Batch((message,))
+        self._steps.decode(one)
+        if one.failures:
+            self._done.failures += one.failures
+            await self._forget_cancellation(task)
+        for model in one.models:
+            started = perf_counter()
+            # The batch that is open now may be handed on before this call returns: look it up again afterwards.
+            try:
+                result = await call(model, message)
+                made = () if result is None or result is True else encode(result, message)
+                if task.cancelling():
+                    await self._meet_cancellation(task)
+            except BaseException as error:  # noqa: BLE001  (it is the user's)
+                await self._judge(error, task)
+                self._done.failures.append(failure(message, error))
+            else:
+                self._done.messages.append(message)
+                self._done.made.append(made)
+            self._done.seconds += perf_counter() - started
+
+    async def _whole_lane(self, task: asyncio.Task[None]) -> None:
         while self._waiting:
             batch = Batch(self._take(self._batch_size))
-            self._steps.decode(batch)
-            try:
-                await self._steps.call_batch_async(batch)
-            except ENDING as error:
-                self._on_crash(error)
-                return
+            if (rest := begin(self._handle_whole(batch, task))) is not None:
+                await rest
             self._steps.route(batch)
             self._on_batch(batch)
+            await self._let_others_run(task)
+
+    async def _handle_whole(self, batch: Batch, task: asyncio.Task[None]) -> None:
+        self._steps.decode(batch)
+        await self._forget_cancellation(task)
+        if not batch.models:
+            return
+        started = perf_counter()
+        try:
+            await self._steps.call_batch_async(batch)
+            if task.cancelling():
+                await self._meet_cancellation(task)
+        except BaseException as error:  # noqa: BLE001  (it is the user's)
+            await self._judge(error, task)
+            fail_all(batch, error)
+        batch.seconds = perf_counter() - started
+
+    async def _judge(self, error: BaseException, task: asyncio.Task[None]) -> None:
+        """Raise again what is not a failure of the call: it concerns the process, or this lane is to end."""
+        raise_if_exit(error)
+        if isinstance(error, GeneratorExit) and running_task() is not task:
+            raise error  # nobody drives this coroutine any more
+        if isinstance(error, asyncio.CancelledError) and self._is_ending:
+            raise error
+        await self._forget_cancellation(task)
+
+    @property
+    def _is_ending(self) -> bool:
+        """Whether a cancellation is ours: that of `close`, or of a whole event loop that ends."""
+        return self._closed or (self._canary is not None and self._canary.cancelling() > 0)
+
+    async def _meet_cancellation(self, task: asyncio.Task[None]) -> None:
+        """Let a cancellation of this task that the function asked for, or was asked for it, strike now.
+
+        Else it would strike in another message's call. As in a task of its own, the call that it was meant for fails
+        if it has not been met yet.
+        """
+        try:
             await asyncio.sleep(0)
+        finally:
+            if not self._is_ending:
+                while task.cancelling():
+                    task.uncancel()
+
+    async def _forget_cancellation(self, task: asyncio.Task[None]) -> None:
+        if task.cancelling():
+            await self._let_others_run(task)
+
+    async def _let_others_run(self, task: asyncio.Task[None]) -> None:
+        """One turn of the event loop, past any cancellation but that of the lane."""
+        try:
+            await self._meet_cancellation(task)
+        except asyncio.CancelledError:
+            if self._is_ending:
+                raise
 
     def _flush_soon(self) -> None:
         if not self._flushing:

@@ -9,12 +9,13 @@ was.
 
 from __future__ import annotations
 
-from asyncio import CancelledError
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence
+from contextvars import copy_context
 from time import perf_counter
 from typing import Any, NoReturn
 
-from penstock.cancellation import raise_if_cancelled
+from penstock.cancellation import raise_if_exit
+from penstock.dead_letters import error_text
 from penstock.errors import DecodeError, FunctionError, PenstockError
 from penstock.message import QueueMessage, Record
 from penstock.pipeline.batch import Batch, Made, Outgoing, ThreadBatch
@@ -67,7 +68,8 @@ class Steps:
         self._open_envelope = source.open_envelope if source.enveloped else None
         self.function = function.name
         self._targets = targets
-        self._encoders = {name: (target.encode, target.carries_keys) for name, target in targets.items()}
+        # With its name: what the function gives may be equal to it and of another type.
+        self._encoders = {name: (name, target.encode, target.carries_keys) for name, target in targets.items()}
         self._whole_batch = whole_batch
         self._max_deliveries = max_deliveries
         self.call: Callable[[Any, Any], Any] = function.call
@@ -75,6 +77,7 @@ class Steps:
         if function.generates:
             self.call = self._gathering_async(function.call) if function.is_async else self._gathering(function.call)
             self.encode = _as_it_is
+        self._one = _calling(self.call, self.encode)
 
     def process(self, batch: ThreadBatch) -> Sequence[QueueMessage]:
         """All steps for a function that is not async; meant for a thread of its own.
@@ -96,7 +99,8 @@ class Steps:
         decode = self._decode
         try:
             batch.models = [decode(message.message) for message in batch.messages]
-        except Exception:  # noqa: BLE001  (which one it was is found out below; decoding has no side effects)
+        except BaseException as error:  # noqa: BLE001  (which one it was is found out below; decoding has no effects)
+            raise_if_exit(error)
             self._decode_each(batch)
 
     @staticmethod
@@ -116,7 +120,8 @@ class Steps:
         for message in batch.messages:
             try:
                 model = self._decode(message.message)
-            except Exception as error:  # noqa: BLE001  (any error of a codec means: no valid message)
+            except BaseException as error:  # noqa: BLE001  (any error of a codec means: no valid message)
+                raise_if_exit(error)
                 batch.failures.append(Failure(message, *self._explain(message.message, error)))
             else:
                 messages.append(message)
@@ -134,16 +139,17 @@ class Steps:
 
     def _call_each(self, batch: ThreadBatch) -> Sequence[QueueMessage]:
         """Models → records, until the slice is over; returns the messages not begun."""
-        call, encode, made, failures = self.call, self.encode, batch.made, batch.failures
+        one, made, failures = self._one, batch.made, batch.failures
         failed: set[QueueMessage] = set()
         done = 0
         started = batch.begin()
         end = started + SLICE
         for done, (model, message) in enumerate(zip(batch.models, batch.messages, strict=True), 1):  # noqa: B007
             try:
-                result = call(model, message)
-                made.append(() if result is None or result is True else encode(result, message))
-            except (Exception, CancelledError) as error:  # noqa: BLE001  (it is the user's)
+                # In a context of its own, so that what it sets there is not seen by the next message.
+                made.append(copy_context().run(one, model, message))
+            except BaseException as error:  # noqa: BLE001  (it is the user's)
+                raise_if_exit(error)
                 failures.append(failure(message, error))
                 failed.add(message)
             if perf_counter() > end:
@@ -159,44 +165,48 @@ class Steps:
             started = perf_counter()
             try:
                 self._encode_whole(batch, self.call(batch.models, batch.messages))
-            except (Exception, CancelledError) as error:  # noqa: BLE001  (it is the user's)
+            except BaseException as error:  # noqa: BLE001  (it is the user's)
+                raise_if_exit(error)
                 fail_all(batch, error)
             batch.seconds = perf_counter() - started
         return ()
 
     async def call_batch_async(self, batch: Batch) -> None:
-        """The one call of an async function that takes the whole batch."""
-        if batch.models:
-            started = perf_counter()
-            call: Callable[[Any, Any], Awaitable[Any]] = self.call
-            try:
-                self._encode_whole(batch, await call(batch.models, batch.messages))
-            except (Exception, CancelledError) as error:  # noqa: BLE001  (it is the user's)
-                raise_if_cancelled(error)
-                fail_all(batch, error)
-            batch.seconds = perf_counter() - started
+        """The one call of an async function that takes the whole batch. What it raises is for the caller to judge."""
+        call: Callable[[Any, Any], Awaitable[Any]] = self.call
+        self._encode_whole(batch, await call(batch.models, batch.messages))
 
     def _encode_whole(self, batch: Batch, result: Any) -> None:
         batch.made.append(() if result is None or result is True else self.encode(result, NOBODY))
 
-    def _gathering(self, function: Callable[[Any, Any], Iterable[Any]]) -> Callable[[Any, Any], Made]:
+    def _gathering(self, function: Callable[[Any, Any], Generator[Any, Any, Any]]) -> Callable[[Any, Any], Made]:
         """All of a message's outputs are known before one is sent."""
 
         def call(model: Any, message: Any) -> Made:
             made: list[tuple[str, Record]] = []
-            for item in function(model, message):
-                made += self._records([item], self._owner(message))
+            generator = function(model, message)
+            try:
+                for item in generator:
+                    made += self._records([item], self._owner(message))
+            except BaseException:
+                generator.close()
+                raise
             return made
 
         return call
 
     def _gathering_async(
-        self, function: Callable[[Any, Any], AsyncIterable[Any]]
+        self, function: Callable[[Any, Any], AsyncGenerator[Any, Any]]
     ) -> Callable[[Any, Any], Awaitable[Made]]:
         async def call(model: Any, message: Any) -> Made:
             made: list[tuple[str, Record]] = []
-            async for item in function(model, message):
-                made += self._records([item], self._owner(message))
+            generator = function(model, message)
+            try:
+                async for item in generator:
+                    made += self._records([item], self._owner(message))
+            except BaseException:
+                await generator.aclose()
+                raise
             return made
 
         return call
@@ -221,7 +231,7 @@ class Steps:
                 if type(item) is tuple and len(item) == 2:
                     # The usual output, without a call of our own: one costs as much as the record does.
                     queue, obj = item
-                    encode, carries_keys = encoders.get(queue) or self._unknown(queue)
+                    queue, encode, carries_keys = encoders.get(queue) or self._unknown(queue)
                     body = encode(obj)
                     if type(body) is not bytes:
                         self._check_body(queue, body)
@@ -229,21 +239,22 @@ class Steps:
                 else:
                     output = as_output(item)
                     queue = output.queue
-                    made.append((queue, self._record_of(output, owner)))
-        except Exception as error:  # noqa: BLE001  (the codec's or the user's: a failed call either way)
+                    made.append(self._record_of(output, owner))
+        except BaseException as error:  # noqa: BLE001  (the codec's or the user's: a failed call either way)
+            raise_if_exit(error)
             raise Unsendable from self._named(error, queue)
         return made
 
-    def _record_of(self, output: Output, owner: QueueMessage) -> Record:
-        encode, carries_keys = self._encoders.get(output.queue) or self._unknown(output.queue)
+    def _record_of(self, output: Output, owner: QueueMessage) -> tuple[str, Record]:
+        queue, encode, carries_keys = self._encoders.get(output.queue) or self._unknown(output.queue)
         body = encode(output.obj)
-        self._check_body(output.queue, body)
+        self._check_body(queue, body)
         key = output.key
         if isinstance(key, Inherit):
             key = owner.key if carries_keys else None
         record = Record(body, key, output.headers, output.delay, output.options)
-        self._targets[output.queue].check(record)
-        return record
+        self._targets[queue].check(record)
+        return queue, record
 
     def _unknown(self, queue: Any) -> NoReturn:
         raise unknown_queue(queue, self._targets)
@@ -255,9 +266,9 @@ class Steps:
                 "make bytes"
             )
 
-    def _named(self, error: Exception, queue: str | None) -> Exception:
-        place = "" if queue is None else f"an output for queue {queue!r}: "
-        text = error if isinstance(error, FunctionError) else f"{place}{type(error).__name__}: {error}"
+    def _named(self, error: BaseException, queue: object) -> Exception:
+        place = f"an output for queue {queue!r}: " if isinstance(queue, str) else ""
+        text = error if isinstance(error, FunctionError) else f"{place}{type(error).__name__}: {error_text(error)}"
         named = FunctionError(f"{self.function}: {text}")
         named.__cause__ = error
         return named
@@ -288,6 +299,16 @@ def fail_all(batch: Batch, error: BaseException) -> None:
     """Every message of the batch failed together."""
     batch.failures += [failure(message, error) for message in batch.messages]
     batch.messages = []
+
+
+def _calling(
+    call: Callable[[Any, Any], Any], encode: Callable[[Any, QueueMessage], Made]
+) -> Callable[[Any, Any], Made]:
+    def one(model: Any, message: QueueMessage) -> Made:
+        result = call(model, message)
+        return () if result is None or result is True else encode(result, message)
+
+    return one
 
 
 def _as_it_is(made: Made, _owner: QueueMessage) -> Made:
