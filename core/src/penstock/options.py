@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, SecretStr
 from pydantic.fields import FieldInfo
 
 _SECRET_WORDS = ("password", "passphrase", "secret", "token", "credential", "private", "jaas", "sasl.oauth")
@@ -31,6 +31,31 @@ class ConnectorOptions(BaseModel):
     def is_secret_key(cls, key: str) -> bool:
         """Whether the value of a passed-through key must never be shown."""
         return any(word in key.lower() for word in _SECRET_WORDS)
+
+    def code(self) -> Mapping[str, str]:
+        """Options by which the client loads native code or runs a command, and which of the two.
+
+        They are refused where `plugins.allow_import_paths` is false. A connector that hands options on to its client
+        overrides this; for each key it says what the client does, as in "loads a library".
+        """
+        return {}
+
+
+def not_text(key: str, value: Any) -> str | None:
+    """What is wrong with a value that a connector hands on to its client as text, unseen by a typed field.
+
+    YAML makes a number of `0123456` (42798) and of `12:30` (750), true of `on`, a date of `2024-05-17`. To turn that
+    back into text gives another one.
+
+    Args:
+        key: The option's name.
+        value: What was written; a `SecretStr` is text.
+    """
+    if isinstance(value, str | SecretStr):
+        return None
+    kinds = {bool: "true or false", int: "a number", float: "a number", type(None): "nothing (null)"}
+    kind = kinds.get(type(value)) or f"a {type(value).__name__}"
+    return f"{key!r} must be text, not {kind}; put it in quotes"
 
 
 @dataclass(frozen=True, slots=True)

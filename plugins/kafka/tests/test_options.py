@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import SecretStr, ValidationError
 
+from penstock.config.files import read
+from penstock.config.resolve import problems_of
 from penstock.errors import ConfigError
 from penstock.options import fill_from_environment
 from penstock_kafka.check import check
@@ -207,11 +210,62 @@ def test_the_new_group_protocol_needs_no_strategy() -> None:
     assert not options(**{"partition.assignment.strategy": "range"}).cooperative()
 
 
-def test_yaml_may_write_addresses_as_a_list_and_ids_as_numbers() -> None:
+def test_yaml_may_write_addresses_as_a_list() -> None:
     """People mean text."""
-    found = options(**{"bootstrap.servers": ["a:1", "b:2"], "group.id": 7})
+    found = options(**{"bootstrap.servers": ["a:1", "b:2"]})
 
-    assert (found.bootstrap_servers, found.group_id) == ("a:1,b:2", "7")
+    assert found.bootstrap_servers == "a:1,b:2"
+
+
+@pytest.mark.parametrize("written", ["0123456", "12:30", "1.10", "no", "2024-05-17", "1_000", "0x1F", "null", "123"])
+@pytest.mark.parametrize(
+    "key",
+    [
+        "sasl.password",
+        "sasl.username",
+        "group.id",
+        "client.id",
+        "client.rack",
+        "ssl.key.password",
+        "consumer.client.rack",
+    ],
+)
+def test_what_yaml_makes_of_a_text_is_refused(key: str, written: str, tmp_path: Path) -> None:
+    """A password of digits would be another number, and `penstock check` would find nothing."""
+    inside, _, name = key.rpartition("consumer.")
+    keys = {"group.id": "g", "sasl.username": "u", "sasl.password": "p", name: None}
+    if key in ("sasl.password", "sasl.username", "group.id") and written == "null":
+        pytest.skip("null says that the key is not set")
+    lines = [f"{each}: {written if value is None else value}" for each, value in keys.items()]
+    if inside:
+        lines[-1] = f"consumer: {{{lines[-1]}}}"
+    file = tmp_path / "queues.yml"
+    file.write_text(
+        "queues:\n  q:\n    connector: kafka\n    config:\n      bootstrap.servers: localhost:1\n"
+        + "".join(f"      {line}\n" for line in lines)
+    )
+
+    found = problems(file)
+
+    assert len(found) == 1
+    assert name in found[0]
+    assert "quotes" in found[0] or written == "null"
+    assert "42798" not in found[0]
+    file.write_text(file.read_text().replace(f"{name}: {written}", f"{name}: '{written}'"))
+    assert [each for each in problems(file) if "text" in each or "quotes" in each] == []
+
+
+def problems(file: Path) -> list[str]:
+    """What `penstock check` says of the queue as an input."""
+    configuration, found = read(str(file), {})
+    return list(problems_of(configuration, found, [("q", "input")]))
+
+
+def test_a_number_where_the_client_wants_one_stays() -> None:
+    """And true and false where it wants these."""
+    found = options(**{"fetch.wait.max.ms": 20, "check.crcs": False, "linger.ms": 0.5})
+
+    assert found.problems("input") == []
 
 
 def test_secrets_are_never_shown() -> None:

@@ -15,7 +15,7 @@ from penstock.config.masking import scrub
 from penstock.config.places import Path
 from penstock.config.unresolved import UnresolvedQueue
 from penstock.dead_letters import error_text
-from penstock.options import fill_from_environment
+from penstock.options import ConnectorOptions, fill_from_environment
 
 _LEADING_KEY = re.compile(r"'(?:config\.)?([^']+)'")
 
@@ -47,6 +47,8 @@ def make_options(unresolved: UnresolvedQueue, backend: Backend) -> Any:
     except BaseException as error:  # noqa: BLE001  (a stranger's validators: other problems shall still be told)
         text = scrub(f"{type(error).__name__}: {error_text(error)}", values, model)
         unresolved.problem(("config",), f"'config': the options model of connector {backend.name!r} raised {text}")
+        return None
+    if _refuse_code(unresolved, backend, options):
         return None
     if not unresolved.is_missing("config"):
         _judge(unresolved, backend, options, values)
@@ -82,6 +84,22 @@ def _elsewhere(unresolved: UnresolvedQueue, path: Path) -> str | None:
     """Where an option came from, if not from the configuration."""
     origin = unresolved.origins.get(f"config.{path[1]}", "") if len(path) > 1 else ""
     return origin if origin.startswith(("profile ", "environment ")) else None
+
+
+def _refuse_code(unresolved: UnresolvedQueue, backend: Backend, options: BaseModel) -> bool:
+    """Note the options that would run code, where a configuration must not; before a client sees them."""
+    if unresolved.registry.allow_import_paths or not isinstance(options, ConnectorOptions):
+        return False
+    code = options.code()
+    for key, what in code.items():
+        path: Path = ("config", *key.split(":"))
+        unresolved.problem(
+            path,
+            f"connector {backend.name!r}: {key.rpartition(':')[2]!r} {what}, and a configuration must not run code "
+            "(plugins.allow_import_paths: false); remove it, or turn import paths on",
+            _elsewhere(unresolved, path),
+        )
+    return bool(code)
 
 
 def _judge(unresolved: UnresolvedQueue, backend: Backend, options: Any, values: Mapping[str, Any]) -> None:

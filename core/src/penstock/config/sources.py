@@ -15,7 +15,7 @@ from penstock.errors import ConfigError
 
 MAX_VALUES = 100_000  # values in a file, aliases expanded; more, and it is an alias bomb, not a configuration
 
-_MAP, _SEQ, _MERGE = (f"tag:yaml.org,2002:{kind}" for kind in ("map", "seq", "merge"))
+_MAP, _SEQ, _MERGE, _INT, _FLOAT = (f"tag:yaml.org,2002:{kind}" for kind in ("map", "seq", "merge", "int", "float"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +108,11 @@ class _Yaml:
             for index, item in enumerate(node.value):
                 self.mark((*path, index), item)
             return [self.value(item, (*path, index)) for index, item in enumerate(node.value)]
+        if kind := _misread(node):
+            self.problem(
+                node, f"{dotted(path)!r} is read as {kind}; put it in quotes if it is text, else write a plain number"
+            )
+            return node.value
         try:
             return self.loader.construct_object(node, deep=True)
         except ValueError:
@@ -159,6 +164,16 @@ class _Yaml:
 
     def problem(self, node: Any, text: str) -> None:
         self.problems.append(f"{self.file}:{node.start_mark.line + 1}:{node.start_mark.column + 1}: {text}")
+
+
+def _misread(node: Any) -> str:
+    """What YAML 1.1 makes of a number that looks like a text of digits, and that nobody writes as a number."""
+    if node.tag not in (_INT, _FLOAT):
+        return ""
+    digits = node.value.lstrip("+-").replace("_", "")
+    if ":" in digits:
+        return "a number to the base of 60"
+    return "an octal number" if node.tag == _INT and len(digits) > 1 and digits.isdigit() and digits[0] == "0" else ""
 
 
 _KINDS = {"int": "a number", "float": "a number", "bool": "true or false", "null": "null", "timestamp": "a date"}

@@ -30,8 +30,8 @@ class Registry:
     def __init__(
         self, *, allow: Collection[str] | None = None, block: Collection[str] = (), allow_import_paths: bool = True
     ) -> None:
+        self.allow_import_paths = allow_import_paths
         self._claims = Claims(Policy(allow, block, os.environ))
-        self._allow_import_paths = allow_import_paths
         self._found: dict[tuple[str, str], Claim] = {}
 
     def connector(self, name: str) -> ConnectorSpec:
@@ -123,7 +123,7 @@ class Registry:
         Raises:
             PluginError: import paths are turned off, or this one leads nowhere; says which part, and what is near.
         """
-        if not self._allow_import_paths:
+        if not self.allow_import_paths:
             raise PluginError(
                 f"{wanted_by}: {path!r} is an import path, and these are turned off "
                 "(plugins.allow_import_paths: false); write the name of an installed plugin's offer, or turn them on"

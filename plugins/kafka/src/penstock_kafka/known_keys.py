@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 _BOTH = """
     allow.auto.create.topics api.version.fallback.ms api.version.request api.version.request.timeout.ms
     bootstrap.servers broker.address.family broker.address.ttl broker.version.fallback client.dns.lookup client.id
@@ -60,3 +62,35 @@ _PRODUCER = """
 
 PRODUCER = frozenset(_PRODUCER.split())
 """Keys that a consumer ignores."""
+
+CODE: Mapping[str, str] = {
+    "plugin.library.paths": "loads a library",
+    "ssl.engine.location": "loads a library",
+    "ssl.engine.id": "may load a library",
+    "ssl.providers": "may load a library",
+    "sasl.kerberos.kinit.cmd": "is a shell command",
+    "sasl.kerberos.principal": "becomes a part of a shell command",
+    "sasl.kerberos.keytab": "becomes a part of a shell command",
+    "sasl.kerberos.service.name": "becomes a part of a shell command",
+}
+"""Keys by which the client runs code that the configuration names."""
+
+_TEXT = """
+    bootstrap.servers broker.version.fallback client.id client.rack group.id group.instance.id group.protocol.type
+    group.remote.assignor https.ca.location https.ca.pem offset.store.path partition.assignment.strategy
+    plugin.library.paths sasl.kerberos.keytab sasl.kerberos.kinit.cmd sasl.kerberos.principal
+    sasl.kerberos.service.name sasl.mechanism sasl.mechanisms sasl.oauthbearer.assertion.algorithm
+    sasl.oauthbearer.assertion.claim.aud sasl.oauthbearer.assertion.claim.iss sasl.oauthbearer.assertion.claim.sub
+    sasl.oauthbearer.assertion.file sasl.oauthbearer.assertion.jwt.template.file
+    sasl.oauthbearer.assertion.private.key.file sasl.oauthbearer.assertion.private.key.passphrase
+    sasl.oauthbearer.assertion.private.key.pem sasl.oauthbearer.client.credentials.client.id
+    sasl.oauthbearer.client.credentials.client.secret sasl.oauthbearer.client.id sasl.oauthbearer.client.secret
+    sasl.oauthbearer.config sasl.oauthbearer.extensions sasl.oauthbearer.scope sasl.oauthbearer.sub.claim.name
+    sasl.oauthbearer.token.endpoint.url sasl.password sasl.username ssl.ca.certificate.stores ssl.ca.location ssl.ca.pem
+    ssl.certificate.location ssl.certificate.pem ssl.cipher.suites ssl.crl.location ssl.curves.list ssl.engine.id
+    ssl.engine.location ssl.key.location ssl.key.password ssl.key.pem ssl.keystore.location ssl.keystore.password
+    ssl.providers ssl.sigalgs.list topic.blacklist transactional.id
+"""
+
+TEXT = frozenset(_TEXT.split())
+"""Keys whose value is text, so that a number there is something that YAML has made of it."""

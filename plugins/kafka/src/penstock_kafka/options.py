@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, ConfigDict, Field, SecretStr
 
 from penstock.errors import ConfigError
-from penstock.options import ConnectorOptions, FromEnvironment, Role
+from penstock.options import ConnectorOptions, FromEnvironment, Role, not_text
+from penstock_kafka.known_keys import CODE, TEXT
 
 BOTH_DEFAULTS: Mapping[str, Any] = {
     "client.id": "penstock",
@@ -71,14 +73,11 @@ CALLBACKS = ("oauth_cb", "stats_cb", "throttle_cb")
 """Keys of the client whose value is a function; a configuration in Python may set them."""
 
 
-def _text(value: Any) -> Any:
-    """YAML reads an address as a list and an id as a number, where people mean text."""
+def _addresses(value: Any) -> Any:
+    """A list of addresses is as good as a text with commas."""
     if isinstance(value, list | tuple) and value and all(isinstance(item, str) for item in value):
         return ",".join(value)
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-Text = Annotated[str | None, BeforeValidator(_text)]
+    return value
 
 
 class KafkaOptions(ConnectorOptions):
@@ -104,12 +103,15 @@ class KafkaOptions(ConnectorOptions):
     model_config = ConfigDict(extra="allow")
 
     bootstrap_servers: Annotated[
-        Text,
+        str | None,
+        BeforeValidator(_addresses),
         FromEnvironment("KAFKA_BROKERS", input=("KAFKA_CONSUMER_BROKERS",), output=("KAFKA_PRODUCER_BROKERS",)),
     ] = Field(default=None, alias="bootstrap.servers")
-    group_id: Annotated[Text, FromEnvironment(input=("KAFKA_CONSUMER_GROUP",))] = Field(default=None, alias="group.id")
-    sasl_username: Annotated[Text, FromEnvironment("KAFKA_KEY")] = Field(default=None, alias="sasl.username")
-    sasl_password: Annotated[SecretStr | None, BeforeValidator(_text), FromEnvironment("KAFKA_SECRET")] = Field(
+    group_id: Annotated[str | None, FromEnvironment(input=("KAFKA_CONSUMER_GROUP",))] = Field(
+        default=None, alias="group.id"
+    )
+    sasl_username: Annotated[str | None, FromEnvironment("KAFKA_KEY")] = Field(default=None, alias="sasl.username")
+    sasl_password: Annotated[SecretStr | None, FromEnvironment("KAFKA_SECRET")] = Field(
         default=None, alias="sasl.password"
     )
     commit_interval: float = Field(default=1.0, gt=0, le=60)
@@ -125,6 +127,16 @@ class KafkaOptions(ConnectorOptions):
         # A passed-through key may hold a password that no field has marked.
         for key, value in super().__repr_args__():
             yield key, "**********" if key and self.is_secret_key(key) and isinstance(value, str) else value
+
+    def code(self) -> Mapping[str, str]:
+        """See `ConnectorOptions.code`."""
+        blocks = {"": self.model_extra or {}, "consumer:": self.consumer, "producer:": self.producer}
+        return {
+            f"{block}{key}": CODE[key]
+            for block, keys in blocks.items()
+            for key, value in keys.items()
+            if key in CODE and not _is_harmless(key, value)
+        }
 
     @property
     def brokers(self) -> str:
@@ -217,6 +229,16 @@ class KafkaOptions(ConnectorOptions):
         return settings
 
 
+def _is_harmless(key: str, value: Any) -> bool:
+    # Of these the client makes a command for the shell, in which a plain name is only a name.
+    part = CODE[key] == "becomes a part of a shell command"
+    return (
+        part
+        and isinstance(value, str)
+        and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_./@-]*|/[A-Za-z0-9_./-]+", value) is not None
+    )
+
+
 def as_client_value(value: Any) -> Any:
     """A value as librdkafka reads it: text, or a function."""
     if isinstance(value, SecretStr):
@@ -240,6 +262,8 @@ def wrong_key(key: str, value: Any, role: Role) -> str | None:
         if key not in CALLBACKS:
             return f"{key!r} cannot be a function"
         return None if callable(value) else f"{key!r} must be a function, which only a configuration in Python can give"
+    if key in TEXT and (problem := not_text(key, value)):
+        return problem
     if not isinstance(value, str | int | float | bool | SecretStr):
         return f"{key!r} must be a text, a number, true or false, not a {type(value).__name__}"
     return None

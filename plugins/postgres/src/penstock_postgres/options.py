@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Mapping
 from typing import Annotated, Any
+from urllib.parse import unquote
 
 from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 
@@ -29,6 +30,12 @@ _URL = re.compile(
     (?:\?.*)?
     """,
     re.VERBOSE | re.DOTALL,
+)
+# What of a dsn runs code; in its URL and in its `key=value` form.
+_CODE = (
+    (re.compile(r"(?i)\bsslkey\s*=\s*'?[^\s'&/\\]*:"), "has an 'sslkey' that loads an engine of OpenSSL"),
+    (re.compile(r"(?i)\b(service|servicefile)\s*="), "has a 'service', which a file fills with any of these keys"),
+    (re.compile(r"(?i)(preload_libraries|dynamic_library_path)"), "lets the server load a library"),
 )
 _LONGEST_TIME = 9_999_999.0  # seconds
 
@@ -85,6 +92,12 @@ class ServerOptions(ConnectorOptions):
                 "`config: {dsn: postgresql://…}`"
             )
         return values
+
+    def code(self) -> Mapping[str, str]:
+        """See `ConnectorOptions.code`."""
+        text = unquote(self.dsn.get_secret_value())
+        found = [what for pattern, what in _CODE if pattern.search(text)]
+        return {"dsn": found[0]} if found else {}
 
     @field_validator("dsn")
     @classmethod
