@@ -11,11 +11,11 @@ from tests.sources import CORE, PLUGINS, Import, imports, modules, packages, pro
 # The ground floor first. A module imports only what stands in a row above its own; those in one row are neighbours and
 # do not know each other. A new module gets its row here, as low as it can stand.
 ROWS = """
-    cancellation exports errors message health metric_list progress serializers model_handlers data_models threads
+    cancellation exports errors message health metric_list progress serializers model_handlers data_models forks
 
-    offsets  backoff  capabilities  options  connectors  metrics  routing  dead_letters  worker.signals
-    retry  envelope  one_at_a_time  connection  worker.log_guard  worker.streams
-    settlement  adapters  specs
+    offsets  backoff  capabilities  options  connectors  metrics  routing  dead_letters  threads  worker.listener
+    retry  envelope  one_at_a_time  connection  worker.log_guard  worker.signals
+    settlement  adapters  specs  worker.streams
     codec  hookspecs
 
     plugins.hints

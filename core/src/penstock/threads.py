@@ -9,6 +9,8 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
+from penstock import forks
+
 T = TypeVar("T")
 
 _Job = tuple[asyncio.AbstractEventLoop, "asyncio.Future[Any]", contextvars.Context, Callable[..., Any], tuple[Any, ...]]
@@ -36,6 +38,7 @@ class Threads:
             for number in range(count)
         ]
         self._started = False
+        self._generation = forks.generation
         self.closed = False
 
     def submit(self, function: Callable[..., T], *arguments: Any) -> asyncio.Future[T]:
@@ -71,6 +74,8 @@ class Threads:
                 result = context.run(function, *arguments)
             except BaseException as raised:  # noqa: BLE001  (it is the caller's, and the caller gets it)
                 error = raised
+            if forks.generation != self._generation:
+                forks.end(error)
             try:
                 loop.call_soon_threadsafe(_finish, future, result, error)
             except RuntimeError:

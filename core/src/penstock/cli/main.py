@@ -1,12 +1,13 @@
 """`penstock`: parses the command line and imports a command only when it is asked for.
 
 Exit codes: 0 done; 1 the work failed (the error says what); 2 the command line or the configuration is wrong;
-130 stopped by a second signal.
+3 a drain was interrupted; 130 stopped by a second signal.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -15,6 +16,10 @@ from typing import Any
 
 from penstock.errors import ConfigError, FunctionError, PenstockError, PluginError, UnknownNameError
 from penstock.worker import streams
+from penstock.worker.listener import Stopped, listening, stop_early
+
+ABORTED = 130  # stopped by a second signal; a command other than `run` by the first
+NOT_DRAINED = 3  # a drain was interrupted
 
 COMMANDS = {
     "run": "run engines until a signal, or until their queues are empty",
@@ -28,12 +33,31 @@ COMMANDS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The console script. Returns the exit code."""
-    streams.guard()
-    return _main(arguments)
-
-
-def _main(arguments: Sequence[str] | None) -> int:
     argv = list(sys.argv[1:] if arguments is None else arguments)
+    with listening(stop_early, _end_at_once) as listener:
+        try:
+            streams.guard()
+            code = _main(argv)
+        except Stopped:
+            return _stopped_early(argv)
+        # A program may swallow what a signal raises while it is imported, or make another error of it.
+        early = listener is not None and listener.received and not listener.diverted
+        return _stopped_early(argv) if early else code
+
+
+def _stopped_early(argv: Sequence[str]) -> int:
+    """A worker that is stopped before it began has left nothing undone, but did not drain; others were broken off."""
+    asked = next((word for word in argv if not word.startswith("-")), None)
+    if asked != "run":
+        return ABORTED
+    return NOT_DRAINED if any(len(word) > 2 and "--drain".startswith(word) for word in argv) else 0
+
+
+def _end_at_once() -> None:
+    os._exit(ABORTED)
+
+
+def _main(argv: Sequence[str]) -> int:
     parser, commands = _parser()
     asked = next((word for word in argv if not word.startswith("-")), None)
     start = len(argv) if asked is None else argv.index(asked)
@@ -77,7 +101,8 @@ def _parser() -> tuple[argparse.ArgumentParser, Any]:
         prog="penstock",
         description="Runs plain Python functions between named queues.",
         epilog="exit codes: 0 done, 1 the work failed, 2 wrong command line or configuration, "
-        "130 stopped by a second signal. Plugins may add commands; `penstock plugins` lists them.",
+        "3 a drain was interrupted, 130 stopped by a second signal. "
+        "Plugins may add commands; `penstock plugins` lists them.",
     )
     parser.add_argument("--version", action="store_true", help="print the version and exit")
     commands = parser.add_subparsers(metavar="COMMAND")

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from time import perf_counter
 
+from penstock import forks
 from penstock.cancellation import EXIT_EXCEPTIONS, raise_if_exit, running_task
 from penstock.message import QueueMessage
 from penstock.pipeline.batch import Batch, ThreadBatch
@@ -51,6 +52,7 @@ class Lanes(ABC):
         self._active = 0
         self._finishing = False
         self._closed = False
+        self._generation = forks.generation
         self._idle = asyncio.Event()
         self._idle.set()
         self.taken = 0
@@ -249,6 +251,7 @@ class TaskLanes(Lanes):
             self.taken += 1
             if (rest := begin(self._handle(waiting.popleft(), task))) is not None:
                 await rest
+            self._end_child()
             self._flush_soon()  # not inside the call's context, in which all that follows would run then
             if perf_counter() > end:
                 await self._let_others_run(task)  # a function that never suspends must not starve the event loop
@@ -283,6 +286,7 @@ class TaskLanes(Lanes):
             batch = Batch(self._take(self._batch_size))
             if (rest := begin(self._handle_whole(batch, task))) is not None:
                 await rest
+            self._end_child()
             self._steps.route(batch)
             self._on_batch(batch)
             await self._let_others_run(task)
@@ -304,6 +308,7 @@ class TaskLanes(Lanes):
 
     async def _judge(self, error: BaseException, task: asyncio.Task[None]) -> None:
         """Raise again what is not a failure of the call: it concerns the process, or this lane is to end."""
+        self._end_child(error)
         raise_if_exit(error)
         if isinstance(error, GeneratorExit) and running_task() is not task:
             raise error  # nobody drives this coroutine any more
@@ -340,6 +345,11 @@ class TaskLanes(Lanes):
         except asyncio.CancelledError:
             if self._is_ending:
                 raise
+
+    def _end_child(self, error: BaseException | None = None) -> None:
+        """End a process that the function forked: it shares the event loop and all connections with its parent."""
+        if forks.generation != self._generation:
+            forks.end(error)
 
     def _flush_soon(self) -> None:
         if not self._flushing:

@@ -18,6 +18,7 @@ from socketserver import TCPServer, ThreadingMixIn
 from typing import Any
 from urllib.parse import urlsplit
 
+from penstock import forks
 from penstock.health import Health
 from penstock.metrics import MetricsRegistry
 
@@ -71,6 +72,8 @@ class Endpoints:
             )
             return None
         self._server = server
+        # A child would keep the port, and every connection to it, for longer than the worker lives.
+        self._forget = forks.on_child(server.close_in_child)
         self._thread = threading.Thread(
             target=server.serve_forever, args=(POLL_INTERVAL,), name="penstock-endpoints", daemon=True
         )
@@ -85,6 +88,7 @@ class Endpoints:
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
+        self._forget()
         self._server = self._thread = None
 
 
@@ -108,6 +112,11 @@ class _Server(ThreadingMixIn, TCPServer):
     @property
     def port(self) -> int:
         return int(self.server_address[1])
+
+    def close_in_child(self) -> None:
+        """In a forked child: let go of the sockets, which the worker goes on with."""
+        for connection in (self.socket, *self._open):
+            connection.close()
 
     def get_request(self) -> tuple[socket.socket, Any]:
         try:

@@ -1,4 +1,4 @@
-"""What SIGTERM and Ctrl-C mean to a worker: first to finish, then to go. Nothing is installed at import."""
+"""What SIGTERM, Ctrl-C and SIGHUP mean to a worker: first to finish, then to go. Nothing is installed at import."""
 
 from __future__ import annotations
 
@@ -6,81 +6,47 @@ import asyncio
 import logging
 import signal
 import socket
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import FrameType
+
+from penstock.worker.listener import STOP_SIGNALS, listening, nothing
+
+__all__ = ["STOP_SIGNALS", "stop_signals"]
 
 log = logging.getLogger(__name__)
-
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 @contextmanager
 def stop_signals(on_stop: Callable[[], None], on_abort: Callable[[], None]) -> Iterator[None]:
-    """Listen for SIGTERM and SIGINT while the block runs; put back what listened before when it ends.
+    """Listen for SIGTERM, SIGINT and SIGHUP while the block runs; put back what listened before when it ends.
 
     Enter it inside the running event loop. Off the main thread, where Python delivers no signals, it does nothing:
-    there whoever started the thread stops the worker.
+    there whoever started the thread stops the worker. A process that the block forks listens to nothing of this.
 
     Args:
-        on_stop: Called on the event loop after the first signal: begin to stop.
+        on_stop: Called on the event loop after the first signal: begin to stop. Also if the signal came before, while
+            the process listened already.
         on_abort: Called at the second signal, whichever it is: end now. It is called from the signal handler, on the
             main thread between any two steps of it, so that it works while a function blocks the loop. It should end
             the process, or only set flags and `call_soon_threadsafe`. The earlier handlers are back by then, so a
             third signal has its usual effect.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
     loop = asyncio.get_running_loop()
-    listener = _Listener(loop, on_stop, on_abort)
-    with _signals_wake(loop):
-        listener.install()
-        try:
-            yield
-        finally:
-            listener.restore()
 
-
-class _Listener:
-    """Counts the signals of one block."""
-
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, on_stop: Callable[[], None], on_abort: Callable[[], None]
-    ) -> None:
-        self._loop = loop
-        self._on_stop = on_stop
-        self._on_abort = on_abort
-        self._stopping = False
-        self._previous: dict[signal.Signals, object] = {}
-
-    def install(self) -> None:
-        # Not loop.add_signal_handler: its handlers wait for the loop, so a function that blocks it could never be
-        # aborted, and it cannot say what it replaced.
-        for number in STOP_SIGNALS:
-            self._previous[number] = signal.signal(number, self._handle)
-
-    def restore(self) -> None:
-        """Put the earlier handlers back, unless somebody has installed another one meanwhile."""
-        while self._previous:
-            number, handler = self._previous.popitem()
-            if signal.getsignal(number) == self._handle:
-                # None: it was installed by C code, which Python cannot put back.
-                signal.signal(number, signal.SIG_DFL if handler is None else handler)  # type: ignore[arg-type]
-
-    def _handle(self, number: int, _frame: FrameType | None) -> None:
-        if not self._stopping:
-            self._stopping = True
-            # Waking the loop is all that is safe here: a log handler may be in the middle of a line.
-            self._loop.call_soon_threadsafe(self._stop, signal.Signals(number).name)
-        else:
-            self.restore()
-            self._on_abort()
-
-    def _stop(self, name: str) -> None:
+    def stop(name: str) -> None:
         log.info("%s: finishing what has begun; a second signal ends at once", name)
-        self._on_stop()
+        on_stop()
+
+    def hear(name: str) -> None:
+        # Waking the loop is all that is safe in a signal handler: a log handler may be in the middle of a line.
+        loop.call_soon_threadsafe(stop, name)
+
+    with listening(nothing, on_abort) as listener:
+        if listener is None:
+            yield
+            return
+        with _signals_wake(loop), listener.divert(hear, on_abort):
+            yield
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from penstock.health import Health
 from penstock.metrics import MetricsRegistry
 from penstock.pipeline.loop import ProcessEnded
 from penstock.worker import streams
+from penstock.worker.listener import listening, nothing
 from penstock.worker.log_guard import unfailing_logs
 from penstock.worker.signals import stop_signals
 from penstock.worker.summary import summary
@@ -88,7 +89,7 @@ class Worker:
         Raises:
             PenstockError: why an engine could not go on; all others were stopped in order first.
         """
-        with streams.guarded():
+        with listening(nothing, _abort), streams.guarded():  # from now on, so that no signal is lost while it starts
             asyncio.run(self.serve())
 
     async def serve(self) -> None:
@@ -97,10 +98,11 @@ class Worker:
             await self._serve()
 
     async def _serve(self) -> None:
-        self._running = self._start()
-        endpoints = self._endpoints()
+        endpoints = None
         try:
             with stop_signals(self.stop, _abort):
+                self._running = self._start()
+                endpoints = self._endpoints()
                 await self._supervise()
         finally:
             for line in self.summary():

@@ -1,0 +1,125 @@
+"""Hears SIGTERM, Ctrl-C and SIGHUP from the first moment of a process on. Light, since it is imported first."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from penstock import forks
+
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
+
+_current: Listener | None = None  # signals belong to the process: one listens for all
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal came before there was anything to stop in order."""
+
+
+class Listener:
+    """Counts the signals of a process.
+
+    Args:
+        on_stop: Called with the name of the first signal, from the signal handler.
+        on_abort: Called at the second one, whichever it is, from the signal handler. The earlier handlers are back by
+            then, so a third signal has its usual effect.
+
+    Attributes:
+        received: The name of the first signal; "" before.
+        diverted: Whether somebody else has heard, or would have heard, the first signal.
+    """
+
+    def __init__(self, on_stop: Callable[[str], None], on_abort: Callable[[], None]) -> None:
+        self.received = ""
+        self.diverted = False
+        self._on_stop = on_stop
+        self._on_abort = on_abort
+        self._previous: dict[signal.Signals, object] = {}
+
+    def install(self) -> None:
+        """Listen from now on, but not for a SIGHUP that is ignored: `nohup` asks for that."""
+        # Not loop.add_signal_handler: its handlers wait for the loop, so a function that blocks it could never be
+        # aborted, and it cannot say what it replaced.
+        for number in STOP_SIGNALS:
+            if number in (signal.SIGTERM, signal.SIGINT) or signal.getsignal(number) != signal.SIG_IGN:
+                self._previous[number] = signal.signal(number, self._handle)
+
+    def restore(self) -> None:
+        """Put the earlier handlers back, unless somebody has installed another one meanwhile."""
+        while self._previous:
+            number, handler = self._previous.popitem()
+            if signal.getsignal(number) == self._handle:
+                # None: it was installed by C code, which Python cannot put back.
+                signal.signal(number, signal.SIG_DFL if handler is None else handler)  # type: ignore[arg-type]
+
+    def restore_in_child(self) -> None:
+        """In a forked child: the signals are what they were before, and none wakes the parent's event loop."""
+        global _current
+        _current = None
+        self.restore()
+        signal.set_wakeup_fd(-1)
+
+    @contextmanager
+    def divert(self, on_stop: Callable[[str], None], on_abort: Callable[[], None]) -> Iterator[None]:
+        """Let others hear the signals while the block runs; a first one that came before is heard at once.
+
+        Afterwards the first signal changes nothing, since what could be stopped has ended.
+        """
+        before = self._on_abort
+        self._on_stop, self._on_abort, self.diverted = on_stop, on_abort, True
+        if self.received:
+            on_stop(self.received)
+        try:
+            yield
+        finally:
+            self._on_stop, self._on_abort = nothing, before
+
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
+        if not self.received:
+            self.received = signal.Signals(number).name
+            self._on_stop(self.received)
+        else:
+            self.restore()
+            self._on_abort()
+
+
+@contextmanager
+def listening(on_stop: Callable[[str], None], on_abort: Callable[[], None]) -> Iterator[Listener | None]:
+    """Listen while the block runs, and put back what listened before when it ends.
+
+    Yields:
+        The listener: the one that listens already, if there is one. None off the main thread, where Python delivers
+        no signals: there whoever started the thread stops the worker.
+    """
+    global _current
+    if threading.current_thread() is not threading.main_thread():
+        yield None
+        return
+    if _current is not None:
+        yield _current
+        return
+    listener = _current = Listener(on_stop, on_abort)
+    forget = forks.on_child(listener.restore_in_child)
+    listener.install()
+    try:
+        yield listener
+    finally:
+        _current = None
+        listener.restore()
+        forget()
+
+
+def nothing(_name: str) -> None:
+    """For a first signal that only has to be remembered."""
+
+
+def stop_early(name: str) -> None:
+    """For a first signal while a program is imported: there is nothing to finish, and it may take long.
+
+    Raises:
+        Stopped: always.
+    """
+    raise Stopped(name)
