@@ -31,7 +31,7 @@ def test_help_lists_every_command_and_the_exit_codes(capsys: pytest.CaptureFixtu
     assert caught.value.code == 0
     for name, summary in cli.COMMANDS.items():
         assert f"{name} {summary}" in shown
-    assert "exit codes: 0 done, 1 the work failed, 2 wrong command line or configuration, 130" in shown
+    assert "exit codes: 0 done, 1 the work failed, 2 wrong command line or configuration, 3 a drain was" in shown
 
 
 def test_without_a_command_help_is_printed_and_the_exit_code_is_2(capsys: pytest.CaptureFixture[str]) -> None:
@@ -154,7 +154,7 @@ def test_the_console_script_and_the_module_are_the_same(tmp_path: Path) -> None:
     imported = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
 
     assert module.stdout == f"penstock {penstock.__version__}\n"
-    loaded = ["cli", "cli.main", "errors", "exports", "worker", "worker.streams"]
+    loaded = ["cli", "cli.main", "errors", "exports", "forks", "worker", "worker.listener", "worker.streams"]
     assert imported.stdout.splitlines()[1] == str([f"penstock.{name}" for name in loaded])
     if script.exists():
         installed = subprocess.run([script, "--version"], capture_output=True, text=True, timeout=60)

@@ -14,6 +14,7 @@ from contextvars import copy_context
 from time import perf_counter
 from typing import Any, NoReturn
 
+from penstock import forks
 from penstock.cancellation import raise_if_exit
 from penstock.dead_letters import error_text
 from penstock.errors import DecodeError, FunctionError, PenstockError
@@ -142,6 +143,7 @@ class Steps:
         one, made, failures = self._one, batch.made, batch.failures
         failed: set[QueueMessage] = set()
         done = 0
+        generation = forks.generation
         started = batch.begin()
         end = started + SLICE
         for done, (model, message) in enumerate(zip(batch.models, batch.messages, strict=True), 1):  # noqa: B007
@@ -152,7 +154,8 @@ class Steps:
                 raise_if_exit(error)
                 failures.append(failure(message, error))
                 failed.add(message)
-            if perf_counter() > end:
+            # Or the function forked, and this is the child: it must not call it for the rest.
+            if perf_counter() > end or forks.generation != generation:
                 break
         rest = batch.close(done)
         if failed:
