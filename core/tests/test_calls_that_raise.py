@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -14,7 +17,7 @@ from core.tests.stand import Stand, drain, settings
 from pydantic import BaseModel, field_validator, model_serializer
 
 from penstock.dead_letters import read
-from penstock.errors import ConnectorError
+from penstock.errors import ConnectorError, Retry
 from penstock.model_handlers import ModelHandler
 from penstock.serializers import Serializer
 from penstock.worker.worker import Worker
@@ -312,6 +315,51 @@ def test_what_the_function_returned_may_raise_anything(stand: Stand, result: Any
     expect(
         stand,
         stand.engine(lambda number: result if number == 1 else ("out", number), dead_letters=True),
+        [0, 2],
+        [1],
+    )
+
+
+# -- numbers
+
+
+class OwnRetry(Retry):
+    """A class of the user's, which does not call the constructor above it."""
+
+    def __init__(self, delay: Any) -> None:
+        self.delay = delay
+
+
+DELAYS = [Decimal(5), math.nan, math.inf, -1, -1.5, True, "5", timedelta(seconds=5), 1e300, 10**400]
+
+
+@pytest.mark.parametrize("delay", DELAYS, ids=repr)
+@pytest.mark.parametrize("retry", [Retry, OwnRetry], ids=["Retry", "own class"])
+def test_a_retry_with_an_impossible_delay_is_a_failed_call(stand: Stand, retry: Any, delay: Any) -> None:
+    """With a sentence that says why; its neighbours go on."""
+
+    def function(number: int) -> Any:
+        if number == 1:
+            raise retry(delay)
+        return "out", number
+
+    stand.numbers(3)
+    drain(stand.engine(function, dead_letters=True))
+
+    assert sorted(stand.bodies("out"), key=repr) == [b"0", b"2"]
+    [letter] = stand.take("dead")
+    assert letter.message == b"1"
+    assert "delay is" in read(letter).error_text
+
+
+@pytest.mark.parametrize("delay", DELAYS, ids=repr)
+def test_an_output_with_an_impossible_delay_is_a_failed_call(stand: Stand, delay: Any) -> None:
+    """The same for outputs."""
+    stand.numbers(3)
+
+    expect(
+        stand,
+        stand.engine(lambda n: ("out", n, {"delay": delay}) if n == 1 else ("out", n), dead_letters=True),
         [0, 2],
         [1],
     )

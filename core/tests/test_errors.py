@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 import re
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -100,6 +104,33 @@ def test_a_retry_cannot_lie_in_the_past() -> None:
     """A negative delay is refused where it is written."""
     with pytest.raises(ValueError, match=r"^Retry\(delay=-1\): the delay is in seconds and cannot be negative$"):
         Retry(-1)
+
+
+@pytest.mark.parametrize(
+    "delay",
+    [
+        timedelta(seconds=5),
+        Decimal(5),
+        Decimal("NaN"),
+        math.nan,
+        math.inf,
+        -math.inf,
+        1e300,
+        10**400,
+        True,
+        False,
+        "5",
+        "",
+        b"5",
+        [5],
+        5j,
+    ],
+    ids=repr,
+)
+def test_a_retry_takes_a_number_of_seconds_and_nothing_else(delay: Any) -> None:
+    """Anything else would stop the worker later, or hide the message for ever."""
+    with pytest.raises(ValueError, match=r"^Retry\(delay=.*\): the delay is (no number of seconds|in seconds)"):
+        Retry(delay)
 
 
 def test_retry_survives_a_process_pool() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import OrderedDict, namedtuple
 from collections.abc import Iterator
+from datetime import timedelta
+from decimal import Decimal
 from types import MappingProxyType
 from typing import Any
 
@@ -181,6 +183,15 @@ def test_headers_may_come_from_an_iterator_and_repeat() -> None:
         ({"delay": "5"}, "its delay is no number of seconds"),
         ({"delay": float("nan")}, "its delay is no number of seconds"),
         ({"delay": float("inf")}, "its delay is no number of seconds"),
+        ({"delay": True}, "its delay is no number of seconds but a bool"),
+        ({"delay": False}, "its delay is no number of seconds but a bool"),
+        ({"delay": ""}, "its delay is no number of seconds but a str"),
+        ({"delay": 10**400}, "its delay is no number of seconds from 0 to 1000000000"),
+        ({"delay": Decimal(5)}, "its delay is no number of seconds but a Decimal"),
+        (
+            {"delay": timedelta(seconds=5)},
+            "its delay is no number of seconds but a timedelta; give its total_sec",
+        ),
     ],
     ids=repr,
 )

@@ -852,3 +852,13 @@ def test_a_closed_harness_says_that_it_is_closed() -> None:
     with pytest.raises(PenstockError, match=r"^this harness is closed; run it inside its `with`"):
         harness.run()
     assert harness.succeeded == 1
+
+
+@pytest.mark.parametrize("delay", ["5", True, float("nan"), -1], ids=repr)
+def test_a_delay_that_is_not_a_number_of_seconds_is_refused(delay: Any) -> None:
+    """Where it was written, rather than as a message that never comes."""
+    engine = Engine(input_queue="in", queue_config={"queues": [{"name": "in", "profile": "memory"}]})
+    engine.stream_app(lambda _: None)
+
+    with Harness(engine) as harness, pytest.raises(ValueError, match="a message for 'in': its delay is"):
+        harness.send("in", 1, delay=delay)

@@ -23,6 +23,10 @@ A message says what, where and what to do. Errors hold text and plain fields, ne
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
+
+LONGEST_DELAY = 1e9
+"""Seconds, 31 years: backends' times end somewhere."""
 
 
 class PenstockError(Exception):
@@ -112,13 +116,18 @@ class Retry(Exception):
     """Raised by a user's function: give this message back and deliver it again later.
 
     Args:
-        delay: Seconds until it may be delivered again; None uses the engine's backoff.
+        delay: Seconds until it may be delivered again, up to 1e9; None uses the engine's backoff.
         reason: Shown in logs and, once the attempts are used up, in the dead letter.
+
+    Raises:
+        ValueError: the delay is not a number of seconds.
     """
 
     def __init__(self, delay: float | None = None, reason: str = "") -> None:
-        if delay is not None and delay < 0:
-            raise ValueError(f"Retry(delay={delay}): the delay is in seconds and cannot be negative")
+        if delay is not None and (problem := delay_problem(delay)) is not None:
+            if problem.startswith("negative"):
+                problem = "in seconds and cannot be negative"
+            raise ValueError(f"Retry(delay={_shown(delay)}): the delay is {problem}")
         self.delay = delay
         self.reason = reason
         super().__init__(reason or ("later" if delay is None else f"in {delay} s"))
@@ -126,3 +135,20 @@ class Retry(Exception):
     def __reduce__(self) -> tuple[type[Retry], tuple[float | None, str]]:
         # It must survive the way out of a process pool that the function works in.
         return type(self), (self.delay, self.reason)
+
+
+def _shown(delay: object) -> object:
+    return delay if isinstance(delay, (bool, float)) or (isinstance(delay, int) and abs(delay) < 10**15) else "…"
+
+
+def delay_problem(delay: object) -> str | None:
+    """Why this is not a delay, to go on after "its delay is "; None if it is one. The value itself is not shown."""
+    if isinstance(delay, timedelta):
+        return "no number of seconds but a timedelta; give its total_seconds()"
+    if isinstance(delay, bool) or not isinstance(delay, (int, float)):
+        return f"no number of seconds but a {type(delay).__name__}; give an int or a float"
+    if delay < 0:
+        return "negative; it is in seconds, from 0"
+    if not delay <= LONGEST_DELAY:  # nor is NaN
+        return f"no number of seconds from 0 to {LONGEST_DELAY:.0f}"
+    return None

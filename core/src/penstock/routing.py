@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from math import isfinite
 from typing import Any, Final
 
-from penstock.errors import FunctionError
+from penstock.errors import FunctionError, delay_problem
 from penstock.message import Headers
 
 SHAPES = (
@@ -28,6 +27,9 @@ INHERIT: Final = Inherit()
 """The default key of an output: the input's own, so that what was in order by key stays in order by key."""
 
 
+_NOW: Final = 0.0
+
+
 class Output:
     """One object for one queue, with what the producer should know about it.
 
@@ -37,7 +39,8 @@ class Output:
         key: Partitioning or grouping key, text or bytes. By default the input message's key is kept, where both queues
             have keys; None sends no key.
         headers: A mapping or pairs; values are text or bytes. Pairs, as a message has them, may have None.
-        delay: Seconds until the message may be delivered; the queue's connector must have the capability `delay`.
+        delay: Seconds until the message may be delivered, up to 1e9; the queue's connector must have the capability
+            `delay`.
         **options: Further keywords for the connector, by its own names.
 
     Raises:
@@ -53,14 +56,14 @@ class Output:
         *,
         key: str | bytes | Inherit | None = INHERIT,
         headers: Mapping[str, str | bytes] | Iterable[tuple[str, str | bytes | None]] = (),
-        delay: float = 0.0,
+        delay: float = _NOW,
         **options: Any,
     ) -> None:
         self.queue = queue
         self.obj = obj
         self.key: bytes | Inherit | None = _key(queue, key)
         self.headers: Headers = _headers(queue, headers) if headers else ()
-        self.delay = _delay(queue, delay) if delay else 0.0
+        self.delay = 0.0 if delay is _NOW or delay is None else _delay(queue, delay)
         self.options: dict[str, Any] | None = options or None
 
     def __repr__(self) -> str:
@@ -96,10 +99,10 @@ def _headers(queue: str, given: Mapping[str, str | bytes] | Iterable[tuple[str, 
 
 
 def _delay(queue: str, delay: float) -> float:
-    if not isinstance(delay, (int, float)) or not isfinite(delay):
-        raise FunctionError(f"an output for {queue!r}: its delay is no number of seconds")
-    if delay < 0:
-        raise FunctionError(f"an output for {queue!r}: delay={delay}; a delay is in seconds and cannot be negative")
+    if (problem := delay_problem(delay)) is not None:
+        if problem.startswith("negative"):
+            raise FunctionError(f"an output for {queue!r}: delay={delay}; a delay is in seconds and cannot be negative")
+        raise FunctionError(f"an output for {queue!r}: its delay is {problem}")
     return delay
 
 

@@ -124,7 +124,14 @@ def test_a_record_goes_to_the_partition_that_it_names(bench: Any) -> None:
 def test_an_option_that_is_no_number_refuses_its_record_alone(bench: Any) -> None:
     """It is that record's fault, so neither its neighbours' nor the end of the engine."""
     topic = bench.topic()
-    wrong = [{"partition": "0"}, {"partition": 2**40}, {"partition": None}, {"timestamp": 1.5}, {"timestamp": 2**70}]
+    wrong = [
+        {"partition": "0"},
+        {"partition": True},
+        {"partition": 2**40},
+        {"partition": None},
+        {"timestamp": 1.5},
+        {"timestamp": 2**70},
+    ]
     records = [Record(b"first"), *(Record(b"wrong", options=options) for options in wrong), Record(b"last")]
 
     answers = bench.produce(topic, records)

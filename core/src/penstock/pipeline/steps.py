@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 from penstock import forks
 from penstock.cancellation import raise_if_exit
 from penstock.dead_letters import error_text
-from penstock.errors import DecodeError, FunctionError, PenstockError
+from penstock.errors import DecodeError, FunctionError, PenstockError, Retry, delay_problem
 from penstock.message import QueueMessage, Record
 from penstock.pipeline.batch import Batch, Made, Outgoing, ThreadBatch
 from penstock.pipeline.function import Function
@@ -295,7 +295,17 @@ def failure(message: QueueMessage, error: BaseException) -> Failure:
     """What a call of the function for one message came to: its own error, or one of its outputs is no good."""
     if isinstance(error, Unsendable) and error.__cause__ is not None:
         return Failure(message, "output", error.__cause__)
+    if isinstance(error, Retry) and (problem := _retry_problem(error)) is not None:
+        refused = FunctionError(f"the function raised {type(error).__name__}, whose delay is {problem}")
+        refused.__cause__ = error
+        return Failure(message, "function", refused)
     return Failure(message, "function", error)
+
+
+def _retry_problem(error: Retry) -> str | None:
+    # Its constructor has refused it already, unless a class of the user's, or a later change, went past that.
+    delay = getattr(error, "delay", None)
+    return None if delay is None else delay_problem(delay)
 
 
 def fail_all(batch: Batch, error: BaseException) -> None:

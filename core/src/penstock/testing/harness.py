@@ -24,7 +24,7 @@ from penstock.config.files import Source
 from penstock.config.resolve import ResolvedQueue
 from penstock.dead_letters import DeadLetter, read
 from penstock.engine import Engine, StreamApp
-from penstock.errors import ConfigError
+from penstock.errors import ConfigError, delay_problem
 from penstock.message import QueueMessage, Record
 from penstock.metric_list import LATE_SETTLEMENTS, RETRIES, SETTLED, Metric
 from penstock.options import Role
@@ -126,10 +126,12 @@ class Harness:
 
         Raises:
             ConfigError: no engine here has such a queue.
-            ValueError: the object cannot be encoded.
+            ValueError: the object cannot be encoded, or the delay is not a number of seconds.
         """
         if queue not in self._queues:
             raise _unknown(queue, "queue", self._queues)
+        if (problem := delay_problem(delay)) is not None:
+            raise ValueError(f"a message for {queue!r}: its delay is {problem}")
         pairs = headers.items() if isinstance(headers, Mapping) else headers
         self._queues[queue].send(
             Record(

@@ -266,6 +266,6 @@ def _unusable(record: Record) -> str | None:
     if unknown:
         return f"{unknown[0]!r} is no option of a Kafka record; there are 'partition' and 'timestamp' (milliseconds)"
     for name, value in options.items():
-        if not isinstance(value, int) or abs(value) > _MOST[name]:
+        if isinstance(value, bool) or not isinstance(value, int) or abs(value) > _MOST[name]:
             return f"{name!r} must be a whole number up to {_MOST[name]}, which it is not; correct or remove it"
     return None

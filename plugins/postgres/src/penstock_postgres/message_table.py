@@ -97,7 +97,7 @@ def refusal(record: Record) -> ProduceError | None:
             return ProduceError(
                 f"PostgreSQL takes no option {option!r} with a message, only 'priority'", retriable=False
             )
-        if not isinstance(value, int) or abs(value) > HIGHEST_PRIORITY:
+        if isinstance(value, bool) or not isinstance(value, int) or abs(value) > HIGHEST_PRIORITY:
             text = f"a priority is a whole number from -{HIGHEST_PRIORITY} to {HIGHEST_PRIORITY}, not {value!r}"
             return ProduceError(text, retriable=False)
     return too_large(record)
