@@ -28,6 +28,8 @@ from datetime import timedelta
 LONGEST_DELAY = 1e9
 """Seconds, 31 years: backends' times end somewhere."""
 
+from penstock.known_secrets import hide
+
 
 class PenstockError(Exception):
     """The root: `except PenstockError` catches whatever Penstock itself raises."""
@@ -66,7 +68,13 @@ class FunctionError(PenstockError):
 
 
 class ConnectorError(PenstockError):
-    """The backend failed. The engine adds the names of the engine and the queue; a connector need not."""
+    """The backend failed. The engine adds the names of the engine and the queue; a connector need not.
+
+    The text may be the client's own: secrets of the configuration are taken out of it.
+    """
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__(hide(text) if isinstance(text, str) else text)
 
 
 class NotConnected(ConnectorError):

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from tests.servers.kafka.server import PASSWORD, USER
 
-from penstock.errors import FatalConnectorError, NotConnected
+from penstock.config.files import load
+from penstock.config.resolve import registry_for, resolve_queue
+from penstock.errors import ConnectorError, FatalConnectorError, NotConnected
 from penstock.message import Record
 from penstock_kafka.producer import KafkaProducer
 
@@ -65,3 +67,24 @@ def test_a_client_that_speaks_without_credentials_is_told_what_the_broker_said(
 
     with pytest.raises(NotConnected, match=r"Disconnected: connection closed by peer"):
         real_bench.consumer(real_bench.topic(), **plain)
+
+
+@pytest.mark.parametrize("role", ["input", "output"])
+def test_what_the_client_says_of_a_secret_is_masked(role: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """The client quotes `sasl.oauthbearer.config` when it cannot read it, in an error or in its log."""
+    config = {
+        "bootstrap.servers": "localhost:1",
+        "group.id": "g",
+        "security.protocol": "SASL_PLAINTEXT",
+        "sasl.mechanism": "OAUTHBEARER",
+        "enable.sasl.oauthbearer.unsecure.jwt": True,
+        "sasl.oauthbearer.config": "principal=admin secret=hunter2-oauth",
+        "connect_timeout": 1,
+    }
+    source = load({"queues": {"q": {"connector": "kafka", "config": config}}})
+    queue = resolve_queue(source, "q", role, registry=registry_for(source))
+
+    with caplog.at_level("DEBUG"), pytest.raises(ConnectorError) as raised:
+        asyncio.run(queue.connector_class("q", queue.options).connect())
+
+    assert "hunter2-oauth" not in str(raised.value) + caplog.text

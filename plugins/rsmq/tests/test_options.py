@@ -161,3 +161,12 @@ def test_tls_files_that_cannot_be_read_are_problems() -> None:
     problems = check("q", options, "input")
     assert [problem.split(":")[0] for problem in problems[:2]] == ["tls.ca", "tls.key"]
     assert "tls.cert" in problems[2]
+
+
+@pytest.mark.parametrize("host", ["redis://user:hunter2@host:6379/0", "user:hunter2@host", "rediss://host", "host/0"])
+def test_a_url_under_host_is_refused_and_not_shown(host: str) -> None:
+    """It would be taken for a name, and printed whenever the server is away."""
+    with pytest.raises(ValidationError, match="write a URL under 'url'") as raised:
+        RsmqOptions(host=host)
+
+    assert "hunter2" not in str(raised.value)

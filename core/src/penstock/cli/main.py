@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import Any
 
 from penstock.errors import ConfigError, FunctionError, PenstockError, PluginError, UnknownNameError
+from penstock.known_secrets import hide
 from penstock.worker import streams
 from penstock.worker.listener import Stopped, listening, stop_early
 
@@ -80,10 +81,10 @@ def _main(argv: Sequence[str]) -> int:
         # A worker goes on without what its functions print; what another command prints is all there is of it.
         return code if asked == "run" else code or _unprinted()
     except (ConfigError, PluginError, FunctionError) as error:
-        print(f"penstock: {error}", file=sys.stderr)
+        print(f"penstock: {hide(str(error))}", file=sys.stderr)
         return 2
     except PenstockError as error:
-        print(f"penstock: {error}", file=sys.stderr)
+        print(f"penstock: {hide(str(error))}", file=sys.stderr)
         return 1
 
 

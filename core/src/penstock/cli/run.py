@@ -17,6 +17,7 @@ from penstock.config.model import Configuration, WorkerSettings
 from penstock.config.resolve import ResolvedQueue, problems_of, registry_for, resolve_queue
 from penstock.engine import NOT_GIVEN, Engine
 from penstock.errors import ConfigError
+from penstock.known_secrets import SecretFilter
 from penstock.options import Role
 from penstock.worker.feed import Collector, Feed
 from penstock.worker.lines_file import Existing
@@ -63,6 +64,8 @@ def run(arguments: argparse.Namespace) -> int:
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(SecretFilter())
     engines = find_engines(arguments.apps)
     _refuse_incomplete(arguments)
     _refuse_shared(arguments.feed, arguments.collect)

@@ -11,10 +11,11 @@ from pydantic import BaseModel, ValidationError
 from penstock.config.backend import Backend
 from penstock.config.faults import explain
 from penstock.config.fields import keyed_fields
-from penstock.config.masking import scrub
+from penstock.config.masking import scrub, secrets_in
 from penstock.config.places import Path
 from penstock.config.unresolved import UnresolvedQueue
 from penstock.dead_letters import error_text
+from penstock.known_secrets import remember
 from penstock.options import ConnectorOptions, fill_from_environment
 
 _LEADING_KEY = re.compile(r"'(?:config\.)?([^']+)'")
@@ -34,9 +35,11 @@ def make_options(unresolved: UnresolvedQueue, backend: Backend) -> Any:
         )
     model = backend.options_model
     if model is None:
+        remember(secrets_in(values, None))
         return values
     values, variables = fill_from_environment(model, values, unresolved.role, unresolved.environment)
     unresolved.origins |= {f"config.{key}": f"environment {variable}" for key, variable in variables.items()}
+    remember(secrets_in(values, model))
     try:
         options = model.model_validate(values)
     except ValidationError as error:

@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from typing import Any, get_origin
 
 from pydantic import BaseModel, SecretBytes, SecretStr
 
 from penstock.config.fields import field_of, holds, keyed_fields
+from penstock.known_secrets import MASK, replaced, without_credentials
 from penstock.options import ConnectorOptions
-
-MASK = "********"
 
 _SECRET_WORDS = ("passwd", "passphrase", "pwd", "apikey", "api_key", "api-key", "access_key", "key.pem")
 """For keys that no options model knows, beside the words of `ConnectorOptions.is_secret_key`."""
-
-# Up to the last "@": a password that was not percent-encoded may hold any other character.
-_USER_INFO = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)\S*@")
-_PAIR = re.compile(
-    r"((?:password|passwd|pwd|secret|token|api[_-]?key)\s*=\s*)('[^']*'|\"[^\"]*\"|[^\s&;]+)", re.IGNORECASE
-)
-_PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*", re.DOTALL)
+_NEAR = ("password", "passphrase", "passwd", "secret", "token", "credential", "private")
+_PARTS = re.compile(r"[^a-z]+")
 
 
 def is_secret(model: type[BaseModel] | None, key: str) -> bool:
@@ -38,14 +33,17 @@ def is_secret(model: type[BaseModel] | None, key: str) -> bool:
         # A declared number of seconds, or a switch, is no secret, whatever its name.
         number = holds(field.annotation, (int, float)) and not holds(field.annotation, (str, bytes))
         return judge(key) and not number
-    return judge(key) or any(word in key.lower() for word in _SECRET_WORDS)
+    return judge(key) or any(word in key.lower() for word in _SECRET_WORDS) or _is_nearly_secret(key)
+
+
+def _is_nearly_secret(key: str) -> bool:
+    """Whether a part of an unknown key is probably a misspelt "password" or the like."""
+    return any(get_close_matches(part, _NEAR, n=1, cutoff=0.75) for part in _PARTS.split(key.lower()) if len(part) > 3)
 
 
 def mask_text(text: str) -> str:
     """A text without the credentials that URLs, connection strings and PEM blocks carry."""
-    text = _USER_INFO.sub(rf"\1{MASK}@", text)
-    text = _PAIR.sub(rf"\1{MASK}", text)
-    return _PRIVATE_KEY.sub(MASK, text)
+    return without_credentials(text)
 
 
 def shown(value: Any, model: type[BaseModel] | None = None, key: str = "") -> str:
@@ -76,18 +74,14 @@ def shown(value: Any, model: type[BaseModel] | None = None, key: str = "") -> st
 
 def scrub(text: str, values: Mapping[str, Any], model: type[BaseModel] | None) -> str:
     """Take out of somebody else's message every secret that stands in `values`."""
-    # The longest first: a secret may be part of another one.
-    for secret in sorted(set(_secrets(values, model)), key=len, reverse=True):
-        # A short one is a part of many words: it counts where it stands alone.
-        edge = r"\b" if len(secret) < 6 and secret.isalnum() else ""
-        text = re.sub(edge + re.escape(secret) + edge, MASK, text)
-    return mask_text(text)
+    return mask_text(replaced(text, secrets_in(values, model)))
 
 
-def _secrets(values: Mapping[str, Any], model: type[BaseModel] | None) -> Iterator[str]:
+def secrets_in(values: Mapping[str, Any], model: type[BaseModel] | None) -> Iterator[str]:
+    """Every secret that stands in options, at any depth."""
     for key, value in values.items():
         if isinstance(value, Mapping):
-            yield from _secrets(value, model)
+            yield from secrets_in(value, model)
         elif isinstance(value, bool) or value is None:
             continue
         elif is_secret(model, str(key)):

@@ -15,10 +15,13 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from penstock.errors import ConfigError, ConnectorError, NotConnected
+from penstock.known_secrets import SecretFilter
 from penstock_postgres.errors import as_connector_error
 from penstock_postgres.options import ServerOptions
 from penstock_postgres.parts import Portion
 from penstock_postgres.watch import watch
+
+logging.getLogger("psycopg").addFilter(SecretFilter())
 
 Query = sql.SQL | sql.Composed
 Parameters = Mapping[str, Any]

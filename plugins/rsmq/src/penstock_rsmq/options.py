@@ -89,6 +89,14 @@ class RsmqOptions(ConnectorOptions):
         dropped = "host" if host_is_ambient else "url"
         return {key: value for key, value in values.items() if key != dropped}
 
+    @field_validator("host")
+    @classmethod
+    def _host_is_a_name(cls, host: str | None) -> str | None:
+        if host is not None and ("@" in host or "/" in host):
+            # Not shown: a URL may hold a password.
+            raise ValueError("this is not the name of a host; write a URL under 'url' (REDIS_URL)")
+        return host
+
     @field_validator("url")
     @classmethod
     def _url_names_a_server(cls, url: SecretStr | None) -> SecretStr | None:

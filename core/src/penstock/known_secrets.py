@@ -1,0 +1,76 @@
+"""The secrets of this process's configurations, and how they are kept out of whatever a client says.
+
+A client may quote its options in an error or a log line. So each secret is remembered when options are read, and every
+`ConnectorError`, every line of a client's log, and all that `penstock run` logs passes `hide`.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterable
+from urllib.parse import unquote
+
+MASK = "********"
+
+SHORTEST = 4  # characters of a secret that is looked for; a shorter one is a part of every other word
+
+# Up to the last "@": a password that was not percent-encoded may hold any other character.
+_USER_INFO = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)\S*@")
+_PAIR = re.compile(
+    r"([\w.-]*(?:password|passwd|pwd|secret|token|api[_-]?key)[\w.-]*\s*=\s*)('[^']*'|\"[^\"]*\"|[^\s&;,]+)",
+    re.IGNORECASE,
+)
+_PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*", re.DOTALL)
+_PASSWORD_OF_URL = re.compile(r"://[^:/@\s]*:(\S*)@")
+
+_known: set[str] = set()
+
+
+def remember(secrets: Iterable[str]) -> None:
+    """Keep these texts, and passwords inside of them, out of all that is said from now on."""
+    for secret in secrets:
+        parts = [secret, *_PASSWORD_OF_URL.findall(secret), *(pair[1].strip("'\"") for pair in _PAIR.findall(secret))]
+        _known.update(form for part in parts for form in (part, unquote(part)) if len(form) >= SHORTEST)
+
+
+def hide(text: str) -> str:
+    """A text without the remembered secrets, and without credentials of URLs, connection strings and PEM blocks."""
+    if _known:
+        text = replaced(text, _known)
+    return without_credentials(text)
+
+
+def replaced(text: str, secrets: Iterable[str]) -> str:
+    """A text without these secrets."""
+    # The longest first: a secret may be part of another one.
+    for secret in sorted(set(secrets), key=len, reverse=True):
+        if secret in text:
+            # A short one is a part of many words: it counts where it stands alone.
+            edge = r"\b" if len(secret) < 6 and secret.isalnum() else ""
+            text = re.sub(edge + re.escape(secret) + edge, MASK, text)
+    return text
+
+
+def without_credentials(text: str) -> str:
+    """A text without the credentials that URLs, connection strings and PEM blocks carry."""
+    text = _USER_INFO.sub(rf"\1{MASK}@", text)
+    text = _PAIR.sub(rf"\1{MASK}", text)
+    return _PRIVATE_KEY.sub(MASK, text)
+
+
+class SecretFilter(logging.Filter):
+    """Hides secrets in what is logged, tracebacks included; for a logger that a client writes to, or for a handler."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Change the record in place, and let it pass."""
+        try:
+            text = record.getMessage()
+        except Exception:  # noqa: BLE001  (wrong arguments: logging says so when it writes the record)
+            return True
+        hidden = hide(text)
+        if hidden != text:
+            record.msg, record.args = hidden, None
+        if record.exc_info and record.exc_info[0] is not None and not record.exc_text:
+            record.exc_text = hide(logging.Formatter().formatException(record.exc_info))
+        return True
