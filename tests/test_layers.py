@@ -17,7 +17,7 @@ ROWS = """
 
     offsets  backoff  capabilities  options  connectors  metrics  routing  dead_letters  threads  worker.listener
     retry  envelope  one_at_a_time  connection  worker.log_guard  worker.signals
-    settlement  adapters  specs  worker.streams
+    settlement  adapters  specs  worker.streams  worker.scrapes
     codec  hookspecs
 
     plugins.hints
@@ -89,7 +89,7 @@ LAZY = {
     ("cli.main", "plugins.hints"): "only a command of a plugin is looked up",
     ("cli.main", "plugins.registry"): "only a command of a plugin is looked up",
     ("plugins.registry", "plugins.check"): "only `penstock plugins --check` loads everything",
-    ("worker.worker", "worker.endpoints"): "http.server takes 40 ms, and not every worker has a port",
+    ("worker.worker", "worker.endpoints"): "not every worker has a port",
 }
 """Our own modules that are imported inside a function, and why. They keep to the rows all the same."""
 

@@ -154,7 +154,7 @@ class Worker:
     def _endpoints(self) -> Endpoints | None:
         if self._settings.metrics_port is None:
             return None
-        from penstock.worker.endpoints import Endpoints  # here, since http.server takes 40 ms
+        from penstock.worker.endpoints import Endpoints  # here: not every worker has a port
 
         endpoints = Endpoints(self._settings.metrics_host, self._settings.metrics_port, self.health, self.metrics)
         endpoints.start()
