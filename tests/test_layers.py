@@ -17,7 +17,7 @@ ROWS = """
 
     offsets  backoff  capabilities  options  connectors  metrics  routing  dead_letters  threads  worker.listener
     retry  envelope  one_at_a_time  connection  worker.log_guard  worker.signals
-    settlement  adapters  specs  worker.streams  worker.scrapes
+    poison  settlement  adapters  specs  worker.streams  worker.scrapes
     codec  hookspecs
 
     plugins.hints
@@ -47,7 +47,8 @@ ROWS = """
 
     queues
     pipeline.batch  pipeline.call_context  pipeline.failure_log  pipeline.function
-    pipeline.steps  pipeline.delivery  pipeline.loop
+    pipeline.steps  pipeline.delivery  pipeline.careful
+    pipeline.loop
     pipeline.lanes  pipeline.delivery_exactly_once
     pipeline.compile
 

@@ -19,9 +19,9 @@ class RetryPolicy(BaseModel):
         factor: How much longer each further wait is.
         max_delay: Seconds that no wait exceeds.
         jitter: Share of a wait that is random, 0 to 1.
-        max_deliveries: A message that was delivered more often than this without ever being settled is dead-lettered
-            unseen: something in it kills the worker. Above `max_attempts`, because a restart of the worker counts as a
-            delivery too. Needs a dead-letter queue and a connector that counts deliveries.
+        max_deliveries: A message that ended the worker this often while it was called alone is dead-lettered unseen.
+            Neither requeues nor crashes of the worker beside others count. Needs a dead-letter queue and a connector
+            with `redelivery_count`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

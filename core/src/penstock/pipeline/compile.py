@@ -11,6 +11,7 @@ from penstock.pipeline.delivery_exactly_once import ExactlyOnce, refuse_without_
 from penstock.pipeline.lanes import Lanes, TaskLanes, ThreadLanes
 from penstock.pipeline.loop import Pipeline
 from penstock.pipeline.steps import Steps
+from penstock.poison import Suspicion
 from penstock.queues import InputQueue, OutputQueue
 
 if TYPE_CHECKING:
@@ -55,15 +56,11 @@ def compile_pipeline(
             f"engine {app!r}: dead_letter_queue={dead_letters.name!r} is no queue for any message ({dead_letters}), "
             "and a dead letter is whatever came; name another queue"
         )
-    counted = dead_letters is not None and source.capabilities.redelivery_count
-    steps = Steps(
-        input_queue,
-        function,
-        output_queues,
-        whole_batch=whole_batch,
-        max_deliveries=settings.retry.max_deliveries if counted else None,
+    steps = Steps(input_queue, function, output_queues, whole_batch=whole_batch)
+    suspicion = Suspicion(
+        settings.retry, counted=source.capabilities.redelivery_count, convicts=dead_letters is not None
     )
-    pipeline = Pipeline(app, input_queue, output_queues, settings, metrics, health)
+    pipeline = Pipeline(app, input_queue, output_queues, settings, metrics, health, suspicion)
     pipeline.lanes = _lanes(pipeline, steps, function, settings, whole_batch=whole_batch)
     delivery = AtLeastOnce
     if settings.delivery == "exactly_once":

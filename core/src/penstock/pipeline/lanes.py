@@ -62,6 +62,11 @@ class Lanes(ABC):
         """Messages offered and not begun."""
         return len(self._waiting)
 
+    @property
+    def idle(self) -> bool:
+        """Whether no call runs and none waits."""
+        return not (self._active or self._waiting)
+
     def offer(self, messages: Sequence[QueueMessage]) -> None:
         """Queue messages for the function."""
         if not self._finishing:

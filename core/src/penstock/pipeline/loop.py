@@ -14,12 +14,14 @@ from penstock.health import Health
 from penstock.message import QueueMessage
 from penstock.metrics import EngineMetrics
 from penstock.pipeline.batch import Batch
+from penstock.pipeline.careful import Careful
 from penstock.queues import InputQueue, OutputQueue
 
 if TYPE_CHECKING:
     from penstock.config.model import EngineSettings
     from penstock.pipeline.delivery import AtLeastOnce
     from penstock.pipeline.lanes import Lanes
+    from penstock.poison import Suspicion
 
 log = logging.getLogger("penstock")
 
@@ -47,6 +49,7 @@ class Pipeline:
         targets: Output queues by name, the dead-letter queue among them.
         settings: Limits.
         metrics, health: Where the loop shows what it does.
+        suspicion: Which messages may be killing the worker.
 
     `done` counts the messages that reached their final state here. `lanes` and `delivery` are set by `compile`, which
     ties the knot.
@@ -63,6 +66,7 @@ class Pipeline:
         settings: EngineSettings,
         metrics: EngineMetrics,
         health: Health,
+        suspicion: Suspicion,
     ) -> None:
         self.app = app
         self.source = source
@@ -72,6 +76,7 @@ class Pipeline:
         self._health = health
         self._component = f"engine {app}"
         self._heartbeat = health.heartbeat(self._component, HUNG_AFTER)
+        self._careful = Careful(source, suspicion, self, settings.concurrency)
         self.done = 0
         self._held: dict[QueueMessage, float] = {}  # when each was consumed, by `monotonic`; the oldest first
         self._deliveries: set[asyncio.Task[None]] = set()
@@ -145,6 +150,7 @@ class Pipeline:
         self._stopping.set()
         self._room.set()
         self.source.stop()
+        self._careful.stop()
         self.lanes.stop()  # now, not once an idle consume returns
 
     def stop_with(self, error: BaseException) -> None:
@@ -180,6 +186,7 @@ class Pipeline:
         held = self._held
         for message in messages:
             held.pop(message, None)
+        self._careful.ended(messages)
 
     # -- what delivery calls
 
@@ -193,10 +200,14 @@ class Pipeline:
         """Offer these to the function once more after `delay` seconds; False if the engine stops before."""
         if self._stopping.is_set():
             return False
+        self._careful.ended(messages)
 
         def offer() -> None:
             self._retries.discard(handle)
-            self.lanes.offer(messages)
+            if self._careful.busy:
+                self._careful.postpone(messages)
+            else:
+                self.lanes.offer(messages)
 
         handle = asyncio.get_running_loop().call_later(delay, offer)
         self._retries.add(handle)
@@ -224,6 +235,11 @@ class Pipeline:
             self._worked = True
             self._metrics.batch_size(calls)
             self._metrics.function_time(batch.seconds, calls)
+        self._careful.returned(batch)
+        self.deliver(batch)
+
+    def deliver(self, batch: Batch) -> None:
+        """Bring what is in a batch to its final state."""
         task = asyncio.get_running_loop().create_task(self.delivery.deliver(batch))
         self._deliveries.add(task)
         task.add_done_callback(self._delivered)
@@ -278,7 +294,7 @@ class Pipeline:
             self._sample(messages)
             if self._stopping.is_set():
                 break  # never begun: it is given back when the consumer shuts down
-            self.lanes.offer(messages)
+            await self._careful.offer(messages)
 
     def _free(self) -> int:
         """How many messages to ask for now; 0 to wait."""

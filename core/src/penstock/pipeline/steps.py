@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 from penstock import forks
 from penstock.cancellation import raise_if_exit
 from penstock.dead_letters import error_text
-from penstock.errors import DecodeError, FunctionError, PenstockError, Retry, delay_problem
+from penstock.errors import DecodeError, FunctionError, Retry, delay_problem
 from penstock.message import QueueMessage, Record
 from penstock.pipeline.batch import Batch, Made, Outgoing, ThreadBatch
 from penstock.pipeline.function import Function
@@ -45,8 +45,6 @@ class Steps:
         function: The user's function.
         targets: Output queues by name, the dead-letter queue among them.
         whole_batch: The function takes a list of models.
-        max_deliveries: A message delivered more often than this fails unseen; None where deliveries are not counted,
-            or where it could not be dead-lettered.
 
     Attributes:
         function: The function's name.
@@ -62,7 +60,6 @@ class Steps:
         targets: Mapping[str, OutputQueue],
         *,
         whole_batch: bool,
-        max_deliveries: int | None,
     ) -> None:
         self._decode = source.decode
         self._explain = source.codec.explain
@@ -72,7 +69,6 @@ class Steps:
         # With its name: what the function gives may be equal to it and of another type.
         self._encoders = {name: (name, target.encode, target.carries_keys) for name, target in targets.items()}
         self._whole_batch = whole_batch
-        self._max_deliveries = max_deliveries
         self.call: Callable[[Any, Any], Any] = function.call
         self.encode: Callable[[Any, QueueMessage], Made] = self._records
         if function.generates:
@@ -93,8 +89,6 @@ class Steps:
 
     def decode(self, batch: Batch) -> None:
         """Bodies → models."""
-        if self._max_deliveries is not None:
-            self._refuse_killers(batch, self._max_deliveries)
         if self._open_envelope is not None:
             self._open_envelopes(batch, self._open_envelope)
         decode = self._decode
@@ -128,15 +122,6 @@ class Steps:
                 messages.append(message)
                 models.append(model)
         batch.messages, batch.models = messages, models
-
-    @staticmethod
-    def _refuse_killers(batch: Batch, limit: int) -> None:
-        killers = [message for message in batch.messages if message.attempts > limit]
-        for message in killers:
-            text = f"delivered {message.attempts} times and never settled: it may be killing the worker"
-            batch.failures.append(Failure(message, "delivery", PenstockError(text)))
-        if killers:
-            batch.drop(set(killers))
 
     def _call_each(self, batch: ThreadBatch) -> Sequence[QueueMessage]:
         """Models → records, until the slice is over; returns the messages not begun."""

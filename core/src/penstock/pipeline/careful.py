@@ -1,0 +1,166 @@
+"""Calls suspects so that the next crash tells who is to blame: in small groups, then one by one.
+
+While it works, the engine fetches nothing new. A suspect that must be called alone waits until no call of this engine
+runs, and until no other engine of this process calls one of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from time import monotonic
+from typing import TYPE_CHECKING, Protocol
+from weakref import WeakKeyDictionary
+
+from penstock.message import QueueMessage
+from penstock.pipeline.batch import Batch
+from penstock.poison import GROUP, Suspicion
+from penstock.queues import InputQueue
+from penstock.settlement import Failure
+
+if TYPE_CHECKING:
+    from penstock.pipeline.lanes import Lanes
+
+GROUP_SIZE = 16  # suspects that are called together: as many are called alone if one of them kills the worker
+SETTLED_WITHIN = 1.0  # seconds after a call; then its record is removed, for what takes so long is not the message
+POLL_EVERY = 0.1  # seconds between two polls of a client that must be polled
+
+
+class Loop(Protocol):
+    """What this asks of the loop whose messages it calls."""
+
+    lanes: Lanes
+
+    def deliver(self, batch: Batch) -> None:
+        """Bring what is in a batch to its final state."""
+
+
+_alone: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
+
+
+class Careful:
+    """Calls the suspects of one engine.
+
+    Args:
+        source: The input queue, which records the calls.
+        suspicion: How suspicious a message is.
+        loop: Whose lanes call, and who delivers.
+        concurrency: Calls that may run at once.
+
+    Attributes:
+        busy: It is at work: whoever has a message to call again gives it to `postpone`.
+    """
+
+    def __init__(self, source: InputQueue, suspicion: Suspicion, loop: Loop, concurrency: int) -> None:
+        self._source = source
+        self._suspicion = suspicion
+        self._loop = loop
+        self._group_size = max(GROUP_SIZE, concurrency)
+        self._pending: set[QueueMessage] = set()  # not settled yet
+        self._running: set[QueueMessage] = set()  # their calls have not ended
+        self._postponed: list[QueueMessage] = []
+        self._changed = asyncio.Event()
+        self._stopped = False
+        self.busy = False
+
+    async def offer(self, messages: Sequence[QueueMessage]) -> None:
+        """Let the lanes have these; suspects are called with care, and those convicted are dead-lettered."""
+        suspects = self._suspicion.among(messages)
+        if not suspects:
+            self._loop.lanes.offer(messages)
+            return
+        apart = set(suspects)
+        self._loop.lanes.offer([message for message in messages if message not in apart])
+        verdicts = [(message, self._suspicion.verdict(message)) for message in suspects]
+        convicted = Batch()
+        convicted.failures = [Failure(message, "delivery", error) for message, error in verdicts if error is not None]
+        if convicted.failures:
+            self._loop.deliver(convicted)
+        await self._call([message for message, error in verdicts if error is None])
+
+    async def _call(self, suspects: Sequence[QueueMessage]) -> None:
+        """Call these, until each is settled, requeued or waits for a retry, or until the engine stops."""
+        waiting = deque(suspects)
+        self.busy = True
+        try:
+            while waiting and not self._stopped:
+                if self._suspicion.level(waiting[0]) > GROUP:
+                    await self._call_alone(waiting.popleft())
+                else:
+                    await self._call_group(waiting)
+                self._offer_postponed()
+        finally:
+            self.busy = False
+            self._offer_postponed()
+
+    def postpone(self, messages: Sequence[QueueMessage]) -> None:
+        """These wait for their next try until the suspects under way are through."""
+        self._postponed += messages
+
+    def returned(self, batch: Batch) -> None:
+        """The calls of a batch have ended."""
+        if self._running:
+            self._running.difference_update(batch.messages)
+            self._running.difference_update([failure.message for failure in batch.failures])
+            self._changed.set()
+
+    def ended(self, messages: Sequence[QueueMessage]) -> None:
+        """These are settled or requeued, or wait for their next try."""
+        if self._pending:
+            self._pending.difference_update(messages)
+            self._running.difference_update(messages)
+            self._changed.set()
+
+    def stop(self) -> None:
+        """Begin nothing more, and wait for nothing more."""
+        self._stopped = True
+        self._changed.set()
+
+    async def _call_group(self, waiting: deque[QueueMessage]) -> None:
+        group: list[QueueMessage] = []
+        while waiting and len(group) < self._group_size and self._suspicion.level(waiting[0]) <= GROUP:
+            group.append(waiting.popleft())
+        await self._begin(group)
+        await self._until_settled(group)
+
+    async def _call_alone(self, suspect: QueueMessage) -> None:
+        await self._until(lambda: self._loop.lanes.idle)
+        async with _alone.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
+            await self._begin([suspect])
+            await self._until(lambda: not self._running)
+        await self._until_settled([suspect])
+
+    async def _begin(self, group: Sequence[QueueMessage]) -> None:
+        if self._stopped:
+            return
+        await self._source.begin_call(group)
+        self._pending, self._running = set(group), set(group)
+        self._loop.lanes.offer(group)
+
+    async def _until_settled(self, group: Sequence[QueueMessage]) -> None:
+        await self._until(lambda: not self._running)
+        await self._until(lambda: not self._pending, SETTLED_WITHIN)
+        if not self._stopped:
+            # Of those that are not settled; a try that failed is one that the worker survived.
+            await self._source.end_call(group)
+        await self._until(lambda: not self._pending)
+
+    async def _until(self, done: Callable[[], bool], seconds: float | None = None) -> None:
+        deadline = None if seconds is None else monotonic() + seconds
+        polls = self._source.keep_polling
+        while not (self._stopped or done()):
+            self._changed.clear()
+            left = None if deadline is None else deadline - monotonic()
+            if left is not None and left <= 0:
+                return
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), POLL_EVERY if polls else left)
+            if polls:
+                await self._source.consume(0, 0.0)
+
+    def _offer_postponed(self) -> None:
+        postponed, self._postponed = self._postponed, []
+        if postponed:
+            self._loop.lanes.offer(postponed)
