@@ -45,6 +45,10 @@ class Suspicion:
             suspects = [m for m in messages if m.abandoned or (m.abandoned is None and m.attempts > usual)]
         except AttributeError:  # a connector's own class of messages, which fills its attributes itself
             suspects = [m for m in messages if self.level(m)]
+        return self.in_order(suspects)
+
+    def in_order(self, suspects: list[QueueMessage]) -> list[QueueMessage]:
+        """The least suspicious first."""
         if len(suspects) < 2:
             return suspects
         # Where only attempts are known, neighbours of a killer are in order once forwards and once backwards, so that

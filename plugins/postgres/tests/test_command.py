@@ -36,9 +36,9 @@ def test_migrate_makes_the_table_and_says_so(dsn: str, sql: Sql, capsys: pytest.
     """Twice does no harm."""
     assert main(["postgres", "migrate", "--dsn", dsn]) == 0
     assert "public.penstock_messages at 127.0.0.1:" in (first := capsys.readouterr().out)
-    assert "brought to version 1" in first
+    assert "brought to version 2" in first
     assert main(["postgres", "migrate", "--dsn", dsn]) == 0
-    assert "up to date (version 1)" in capsys.readouterr().out
+    assert "up to date (version 2)" in capsys.readouterr().out
     assert sql("SELECT count(*) FROM penstock_messages") == [(0,)]
 
 
@@ -56,7 +56,8 @@ def test_adopt_adds_what_a_table_of_the_users_lacks(dsn: str, sql: Sql, capsys: 
     """Three columns and two indexes; again it finds them there."""
     sql("CREATE TABLE jobs (id serial PRIMARY KEY)")
     assert main(["postgres", "adopt", "jobs", "--dsn", dsn]) == 0
-    assert "added penstock_hidden_until, penstock_lease, penstock_attempts" in capsys.readouterr().out
+    added = "added penstock_hidden_until, penstock_lease, penstock_attempts, penstock_unended_calls"
+    assert added in capsys.readouterr().out
     assert main(["postgres", "adopt", "jobs", "--dsn", dsn]) == 0
     assert "has all it needs" in capsys.readouterr().out
     assert sql("SELECT count(*) FROM pg_indexes WHERE tablename = 'jobs'") == [(3,)]
@@ -66,7 +67,14 @@ def test_the_advice_of_an_error_helps(dsn: str, sql: Sql) -> None:
     """Whatever its columns are called: what is to be typed names them."""
     sql('CREATE SCHEMA IF NOT EXISTS "S"')
     sql('CREATE TABLE "S"."the jobs" (number bigint PRIMARY KEY, free boolean)')
-    given = {"id": "number", "visible": "free", "hidden_until": "until when", "lease_token": "token", "attempts": "n"}
+    given = {
+        "id": "number",
+        "visible": "free",
+        "hidden_until": "until when",
+        "lease_token": "token",
+        "attempts": "n",
+        "unended_calls": "m",
+    }
     options = TableOptions.model_validate({"dsn": dsn, "schema": "S", **given})
 
     async def connect() -> None:

@@ -125,6 +125,7 @@ def test_the_tables_own_columns_are_no_part_of_a_message() -> None:
         "penstock_hidden_until",
         "penstock_lease",
         "penstock_attempts",
+        "penstock_unended_calls",
     )
 
 

@@ -59,7 +59,7 @@ def test_migrating_again_does_nothing(opener: Any, schema: str) -> None:
         connection = Connection(opener.options())
         await connection.open()
         try:
-            assert await schema_module.migrate(connection, schema, "penstock_messages") == [1]
+            assert await schema_module.migrate(connection, schema, "penstock_messages") == [1, 2]
             assert await schema_module.migrate(connection, schema, "penstock_messages") == []
         finally:
             await connection.close()
@@ -78,7 +78,7 @@ def test_a_table_whose_comment_was_changed_is_migrated_harmlessly(opener: Any, s
             assert await consumer.consume(1, 1.0)
 
     asyncio.run(main())
-    assert sql("SELECT obj_description('penstock_messages'::regclass)") == [("penstock messages, version 1",)]
+    assert sql("SELECT obj_description('penstock_messages'::regclass)") == [("penstock messages, version 2",)]
 
 
 def test_an_old_table_is_refused(opener: Any, sql: Sql, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,10 +86,10 @@ def test_an_old_table_is_refused(opener: Any, sql: Sql, monkeypatch: pytest.Monk
 
     async def main() -> None:
         async with opener.producer():
-            monkeypatch.setattr(schema_module, "latest_version", lambda: 2)
+            monkeypatch.setattr(schema_module, "latest_version", lambda: 3)
 
     asyncio.run(main())
-    assert "is of version 1, this Penstock needs 2" in connecting(opener, "consumer", create=False)
+    assert "is of version 2, this Penstock needs 3" in connecting(opener, "consumer", create=False)
 
 
 def test_a_schema_and_a_table_of_ones_own(opener: Any, sql: Sql) -> None:

@@ -1,15 +1,17 @@
-"""Calls suspects so that the next crash tells who is to blame: in small groups, then one by one.
+"""Calls suspects so that the next crash tells which is to blame: in small groups, then one by one.
 
-While it works, the engine fetches nothing new. A suspect that must be called alone waits until no call of this engine
-runs, and until no other engine of this process calls one of its own.
+While suspects are called, the engine fetches nothing new. One that must be called alone waits until no call of this
+engine runs, and until no other engine of this process calls one of its own. It also waits until the worker has lived
+for a time that is long beside a call: a worker that is killed again and again for other reasons dies before, so that it
+convicts no message by coincidence.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 from weakref import WeakKeyDictionary
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
     from penstock.pipeline.lanes import Lanes
 
 GROUP_SIZE = 16  # suspects that are called together: as many are called alone if one of them kills the worker
+SHORTEST_CALM, LONGEST_CALM = 1.0, 30.0  # seconds that a worker lives before it calls a suspect alone
+CALLS_OF_CALM = 20  # calls that fit into that time
+SLICE = 1.0  # seconds after which suspects that are called alone let others go on
 SETTLED_WITHIN = 1.0  # seconds after a call; then its record is removed, for what takes so long is not the message
 POLL_EVERY = 0.1  # seconds between two polls of a client that must be polled
 
@@ -37,7 +42,7 @@ class Loop(Protocol):
         """Bring what is in a batch to its final state."""
 
 
-_alone: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
+_turn: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
 
 
 class Careful:
@@ -61,12 +66,17 @@ class Careful:
         self._pending: set[QueueMessage] = set()  # not settled yet
         self._running: set[QueueMessage] = set()  # their calls have not ended
         self._postponed: list[QueueMessage] = []
+        self._alone: list[QueueMessage] = []  # to be called alone
+        self._born: float | None = None  # when the first messages came, by `monotonic`
+        self._call_time = 0.0  # seconds of a call, as far as is known
         self._changed = asyncio.Event()
         self._stopped = False
         self.busy = False
 
     async def offer(self, messages: Sequence[QueueMessage]) -> None:
         """Let the lanes have these; suspects are called with care, and those convicted are dead-lettered."""
+        if self._born is None:
+            self._born = monotonic()
         suspects = self._suspicion.among(messages)
         if not suspects:
             self._loop.lanes.offer(messages)
@@ -78,22 +88,39 @@ class Careful:
         convicted.failures = [Failure(message, "delivery", error) for message, error in verdicts if error is not None]
         if convicted.failures:
             self._loop.deliver(convicted)
-        await self._call([message for message, error in verdicts if error is None])
+        others = [message for message, error in verdicts if error is None]
+        level = self._suspicion.level
+        self._alone = self._suspicion.in_order([*self._alone, *(each for each in others if level(each) > GROUP)])
+        groups = [each for each in others if level(each) <= GROUP]
+        for start in range(0, len(groups), self._group_size):
+            async with self._at_work():
+                await self._call_group(groups[start : start + self._group_size])
 
-    async def _call(self, suspects: Sequence[QueueMessage]) -> None:
-        """Call these, until each is settled, requeued or waits for a retry, or until the engine stops."""
-        waiting = deque(suspects)
+    @property
+    def due_in(self) -> float:
+        """Seconds until a suspect may be called alone; infinity if none waits."""
+        if not self._alone or self._born is None:
+            return inf
+        calm = min(LONGEST_CALM, max(SHORTEST_CALM, CALLS_OF_CALM * self._call_time))
+        return max(0.0, self._born + calm - monotonic())
+
+    async def call_alone(self) -> None:
+        """Call those that wait for that, if it is time, for as long as others may be kept waiting."""
+        end = monotonic() + SLICE
+        while self.due_in <= 0 and not self._stopped and monotonic() < end:
+            async with self._at_work():
+                await self._call_alone(self._alone.pop(0))
+
+    @asynccontextmanager
+    async def _at_work(self) -> AsyncIterator[None]:
         self.busy = True
         try:
-            while waiting and not self._stopped:
-                if self._suspicion.level(waiting[0]) > GROUP:
-                    await self._call_alone(waiting.popleft())
-                else:
-                    await self._call_group(waiting)
-                self._offer_postponed()
+            yield
         finally:
             self.busy = False
-            self._offer_postponed()
+            postponed, self._postponed = self._postponed, []
+            if postponed:
+                self._loop.lanes.offer(postponed)
 
     def postpone(self, messages: Sequence[QueueMessage]) -> None:
         """These wait for their next try until the suspects under way are through."""
@@ -101,6 +128,8 @@ class Careful:
 
     def returned(self, batch: Batch) -> None:
         """The calls of a batch have ended."""
+        if calls := len(batch.messages) + len(batch.failures):
+            self._call_time = max(self._call_time, batch.seconds / calls)
         if self._running:
             self._running.difference_update(batch.messages)
             self._running.difference_update([failure.message for failure in batch.failures])
@@ -118,16 +147,13 @@ class Careful:
         self._stopped = True
         self._changed.set()
 
-    async def _call_group(self, waiting: deque[QueueMessage]) -> None:
-        group: list[QueueMessage] = []
-        while waiting and len(group) < self._group_size and self._suspicion.level(waiting[0]) <= GROUP:
-            group.append(waiting.popleft())
+    async def _call_group(self, group: Sequence[QueueMessage]) -> None:
         await self._begin(group)
         await self._until_settled(group)
 
     async def _call_alone(self, suspect: QueueMessage) -> None:
-        await self._until(lambda: self._loop.lanes.idle)
-        async with _alone.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
+        await self._until_idle()
+        async with _turn.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
             await self._begin([suspect])
             await self._until(lambda: not self._running)
         await self._until_settled([suspect])
@@ -147,6 +173,14 @@ class Careful:
             await self._source.end_call(group)
         await self._until(lambda: not self._pending)
 
+    async def _until_idle(self) -> None:
+        resting = asyncio.create_task(self._loop.lanes.rest())
+        resting.add_done_callback(lambda _task: self._changed.set())
+        try:
+            await self._until(resting.done)
+        finally:
+            resting.cancel()
+
     async def _until(self, done: Callable[[], bool], seconds: float | None = None) -> None:
         deadline = None if seconds is None else monotonic() + seconds
         polls = self._source.keep_polling
@@ -159,8 +193,3 @@ class Careful:
                 await asyncio.wait_for(self._changed.wait(), POLL_EVERY if polls else left)
             if polls:
                 await self._source.consume(0, 0.0)
-
-    def _offer_postponed(self) -> None:
-        postponed, self._postponed = self._postponed, []
-        if postponed:
-            self._loop.lanes.offer(postponed)

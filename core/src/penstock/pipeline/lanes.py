@@ -62,11 +62,6 @@ class Lanes(ABC):
         """Messages offered and not begun."""
         return len(self._waiting)
 
-    @property
-    def idle(self) -> bool:
-        """Whether no call runs and none waits."""
-        return not (self._active or self._waiting)
-
     def offer(self, messages: Sequence[QueueMessage]) -> None:
         """Queue messages for the function."""
         if not self._finishing:
@@ -82,6 +77,11 @@ class Lanes(ABC):
         """Begin nothing more, and wait until no call runs."""
         self.stop()
         await self._idle.wait()
+
+    async def rest(self) -> None:
+        """Wait until no call runs; then none waits to run either."""
+        while self._active:
+            await self._idle.wait()
 
     def close(self) -> None:
         """Let go of threads and tasks, running or not. What they still come to is delivered no more."""

@@ -277,12 +277,14 @@ class Pipeline:
     async def _consume(self) -> None:
         source, limit = self.source, self._settings.batch_size
         while not self._stopping.is_set():
+            await self._careful.call_alone()
             room = self._free()
             if room < 1:
                 await self._wait_for_room()
                 continue
             began = monotonic()
-            messages = await source.consume(min(room, limit), DRAIN_TIMEOUT if self.draining else IDLE_TIMEOUT)
+            timeout = min(DRAIN_TIMEOUT if self.draining else IDLE_TIMEOUT, self._careful.due_in)
+            messages = await source.consume(min(room, limit), timeout)
             self._asked_at = monotonic()
             if not messages:
                 if not self._held:

@@ -102,7 +102,7 @@ class Session:
             request.cancel()
         await asyncio.gather(*self._requests, return_exceptions=True)
         # After the requests: one that was just receiving has its messages in the inbox by now.
-        await self._close_inbox()
+        await self._close_inbox(died=True)
         self._writer.close()
         with suppress(OSError):
             await self._writer.wait_closed()
@@ -145,6 +145,9 @@ class Session:
             return {"late": await inbox.give_back(header["tokens"], header["delay"])}
         if op == "extend":
             return {"late": await inbox.extend(header["tokens"])}
+        if op == "record":
+            await inbox.record(header["tokens"], header["calls"])
+            return {}
         if op == "lag":
             return {"lag": await inbox.lag()}
         raise WireError(f"there is no {op!r}")
@@ -159,7 +162,7 @@ class Session:
             self._outbox = LocalOutbox(queue, header["max_length"])
         return {}
 
-    async def _close_inbox(self) -> None:
+    async def _close_inbox(self, died: bool = False) -> None:
         inbox, self._inbox = self._inbox, None
         if inbox is not None:
-            await inbox.close()
+            await inbox.close(died)

@@ -68,6 +68,16 @@ class MemoryConsumer(Consumer):
         if self._inbox is not None:
             await self._inbox.extend(_tokens(messages))
 
+    async def begin_call(self, messages: Sequence[QueueMessage]) -> None:
+        """Let the queue remember that these are called."""
+        if self._inbox is not None:
+            await self._inbox.record(_tokens(messages), [message.abandoned or 0 for message in messages])
+
+    async def end_call(self, messages: Sequence[QueueMessage]) -> None:
+        """Let the queue forget it."""
+        if self._inbox is not None:
+            await self._inbox.record(_tokens(messages), [0] * len(messages))
+
     async def lag(self) -> int | None:
         """Messages that nobody holds, those held back by a delay included; None before `connect`."""
         return None if self._inbox is None else await self._inbox.lag()

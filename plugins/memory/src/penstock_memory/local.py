@@ -78,14 +78,18 @@ class LocalInbox:
         """See `Holder.extend`."""
         return self._holder.extend(tokens)
 
+    async def record(self, tokens: Sequence[int], calls: Sequence[int]) -> None:
+        """See `Holder.record`."""
+        self._holder.record(tokens, calls)
+
     async def lag(self) -> int:
         """See `Queue.lag`."""
         return self._queue.lag()
 
-    async def close(self) -> None:
-        """Give back what is unsettled."""
+    async def close(self, died: bool = False) -> None:
+        """Give back what is unsettled; see `Holder.close`."""
         self._queue.forget(self._alarm.ring)
-        self._holder.close()
+        self._holder.close(died)
 
 
 class LocalOutbox:

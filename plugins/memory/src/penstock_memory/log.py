@@ -34,9 +34,11 @@ class Entry:
         size: Bytes of body, key and headers.
         attempts: Deliveries so far.
         until: When the lease of the current delivery ends, by the queue's clock.
+        left_by: The holder that died, or whose lease ended, with the last delivery; None if that was given back.
+        calls: Recorded by `Holder.record`, and not ended.
     """
 
-    __slots__ = ("attempts", "body", "headers", "key", "number", "size", "timestamp", "until")
+    __slots__ = ("attempts", "body", "calls", "headers", "key", "left_by", "number", "size", "timestamp", "until")
 
     def __init__(self, number: int, body: bytes | None, key: bytes | None, headers: Headers, timestamp: float) -> None:
         self.number = number
@@ -49,6 +51,8 @@ class Entry:
         self.timestamp = timestamp
         self.attempts = 0
         self.until = 0.0
+        self.left_by: Holder | None = None
+        self.calls = 0
 
 
 class Queue:
@@ -279,10 +283,24 @@ class Holder:
                     late += 1
         return late
 
-    def close(self) -> None:
-        """Give everything back; every token of this holder is invalid from now on. Idempotent."""
+    def record(self, tokens: Sequence[int], calls: Sequence[int]) -> None:
+        """Keep with messages how many calls of them began and never ended."""
+        entries = self._entries
+        with self._queue._lock:
+            for token, number in zip(tokens, calls, strict=True):
+                if token in entries:
+                    entries[token].calls = number
+
+    def close(self, died: bool = False) -> None:
+        """Give everything back; every token of this holder is invalid from now on. Idempotent.
+
+        Args:
+            died: It did not ask for this: its messages are suspects.
+        """
         queue = self._queue
         with queue._lock:
+            for entry in self._entries.values() if died else ():
+                entry.left_by = self
             queue._put_back(list(self._entries.values()))
             self._entries.clear()
             queue._holders.discard(self)
@@ -302,9 +320,21 @@ class Holder:
             entry.attempts += 1
             entry.until = until
             held[token] = entry
+            abandoned = 0
+            if entry.left_by is not None or entry.calls:
+                # A lease of this very holder that ended is nobody's death.
+                abandoned = 0 if entry.left_by is self else 1 + entry.calls
+                entry.left_by = None
             messages.append(
                 QueueMessage(
-                    token, entry.body, entry.key, entry.headers, entry.timestamp, entry.attempts, str(entry.number)
+                    token,
+                    entry.body,
+                    entry.key,
+                    entry.headers,
+                    entry.timestamp,
+                    entry.attempts,
+                    str(entry.number),
+                    abandoned,
                 )
             )
         if entries:
@@ -322,7 +352,9 @@ class Holder:
     def _expired(self, now: float) -> list[Entry]:
         entries, expired = self._entries, []
         while entries and next(iter(entries.values())).until <= now:
-            expired.append(entries.popitem(last=False)[1])
+            entry = entries.popitem(last=False)[1]
+            entry.left_by = self
+            expired.append(entry)
         return expired
 
     def _first_expiry(self) -> float:

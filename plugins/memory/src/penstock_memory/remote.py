@@ -189,6 +189,10 @@ class RemoteInbox:
         """See `Holder.extend`."""
         return await self._late({"op": "extend", "tokens": tokens})
 
+    async def record(self, tokens: Sequence[int], calls: Sequence[int]) -> None:
+        """See `Holder.record`."""
+        await self._connection.request({"op": "record", "tokens": tokens, "calls": calls})
+
     async def lag(self) -> int:
         """See `Queue.lag`."""
         answer, _payload = await self._connection.request({"op": "lag"})

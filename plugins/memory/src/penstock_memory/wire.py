@@ -16,7 +16,7 @@ from typing import Any
 from penstock.errors import ConnectorError
 from penstock.message import Headers, QueueMessage, Record
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Raised when the frames change so that a client and a broker of two versions cannot understand each other."""
 
 MAX_FRAME = 256 * 2**20
@@ -92,6 +92,7 @@ def pack_messages(messages: Sequence[QueueMessage]) -> tuple[list[Any], list[byt
             m.timestamp,
             m.attempts,
             m.position,
+            m.abandoned,
         ]
         for m in messages
     ]
@@ -101,9 +102,11 @@ def pack_messages(messages: Sequence[QueueMessage]) -> tuple[list[Any], list[byt
 def unpack_messages(rows: Sequence[Any], payload: bytes) -> list[QueueMessage]:
     """The way back from `pack_messages`."""
     messages, at = [], 0
-    for token, size, key, headers, timestamp, attempts, position in rows:
+    for token, size, key, headers, timestamp, attempts, position, abandoned in rows:
         body, at = _cut(payload, at, size)
-        messages.append(QueueMessage(token, body, _bytes(key), _unpack_headers(headers), timestamp, attempts, position))
+        messages.append(
+            QueueMessage(token, body, _bytes(key), _unpack_headers(headers), timestamp, attempts, position, abandoned)
+        )
     return messages
 
 

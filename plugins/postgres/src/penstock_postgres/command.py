@@ -17,6 +17,7 @@ _COLUMNS = {
     "hidden_until": "the time at which a lease ends",
     "lease_token": "the token of a lease",
     "attempts": "how often a row was delivered",
+    "unended_calls": "how many calls of a row under suspicion never ended",
 }
 
 PATIENCE = 3600.0  # seconds; an index on a large table takes its time

@@ -8,7 +8,6 @@ import os
 import socket
 import time
 from collections.abc import Sequence
-from uuid import uuid4
 
 from psycopg import sql
 
@@ -17,7 +16,7 @@ from penstock.errors import ConnectorError, NotConnected
 from penstock.message import QueueMessage, Record
 from penstock_postgres.connection import DURABLY, Connection, Query
 from penstock_postgres.fence import missed
-from penstock_postgres.message import LOST, PostgresMessage
+from penstock_postgres.message import LOST, PostgresMessage, tokens
 from penstock_postgres.message_table import MessageTable
 from penstock_postgres.options import PostgresOptions, TableOptions
 from penstock_postgres.producer import PostgresProducer
@@ -62,6 +61,7 @@ class PostgresConsumer(Consumer):
         self._settling = Connection(options, DURABLY)
         self._worker = f"{socket.gethostname()}:{os.getpid()}"
         self._held: set[PostgresMessage] = set()
+        self._tokens = tokens()
         self._ready = False
         self._most = FIRST_CLAIM
         # By the monotonic clock. Kept from one call to the next: an empty queue is asked no more often for short calls.
@@ -115,7 +115,7 @@ class PostgresConsumer(Consumer):
         return messages
 
     async def _claim(self, limit: int) -> list[PostgresMessage]:
-        token = uuid4()
+        token = next(self._tokens)
         parameters = {
             "limit": limit,
             "bytes": MOST_BYTES,
@@ -193,6 +193,20 @@ class PostgresConsumer(Consumer):
             parameters = {**self._queue.fence(ours), "lease": self.options.lease}
             kept = await self._settling.run(self._queue.extend, parameters)
         self._lose(missed(ours, kept))
+
+    async def begin_call(self, messages: Sequence[QueueMessage]) -> None:
+        """See `Consumer.begin_call`."""
+        await self._record_calls(_ours(messages), [message.abandoned or 0 for message in messages])
+
+    async def end_call(self, messages: Sequence[QueueMessage]) -> None:
+        """See `Consumer.end_call`."""
+        await self._record_calls(_ours(messages), [0] * len(messages))
+
+    async def _record_calls(self, messages: Sequence[PostgresMessage], calls: Sequence[int]) -> None:
+        if self._queue.record_calls is not None:
+            async with self._settling.lock:
+                parameters = {**self._queue.fence(messages), "calls": calls}
+                await self._settling.run(self._queue.record_calls, parameters)
 
     def _lose(self, messages: Sequence[PostgresMessage]) -> None:
         if not messages:

@@ -2,14 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import count
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from penstock.errors import DecodeError
 from penstock.message import Headers, QueueMessage
 from penstock_postgres import headers as header_text
 
 LOST = UUID(int=0)  # no delivery has this token, so it fences every statement
+_ONE_OWNER = 64  # bits at the end of a token in which the tokens of one consumer differ
+
+
+def tokens() -> Iterator[UUID]:
+    """The tokens of one consumer: each is new, and they begin alike, so that it knows its own again."""
+    first = uuid4().int >> _ONE_OWNER << _ONE_OWNER
+    return (UUID(int=first + number) for number in count(1))
+
+
+def abandoned(last_lease: UUID | None, unended_calls: int, token: UUID) -> int:
+    """What `QueueMessage.abandoned` says of a delivery.
+
+    Args:
+        last_lease: The token of the last delivery, if that was neither settled nor requeued.
+        unended_calls: Recorded by `begin_call`, and not ended.
+        token: This delivery's.
+    """
+    if last_lease is not None and last_lease.int >> _ONE_OWNER == token.int >> _ONE_OWNER:
+        return 0  # our own lease ended, and we live
+    return 1 + unended_calls if last_lease is not None or unended_calls else 0
 
 
 class PostgresMessage(QueueMessage):
@@ -30,6 +52,7 @@ class PostgresMessage(QueueMessage):
         timestamp: float | None,
         attempts: int,
         token: UUID,
+        abandoned: int | None,
     ) -> None:
         # Not through super(): this runs for every message.
         self.message_context = row_id
@@ -38,6 +61,7 @@ class PostgresMessage(QueueMessage):
         self.timestamp = timestamp
         self.attempts = attempts
         self.token = token
+        self.abandoned = abandoned
         self._written_headers = written_headers
         self._headers: Headers | None = None
 

@@ -12,7 +12,7 @@ from penstock.errors import ProduceError
 from penstock.message import Record
 from penstock_postgres import headers, schema
 from penstock_postgres.connection import Query
-from penstock_postgres.message import PostgresMessage
+from penstock_postgres.message import PostgresMessage, abandoned
 from penstock_postgres.names import channel, table
 from penstock_postgres.options import HIGHEST_PRIORITY, PostgresOptions
 from penstock_postgres.parts import too_large
@@ -35,6 +35,7 @@ class MessageTable:
         self.delete: Query = statement("delete", names)
         self.extend: Query = statement("extend", names)
         self.release: Query = statement("release", names)
+        self.record_calls: Query | None = statement("record_calls", names)
         self.lag: Query = statement("lag", names)
         self._insert = statement("insert", names)
         # One statement, so that storing and waking are one round trip and one transaction.
@@ -56,8 +57,9 @@ class MessageTable:
 
     def message(self, row: tuple[Any, ...], token: UUID) -> PostgresMessage:
         """See `QueueShape`."""
-        row_id, body, key, written_headers, enqueued_at, attempts = row
-        return PostgresMessage(row_id, body, key, written_headers, enqueued_at, attempts, token)
+        row_id, body, key, written_headers, enqueued_at, attempts, last_lease, calls = row
+        left = abandoned(last_lease, calls, token) if last_lease is not None or calls else 0
+        return PostgresMessage(row_id, body, key, written_headers, enqueued_at, attempts, token, left)
 
     def fence(self, messages: Sequence[PostgresMessage]) -> dict[str, Any]:
         """See `QueueShape`."""

@@ -138,7 +138,7 @@ class PostgresOptions(ServerOptions):
     poll_interval: float = Field(default=1.0, ge=0.01, le=60)
 
 
-COLUMN_OPTIONS = ("id", "visible", "hidden_until", "lease_token", "attempts")
+COLUMN_OPTIONS = ("id", "visible", "hidden_until", "lease_token", "attempts", "unended_calls")
 """The options of a table that name columns of it."""
 
 
@@ -151,6 +151,8 @@ class TableOptions(ServerOptions):
         visible: A boolean column that is true while a row waits and false while it is worked on, if the table has one.
         hidden_until, lease_token, attempts: Columns of Penstock's own (timestamptz, uuid, integer), which a table needs
             to be consumed from.
+        unended_calls: One more (integer), in which calls are recorded that may kill the worker. Without it
+            `retry.max_deliveries` goes by `attempts`.
         create: Add those columns and their indexes when connecting, if they are missing; else
             `penstock postgres adopt` does it.
         lease: Seconds for which a delivery is hidden from others; kept alive while it is worked on.
@@ -165,6 +167,7 @@ class TableOptions(ServerOptions):
     hidden_until: AnyName = "penstock_hidden_until"
     lease_token: AnyName = "penstock_lease"  # noqa: S105  (no password)
     attempts: AnyName = "penstock_attempts"
+    unended_calls: AnyName = "penstock_unended_calls"
     create: bool = False
     lease: float = Field(default=60.0, ge=0.1, le=_LONGEST_TIME)
     poll_interval: float = Field(default=1.0, ge=0.01, le=60)
@@ -184,4 +187,4 @@ class TableOptions(ServerOptions):
     def own_columns(self) -> tuple[str, ...]:
         """The columns that are no part of a message unless `columns` names them."""
         visible = () if self.visible is None else (self.visible,)
-        return (self.id, *visible, self.hidden_until, self.lease_token, self.attempts)
+        return (self.id, *visible, self.hidden_until, self.lease_token, self.attempts, self.unended_calls)

@@ -37,6 +37,7 @@ class QueueShape(Protocol):
         claim: Takes `limit`, `bytes`, `lease`, `token`, `worker` and the scope; gives rows for `message`.
         wake: Takes the scope; answers how many became visible, and the seconds until the next, or None.
         delete, extend, release: Take `ids` and `tokens` (and `lease`, `delay`); give the ids and tokens that were ours.
+        record_calls: Takes `ids`, `tokens` and `calls`; None if there is no column for them.
         lag: Takes `most` and the scope.
         scope: What tells this queue's rows from others'.
     """
@@ -48,6 +49,7 @@ class QueueShape(Protocol):
     delete: Query
     extend: Query
     release: Query
+    record_calls: Query | None
     lag: Query
     scope: Parameters
 

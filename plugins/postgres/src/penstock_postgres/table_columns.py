@@ -1,4 +1,4 @@
-"""The columns of a table of the user's: what they are, and the three that consuming needs."""
+"""The columns of a table of the user's: what they are, and those that consuming needs."""
 
 from __future__ import annotations
 
@@ -59,6 +59,8 @@ def wrong_types(columns: Mapping[str, Column], options: TableOptions) -> Sequenc
     """One sentence for each of Penstock's own columns whose type will not do. All of them are there."""
     wanted = {options.hidden_until: (_TIME, "timestamptz"), options.attempts: (_COUNT, "integer")}
     wanted[options.lease_token] = (re.compile("uuid"), "uuid")
+    if options.unended_calls in columns:
+        wanted[options.unended_calls] = (_COUNT, "integer")
     if options.visible:
         wanted[options.visible] = (re.compile("boolean"), "boolean")
     return [
@@ -82,6 +84,7 @@ async def adopt(connection: Runs, name: str, options: TableOptions) -> None:
         "hidden_until": sql.Identifier(options.hidden_until),
         "lease_token": sql.Identifier(options.lease_token),
         "attempts": sql.Identifier(options.attempts),
+        "unended_calls": sql.Identifier(options.unended_calls),
         "and_visible": sql.SQL(" AND {}").format(sql.Identifier(options.visible)) if options.visible else sql.SQL(""),
         "ready_index": sql.Identifier(_ready_index(name, options)),
         "hidden_index": sql.Identifier(_hidden_index(name)),
@@ -106,7 +109,7 @@ async def _is_adopted(connection: Runs, name: str, options: TableOptions) -> boo
     columns = await columns_of(connection, name, options)
     if options.id not in columns or (options.visible is not None and options.visible not in columns):
         return True
-    if not {options.hidden_until, options.lease_token, options.attempts} <= columns.keys():
+    if not {options.hidden_until, options.lease_token, options.attempts, options.unended_calls} <= columns.keys():
         return False
     names = {"ready_index": _ready_index(name, options), "hidden_index": _hidden_index(name)}
     indexes = {parameter: _written(options, each) for parameter, each in names.items()}

@@ -13,7 +13,7 @@ from penstock.errors import FatalConnectorError, ProduceError
 from penstock.message import Record
 from penstock_postgres import schema
 from penstock_postgres.connection import Query
-from penstock_postgres.message import PostgresMessage
+from penstock_postgres.message import PostgresMessage, abandoned
 from penstock_postgres.names import quoted
 from penstock_postgres.options import TableOptions
 from penstock_postgres.parts import too_large
@@ -39,6 +39,7 @@ class UserTable:
     delete: Query
     extend: Query
     release: Query
+    record_calls: Query | None = None
     lag: Query
 
     def __init__(self, name: str, options: TableOptions) -> None:
@@ -101,6 +102,7 @@ class UserTable:
         options, visible = self._options, self._options.visible
         own = set(options.own_columns) - {options.id}
         mapping = options.columns or {name: name for name in columns if name not in own}
+        calls, counts = quoted(options.unended_calls), options.unended_calls in columns
         names: dict[str, sql.Composable] = {
             "table": quoted(options.schema_name, self._name),
             "id": quoted(options.id),
@@ -111,10 +113,8 @@ class UserTable:
             "waits": quoted(visible) if visible else sql.SQL("true"),
             "and_hide": sql.SQL(", {} = false").format(quoted(visible)) if visible else _NOTHING,
             "and_show": sql.SQL(", {} = true").format(quoted(visible)) if visible else _NOTHING,
-            # Other programs, which know nothing of tokens, may take it from now on: its owner must not touch it again.
-            "and_hand_over": sql.SQL(", {} = true, {} = NULL").format(quoted(visible), quoted(options.lease_token))
-            if visible
-            else _NOTHING,
+            "and_hand_over": _hand_over(options, counts) if visible else _NOTHING,
+            "unended_calls": sql.SQL("t.{}").format(calls) if counts else sql.SQL("NULL::integer"),
             "fields": sql.SQL(", ").join(
                 sql.SQL("t.{} AS {}").format(quoted(column), quoted(field)) for field, column in mapping.items()
             ),
@@ -124,12 +124,14 @@ class UserTable:
         self.delete = statement("rows/delete", names)
         self.extend = statement("rows/extend", names)
         self.release = statement("rows/release", names)
+        self.record_calls = statement("rows/record_calls", {**names, "unended_calls": calls}) if counts else None
         self.lag = statement("rows/lag", names)
 
     def message(self, row: tuple[Any, ...], token: UUID) -> PostgresMessage:
         """See `QueueShape`."""
-        row_id, body, attempts = row
-        return PostgresMessage(row_id, body, None, None, None, attempts, token)
+        row_id, body, attempts, last_lease, calls = row
+        left = None if calls is None else abandoned(last_lease, calls, token)
+        return PostgresMessage(row_id, body, None, None, None, attempts, token, left)
 
     def fence(self, messages: Sequence[PostgresMessage]) -> dict[str, Any]:
         """See `QueueShape`."""
@@ -186,6 +188,15 @@ class UserTable:
                 "typed_fields": sql.SQL(", ").join(typed),
             },
         )
+
+
+def _hand_over(options: TableOptions, counts: bool) -> sql.Composed:
+    # Other programs, which know nothing of tokens, may take the row from now on: its owner must not touch it again.
+    # That its lease ended is remembered by the number of calls.
+    assert options.visible is not None  # noqa: S101  (the caller looked)
+    handed = sql.SQL(", {} = true, {} = NULL").format(quoted(options.visible), quoted(options.lease_token))
+    calls = quoted(options.unended_calls)
+    return handed + sql.SQL(", {0} = greatest({0}, 1)").format(calls) if counts else handed
 
 
 def _type(column: Column) -> sql.SQL:

@@ -35,7 +35,7 @@ class RsmqClient:
         self._name = name
         self._options = options
         keys = QueueKeys(options.ns, name)
-        self._keys = (2, keys.messages, keys.attributes)
+        self._keys = (3, keys.messages, keys.attributes, keys.marks)
         self._client: redis.asyncio.Redis | None = None
         self._node: Node | None = None
         self._warned = False

@@ -13,9 +13,11 @@ from penstock.errors import ConnectorError, FatalConnectorError
 from penstock.message import QueueMessage
 from penstock_rsmq.client import RsmqClient
 from penstock_rsmq.keys import sent_at
-from penstock_rsmq.scripts import DELETE, LAG, MOST_BYTES, MOST_MESSAGES, RECEIVE, VISIBILITY
+from penstock_rsmq.scripts import DELETE, LAG, MOST_BYTES, MOST_MESSAGES, RECEIVE, RECORD_CALLS, VISIBILITY
 
 FIRST_PAUSE = 0.005  # seconds between two looks at a queue that has just become empty; doubled up to `poll_interval`
+KEEP_MARKS = 30 * 24 * 3600  # seconds after the last mark; messages that other clients delete leave theirs behind
+MOST_LOST = 100_000  # ids that are remembered
 FIRST_MESSAGES = 50  # in the first call: what bodies weigh is not known yet
 GIVE_BACK_WITHIN = 8.0  # seconds of the 10 that a shutdown may take; later, leases simply run out
 
@@ -35,7 +37,7 @@ class RsmqMessage(QueueMessage):
 
     message_context: str
 
-    def __init__(self, message_id: str, message: bytes, attempts: int, token: str) -> None:
+    def __init__(self, message_id: str, message: bytes, attempts: int, token: str, abandoned: int = 0) -> None:
         # Not through super(): this runs for every message.
         self.message_context = message_id
         self.message = message
@@ -44,6 +46,7 @@ class RsmqMessage(QueueMessage):
         self.attempts = attempts
         self.position = message_id
         self.token = token
+        self.abandoned = abandoned
 
     @property
     def timestamp(self) -> float | None:  # type: ignore[override]  # read from the id when somebody asks
@@ -65,6 +68,7 @@ class RsmqConsumer(Consumer):
         super().__init__(name, options)
         self._client = RsmqClient(name, options)
         self._held: set[RsmqMessage] = set()
+        self._lost_ids: set[str] = set()  # whose leases ended here, and which did not come again yet
         # An extension changes the token that a deletion shows; the two must not overtake each other.
         self._settling = asyncio.Lock()
         self._lease_ms = 0
@@ -127,9 +131,21 @@ class RsmqConsumer(Consumer):
             end = start + int(heads[i + 2])
             batch.append(RsmqMessage(heads[i], bodies[start:end], int(heads[i + 1]), token))
             start = end
+        self._suspect(batch, answer[4].decode().split())
         # As many as weigh no more than a call may, going by the last: few of large ones, all 500 of small ones.
         self._most = max(1, min(MOST_MESSAGES, MOST_BYTES * len(batch) // max(len(bodies), 1)))
         return batch
+
+    def _suspect(self, batch: Sequence[RsmqMessage], suspects: Sequence[str]) -> None:
+        """Fill `abandoned`, from positions and numbers. A lease that ended in this process is nobody's death."""
+        if not suspects:
+            return
+        ours = self._lost_ids.union(message.message_context for message in self._held)
+        for position, abandoned in zip(suspects[::2], suspects[1::2], strict=True):
+            message = batch[int(position)]
+            if message.message_context not in ours:
+                message.abandoned = int(abandoned)
+        self._lost_ids.difference_update(message.message_context for message in batch)
 
     async def on_success(self, messages: Sequence[QueueMessage]) -> int | None:
         """See `Consumer.on_success`: deletes, if the lease is still ours."""
@@ -145,8 +161,8 @@ class RsmqConsumer(Consumer):
         late = 0
         async with self._settling:
             for part in _parts(messages):
-                answer = await self._client.run(VISIBILITY, round((delay or 0.0) * 1000), _deliveries(part))
-                late += len(answer) - 1
+                requeued = round((delay or 0.0) * 1000), _deliveries(part), KEEP_MARKS
+                late += len(await self._client.run(VISIBILITY, *requeued)) - 1
                 self._held.difference_update(part)
         return late
 
@@ -155,11 +171,26 @@ class RsmqConsumer(Consumer):
         async with self._settling:
             # Settled while this call waited: no longer ours, and not lost either.
             for part in _parts([message for message in messages if message in self._held]):
-                answer = await self._client.run(VISIBILITY, self._lease_ms, _deliveries(part))
+                answer = await self._client.run(VISIBILITY, self._lease_ms, _deliveries(part), 0)
                 token = answer[0].decode()
                 for message in part:
                     message.token = token
                 self._lose([part[position] for position in answer[1:]])
+
+    async def begin_call(self, messages: Sequence[QueueMessage]) -> None:
+        """See `Consumer.begin_call`."""
+        await self._record_calls(messages, [message.abandoned or 0 for message in messages])
+
+    async def end_call(self, messages: Sequence[QueueMessage]) -> None:
+        """See `Consumer.end_call`."""
+        await self._record_calls(messages, [0] * len(messages))
+
+    async def _record_calls(self, messages: Sequence[QueueMessage], calls: Sequence[int]) -> None:
+        numbers = iter(calls)
+        async with self._settling:
+            for part in _parts(messages):
+                recorded = " ".join(f"{_deliveries([message])} {next(numbers)}" for message in part)
+                await self._client.run(RECORD_CALLS, recorded, KEEP_MARKS)
 
     def _lose(self, messages: Sequence[RsmqMessage]) -> None:
         if not messages:
@@ -167,6 +198,9 @@ class RsmqConsumer(Consumer):
         for message in messages:
             message.token = _LOST
         self._held.difference_update(messages)
+        if len(self._lost_ids) > MOST_LOST:
+            self._lost_ids.clear()  # others took them
+        self._lost_ids.update(message.message_context for message in messages)
         self.lost_leases += len(messages)
         log.warning(
             "queue %s: %d leases ran out before they were extended, the first of message %s; raise vt (%s s)",

@@ -7,6 +7,10 @@ For the namespace `rsmq` and the queue `orders`:
 - `rsmq:orders:Q`, a hash: `vt` and `delay` (s), `maxsize` (bytes, -1 none), `created`, `modified`, `totalsent`,
   `totalrecv`, and for each message `ID` (its body), `ID:rc` (how often it was received) and `ID:fr` (when first, ms).
 
+Penstock alone has `rsmq:orders:penstock`, a hash that is most often not there: `ID:ok` is the receive count at which
+the message was requeued, `ID:calls` how many calls were recorded that never ended. It expires, because other clients
+delete messages without it.
+
 An id is the server's time in µs to the base of 36, then 22 random characters.
 """
 
@@ -44,6 +48,11 @@ class QueueKeys:
     def attributes(self) -> str:
         """The hash of attributes, counters and bodies."""
         return f"{self.messages}:Q"
+
+    @property
+    def marks(self) -> str:
+        """Penstock's own hash: what was requeued in order, and which calls never ended."""
+        return f"{self.messages}:penstock"
 
 
 def name_problem(name: str) -> str | None:

@@ -1,6 +1,6 @@
 -- The highest priority first, then the lowest id, of what is visible; nobody waits for a row that another one takes.
 WITH taken AS (
-    SELECT id, octet_length(body) AS size
+    SELECT id, lease, octet_length(body) AS size
     FROM {table}
     WHERE queue = %(queue)s AND visible_at IS NULL
     ORDER BY priority DESC, id
@@ -8,9 +8,9 @@ WITH taken AS (
     FOR UPDATE SKIP LOCKED
 ), light AS (
     -- As many as make `bytes`, and one that makes more.
-    SELECT id
+    SELECT id, lease
     FROM (
-        SELECT id, sum(size) OVER (ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before FROM taken
+        SELECT id, lease, sum(size) OVER (ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before FROM taken
     ) AS weighed
     WHERE coalesce(before, 0) < %(bytes)s
 ), claimed AS (
@@ -22,8 +22,10 @@ WITH taken AS (
     FROM light
     WHERE q.id = light.id
     RETURNING q.id, q.body, q.key, q.headers::text AS headers,
-              extract(epoch FROM q.enqueued_at)::float8 AS enqueued_at, q.attempts, q.priority
+              extract(epoch FROM q.enqueued_at)::float8 AS enqueued_at, q.attempts, q.priority,
+              -- Still written: the last delivery was neither settled nor requeued.
+              light.lease AS last_lease, q.unended_calls
 )
-SELECT id, body, key, headers, enqueued_at, attempts
+SELECT id, body, key, headers, enqueued_at, attempts, last_lease, unended_calls
 FROM claimed
 ORDER BY priority DESC, id

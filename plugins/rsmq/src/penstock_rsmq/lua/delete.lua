@@ -1,6 +1,6 @@
 -- Deletes those messages whose delivery is still the caller's.
 --
--- KEYS  1 the queue's zset, 2 the queue's hash
+-- KEYS  1 the queue's zset, 2 the queue's hash, 3 Penstock's marks
 -- ARGV  1 "id token ..." with spaces; a token is the score that the delivery left
 -- Returns how many were deleted
 
@@ -16,5 +16,10 @@ end
 if number > 0 then
   redis.call('ZREM', KEYS[1], unpack(ids))
   redis.call('HDEL', KEYS[2], unpack(fields))
+  if redis.call('EXISTS', KEYS[3]) == 1 then
+    for i = 1, number do
+      redis.call('HDEL', KEYS[3], ids[i] .. ':ok', ids[i] .. ':calls')
+    end
+  end
 end
 return number

@@ -1,5 +1,5 @@
 WITH taken AS (
-    SELECT {id}
+    SELECT {id}, {lease_token}
     FROM {table}
     WHERE {hidden_until} IS NULL AND {waits}
     ORDER BY {id}
@@ -14,8 +14,8 @@ WITH taken AS (
     WHERE t.{id} = taken.{id}
     RETURNING t.{id} AS place, t.{id}::text AS row_id,
         (SELECT convert_to(row_to_json(r.*)::text, 'UTF8') FROM (SELECT {fields}) AS r) AS body,
-        t.{attempts} AS tries
+        t.{attempts} AS tries, taken.{lease_token} AS last_lease, {unended_calls} AS unended_calls
 )
-SELECT row_id, body, tries
+SELECT row_id, body, tries, last_lease, unended_calls
 FROM claimed
 ORDER BY place
