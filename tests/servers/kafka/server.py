@@ -23,12 +23,15 @@ class KafkaServer:
         bootstrap: Its address, host:port; the same after a restart.
         sasl_bootstrap: Another address of it, which asks for SASL PLAIN without TLS: `USER` and `PASSWORD`; None where
             there is none.
+        behind_proxy: The port to which a proxy must pass what it gets, and the port at which that proxy must listen: a
+            broker tells clients where to go on, so it knows the proxy's address from the start. None where none is.
         real: A Kafka broker; False for librdkafka's mock, which has no admin API and loses its log with its process.
     """
 
     real: ClassVar[bool] = True
     bootstrap: str
     sasl_bootstrap: str | None = None
+    behind_proxy: tuple[int, int] | None = None
 
     def topic(self, name: str | None = None, partitions: int = 4) -> str:
         """Create a topic and wait until it has its leaders.
@@ -58,6 +61,10 @@ class KafkaServer:
     def kill(self) -> None:
         """End it without warning (SIGKILL)."""
         self._not_ours("killed")
+
+    def stop(self) -> None:
+        """End it in order (SIGTERM)."""
+        self._not_ours("stopped")
 
     def restart(self) -> None:
         """Stop it in order, and start it again."""

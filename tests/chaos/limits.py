@@ -1,0 +1,5 @@
+"""What the workers' configurations say and the bounds are computed from."""
+
+from __future__ import annotations
+
+COMMIT_INTERVAL = 0.2  # seconds between two commits on Kafka

@@ -1,0 +1,132 @@
+"""The servers that are hurt: of our own, each with a proxy before it; the ledger's clients go past the proxy."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from tests.servers.proxy import Proxy
+
+KAFKA, REDIS, POSTGRES = "kafka", "redis", "postgres"
+
+
+class Server(Protocol):
+    """What each of the servers in tests/servers can be told."""
+
+    def kill(self) -> None:
+        """End it without warning."""
+
+    def stop(self) -> None:
+        """End it in order."""
+
+    def start(self) -> None:
+        """Start it again, with what it had."""
+
+
+class Place:
+    """A server and the proxy before it.
+
+    Attributes:
+        name: `KAFKA`, `REDIS` or `POSTGRES`.
+        direct: Its port for the ledger.
+        proxy: Workers connect to `proxy.port`.
+    """
+
+    def __init__(self, name: str, server: Server, direct: int, proxy: Proxy) -> None:
+        self.name = name
+        self.server = server
+        self.direct = direct
+        self.proxy = proxy
+
+
+class Unavailable(Exception):
+    """A server cannot be had on this machine; the text says why, and what would help.
+
+    Attributes:
+        required: PENSTOCK_TEST_REQUIRE names it: a failure, not a row that is left out.
+    """
+
+    def __init__(self, reason: str, required: bool) -> None:
+        super().__init__(reason)
+        self.required = required
+
+
+class Servers:
+    """Starts each server when it is first asked for. Never one that runs already: it would be killed."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self._places: dict[str, Place] = {}
+        self._unavailable: dict[str, Unavailable] = {}
+
+    def __enter__(self) -> Servers:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._stack.close()
+
+    def get(self, name: str) -> Place:
+        """The server, running.
+
+        Raises:
+            Unavailable: it cannot be had here.
+        """
+        if name in self._unavailable:
+            raise self._unavailable[name]
+        if name not in self._places:
+            start: Callable[[], Place] = {KAFKA: self._kafka, REDIS: self._redis, POSTGRES: self._postgres}[name]
+            try:
+                self._places[name] = start()
+            except pytest.skip.Exception as skipped:
+                raise self._remember(name, str(skipped)) from None
+            except pytest.fail.Exception as failed:
+                raise self._remember(name, str(failed), required=True) from None
+        return self._places[name]
+
+    def _remember(self, name: str, reason: str, required: bool = False) -> Unavailable:
+        self._unavailable[name] = Unavailable(reason, required)
+        return self._unavailable[name]
+
+    def _kafka(self) -> Place:
+        from tests.servers.kafka import jars
+        from tests.servers.requirement import missing
+
+        try:
+            from tests.servers.kafka.broker import Broker
+
+            broker = Broker(jars.fetch())
+        except jars.BrokerUnavailableError as error:
+            missing(KAFKA, str(error))
+        self._stack.callback(broker.close)
+        assert broker.behind_proxy is not None
+        behind, listen = broker.behind_proxy
+        return Place(KAFKA, broker, int(broker.bootstrap.rpartition(":")[2]), self._proxy(behind, listen))
+
+    def _redis(self) -> Place:
+        from tests.servers.redis import OwnRedisServer, binary
+
+        server = OwnRedisServer(binary(), self._folder())
+        self._stack.callback(server.kill)
+        server.start()
+        return Place(REDIS, server, server.port, self._proxy(server.port))
+
+    def _postgres(self) -> Place:
+        from tests.servers.postgres import OwnPostgresServer, binaries
+
+        server = OwnPostgresServer(binaries(), self._folder())
+        self._stack.callback(server.kill)
+        server.start()
+        return Place(POSTGRES, server, server.port, self._proxy(server.port))
+
+    def _folder(self) -> Path:
+        return Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="penstock-chaos-")))
+
+    def _proxy(self, port: int, listen: int = 0) -> Proxy:
+        proxy = Proxy("127.0.0.1", port, listen)
+        self._stack.callback(proxy.close)
+        return proxy
