@@ -8,7 +8,7 @@ from pathlib import Path
 import nox
 
 nox.needs_version = ">=2024.10.9"
-nox.options.sessions = ["lint", "types", "tests", "wheels", "examples"]
+nox.options.sessions = ["lint", "types", "tests", "chaos_short", "wheels", "examples"]
 nox.options.reuse_existing_virtualenvs = True
 
 ROOT = Path(__file__).parent
@@ -76,6 +76,20 @@ def conformance(session: nox.Session) -> None:
         session.run("pytest", "-q", "-rfE", "-n", "4", "--dist", "worksteal", "-p", "no:cacheprovider")
     if saboteurs.exists():
         print(saboteurs.read_text())
+
+
+@nox.session
+def chaos(session: nox.Session) -> None:
+    """Every fault in every scenario, counted by a ledger of its own; prints a table. `-- --help` shows the options."""
+    install_workspace(session, *group("test"))
+    session.run("python", "-m", "tests.chaos", *session.posargs, env={"PYTHONPATH": str(ROOT)})
+
+
+@nox.session
+def chaos_short(session: nox.Session) -> None:
+    """The short form of `chaos`: each scenario under several faults, at most two minutes on two cores."""
+    install_workspace(session, *group("test"))
+    session.run("python", "-m", "tests.chaos", "--short", *session.posargs, env={"PYTHONPATH": str(ROOT)})
 
 
 @nox.session

@@ -67,6 +67,13 @@ def _matches(trial: Trial, patterns: Sequence[str]) -> bool:
     return any(each == trial.scenario.name or fnmatchcase(trial.name, each) for each in patterns)
 
 
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("it must be 1 or more")
+    return number
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="nox -s chaos --",
@@ -77,8 +84,8 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--short", action="store_true", help="fewer rows, several faults in each: at most two minutes on two cores")
     add("--only", metavar="NAME", action="append", help="a scenario, SCENARIO/FAULTS, or a pattern with *; repeatable")
-    add("--rounds", metavar="N", type=int, default=1, help="each row so often, with seeds that count up (1)")
+    add("--rounds", metavar="N", type=_positive, default=1, help="each row so often, with seeds that count up (1)")
     add("--seed", metavar="N", type=int, help="which messages are bad, and when faults strike; random, and printed")
-    add("--jobs", metavar="N", type=int, default=2, help="rows at a time, if they use different servers (2)")
+    add("--jobs", metavar="N", type=_positive, default=2, help="rows at a time, if they use different servers (2)")
     add("--list", action="store_true", help="print the names of the rows and end")
     return parser

@@ -61,9 +61,10 @@ def _notes(results: Sequence[Result], skipped: Sequence[Skipped]) -> list[str]:
     for each in dict.fromkeys((one.scenario, one.reason) for one in skipped):
         lines.append(f"not run: {each[0]}: {each[1]}")
     for result in results:
-        for text in result.broken():
-            again = f"--only {result.trial.name} --seed {result.seed}"
-            lines.append(f"BROKEN {result.trial.name}: {text}; again: nox -s chaos -- {again}")
+        if broken := result.broken():
+            again = f"nox -s chaos -- --only {result.trial.name} --seed {result.seed}"
+            lines += [f"BROKEN {result.trial.name}: {text}" for text in broken]
+            lines.append(f"       again: {again}")
     return lines
 
 

@@ -16,7 +16,7 @@ from tests.chaos.bounds import Bound, bound
 from tests.chaos.ledger import Findings, Ledger
 from tests.chaos.scenarios import Trial
 from tests.chaos.servers import Place, Servers
-from tests.chaos.waiting import LONGEST, LOOK
+from tests.chaos.waiting import LONGEST, LOOK, Stop
 from tests.chaos.workers import Supervisor
 
 SLOWDOWN = 1.5  # times as long as its yardstick, where a trial has one
@@ -62,7 +62,7 @@ class Result:
         if found.out_of_order:
             counts.append(f"{len(found.out_of_order)} out of order: {_some(found.out_of_order)}")
         if self.stuck:
-            counts.append(f"{self.stuck} stuck: nothing moved for {LONGEST:.0f} s")
+            counts.append(f"{self.stuck} stuck")
         if self.yardstick_seconds is not None and self.working_seconds > SLOWDOWN * self.yardstick_seconds:
             counts.append(
                 f"{self.working_seconds:.1f} s, at most {SLOWDOWN} × {self.yardstick_seconds:.1f} s of at least once"
@@ -74,16 +74,17 @@ def _some(serials: list[int]) -> str:
     return f"serial {', '.join(map(str, serials[:5]))}{', …' if len(serials) > 5 else ''}"
 
 
-def run(trial: Trial, servers: Servers, seed: int) -> Result:
+def run(trial: Trial, servers: Servers, seed: int, stop: Stop) -> Result:
     """Run a trial, and its yardstick before it.
 
     Raises:
         Unavailable: a server that it needs cannot be had here.
+        Stopped: `stop` was set.
     """
-    yardstick = None if trial.against is None else run(trial.against, servers, seed)
+    yardstick = None if trial.against is None else run(trial.against, servers, seed, stop)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="penstock-chaos-")))
-        result = Round(trial, servers, seed, folder, stack).run()
+        result = Round(trial, servers, seed, folder, stack, stop).run()
     if yardstick is not None:
         result.yardstick_seconds = yardstick.working_seconds
         result.surprises += [f"at least once: {each}" for each in yardstick.broken()]
@@ -93,7 +94,7 @@ def run(trial: Trial, servers: Servers, seed: int) -> Result:
 class Round:
     """A trial that runs; also the `Field` that its faults see."""
 
-    def __init__(self, trial: Trial, servers: Servers, seed: int, folder: Path, stack: ExitStack) -> None:
+    def __init__(self, trial: Trial, servers: Servers, seed: int, folder: Path, stack: ExitStack, stop: Stop) -> None:
         self.chance = random.Random(seed)
         self.lease = trial.lease
         self._trial = trial
@@ -108,7 +109,7 @@ class Round:
         self.ledger = Ledger(trial.messages, seed, trial.shares)
         self._source = self._backends[trial.scenario.source]
         self._outputs = {queue: self._backends[name] for queue, name in trial.scenario.outputs.items()}
-        self.supervisor = Supervisor(folder, trial.workers, self._write_work(folder), bool(trial.poison))
+        self.supervisor = Supervisor(folder, trial.workers, self._write_work(folder), stop, bool(trial.poison))
         stack.callback(self.supervisor.close)
         self._turn = self.chance.randrange(len(self._places))
 
@@ -126,11 +127,11 @@ class Round:
             engine["max_in_flight"] = trial.max_in_flight
         if trial.max_deliveries:
             engine["retry"] = {"max_deliveries": trial.max_deliveries, "max_attempts": 3}
+        # A busy machine may take longer than the default to bring a server back.
+        worker = {"metrics_port": None, "shutdown_timeout": 20, "connect_timeout": LONGEST}
         config = folder / "queues.yml"
         # JSON is YAML.
-        config.write_text(
-            json.dumps({"queues": queues, "engine": engine, "worker": {"metrics_port": None, "shutdown_timeout": 20}})
-        )
+        config.write_text(json.dumps({"queues": queues, "engine": engine, "worker": worker}))
         return {"config": str(config), "outputs": list(self._outputs), "pause": trial.pause, "poison": trial.poison}
 
     def place(self) -> Place:
@@ -213,7 +214,7 @@ class Round:
                 self._first_output = time.monotonic()
             if state != last and state != (None, None):
                 last, moved = state, time.monotonic()
-            if time.monotonic() - moved > LONGEST:
+            if self.supervisor.hopeless or time.monotonic() - moved > LONGEST:
                 return False
             time.sleep(LOOK)
         return True

@@ -10,6 +10,7 @@ from tests.chaos.report import Progress, Skipped
 from tests.chaos.rounds import Result, run
 from tests.chaos.scenarios import Trial
 from tests.chaos.servers import Servers, Unavailable
+from tests.chaos.waiting import Stop
 
 
 class Runner:
@@ -24,6 +25,7 @@ class Runner:
         self._servers = servers
         self._progress = progress
         self._changed = threading.Condition()
+        self._stop = Stop()
         self._waiting: list[tuple[int, Trial, int]] = []
         self._in_use: list[str] = []
         self._alone_runs = False
@@ -47,8 +49,14 @@ class Runner:
         for name in dict.fromkeys(name for trial, _seed in trials for name in trial.scenario.places):
             self._start(name)
         with ThreadPoolExecutor(jobs) as pool:
-            for done in [pool.submit(self._work) for _ in range(jobs)]:
-                done.result()
+            lanes = [pool.submit(self._work) for _ in range(jobs)]
+            try:
+                for lane in lanes:
+                    lane.result()
+            except BaseException:
+                # A signal, or a fault of the ledger's own: trials that run end, so that servers can be ended.
+                self._stop.set()
+                raise
 
     def _start(self, name: str) -> None:
         self._progress.note(f"starting {name} …")
@@ -66,7 +74,7 @@ class Runner:
             number, trial, seed = taken
             try:
                 self._progress.begin(trial.name)
-                self._found[number] = run(trial, self._servers, seed)
+                self._found[number] = run(trial, self._servers, seed, self._stop)
                 self._progress.end(self._found[number])
             except BaseException:
                 with self._changed:

@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.chaos.waiting import LONGEST, wait_for
+from tests.chaos.waiting import LONGEST, Stop, wait_for
 
 APP = Path(__file__).with_name("app.py")
 WORKING = "working on the first message"  # what the program prints, once a process
+HOPELESS = 5  # workers that ended by themselves, in one trial
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0  # seconds between an end and the next start, doubled while processes die young
-SIGNALLED = {-signal.SIGKILL}
 
 
 @dataclass
@@ -26,12 +26,14 @@ class Process:
     """One process of a slot.
 
     Attributes:
-        ended_by: What we did to it: then its end is no surprise.
+        ended_by: What we did to it: then its end is expected.
+        early: We did so before it had called its function: Python itself may not have begun to listen to signals.
     """
 
     popen: subprocess.Popen[bytes]
     log: Path
     ended_by: signal.Signals | None = None
+    early: bool = False
     started: float = field(default_factory=time.monotonic)
 
     @property
@@ -56,11 +58,15 @@ class Supervisor:
         folder: For their logs; the configuration is there, too.
         workers: How many at a time. Every second one is started as `penstock run`, the others as `python app.py`.
         work: What the program is told: see app.py.
+        stop: Set when the whole run is to end.
         crashes_expected: A worker that dies of its message is no surprise.
     """
 
-    def __init__(self, folder: Path, workers: int, work: dict[str, Any], crashes_expected: bool = False) -> None:
+    def __init__(
+        self, folder: Path, workers: int, work: dict[str, Any], stop: Stop, crashes_expected: bool = False
+    ) -> None:
         self._folder = folder
+        self._stop = stop
         self._environment = os.environ | {"CHAOS_ROUND": json.dumps(work), "PYTHONUNBUFFERED": "1"}
         self._crashes_expected = crashes_expected
         self._slots: list[Process | None] = [None] * workers
@@ -76,7 +82,12 @@ class Supervisor:
         return [each for each in self._slots if each is not None and each.alive]
 
     def tend(self) -> None:
-        """Start what is not there, note what has ended."""
+        """Start what is not there, note what has ended.
+
+        Raises:
+            Stopped: the run is to end.
+        """
+        self._stop.check()
         for slot, process in enumerate(self._slots):
             if process is not None and process.alive:
                 continue
@@ -108,10 +119,17 @@ class Supervisor:
     def _note(self, process: Process) -> None:
         code = process.popen.returncode
         expected = {None: None, signal.SIGKILL: -signal.SIGKILL, signal.SIGTERM: 0}[process.ended_by]
+        if process.early and code == -signal.SIGTERM:
+            return
         crashed = process.ended_by is None and code in (9, -signal.SIGSEGV, -signal.SIGABRT)
         if code != expected and not (self._crashes_expected and crashed):
             cause = "by itself" if process.ended_by is None else f"after {process.ended_by.name}"
             self.surprises.append(f"a worker ended {cause} with code {code}: {process.last_line()}")
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether workers keep ending by themselves: nothing will move any more."""
+        return len(self.surprises) >= HOPELESS
 
     def victim(self, chance: random.Random) -> Process | None:
         """One that has work; None if none begins any within the limit, or all is done."""
@@ -120,14 +138,15 @@ class Supervisor:
         def look() -> bool:
             self.tend()
             found[:] = [each for each in self.processes if each.working and each.ended_by is None]
-            return bool(found)
+            return bool(found) or self.hopeless
 
-        return chance.choice(found) if wait_for(look) else None
+        return chance.choice(found) if wait_for(look) and found else None
 
     def signal(self, process: Process, number: signal.Signals) -> None:
         """Send a signal; SIGKILL and SIGTERM are remembered as the reason of its end."""
         if number in (signal.SIGKILL, signal.SIGTERM):
             process.ended_by = number
+            process.early = not process.working
         process.popen.send_signal(number)
 
     def stop(self) -> None:

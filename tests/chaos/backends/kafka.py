@@ -35,11 +35,11 @@ class KafkaBackend:
             "value": self._topic(name),
             "config": {
                 "bootstrap.servers": self._through_proxy,
+                "group.id": self._label,
+                "commit_interval": COMMIT_INTERVAL,
                 # Without these a connection that died in silence is noticed after a minute only.
                 "socket.timeout.ms": 4_000,
                 "consumer": {
-                    "group.id": self._label,
-                    "commit_interval": COMMIT_INTERVAL,
                     "session.timeout.ms": int(lease * 1000),
                     "heartbeat.interval.ms": 500,
                 },
