@@ -7,6 +7,7 @@ import random
 import tempfile
 import time
 import uuid
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -203,9 +204,8 @@ class Round:
         queue, backend = next(iter(self._outputs.items()))
         return backend.count(queue)
 
-    def _watch(self, done: object) -> bool:
+    def _watch(self, done: Callable[[], bool]) -> bool:
         """Look until it is done, or until nothing has moved for long."""
-        assert callable(done)
         last, moved = None, time.monotonic()
         while not done():
             self.supervisor.tend()
