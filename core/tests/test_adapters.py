@@ -174,6 +174,38 @@ def test_connecting_consuming_and_closing_are_on_one_thread_and_settling_is_on_a
     assert calls.names[-1] == "shutdown"
 
 
+class BusyConsumer(SlowConsumer):
+    """Whose settlements take as long as a test says."""
+
+    def on_success(self, messages: Sequence[QueueMessage]) -> int | None:
+        self.consuming.set()
+        assert self.settled.wait(WAIT)
+        self.calls.note("on_success")
+        return None
+
+
+def test_an_extension_waits_for_the_settlement_that_runs_and_for_no_other() -> None:
+    """However many wait: together they may take longer than the lease."""
+    calls = Calls()
+
+    async def main() -> None:
+        consumer = make_consumer(BusyConsumer, "q", {"calls": calls})
+        await consumer.connect()
+        busy: Any = consumer
+        settling = [asyncio.create_task(consumer.on_success([])) for _ in range(20)]
+        await asyncio.to_thread(busy._blocking.consuming.wait, WAIT)
+        extending = asyncio.create_task(consumer.extend([]))
+        await asyncio.sleep(0)
+        busy._blocking.settled.set()
+        await asyncio.gather(*settling, extending)
+        await consumer.shutdown()
+
+    run(main())
+
+    assert calls.names[1:4] == ["on_success", "extend", "on_success"]
+    assert calls.names.count("on_success") == 20
+
+
 def test_what_a_blocking_consumer_says_of_itself_is_passed_on() -> None:
     """Its lease, known after connecting, and whether it must be polled."""
 

@@ -43,7 +43,8 @@ class ThreadedConsumer(Consumer):
         return await self._settling.submit(self._blocking.on_fail, messages, delay)
 
     async def extend(self, messages: Sequence[QueueMessage]) -> None:
-        await self._settling.submit(self._blocking.extend, messages)
+        # Behind the call that runs, and no other: settlements may wait here for longer than a lease.
+        await self._settling.submit_first(self._blocking.extend, messages)
 
     async def begin_call(self, messages: Sequence[QueueMessage]) -> None:
         await self._settling.submit(self._blocking.begin_call, messages)

@@ -129,7 +129,11 @@ class Consumer(ABC):
         """
 
     async def extend(self, messages: Sequence[QueueMessage]) -> None:  # noqa: B027  (only leases need it)
-        """Keep the leases of these messages alive for another full span. Fenced as in `on_success`."""
+        """Keep the leases of these messages alive for another full span. Fenced as in `on_success`.
+
+        It must not wait behind settlements: these may take longer than a lease. `penstock.turns` helps where they share
+        something. Some of the messages may be settled while the call is under way, which is no loss of a lease.
+        """
 
     async def begin_call(self, messages: Sequence[QueueMessage]) -> None:  # noqa: B027  (only what counts needs it)
         """Record that the function is about to be called with these. Fenced as in `on_success`.
@@ -226,8 +230,8 @@ class BlockingConsumer(ABC):
 
     `connect`, `consume` and `shutdown` run on one thread of their own, always the same; `on_success`, `on_fail`,
     `extend`, `begin_call`, `end_call` and `lag` on a second one, one call at a time, so that a settlement never waits
-    for a `consume` that waits for messages. The two must be safe beside each other. Transactions are for the
-    asynchronous form alone.
+    for a `consume` that waits for messages. The two must be safe beside each other. `extend` goes before all calls that
+    wait for the second thread. Transactions are for the asynchronous form alone.
     """
 
     lease: float | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import threading
+from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any, TypeVar
@@ -17,7 +18,7 @@ _Job = tuple[asyncio.AbstractEventLoop, "asyncio.Future[Any]", contextvars.Conte
 
 
 class Threads:
-    """Runs blocking calls off the event loop, first come, first served.
+    """Runs blocking calls off the event loop, first come, first served, unless one is urgent.
 
     The threads are daemons, unlike `ThreadPoolExecutor`'s: a call that never returns (a user's function in an endless
     loop) must not keep a worker from ending. They start with the first call, so what is made and never run leaves
@@ -32,7 +33,8 @@ class Threads:
     """
 
     def __init__(self, name: str, count: int = 1) -> None:
-        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._jobs: deque[_Job] = deque()
+        self._ready: SimpleQueue[bool] = SimpleQueue()  # True for each job; False for each thread, which ends then
         self._threads = [
             threading.Thread(target=self._work, name=name if count == 1 else f"{name}-{number}", daemon=True)
             for number in range(count)
@@ -47,6 +49,15 @@ class Threads:
         Raises:
             RuntimeError: the threads were closed, so the call would never be made.
         """
+        return self._submit(self._jobs.append, function, arguments)
+
+    def submit_first(self, function: Callable[..., T], *arguments: Any) -> asyncio.Future[T]:
+        """The same before all calls that wait."""
+        return self._submit(self._jobs.appendleft, function, arguments)
+
+    def _submit(
+        self, queue_up: Callable[[_Job], None], function: Callable[..., T], arguments: tuple[Any, ...]
+    ) -> asyncio.Future[T]:
         if self.closed:
             raise RuntimeError(f"{self._threads[0].name}: closed, it takes no more calls")
         if not self._started:
@@ -55,7 +66,8 @@ class Threads:
                 thread.start()
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        self._jobs.put((loop, future, contextvars.copy_context(), function, arguments))
+        queue_up((loop, future, contextvars.copy_context(), function, arguments))
+        self._ready.put(True)
         return future
 
     def close(self) -> None:
@@ -64,10 +76,11 @@ class Threads:
             return
         self.closed = True
         for _ in self._threads:
-            self._jobs.put(None)
+            self._ready.put(False)
 
     def _work(self) -> None:
-        while (job := self._jobs.get()) is not None:
+        while self._ready.get():
+            job = self._jobs.popleft()
             loop, future, context, function, arguments = job
             result, error = None, None
             try:
