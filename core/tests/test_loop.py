@@ -227,6 +227,88 @@ def test_a_lease_that_cannot_be_extended_for_now_is_tried_again(stand: Stand, ca
     assert source.settled() == [b"0"]
 
 
+def test_a_lease_is_extended_again_soon_after_that_failed(stand: Stand) -> None:
+    """Not a third of the lease later, when there may be no time left for a third attempt."""
+    asked: list[float] = []
+
+    def away() -> None:
+        asked.append(time.monotonic())
+        raise NotConnected("away")
+
+    source = source_of(1, lease=6.0, extend=[away, away, lambda: asked.append(time.monotonic())])
+
+    drain(stand.engine(lambda _: time.sleep(3.5), [], source=source.queue()))
+
+    assert len(asked) == 3
+    assert asked[2] - asked[0] < 2.0
+
+
+def test_a_lease_is_extended_over_a_new_connection_while_nothing_else_is_called(stand: Stand) -> None:
+    """A function that takes long, no room for more: nobody but the extension learns that the connection is lost."""
+    source = source_of(2, lease=0.6)
+
+    async def lost() -> None:
+        source.steps["connect"] = deque([lambda: source.steps["extend"].clear()])  # only that mends it
+        raise NotConnected("lost")
+
+    source.steps["extend"] = deque([lost, *[NotConnected("still lost")] * 1000])
+
+    drain(stand.engine(lambda _: time.sleep(0.8), [], source=source.queue(), max_in_flight=1))
+
+    assert source.count("connect") == 2
+    assert "extend" in [name for name, _ in source.calls[source.calls.index(("connect", None), 1) :]]
+    assert source.settled() == [b"0", b"1"]
+
+
+def test_what_comes_while_an_extension_takes_long_is_extended_in_time(stand: Stand) -> None:
+    """A call that takes half of a lease does not hold up what becomes due meanwhile."""
+    lease = 1.5
+    taken: dict[bytes | None, float] = {}
+    first: dict[bytes | None, float] = {}
+    source = source_of(1, lease=lease)
+
+    async def slowly() -> None:
+        _, bodies = source.calls[-1]
+        for body in bodies:
+            first.setdefault(body, time.monotonic())
+        await asyncio.sleep(lease / 2)
+
+    source.steps["extend"] = deque([slowly] * 1000)
+    go = asyncio.Event()
+
+    async def function(number: int) -> None:
+        taken[b"%d" % number] = time.monotonic()
+        await go.wait()
+
+    async def main() -> None:
+        async with running(stand.engine(function, [], source=source.queue(), concurrency=2)):
+            await until(lambda: b"0" in first)
+            source.add(b"1")
+            await until(lambda: b"1" in first)
+            go.set()
+
+    asyncio.run(main())
+
+    assert first[b"1"] - taken[b"1"] < lease / 2
+
+
+def test_nothing_is_fetched_while_a_settlement_has_waited_for_half_a_lease(stand: Stand) -> None:
+    """More messages would wait behind it until their leases end; once it is through, all goes on."""
+    go = asyncio.Event()
+    source = source_of(5, lease=0.6, on_success=[lambda: go.wait()])
+
+    async def main() -> None:
+        async with running(stand.engine(lambda _: None, [], source=source.queue())):
+            await until(lambda: source.count("on_success") == 1)
+            await asyncio.sleep(1.0)  # a consume that was under way then has ended
+            source.add(*[b"9"] * 100)
+            await for_a_while(0.4, lambda: len(source.visible) < 100)
+            go.set()
+            await until(lambda: len(source.settled()) >= 105)
+
+    asyncio.run(main())
+
+
 def test_without_a_lease_nothing_is_extended(stand: Stand) -> None:
     """A backend without leases is not asked."""
     source = source_of(1)

@@ -109,11 +109,16 @@ class Connection:
                 raise_if_ours(error)
                 raise self._named(method, error) from error
 
-    async def once(self, method: str, call: Callable[[], Awaitable[T]]) -> T:
-        """Make a call without insisting: `NotConnected` is raised as it is."""
+    async def once(self, method: str, call: Callable[[], Awaitable[T]], *, connect_again: bool = False) -> T:
+        """Make a call without insisting: `NotConnected` is raised as it is, on request once it is connected again."""
+        seen = self._number
         try:
             return await call()
-        except NotConnected:
+        except NotConnected as error:
+            if connect_again:
+                # Perhaps nobody else does: there may be no room to consume, and nothing to settle.
+                self._tell_lost(seen, error)
+                await self._connect_again(seen, 1, error)
             raise
         except BaseException as error:
             raise_if_ours(error)

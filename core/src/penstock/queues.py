@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from time import monotonic
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from penstock import envelope
 from penstock.adapters import make_consumer, make_producer
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from penstock.connectors import Consumer, Producer
 
 log = logging.getLogger("penstock")
+
+T = TypeVar("T")
 
 PRODUCE_AGAIN = Backoff(initial=0.1, maximum=10.0)
 END_CALLS_WITHIN = 2.0  # seconds, at the end of a worker whose calls did not end in time
@@ -113,6 +116,7 @@ class InputQueue(_Queue):
         super().__init__(resolved, self._consumer, health, on_reconnect, engine)
         self._stopped = asyncio.Event()
         self._begun: set[QueueMessage] = set()  # calls recorded in the backend, and not yet ended there
+        self._settling: dict[object, float] = {}  # when each call began; the oldest first
         self.enveloped = envelope.uses_envelope(resolved.capabilities)
         self.decode = self.codec.decode
 
@@ -149,7 +153,7 @@ class InputQueue(_Queue):
 
     async def on_success(self, messages: Sequence[QueueMessage]) -> int:
         """Settle for good; returns how many were no longer ours."""
-        late = await self._connection.call("on_success", lambda: self._consumer.on_success(messages)) or 0
+        late = await self._settle("on_success", lambda: self._consumer.on_success(messages)) or 0
         if self._begun:
             self._begun.difference_update(messages)
         return late
@@ -159,15 +163,28 @@ class InputQueue(_Queue):
         if self._begun:
             await self.end_call(messages)
         held = delay if delay and self.resolved.capabilities.delay else None
-        return await self._connection.call("on_fail", lambda: self._consumer.on_fail(messages, held)) or 0
+        return await self._settle("on_fail", lambda: self._consumer.on_fail(messages, held)) or 0
+
+    async def _settle(self, method: str, call: Callable[[], Awaitable[T]]) -> T | None:
+        me = object()
+        self._settling[me] = monotonic()
+        try:
+            return await self._connection.call(method, call)
+        finally:
+            del self._settling[me]
+
+    @property
+    def settling_since(self) -> float | None:
+        """When the oldest settlement that is under way began, by `monotonic`; None if there is none."""
+        return next(iter(self._settling.values()), None)
 
     async def extend(self, messages: Sequence[QueueMessage]) -> None:
-        """Keep the leases alive. One try: the next one comes soon.
+        """Keep the leases alive. One try, which is not made again: what became due meanwhile comes first.
 
         Raises:
-            NotConnected: the backend is away.
+            NotConnected: it did not succeed; the queue is connected again by now.
         """
-        await self._connection.once("extend", lambda: self._consumer.extend(messages))
+        await self._connection.once("extend", lambda: self._consumer.extend(messages), connect_again=True)
 
     async def begin_call(self, messages: Sequence[QueueMessage]) -> None:
         """Record that these are about to be called, so that the next delivery knows if the worker dies of it."""
@@ -201,7 +218,7 @@ class InputQueue(_Queue):
     ) -> Transacted:
         """Store and settle together, or not at all; see `Consumer.transact`. Reconnects by itself."""
         stored = [(output._producer, output._packed(records)) for output, records in outputs]
-        done = await self._connection.call("transact", lambda: self._consumer.transact(messages, stored))
+        done = await self._settle("transact", lambda: self._consumer.transact(messages, stored))
         if not isinstance(done, Transacted):
             raise self._connection.bug(f"transact returned a {type(done).__name__} instead of a Transacted")
         if self._begun and done.committed:

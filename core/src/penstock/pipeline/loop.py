@@ -9,12 +9,13 @@ from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from penstock.errors import NotConnected, PenstockError
+from penstock.errors import PenstockError
 from penstock.health import Health
 from penstock.message import QueueMessage
 from penstock.metrics import EngineMetrics
 from penstock.pipeline.batch import Batch
 from penstock.pipeline.careful import Careful
+from penstock.pipeline.leases import Leases
 from penstock.queues import InputQueue, OutputQueue
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ BEAT_EVERY = 1.0  # seconds between two beats
 LAG_EVERY = 5.0  # seconds between two looks at the lag
 FULL_WAIT = 0.1  # seconds between two polls of a client that must be polled while there is no room
 FIRST_WINDOW = 16  # messages fetched ahead before the function's speed is known
+SETTLED_WITHIN = 0.5  # of a lease; while a settlement waits for longer than that, nothing is fetched
+SIDE_TASKS_END = 2.0  # seconds
 AHEAD = 0.25  # seconds of work that may wait, fetched, before the function
 
 
@@ -79,6 +82,7 @@ class Pipeline:
         self._careful = Careful(source, suspicion, self, settings.concurrency)
         self.done = 0
         self._held: dict[QueueMessage, float] = {}  # when each was consumed, by `monotonic`; the oldest first
+        self._leases = Leases(app, source, self._held)
         self._deliveries: set[asyncio.Task[None]] = set()
         self._retries: set[asyncio.TimerHandle] = set()
         self._room = asyncio.Event()
@@ -121,7 +125,7 @@ class Pipeline:
         try:
             if await self._open(patience):
                 self._health.set(self._component, "ok")
-                works = (self._keep_leases(), self._beat(), self._look_at_lag())
+                works = (self._leases.keep(), self._beat(), self._look_at_lag())
                 side_tasks = [asyncio.create_task(work) for work in works]
                 for task in side_tasks:
                     task.add_done_callback(self._watched)
@@ -132,6 +136,9 @@ class Pipeline:
             await self._finish(grace)
             for task in side_tasks:
                 task.cancel()
+            if side_tasks:
+                # No call may be under way when the queues are closed.
+                await asyncio.wait(side_tasks, timeout=SIDE_TASKS_END)
             await self._close()
             # Whatever else was received is counted by now as what became of it.
             self._metrics.left(len(self._held))
@@ -302,6 +309,8 @@ class Pipeline:
         """How many messages to ask for now; 0 to wait."""
         settings, waiting = self._settings, self.lanes.waiting
         self._measure(waiting)
+        if self._settling_slowly():
+            return 0
         allowed = min(settings.max_in_flight, int(settings.max_in_flight_bytes / self._body_size) or 1)
         room = min(allowed - len(self._held), int(self._window) - waiting)
         # A trickle of tiny batches costs more than a short wait, unless the function has nothing to do.
@@ -309,6 +318,11 @@ class Pipeline:
         if room < worth_it:
             return 0
         return room
+
+    def _settling_slowly(self) -> bool:
+        """A settlement has waited for long: more messages would wait behind it until their leases end."""
+        lease, since = self.source.lease, self.source.settling_since
+        return bool(lease and since is not None and monotonic() - since > lease * SETTLED_WITHIN)
 
     def _measure(self, waiting: int) -> None:
         """Fetch no further ahead than the function can work off soon, so that other workers get their share."""
@@ -340,16 +354,6 @@ class Pipeline:
         if self.source.keep_polling and monotonic() - self._asked_at >= FULL_WAIT:
             await self.source.consume(0, 0.0)
             self._asked_at = monotonic()
-
-    async def _keep_leases(self) -> None:
-        while True:
-            lease = self.source.lease
-            await asyncio.sleep(lease / 3 if lease else IDLE_TIMEOUT)
-            if lease and self._held:
-                try:
-                    await self.source.extend(list(self._held))
-                except NotConnected as error:
-                    log.warning("engine %r: leases could not be extended: %s", self.app, error)
 
     async def _beat(self) -> None:
         """Say that the event loop turns. It waits for no broker, or an outage would look like a hung worker."""
