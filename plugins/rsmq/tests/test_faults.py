@@ -369,3 +369,58 @@ def test_a_failover_behind_one_name_leads_to_the_new_master(
             assert [m.message for m in await consumed(consumer, 1)] == [b"after"]
 
     asyncio.run(main())
+
+
+def test_an_extension_waits_for_the_settlement_that_runs_and_for_no_other(
+    redis_server: Any, opener: Any, proxy: Any, consumed: Any
+) -> None:
+    """A slow server makes settlements queue up, for longer than a lease; what waits is then settled together."""
+    wire = proxy(redis_server.host, redis_server.port)
+
+    async def main() -> None:
+        async with (
+            opener.producer() as producer,
+            opener.consumer(**opener.through(wire.host, wire.port), vt=20) as consumer,
+        ):
+            assert not any(await producer.produce(records(120)))
+            messages = await consumed(consumer, 120)
+            await asyncio.to_thread(wire.delay, 0.02)
+            done: list[str] = []
+
+            async def note(name: str, call: Any) -> Any:
+                answer = await call
+                done.append(name)
+                return answer
+
+            calls = [asyncio.create_task(note("settled", consumer.on_success([message]))) for message in messages[:50]]
+            calls += [asyncio.create_task(note("released", consumer.on_fail([message]))) for message in messages[50:60]]
+            await asyncio.sleep(0.005)
+            extending = asyncio.create_task(note("extended", consumer.extend(messages)))
+            assert await asyncio.gather(*calls) == [0] * 60
+            await extending
+            assert done.index("extended") <= 50
+            assert consumer.lost_leases == 0
+            assert await consumer.on_success(messages[60:]) == 0
+
+    asyncio.run(main())
+
+
+def test_settlements_that_are_joined_say_each_how_many_were_late(
+    redis_server: Any, opener: Any, proxy: Any, raw: redis.Redis, queue: str, consumed: Any
+) -> None:
+    """A deletion of them all names those that were left alone."""
+
+    async def main() -> None:
+        async with opener.producer() as producer, opener.consumer(vt=20) as consumer:
+            assert not any(await producer.produce(records(10)))
+            messages = await consumed(consumer, 10)
+            for lost in (4, 5, 9):
+                raw.zadd(f"rsmq:{queue}", {messages[lost].message_context: time.time() * 1000 + 50_000})
+            pairs = [messages[start : start + 2] for start in range(0, 10, 2)]
+            async with consumer._turns:
+                calls = [asyncio.create_task(consumer.on_success(pair)) for pair in pairs]
+                await asyncio.sleep(0)
+            assert await asyncio.gather(*calls) == [0, 0, 2, 0, 1]
+            assert raw.zcard(f"rsmq:{queue}") == 3
+
+    asyncio.run(main())

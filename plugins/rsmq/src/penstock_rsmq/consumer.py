@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from penstock.connectors import Consumer
 from penstock.errors import ConnectorError, FatalConnectorError
 from penstock.message import QueueMessage
+from penstock.turns import Call, Joined, Turns
 from penstock_rsmq.client import RsmqClient
 from penstock_rsmq.keys import sent_at
 from penstock_rsmq.scripts import DELETE, LAG, MOST_BYTES, MOST_MESSAGES, RECEIVE, RECORD_CALLS, VISIBILITY
@@ -69,8 +70,11 @@ class RsmqConsumer(Consumer):
         self._client = RsmqClient(name, options)
         self._held: set[RsmqMessage] = set()
         self._lost_ids: set[str] = set()  # whose leases ended here, and which did not come again yet
-        # An extension changes the token that a deletion shows; the two must not overtake each other.
-        self._settling = asyncio.Lock()
+        # An extension changes the token that a deletion shows, so the two take turns; an extension has the next one,
+        # however many settlements wait.
+        self._turns = Turns()
+        self._deleted = Joined(self._turns, self._delete, lambda: MOST_MESSAGES)
+        self._released = Joined(self._turns, self._release, lambda: MOST_MESSAGES)
         self._lease_ms = 0
         self._most = FIRST_MESSAGES
         self._pause = FIRST_PAUSE
@@ -149,33 +153,51 @@ class RsmqConsumer(Consumer):
 
     async def on_success(self, messages: Sequence[QueueMessage]) -> int | None:
         """See `Consumer.on_success`: deletes, if the lease is still ours."""
-        deleted = 0
-        async with self._settling:
-            for part in _parts(messages):
-                deleted += await self._client.run(DELETE, _deliveries(part))
-                self._held.difference_update(part)
-        return len(messages) - deleted
+        return await self._deleted(_ours(messages), len(messages))
+
+    async def _delete(self, calls: Sequence[Call[Sequence[RsmqMessage], int]]) -> None:
+        left: set[RsmqMessage] = set()
+        for part in _parts([message for call in calls for message in call.request]):
+            left.update(part[position] for position in await self._client.run(DELETE, _deliveries(part)))
+            self._held.difference_update(part)
+        self._remember(left)
+        for call in calls:
+            call.answer(sum(message in left for message in call.request))
 
     async def on_fail(self, messages: Sequence[QueueMessage], delay: float | None = None) -> int | None:
         """See `Consumer.on_fail`: visible at once, behind what is visible already, or after `delay` seconds."""
-        late = 0
-        async with self._settling:
-            for part in _parts(messages):
-                requeued = round((delay or 0.0) * 1000), _deliveries(part), KEEP_MARKS
-                late += len(await self._client.run(VISIBILITY, *requeued)) - 1
+        return await self._released((round((delay or 0.0) * 1000), _ours(messages)), len(messages))
+
+    async def _release(self, calls: Sequence[Call[tuple[int, Sequence[RsmqMessage]], int]]) -> None:
+        by_delay: dict[int, list[RsmqMessage]] = {}
+        for call in calls:
+            milliseconds, messages = call.request
+            by_delay.setdefault(milliseconds, []).extend(messages)
+        left: set[RsmqMessage] = set()
+        for milliseconds, every in by_delay.items():
+            for part in _parts(every):
+                answer = await self._client.run(VISIBILITY, milliseconds, _deliveries(part), KEEP_MARKS)
+                left.update(part[position] for position in answer[1:])
                 self._held.difference_update(part)
-        return late
+        self._remember(left)
+        for call in calls:
+            call.answer(sum(message in left for message in call.request[1]))
 
     async def extend(self, messages: Sequence[QueueMessage]) -> None:
         """See `Consumer.extend`: hidden for another full lease from now, under a new token."""
-        async with self._settling:
-            # Settled while this call waited: no longer ours, and not lost either.
-            for part in _parts([message for message in messages if message in self._held]):
-                answer = await self._client.run(VISIBILITY, self._lease_ms, _deliveries(part), 0)
-                token = answer[0].decode()
-                for message in part:
-                    message.token = token
-                self._lose([part[position] for position in answer[1:]])
+        for part in _parts(_ours(messages)):
+            async with self._turns.first():
+                # Settled while this call waited: no longer ours, and not lost either.
+                await self._extend([message for message in part if message in self._held])
+
+    async def _extend(self, messages: Sequence[RsmqMessage]) -> None:
+        if not messages:
+            return
+        answer = await self._client.run(VISIBILITY, self._lease_ms, _deliveries(messages), 0)
+        token = answer[0].decode()
+        for message in messages:
+            message.token = token
+        self._lose([messages[position] for position in answer[1:]])
 
     async def begin_call(self, messages: Sequence[QueueMessage]) -> None:
         """See `Consumer.begin_call`."""
@@ -187,8 +209,8 @@ class RsmqConsumer(Consumer):
 
     async def _record_calls(self, messages: Sequence[QueueMessage], calls: Sequence[int]) -> None:
         numbers = iter(calls)
-        async with self._settling:
-            for part in _parts(messages):
+        async with self._turns:
+            for part in _parts(_ours(messages)):
                 recorded = " ".join(f"{_deliveries([message])} {next(numbers)}" for message in part)
                 await self._client.run(RECORD_CALLS, recorded, KEEP_MARKS)
 
@@ -198,9 +220,7 @@ class RsmqConsumer(Consumer):
         for message in messages:
             message.token = _LOST
         self._held.difference_update(messages)
-        if len(self._lost_ids) > MOST_LOST:
-            self._lost_ids.clear()  # others took them
-        self._lost_ids.update(message.message_context for message in messages)
+        self._remember(messages)
         self.lost_leases += len(messages)
         log.warning(
             "queue %s: %d leases ran out before they were extended, the first of message %s; raise vt (%s s)",
@@ -209,6 +229,12 @@ class RsmqConsumer(Consumer):
             messages[0].message_context,
             self.lease,
         )
+
+    def _remember(self, lost: Iterable[RsmqMessage]) -> None:
+        """These leases ended in a process that lives: if it gets the messages again, nobody has died of them."""
+        if len(self._lost_ids) > MOST_LOST:
+            self._lost_ids.clear()  # others took them
+        self._lost_ids.update(message.message_context for message in lost)
 
     async def lag(self) -> int | None:
         """How many messages are visible now.
@@ -220,11 +246,12 @@ class RsmqConsumer(Consumer):
 
     async def shutdown(self) -> None:
         """See `Consumer.shutdown`: unsettled messages are visible to others at once."""
-        held = list(self._held)
         try:
-            if held:
-                async with asyncio.timeout(GIVE_BACK_WITHIN):
-                    await self.on_fail(held)
+            async with asyncio.timeout(GIVE_BACK_WITHIN):
+                for joined in (self._deleted, self._released):
+                    await joined.close(GIVE_BACK_WITHIN)
+                if self._held:
+                    await self.on_fail(list(self._held))
         except (ConnectorError, TimeoutError) as error:
             # Nothing is lost, only late.
             log.warning("queue %s: %d messages come back when their leases end: %s", self.name, len(self._held), error)
@@ -232,9 +259,13 @@ class RsmqConsumer(Consumer):
             await self._client.close()
 
 
-def _parts(messages: Sequence[QueueMessage]) -> Iterator[Sequence[RsmqMessage]]:
+def _ours(messages: Sequence[QueueMessage]) -> Sequence[RsmqMessage]:
+    return messages  # type: ignore[return-value]  # what we delivered, comes back
+
+
+def _parts(messages: Sequence[RsmqMessage]) -> Iterator[Sequence[RsmqMessage]]:
     for start in range(0, len(messages), MOST_MESSAGES):
-        yield messages[start : start + MOST_MESSAGES]  # type: ignore[misc]  # what we delivered, comes back
+        yield messages[start : start + MOST_MESSAGES]
 
 
 def _deliveries(messages: Sequence[RsmqMessage]) -> str:
