@@ -13,7 +13,7 @@ from tests.sources import CORE, PLUGINS, Import, imports, modules, packages, pro
 ROWS = """
     known_secrets
 
-    cancellation exports errors message health metric_list progress serializers model_handlers data_models forks
+    cancellation exports errors message health metric_list progress serializers model_handlers data_models forks turns
 
     offsets  backoff  capabilities  options  connectors  metrics  routing  dead_letters  threads  worker.listener
     retry  envelope  one_at_a_time  connection  worker.log_guard  worker.signals

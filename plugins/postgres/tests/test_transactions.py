@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import psycopg
 import pytest
 
 from penstock.errors import NotConnected
@@ -258,6 +259,190 @@ def test_extensions_and_other_settlements_may_be_under_way_meanwhile(opener: Any
             assert consumer.lost_leases == 0
 
     asyncio.run(main())
+
+
+@asynccontextmanager
+async def held_up(dsn: str, schema: str, body: bytes) -> AsyncIterator[None]:
+    """Another program has a lock on one message, for which its settlement waits."""
+    async with await psycopg.AsyncConnection.connect(dsn) as other:
+        await other.execute(f"SELECT FROM {schema}.penstock_messages WHERE body = %s FOR UPDATE", (body,))
+        yield
+
+
+async def waits(sql: Sql) -> None:
+    """Until a settlement waits for that lock."""
+    query = (
+        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'DELETE%%' "
+        "AND datname = current_database()"
+    )
+    async with asyncio.timeout(10):
+        while sql(query) == [(0,)]:
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("exactly_once", [True, False])
+def test_an_extension_waits_for_no_settlement(
+    opener: Any, consumed: Consumed, sql: Sql, dsn: str, schema: str, exactly_once: bool
+) -> None:
+    """Neither for one that runs, though it holds one of the rows, nor for those that wait behind it."""
+
+    async def main() -> None:
+        async with stage(opener, 30) as (consumer, out):
+            messages = await consumed(consumer, 30)
+
+            async def settle(message: Any) -> None:
+                if exactly_once:
+                    assert (await consumer.transact([message], [(out, [Record(b"x")])])).committed
+                else:
+                    assert await consumer.on_success([message]) == 0
+
+            async with held_up(dsn, schema, b"0"):
+                settling = [asyncio.create_task(settle(message)) for message in messages[:20]]
+                await waits(sql)
+                sql("UPDATE penstock_messages SET visible_at = now() WHERE queue = 'orders' AND body <> '0'")
+                await asyncio.wait_for(consumer.extend(messages), 10)
+                assert not any(task.done() for task in settling)
+                left = "SELECT count(*) FROM penstock_messages WHERE queue = 'orders' AND visible_at > now()"
+                assert sql(left) == [(30,)]
+            await asyncio.gather(*settling)
+            assert consumer.lost_leases == 0
+            assert sql(COUNTS) == [(10, 20 if exactly_once else 0)]
+
+    asyncio.run(main())
+
+
+def test_what_is_settled_during_an_extension_is_not_lost(opener: Any, consumed: Consumed) -> None:
+    """The row is gone because of us."""
+
+    async def main() -> None:
+        async with stage(opener, 2) as (consumer, _out):
+            messages = await consumed(consumer, 2)
+            await consumer.extend(messages)
+            run = consumer._extending.run
+
+            async def late(query: Any, parameters: Any = None) -> Any:
+                assert await consumer.on_success(messages[:1]) == 0
+                return await run(query, parameters)
+
+            consumer._extending.run = late
+            await consumer.extend(messages)
+            assert consumer.lost_leases == 0
+            assert await consumer.on_success(messages[1:]) == 0
+
+    asyncio.run(main())
+
+
+def test_calls_that_wait_are_made_in_one_transaction(
+    opener: Any, consumed: Consumed, sql: Sql, dsn: str, schema: str
+) -> None:
+    """So a slow server costs latency, and not throughput. Records keep the order of the calls."""
+
+    async def main() -> None:
+        async with stage(opener, 41) as (consumer, out):
+            messages = await consumed(consumer, 41)
+            async with held_up(dsn, schema, b"0"):
+                calls = []
+                for message in messages:
+                    call = consumer.transact([message], [(out, [Record(message.message)])])
+                    calls.append(asyncio.create_task(call))
+                    if len(calls) == 1:
+                        await waits(sql)
+                await asyncio.sleep(0)
+            assert all(done.committed for done in await asyncio.gather(*calls))
+        stored = sql("SELECT body, xmin::text FROM penstock_messages WHERE queue = 'out' ORDER BY id")
+        assert [body for body, _ in stored] == [b"%d" % number for number in range(41)]
+        assert len({transaction for _, transaction in stored}) == 2
+
+    asyncio.run(main())
+
+
+def test_each_of_the_joined_calls_has_its_own_answer(
+    opener: Any, consumed: Consumed, sql: Sql, dsn: str, schema: str
+) -> None:
+    """One lost an input, one has a refused record, one an option that nobody knows, one caller has gone: none of them
+    costs another one anything."""
+
+    async def main() -> None:
+        async with stage(opener, 40) as (consumer, out):
+            sql("ALTER TABLE penstock_messages ADD CHECK (body <> 'bad')")
+            messages = await consumed(consumer, 40)
+
+            def transact(number: int) -> Any:
+                record = {10: Record(b"bad"), 11: Record(b"x", options={"z": 1})}.get(number, Record(b"x"))
+                pair = messages[2 * number : 2 * number + 2]
+                return consumer.transact(pair, [(out, [Record(b"x"), record])])
+
+            async with held_up(dsn, schema, b"0"):
+                calls = [asyncio.create_task(transact(0))]
+                await waits(sql)
+                calls += [asyncio.create_task(transact(number)) for number in range(1, 20)]
+                await asyncio.sleep(0)
+                sql("UPDATE penstock_messages SET lease = gen_random_uuid() WHERE body IN ('14', '16', '17')")
+                calls[5].cancel()
+            answers = await asyncio.gather(*calls, return_exceptions=True)
+            assert isinstance(answers[5], asyncio.CancelledError)
+            assert [message.position for message in answers[7].lost] == [messages[14].position]
+            assert list(answers[8].lost) == messages[16:18]
+            for number in (10, 11):
+                assert [(each.output, each.record) for each in answers[number].refused] == [(0, 1)]
+            good = [number for number in range(20) if number not in (5, 7, 8, 10, 11)]
+            assert all(answers[number].committed for number in good)
+            assert sql(COUNTS) == [(40 - 2 * len(good), 2 * len(good))]
+
+    asyncio.run(main())
+
+
+def test_joined_settlements_say_each_how_many_were_late(
+    opener: Any, consumed: Consumed, sql: Sql, dsn: str, schema: str
+) -> None:
+    """Without outputs it is one deletion of them all."""
+
+    async def main() -> None:
+        async with stage(opener, 10) as (consumer, _out):
+            messages = await consumed(consumer, 10)
+            async with held_up(dsn, schema, b"0"):
+                calls = [
+                    asyncio.create_task(consumer.on_success(messages[start : start + 2])) for start in range(0, 10, 2)
+                ]
+                await waits(sql)
+                sql("UPDATE penstock_messages SET lease = gen_random_uuid() WHERE body IN ('4', '5', '9')")
+            assert await asyncio.gather(*calls) == [0, 0, 2, 0, 1]
+            assert sql(COUNTS) == [(3, 0)]
+
+    asyncio.run(main())
+
+
+def test_a_row_is_stored_after_the_one_that_it_refers_to_in_joined_calls_as_well(
+    opener: Any, consumed: Consumed, sql: Sql, dsn: str, schema: str
+) -> None:
+    """The order of the queues in one call holds for all of them, whichever comes first."""
+    sql("CREATE TABLE parents (id bigint PRIMARY KEY)")
+    sql("CREATE TABLE children (id bigint PRIMARY KEY, parent bigint REFERENCES parents)")
+    sql("INSERT INTO parents VALUES (0)")
+
+    async def main() -> None:
+        async with (
+            stage(opener, 10) as (consumer, _out),
+            opener.table_producer("children") as children,
+            opener.table_producer("parents") as parents,
+        ):
+            messages = await consumed(consumer, 10)
+
+            def transact(number: int) -> Any:
+                elders = rows({"id": number})
+                offspring = rows({"id": number, "parent": number if number % 2 else 0})
+                columns = [(parents, elders), (children, offspring)] if number % 2 else [(children, offspring)]
+                return consumer.transact(messages[number : number + 1], columns)
+
+            async with held_up(dsn, schema, b"0"):
+                calls = [asyncio.create_task(transact(0))]
+                await waits(sql)
+                calls += [asyncio.create_task(transact(number)) for number in range(1, 10)]
+                await asyncio.sleep(0)
+            assert all(done.committed for done in await asyncio.gather(*calls))
+
+    asyncio.run(main())
+    assert sql("SELECT count(*), count(DISTINCT xmin::text) FROM children") == [(10, 2)]
 
 
 def test_another_database_is_told_before_anything_is_connected(opener: Any) -> None:

@@ -16,6 +16,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from penstock.errors import ConfigError, ConnectorError, NotConnected
 from penstock.known_secrets import SecretFilter
+from penstock.turns import Turns
 from penstock_postgres.errors import as_connector_error
 from penstock_postgres.options import ServerOptions
 from penstock_postgres.parts import Portion
@@ -109,6 +110,7 @@ class Connection:
         timeout: Seconds for which an answer is waited for.
         portion: How many records a statement carries over it.
         lock: Held by whoever needs several statements to be one after the other.
+        good: There is a session, and nothing bad is known of it.
     """
 
     def __init__(self, options: ServerOptions, *greetings: Query) -> None:
@@ -121,7 +123,11 @@ class Connection:
         self._suspect = False
         self.address = Address(self._dsn)
         self.portion = Portion()
-        self.lock = asyncio.Lock()
+        self.lock = Turns()
+
+    @property
+    def good(self) -> bool:
+        return self._session is not None and not self._session.closed and not self._suspect
 
     async def open(self) -> bool:
         """Open the session, or see that it is still there.
@@ -160,7 +166,7 @@ class Connection:
 
     async def _is_good(self) -> bool:
         # One that answered "not now" is left, even if it still answers: another server may be the primary meanwhile.
-        if self._session is None or self._session.closed or self._suspect:
+        if self._session is None or not self.good:
             return False
         if self._session.lock.locked():
             return True  # somebody is using it, and will say so when it is gone
@@ -257,12 +263,19 @@ class Connection:
 
     def _watched(self, session: psycopg.AsyncConnection[Any]) -> AbstractContextManager[None]:
         """Cut the connection when the block takes longer than `timeout`: the server, or the way to it, is gone."""
-        return watch(self.timeout + GRACE, GRACE, lambda: self._cut(session))
+        return watch(self.timeout + GRACE, GRACE, lambda: self._give_up(session))
 
-    def _cut(self, session: psycopg.AsyncConnection[Any]) -> None:
-        if session.closed:
+    def _give_up(self, session: psycopg.AsyncConnection[Any]) -> None:
+        if session.closed or session is not self._session:
             return
         log.warning("PostgreSQL at %s does not answer; the connection is cut", self.address)
+        self.cut()
+
+    def cut(self) -> None:
+        """End the session; whoever waits for an answer gets `NotConnected`."""
+        session = self._session
+        if session is None or session.closed:
+            return
         # Not closed: psycopg is waiting on it, and shall see its end.
         with socket.socket(fileno=os.dup(session.fileno())) as same:
             try:

@@ -7,23 +7,26 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from psycopg import sql
 
 from penstock.connectors import Consumer, Producer, Transacted
 from penstock.errors import ConnectorError, NotConnected
 from penstock.message import QueueMessage, Record
+from penstock.turns import Call, Joined
 from penstock_postgres.connection import DURABLY, Connection, Query
 from penstock_postgres.fence import missed
 from penstock_postgres.message import LOST, PostgresMessage, tokens
 from penstock_postgres.message_table import MessageTable
 from penstock_postgres.options import PostgresOptions, TableOptions
+from penstock_postgres.parts import Portion
 from penstock_postgres.producer import PostgresProducer
 from penstock_postgres.queue_shape import QueueShape
-from penstock_postgres.settling import settle
+from penstock_postgres.settling import settle_together
 from penstock_postgres.statements import statement
-from penstock_postgres.transactions import store_and_settle
+from penstock_postgres.transactions import Work, store_and_settle
 from penstock_postgres.user_table import UserTable
 
 WAKE_EVERY = 0.1  # seconds between two looks for ended delays and leases while there is other work
@@ -34,6 +37,8 @@ MOST_BYTES = 16 * 1024 * 1024  # of bodies in one claim; of a table of the user'
 LONGEST_DELAY = 1e9  # seconds, 31 years; PostgreSQL's times end somewhere
 MOST_COUNTED = 100_000  # messages that `lag` counts; to count a million takes a second, every five seconds
 
+SHORTEST_EXTENSION = 1.0  # seconds that an extension may take, however short the lease is
+
 log = logging.getLogger("penstock.postgres")
 
 
@@ -43,7 +48,8 @@ class PostgresConsumer(Consumer):
     A claim hides rows for the time of the lease and writes a token into them. No row stays locked while the function
     runs, so a slow one holds up neither vacuum nor others. All that follows happens only where the token still is.
 
-    Two sessions: one claims and waits, the other one settles meanwhile.
+    Three sessions: one claims and waits, one settles meanwhile. The third, opened for the first function that is slow,
+    only extends leases, so that these wait for no settlement. Settlements that wait are made together.
 
     Attributes:
         lost_leases: How many leases ended, and were taken by others, before they were extended.
@@ -54,14 +60,23 @@ class PostgresConsumer(Consumer):
         self._queue = queue_shape(name, options)
         # A claim that a crash of the server undoes was never made: its messages are delivered again. So none of them
         # waits for the disk; what settles does.
-        greetings: list[Query] = [sql.SQL("SET synchronous_commit = off")]
+        careless = sql.SQL("SET synchronous_commit = off")
+        greetings: list[Query] = [careless]
         if self._queue.channel is not None:
             greetings.append(sql.SQL("LISTEN {}").format(sql.Identifier(self._queue.channel)))
         self._claiming = Connection(options, *greetings)
         self._settling = Connection(options, DURABLY)
+        self._extending = Connection(options, careless)
+        # An answer that takes longer leaves no time for a second attempt.
+        self._extending.hurry(max(SHORTEST_EXTENSION, options.lease / 3))
+        self._portion = Portion()  # of rows in one transaction
+        self._transacted = Joined(self._settling.lock, self._transact, lambda: self._portion.most)
+        self._deleted = Joined(self._settling.lock, self._delete, lambda: self._portion.most)
+        self._released = Joined(self._settling.lock, self._give_back, lambda: self._portion.most)
         self._worker = f"{socket.gethostname()}:{os.getpid()}"
         self._held: set[PostgresMessage] = set()
         self._tokens = tokens()
+        self._in_turn: set[PostgresMessage] = set()  # those of `_held` that a statement settles at this moment
         self._ready = False
         self._most = FIRST_CLAIM
         # By the monotonic clock. Kept from one call to the next: an empty queue is asked no more often for short calls.
@@ -76,12 +91,14 @@ class PostgresConsumer(Consumer):
 
     async def connect(self) -> None:
         """See `Consumer.connect`. What was delivered before stays settleable: a token belongs to no session."""
-        async with self._settling.lock:
-            # Looked at anew after each loss: it may be another server, or the same one after a restore.
-            if await self._settling.open() or not self._ready:
-                self._ready = False
-                await self._queue.prepare_to_consume(self._settling)
-                self._ready = True
+        # Whoever is using it meanwhile will say so when it is lost, and must not be waited for.
+        if not (self._ready and self._settling.lock.locked()):
+            async with self._settling.lock.first():
+                # Looked at anew after each loss: it may be another server, or the same one after a restore.
+                if await self._settling.open() or not self._ready:
+                    self._ready = False
+                    await self._queue.prepare_to_consume(self._settling)
+                    self._ready = True
         if await self._claiming.open():
             self._look_at = 0.0  # nobody listened meanwhile
         self.lease = self.options.lease
@@ -157,42 +174,73 @@ class PostgresConsumer(Consumer):
         """See `Consumer.on_success`: deletes, where the token is still ours."""
         if not messages:
             return 0
-        ours = _ours(messages)
-        async with self._settling.lock:
-            late = await settle(self._settling, self._queue, ours)
-        self._held.difference_update(ours)
-        return len(late)
+        return await self._deleted(_ours(messages), len(messages))
+
+    async def _delete(self, calls: Sequence[Call[Sequence[PostgresMessage], int]]) -> None:
+        with self._turn_of(message for call in calls for message in call.request) as messages:
+            await settle_together(self._settling, self._queue, calls)
+            self._held -= messages
 
     async def on_fail(self, messages: Sequence[QueueMessage], delay: float | None = None) -> int | None:
         """See `Consumer.on_fail`: visible again in their old places, now or after `delay` seconds."""
         if not messages:
             return 0
         # NaN as well, which compares as nothing does.
-        return len(messages) - await self._release(
-            _ours(messages), min(delay, LONGEST_DELAY) if delay and delay > 0 else 0.0
-        )
+        held_back = min(delay, LONGEST_DELAY) if delay and delay > 0 else 0.0
+        return await self._released((held_back, _ours(messages)), len(messages))
 
-    async def _release(self, messages: Sequence[PostgresMessage], delay: float) -> int:
-        """Make messages visible; returns how many were still ours."""
-        channel = self._queue.channel
-        async with self._settling.lock:
+    async def _give_back(self, calls: Sequence[Call[tuple[float, Sequence[PostgresMessage]], int]]) -> None:
+        by_delay: dict[float, list[PostgresMessage]] = {}
+        for call in calls:
+            delay, messages = call.request
+            by_delay.setdefault(delay, []).extend(messages)
+        with self._turn_of(message for messages in by_delay.values() for message in messages) as all_of_them:
+            late = await self._release(by_delay)
+            self._held -= all_of_them
+        for call in calls:
+            call.answer(sum(message in late for message in call.request[1]))
+
+    async def _release(self, by_delay: Mapping[float, Sequence[PostgresMessage]]) -> set[PostgresMessage]:
+        """Make messages visible after their delays; returns those that were no longer ours."""
+        late: set[PostgresMessage] = set()
+        for delay, messages in by_delay.items():
             given = await self._settling.run(self._queue.release, {**self._queue.fence(messages), "delay": delay})
-            if given and channel is not None:  # with a delay, too: whoever waits shall know for how long
-                await self._settling.run(statement("notify", {}), {"channel": channel})
-        self._look_within(delay)
-        self._held.difference_update(messages)
-        return len(given)
+            late.update(missed(messages, given))
+            self._look_within(delay)
+        if self._queue.channel is not None and len(late) < sum(map(len, by_delay.values())):
+            # With a delay, too: whoever waits shall know for how long.
+            await self._settling.run(statement("notify", {}), {"channel": self._queue.channel})
+        return late
+
+    @contextmanager
+    def _turn_of(self, messages: Iterable[PostgresMessage]) -> Iterator[set[PostgresMessage]]:
+        """While these are settled: what becomes of their rows is our own doing."""
+        self._in_turn = set(messages)
+        count, began = len(self._in_turn), time.monotonic()
+        try:
+            yield self._in_turn
+        except NotConnected:
+            self._portion.failed(count)  # in case it was more than can be done in `timeout`
+            raise
+        else:
+            self._portion.succeeded(count, quickly=time.monotonic() - began < self._settling.timeout / 4)
+        finally:
+            self._in_turn = set()
 
     async def extend(self, messages: Sequence[QueueMessage]) -> None:
         """See `Consumer.extend`: hidden for another full lease from now."""
-        async with self._settling.lock:
+        async with self._extending.lock:
             # Settled while this call waited: no longer ours, and not lost either.
             ours = [message for message in _ours(messages) if message in self._held]
             if not ours:
                 return
+            if not self._extending.good:
+                await self._extending.open()
             parameters = {**self._queue.fence(ours), "lease": self.options.lease}
-            kept = await self._settling.run(self._queue.extend, parameters)
-        self._lose(missed(ours, kept))
+            kept = await self._extending.run(self._queue.extend, parameters)
+        # What is being settled now, or was meanwhile, is gone for that reason.
+        gone = missed(ours, kept)
+        self._lose([message for message in gone if message in self._held and message not in self._in_turn])
 
     async def begin_call(self, messages: Sequence[QueueMessage]) -> None:
         """See `Consumer.begin_call`."""
@@ -243,31 +291,46 @@ class PostgresConsumer(Consumer):
         self, messages: Sequence[QueueMessage], outputs: Sequence[tuple[Producer, Sequence[Record]]]
     ) -> Transacted:
         """See `Consumer.transact`."""
-        ours = _ours(messages)
         shapes = [(producer.queue, records) for producer, records in outputs if isinstance(producer, PostgresProducer)]
-        async with self._settling.lock:
-            done = await store_and_settle(self._settling, self._queue, ours, shapes)
-        if done.committed:
-            self._held.difference_update(ours)
-        else:
-            self._held.difference_update(done.lost)
-        return done
+        work = Work(_ours(messages), shapes)
+        return await self._transacted(work, work.weight)
+
+    async def _transact(self, calls: Sequence[Call[Work, Transacted]]) -> None:
+        with self._turn_of(message for call in calls for message in call.request.messages):
+            try:
+                await store_and_settle(self._settling, self._queue, calls)
+            finally:
+                for call in calls:
+                    if (done := call.given) is not None:
+                        self._held.difference_update(call.request.messages if done.committed else done.lost)
 
     async def shutdown(self) -> None:
         """See `Consumer.shutdown`: unsettled messages are visible to others at once."""
-        held = list(self._held)
         try:
-            if held:
-                # No cancellation: psycopg would ask the server to end the statement, and wait for that for ten seconds.
-                self._settling.hurry(PATIENCE_AT_THE_END)
-                await self._settling.open()  # it may be lost, and the server back
-                await self._release(held, 0.0)
+            await self._end_settlements()
+            if self._held:
+                await self._release_all(list(self._held))
+        finally:
+            for connection in (self._claiming, self._extending, self._settling):
+                await connection.close()
+
+    async def _end_settlements(self) -> None:
+        """Let go of calls whose callers were cancelled: what was not committed is given back."""
+        for joined in (self._transacted, self._deleted, self._released):
+            if not await joined.close(PATIENCE_AT_THE_END):
+                # Not cancelled: psycopg would ask the server to end the statement, and wait for that for ten seconds.
+                self._settling.cut()
+                await joined.close(PATIENCE_AT_THE_END)
+
+    async def _release_all(self, held: Sequence[PostgresMessage]) -> None:
+        try:
+            self._settling.hurry(PATIENCE_AT_THE_END)
+            await self._settling.open()  # it may be lost, and the server back
+            async with self._settling.lock:
+                await self._release({0.0: held})
         except ConnectorError as error:
             # Nothing is lost, only late.
             log.warning("queue %s: %d messages come back when their leases end: %s", self.name, len(held), error)
-        finally:
-            await self._claiming.close()
-            await self._settling.close()
 
 
 def queue_shape(name: str, options: PostgresOptions | TableOptions) -> QueueShape:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 
 from penstock.errors import ConnectorError
+from penstock.turns import Call
 from penstock_postgres.connection import Connection
 from penstock_postgres.errors import refuses_data
 from penstock_postgres.fence import missed
@@ -14,6 +15,15 @@ from penstock_postgres.queue_shape import QueueShape
 from penstock_postgres.storing import CHECK_NOW
 
 log = logging.getLogger("penstock.postgres")
+
+
+async def settle_together(
+    connection: Connection, queue: QueueShape, calls: Sequence[Call[Sequence[PostgresMessage], int]]
+) -> None:
+    """Delete what is ours of what several calls name, and answer each how many of its messages are left."""
+    left = set(await settle(connection, queue, [message for call in calls for message in call.request]))
+    for call in calls:
+        call.answer(sum(message in left for message in call.request))
 
 
 async def settle(

@@ -7,14 +7,22 @@ input was deleted. So the outputs of an input become visible once, with its dele
 - whoever was too slow and lost an input to another worker, finds its token gone, and its outputs never show;
 - if the answer to the commit is lost, the same is tried again: inputs that are gone by then were committed with their
   outputs, so these are not stored a second time.
+
+Calls that wait for the session at the same time are made in one transaction. Each has its own answer: one that lost an
+input leaves the group, and the others go on without it; where a record is refused the group is halved, until the call
+that it came from is alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 
 from penstock.connectors import Refusal, Transacted
 from penstock.errors import ConnectorError
+from penstock.message import Record
+from penstock.turns import Call
 from penstock_postgres.connection import Connection
 from penstock_postgres.errors import refuses_data
 from penstock_postgres.message import PostgresMessage
@@ -28,25 +36,75 @@ class _RolledBack(Exception):
     """Ends a transaction whose work is not wanted."""
 
 
-async def store_and_settle(
-    connection: Connection, source: QueueShape, messages: Sequence[PostgresMessage], outputs: Outputs
-) -> Transacted:
-    """See `Consumer.transact`.
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What one call of `transact` asks for.
+
+    Attributes:
+        messages: The inputs.
+        outputs: Records by queue; these are in the same database.
+    """
+
+    messages: Sequence[PostgresMessage]
+    outputs: Outputs
+
+    @property
+    def weight(self) -> int:
+        """How many rows it deletes and stores."""
+        return len(self.messages) + sum(len(records) for _shape, records in self.outputs)
+
+
+async def store_and_settle(connection: Connection, source: QueueShape, calls: Sequence[Call[Work, Transacted]]) -> None:
+    """See `Consumer.transact`. Several calls, in as few transactions as give each its own answer.
 
     Args:
         connection: The session for it; nobody else may use it meanwhile.
         source: The input queue.
-        messages: The inputs.
-        outputs: Records by queue; these are in the same database.
+        calls: Each is answered as soon as its own answer is known.
+
+    Raises:
+        ConnectorError: the calls that are not answered yet may or may not have been committed.
     """
-    refused = [
-        Refusal(queue, position, problem)
-        for queue, (shape, records) in enumerate(outputs)
-        for position, record in enumerate(records)
-        if (problem := shape.refusal(record)) is not None
-    ]
-    if refused:
-        return Transacted(refused=refused)
+    for call in calls:
+        if refused := _refused_unasked(call.request.outputs):
+            call.answer(Transacted(refused=refused))
+    await _together(connection, source, [call for call in calls if call.given is None])
+
+
+async def _together(connection: Connection, source: QueueShape, calls: Sequence[Call[Work, Transacted]]) -> None:
+    while len(calls) > 1:
+        messages = [message for call in calls for message in call.request.messages]
+        try:
+            missing = set(await _commit(connection, source, messages, _merged(call.request.outputs for call in calls)))
+        except ConnectorError as error:
+            if not refuses_data(error):
+                raise
+            middle = len(calls) // 2
+            await _together(connection, source, calls[:middle])
+            await _together(connection, source, calls[middle:])
+            return
+        for call in calls:
+            lost = [message for message in call.request.messages if message in missing]
+            if lost or not missing:
+                call.answer(Transacted(lost=lost))
+        calls = [call for call in calls if call.given is None]
+    for call in calls:
+        call.answer(await _alone(connection, source, call.request))
+
+
+async def _alone(connection: Connection, source: QueueShape, work: Work) -> Transacted:
+    try:
+        return Transacted(lost=await _commit(connection, source, work.messages, work.outputs))
+    except ConnectorError as error:
+        if not refuses_data(error):
+            raise
+        return await _find_out(connection, source, work.messages, work.outputs, error)
+
+
+async def _commit(
+    connection: Connection, source: QueueShape, messages: Sequence[PostgresMessage], outputs: Outputs
+) -> Sequence[PostgresMessage]:
+    """Store and delete in one transaction; or do nothing, and tell which messages are no longer ours."""
     lost: Sequence[PostgresMessage] = ()
     try:
         async with connection.transaction():
@@ -57,12 +115,39 @@ async def store_and_settle(
             if outputs:
                 await connection.run(CHECK_NOW)
     except _RolledBack:
-        return Transacted(lost=lost)
-    except ConnectorError as error:
-        if not refuses_data(error):
-            raise
-        return await _find_out(connection, source, messages, outputs, error)
-    return Transacted()
+        return lost
+    return ()
+
+
+def _refused_unasked(outputs: Outputs) -> Sequence[Refusal]:
+    return [
+        Refusal(queue, position, problem)
+        for queue, (shape, records) in enumerate(outputs)
+        for position, record in enumerate(records)
+        if (problem := shape.refusal(record)) is not None
+    ]
+
+
+def _merged(each: Iterable[Outputs]) -> Outputs:
+    """The outputs of several calls, those for one queue in one statement; the order of queues in a call is kept.
+
+    A row may refer to one that its own call stores before it.
+    """
+    every = list(each)
+    order: TopologicalSorter[QueueShape] = TopologicalSorter()
+    for outputs in every:
+        before: list[QueueShape] = []
+        for shape, _records in outputs:
+            order.add(shape, *before)
+            before = [shape]
+    try:
+        merged: dict[QueueShape, list[Record]] = {shape: [] for shape in order.static_order()}
+    except CycleError:
+        return [column for outputs in every for column in outputs]
+    for outputs in every:
+        for shape, records in outputs:
+            merged[shape] += records
+    return list(merged.items())
 
 
 async def _find_out(

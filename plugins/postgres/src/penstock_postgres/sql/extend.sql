@@ -1,5 +1,18 @@
-UPDATE {table} AS q
-SET visible_at = now() + make_interval(secs => %(lease)s)
-FROM unnest(%(ids)b::bigint[], %(tokens)b::uuid[]) AS ours (id, token)
-WHERE q.id = ours.id AND q.lease = ours.token
-RETURNING q.id, ours.token
+-- Answers which deliveries are still ours, by what is committed. A row that a settlement holds at this moment is skipped,
+-- not waited for: it is deleted soon, or asked for again with the next extension; and nobody can deadlock with this.
+WITH ours AS MATERIALIZED (
+    SELECT q.id, named.token
+    FROM unnest(%(ids)b::bigint[], %(tokens)b::uuid[]) AS named (id, token)
+    JOIN {table} AS q ON q.id = named.id AND q.lease = named.token
+), free AS (
+    SELECT q.id
+    FROM ours
+    JOIN {table} AS q ON q.id = ours.id AND q.lease = ours.token
+    FOR UPDATE OF q SKIP LOCKED
+), extended AS (
+    UPDATE {table} AS q
+    SET visible_at = now() + make_interval(secs => %(lease)s)
+    FROM free
+    WHERE q.id = free.id
+)
+SELECT id, token FROM ours
