@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
+from uuid import uuid4
 
 from penstock.errors import MessageError
 from penstock.message import (
@@ -14,6 +15,7 @@ from penstock.message import (
     ERROR_TEXT,
     ERROR_TYPE,
     FAILED_AT,
+    MESSAGE_ID,
     ORIGIN_POSITION,
     ORIGIN_QUEUE,
     Headers,
@@ -109,6 +111,17 @@ def dead_letter(
     headers = _own_headers(message.headers)
     headers.extend((name, _one_line(text).encode("utf-8")) for name, text in reasons.items())
     return Record(message.message, message.key, headers)
+
+
+def with_id(record: Record, message: QueueMessage, queue: str) -> Record:
+    """Give a dead letter of a message without a `penstock-id` one, so that it can be followed through its replays.
+
+    It is the same each time that the message is dead-lettered, where it has a position.
+    """
+    if not any(name.lower() == MESSAGE_ID for name, _ in record.headers):
+        made = _one_line(f"{queue}:{message.position}") if message.position else uuid4().hex
+        record.headers = [*record.headers, (MESSAGE_ID, made.encode("utf-8"))]
+    return record
 
 
 def read(message: QueueMessage) -> DeadLetter:

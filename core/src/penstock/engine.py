@@ -89,7 +89,7 @@ class Engine:
         yaml_config_path: The configuration as a YAML or TOML file; `penstock.yml` if neither is given. Read when the
             engine runs; `penstock run --config` replaces it.
         metrics_port: Port of metrics and health; None for none. By default what the configuration's `worker:` says.
-        max_in_flight, max_in_flight_bytes, batch_size, concurrency, retry, on_invalid, delivery: What the
+        max_in_flight, max_in_flight_bytes, batch_size, concurrency, retry, on_invalid, delivery, propagate: What the
             configuration's `engine:` section says for all engines, for this one; see `EngineSettings`.
 
     Raises:
@@ -113,6 +113,7 @@ class Engine:
         retry: RetryPolicy | Mapping[str, Any] | None = None,
         on_invalid: str | None = None,
         delivery: str | None = None,
+        propagate: Sequence[str] | None = None,
     ) -> None:
         if queue_config is not None and yaml_config_path is not None:
             raise ConfigError(f"engine {app_name!r}: give queue_config or yaml_config_path, not both")
@@ -133,6 +134,7 @@ class Engine:
             "retry": retry,
             "on_invalid": on_invalid,
             "delivery": delivery,
+            "propagate": propagate,
         }
         self._overrides = {key: value for key, value in overrides.items() if value is not None}
         EngineSettings(**self._overrides)  # a wrong one is refused here, where it was written

@@ -25,10 +25,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
+from penstock.known_secrets import hide
+
 LONGEST_DELAY = 1e9
 """Seconds, 31 years: backends' times end somewhere."""
-
-from penstock.known_secrets import hide
 
 
 class PenstockError(Exception):

@@ -278,6 +278,24 @@ class OutputQueue(_Queue):
                 f"'delay'; leave it out, or use a connector that has it"
             )
 
+    def pass_on(
+        self,
+        record: Record,
+        asked_for: Sequence[tuple[str, bytes | None]],
+        always: Sequence[tuple[str, bytes | None]],
+    ) -> None:
+        """Add headers of the input to a record; its own header of a name wins.
+
+        Where the backend has no headers, `asked_for` is worth an envelope, and `always` travels in one that is made
+        anyway. What is stored as a row of a table has no place for either.
+        """
+        if not self.any_body:
+            return
+        capabilities = self.resolved.capabilities
+        _add_headers(record, asked_for)
+        if capabilities.headers or envelope.needs_envelope(record, capabilities):
+            _add_headers(record, always)
+
     async def produce(self, records: Sequence[Record]) -> Sequence[ProduceError | None]:
         """Send records until each is confirmed, or refused for good.
 
@@ -337,3 +355,9 @@ class OutputQueue(_Queue):
             return record
         key = record.key if self.carries_keys else None
         return Record(envelope.wrap(record), key, (), record.delay, record.options)
+
+
+def _add_headers(record: Record, headers: Sequence[tuple[str, bytes | None]]) -> None:
+    own = {name.lower() for name, _ in record.headers}
+    if new := [pair for pair in headers if pair[0].lower() not in own]:
+        record.headers = [*record.headers, *new]

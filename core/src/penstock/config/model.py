@@ -130,6 +130,8 @@ class EngineSettings(Settings):
         on_invalid: What happens to a message that does not parse or validate when there is no dead-letter queue: stop
             the engine, or settle the message and count it.
         delivery: "exactly_once" needs input and outputs on one backend with transactions.
+        propagate: Names of headers that go from an input to its outputs, beside `traceparent`, `tracestate`, `baggage`
+            and `penstock-id`, which always do. In any case; an output's own header of a name wins.
     """
 
     owner: ClassVar[str] = "the engine"
@@ -141,6 +143,7 @@ class EngineSettings(Settings):
     retry: RetryPolicy = Field(default_factory=RetryPolicy)
     on_invalid: Literal["stop", "skip"] = "stop"
     delivery: Literal["at_least_once", "exactly_once"] = "at_least_once"
+    propagate: tuple[Annotated[str, Field(min_length=1)], ...] = ()
 
 
 class WorkerSettings(Settings):

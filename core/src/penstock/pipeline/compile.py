@@ -56,7 +56,7 @@ def compile_pipeline(
             f"engine {app!r}: dead_letter_queue={dead_letters.name!r} is no queue for any message ({dead_letters}), "
             "and a dead letter is whatever came; name another queue"
         )
-    steps = Steps(input_queue, function, output_queues, whole_batch=whole_batch)
+    steps = Steps(input_queue, function, output_queues, whole_batch=whole_batch, propagate=settings.propagate)
     suspicion = Suspicion(
         settings.retry, counted=source.capabilities.redelivery_count, convicts=dead_letters is not None
     )

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
-from penstock.dead_letters import FORMS, Form, dead_letter, error_text
+from penstock.dead_letters import FORMS, Form, dead_letter, error_text, with_id
 from penstock.errors import MessageError, PenstockError
 from penstock.message import QueueMessage, Record
 from penstock.metrics import EngineMetrics
@@ -288,15 +288,19 @@ class AtLeastOnce:
         queue = self._dead_letters
         assert queue is not None  # noqa: S101  (decide() saw one)
         records = [
-            dead_letter(
+            with_id(
+                dead_letter(
+                    failure.message,
+                    stage=failure.stage,
+                    error=failure.error,
+                    attempts=failure.message.attempts,
+                    queue=self._source.resolved.value,
+                    app=self._app,
+                    now=self._clock(),
+                    form=form,
+                ),
                 failure.message,
-                stage=failure.stage,
-                error=failure.error,
-                attempts=failure.message.attempts,
-                queue=self._source.resolved.value,
-                app=self._app,
-                now=self._clock(),
-                form=form,
+                self._source.resolved.value,
             )
             for failure in failures
         ]

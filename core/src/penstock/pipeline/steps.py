@@ -21,6 +21,7 @@ from penstock.errors import DecodeError, FunctionError, Retry, delay_problem
 from penstock.message import QueueMessage, Record
 from penstock.pipeline.batch import Batch, Made, Outgoing, ThreadBatch
 from penstock.pipeline.function import Function
+from penstock.pipeline.propagation import PassedOn, Propagation
 from penstock.queues import InputQueue, OutputQueue
 from penstock.routing import Inherit, Output, as_output, outputs, unknown_queue
 from penstock.settlement import Failure, GivenBack
@@ -45,6 +46,7 @@ class Steps:
         function: The user's function.
         targets: Output queues by name, the dead-letter queue among them.
         whole_batch: The function takes a list of models.
+        propagate: Names of headers that go from an input to its outputs, beside those that always do.
 
     Attributes:
         function: The function's name.
@@ -60,7 +62,9 @@ class Steps:
         targets: Mapping[str, OutputQueue],
         *,
         whole_batch: bool,
+        propagate: Sequence[str] = (),
     ) -> None:
+        self._propagation = Propagation(propagate)
         self._decode = source.decode
         self._explain = source.codec.explain
         self._open_envelope = source.open_envelope if source.enveloped else None
@@ -267,13 +271,22 @@ class Steps:
         columns = batch.outgoing
         owners: Sequence[QueueMessage | None] = (None,) * len(batch.made) if self._whole_batch else batch.messages
         latest, column = "", Outgoing()  # most often all go to the same queue: that is looked up once
+        if self._whole_batch and any(batch.made):
+            self._pass_on(self._propagation.of_batch(batch.messages), batch.made[0])
         for owner, made in zip(owners, batch.made, strict=True):
+            if made and owner is not None and (headers := owner.headers):
+                self._pass_on(self._propagation.of_message(headers), made)
             for queue, record in made:
                 if queue is not latest:
                     latest, column = queue, columns.setdefault(queue, Outgoing())
                 column.records.append(record)
                 column.owners.append(owner)
         batch.made = []
+
+    def _pass_on(self, headers: PassedOn | None, made: Made) -> None:
+        if headers is not None:
+            for queue, record in made:
+                self._targets[queue].pass_on(record, headers.asked_for, headers.always)
 
 
 def failure(message: QueueMessage, error: BaseException) -> Failure:

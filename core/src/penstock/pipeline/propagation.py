@@ -1,0 +1,62 @@
+"""Which headers of an input go on with what was made of it: a trace does not end at the first function."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from penstock.message import MESSAGE_ID, Headers, QueueMessage
+
+ALWAYS = frozenset({"traceparent", "tracestate", "baggage", MESSAGE_ID})
+"""Passed on wherever headers can travel. In lower case, as all names here are compared: some backends change case."""
+
+Pairs = list[tuple[str, bytes | None]]
+
+
+class PassedOn(NamedTuple):
+    """Headers for the outputs of a call.
+
+    Attributes:
+        asked_for: The configuration names them, so they are worth an envelope.
+        always: They go wherever headers go anyway.
+    """
+
+    asked_for: Pairs
+    always: Pairs
+
+
+class Propagation:
+    """Chooses headers.
+
+    Args:
+        names: What `engine.propagate` lists.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._asked_for = frozenset(name.lower() for name in names)
+        self._names = ALWAYS | self._asked_for
+
+    def of_message(self, headers: Headers) -> PassedOn | None:
+        """Those of one input that go on; None if there are none."""
+        return self._sorted(self._chosen(headers))
+
+    def of_batch(self, messages: Sequence[QueueMessage]) -> PassedOn | None:
+        """Those that all inputs of a whole batch have, with the same value."""
+        if not messages or not (agreed := self._chosen(messages[0].headers)):
+            return None
+        for message in messages[1:]:
+            theirs = {(name.lower(), value) for name, value in self._chosen(message.headers)}
+            agreed = [(name, value) for name, value in agreed if (name.lower(), value) in theirs]
+            if not agreed:
+                return None
+        return self._sorted(agreed)
+
+    def _chosen(self, headers: Headers) -> Pairs:
+        names = self._names
+        return [(name, value) for name, value in headers if name.lower() in names and value is not None]
+
+    def _sorted(self, pairs: Pairs) -> PassedOn | None:
+        if not pairs:
+            return None
+        asked_for = [pair for pair in pairs if pair[0].lower() in self._asked_for]
+        return PassedOn(asked_for, [pair for pair in pairs if pair not in asked_for])
