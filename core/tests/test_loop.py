@@ -482,6 +482,67 @@ def test_a_stop_finishes_a_delivery_under_way(stand: Stand) -> None:
     assert source.settled() == sink.bodies != []
 
 
+def test_a_connector_that_waits_at_a_stop_gets_back_what_was_not_begun(stand: Stand) -> None:
+    """As one that may give a partition away only when its messages are settled: no others come, so it need not wait."""
+    go = threading.Event()
+
+    async def until_given_back() -> None:
+        waiting.set()
+        while source.held:
+            await asyncio.sleep(0.01)
+
+    source, waiting = source_of(9, consume=[None, until_given_back]), asyncio.Event()
+
+    def function(_number: int) -> None:
+        assert go.wait(30)
+
+    async def main() -> None:
+        async with running(stand.engine(function, [], source=source.queue(), batch_size=1, max_in_flight=9)) as run:
+            await asyncio.wait_for(waiting.wait(), PATIENCE)
+            stopping = asyncio.create_task(run.stop())
+            await asyncio.sleep(0)
+            go.set()
+            await stopping
+
+    # One at a time, so that the connector is asked again while messages wait.
+    source.visible = deque(list(source.visible)[:9])
+    asyncio.run(main())
+
+    assert not source.held
+    assert source.settled("on_success") + source.settled("on_fail")
+
+
+def test_a_connector_that_does_not_return_costs_a_stop_no_more_than_its_time(stand: Stand) -> None:
+    """What runs is finished meanwhile, and settled."""
+    hangs, calls = asyncio.Event(), threading.Event()
+    asked = asyncio.Event()
+
+    async def hang() -> None:
+        asked.set()
+        await hangs.wait()
+
+    source = source_of(1, consume=[None, hang])
+
+    def function(_number: int) -> None:
+        assert calls.wait(30)
+
+    async def main() -> float:
+        async with running(stand.engine(function, [], source=source.queue()), shutdown_timeout=1.5) as run:
+            await asyncio.wait_for(asked.wait(), PATIENCE)
+            started = time.monotonic()
+            stopping = asyncio.create_task(run.stop())
+            await asyncio.sleep(0.2)
+            calls.set()
+            await stopping
+            return time.monotonic() - started
+
+    seconds = asyncio.run(main())
+
+    assert source.settled() == [b"0"]
+    assert source.count("shutdown") == 1
+    assert 1.0 < seconds < 2.9
+
+
 def test_messages_between_two_tries_are_left_at_a_stop(stand: Stand) -> None:
     """A retry that would come in an hour holds nothing up."""
     source = source_of(1)

@@ -220,6 +220,10 @@ class AtLeastOnce:
         for message in messages:
             message.attempts += 1
 
+    async def give_back(self, messages: Sequence[QueueMessage]) -> None:
+        """Give back what was not begun, at once."""
+        await self._requeue(messages, 0.0)
+
     async def _requeue(self, messages: Sequence[QueueMessage], delay: float, failures: Sequence[Failure] = ()) -> None:
         """Give messages back; `failures` are why, if the log has not said so yet."""
         became = Became.REQUEUED

@@ -56,6 +56,7 @@ class Lanes(ABC):
         self._idle = asyncio.Event()
         self._idle.set()
         self.taken = 0
+        self.dropped: list[QueueMessage] = []  # offered, and not begun when the lanes were stopped
 
     @property
     def waiting(self) -> int:
@@ -71,6 +72,7 @@ class Lanes(ABC):
     def stop(self) -> None:
         """Begin nothing more. What was not begun stays unsettled."""
         self._finishing = True
+        self.dropped += self._waiting
         self._waiting.clear()
 
     async def finish(self) -> None:
@@ -163,7 +165,9 @@ class ThreadLanes(Lanes):
 
     def _put_back(self, rest: Sequence[QueueMessage]) -> None:
         self.taken -= len(rest)
-        if not self._finishing:
+        if self._finishing:
+            self.dropped += rest
+        else:
             # In order, so that what was cut off comes before what came later.
             self._waiting.extendleft(reversed(rest))
 

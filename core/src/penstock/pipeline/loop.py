@@ -84,7 +84,8 @@ class Pipeline:
         self._held: dict[QueueMessage, float] = {}  # when each was consumed, by `monotonic`; the oldest first
         self._leases = Leases(app, source, self._held)
         self._deliveries: set[asyncio.Task[None]] = set()
-        self._retries: set[asyncio.TimerHandle] = set()
+        self._retries: dict[asyncio.TimerHandle, Sequence[QueueMessage]] = {}
+        self._consuming: asyncio.Task[None] | None = None
         self._room = asyncio.Event()
         self._stopping = asyncio.Event()
         self._error: BaseException | None = None
@@ -129,7 +130,10 @@ class Pipeline:
                 side_tasks = [asyncio.create_task(work) for work in works]
                 for task in side_tasks:
                     task.add_done_callback(self._watched)
-                await self._consume()
+                # Beside this one: a client that does not return at a stop holds up nothing else.
+                self._consuming = asyncio.create_task(self._consume())
+                self._consuming.add_done_callback(self._watched)
+                await self._stopping.wait()
         except Exception as error:  # noqa: BLE001  (whatever it is, what runs is finished and the queues are closed)
             self.stop_with(error)
         finally:
@@ -210,14 +214,14 @@ class Pipeline:
         self._careful.ended(messages)
 
         def offer() -> None:
-            self._retries.discard(handle)
+            del self._retries[handle]
             if self._careful.busy:
                 self._careful.postpone(messages)
             else:
                 self.lanes.offer(messages)
 
         handle = asyncio.get_running_loop().call_later(delay, offer)
-        self._retries.add(handle)
+        self._retries[handle] = messages
         return True
 
     async def pause(self, delay: float) -> None:
@@ -373,8 +377,9 @@ class Pipeline:
     async def _finish(self, grace: float) -> None:
         """Let running calls and deliveries end, for `grace` seconds at most."""
         self._stopping.set()
-        for handle in self._retries:
+        for handle, messages in self._retries.items():
             handle.cancel()
+            self.lanes.dropped += messages
         self._retries.clear()
         if not self._opened:
             self._closing = True
@@ -385,15 +390,31 @@ class Pipeline:
                 await self.lanes.finish()
                 while self._deliveries:
                     await asyncio.wait(self._deliveries)
+                await self._end_consuming()
         except TimeoutError:
             log.warning("engine %r: not finished after %g s; %d messages are left to be redelivered",
                         self.app, grace, len(self._held))  # fmt: skip
         finally:
             self._closing = True
             self.lanes.close()
-            for task in self._deliveries:
+            under_way = [*self._deliveries, *([] if self._consuming is None else [self._consuming])]
+            for task in under_way:
                 task.cancel()
-            await asyncio.gather(*self._deliveries, return_exceptions=True)
+            await asyncio.gather(*under_way, return_exceptions=True)
+
+    async def _end_consuming(self) -> None:
+        if self._consuming is None:
+            return
+        done, waiting = await asyncio.wait({self._consuming}, timeout=2 * IDLE_TIMEOUT)
+        if not done and self.lanes.dropped:
+            # The connector waits for settlements, as before a partition goes: no others come. Usually its shutdown
+            # gives these back.
+            task = asyncio.create_task(self.delivery.give_back(self.lanes.dropped))
+            self._deliveries.add(task)
+            task.add_done_callback(self._delivered)
+            waiting.add(task)
+        if waiting:
+            await asyncio.wait(waiting)
 
     async def _close(self) -> None:
         queues: list[InputQueue | OutputQueue] = [*self._targets.values(), self.source]
