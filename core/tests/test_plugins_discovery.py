@@ -96,3 +96,15 @@ def test_a_plugin_without_metadata_of_its_own_still_works(install: Install, tmp_
 
     assert registry.connector("acme").name == "acme"
     assert [offer.state for offer in registry.offers()] == ["ok", "ok", "ok"]
+
+
+def test_entry_points_that_are_not_utf_8_disturb_nobody(install: Install, tmp_path: Path) -> None:
+    """A stranger's are passed over; those of a distribution that is named as a plugin are told."""
+    install(_damaged("[console_scripts]\n"), plugin("acme-queues", "acme", offers_connector("acme", "x")))
+    for file in tmp_path.rglob("acme_damaged*/entry_points.txt"):
+        file.write_bytes(b"[console_scripts]\ncaf\xe9 = a:b\n")
+
+    registry = Registry()
+
+    assert registry.connector("acme").name == "acme"
+    assert [offer.distribution for offer in registry.offers() if offer.state != "ok"] == []

@@ -49,6 +49,8 @@ def _error() -> str:
         ),
         (f"return [{SPEC}, {SPEC}]", "offers 'acme' twice"),
         ("import sys; sys.exit(3)", "raised SystemExit: 3"),
+        ("raise BaseException('panic')", "raised BaseException: panic"),
+        ("raise GeneratorExit", "raised GeneratorExit"),
         (
             "return [ConnectorSpec('ACME', consumer='a:B')]",
             "raised PluginError: connector 'ACME': a name is of lower-case",

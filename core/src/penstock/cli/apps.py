@@ -52,10 +52,9 @@ def _engines_of(name: str) -> list[Engine]:
 def _imported(place: str, app: str) -> ModuleType:
     try:
         return _load_file(Path(place), app) if place.endswith(".py") else _load_module(place, app)
-    except PenstockError:
-        raise  # ours say themselves what is wrong
-    # Whatever the app's own code raises while it is imported.
-    except Exception as error:
+    except (PenstockError, KeyboardInterrupt, SystemExit):
+        raise  # ours say themselves what is wrong; the others are meant for the process
+    except BaseException as error:  # whatever the app's own code raises while it is imported
         raise ConfigError(f"app {app!r} cannot be imported: {own_trace(error)}") from error
 
 

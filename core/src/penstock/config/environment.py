@@ -24,7 +24,7 @@ class Substitution:
         values: A copy with the variables filled in; what is not set stays as it was written.
         used: Which variables went into which value.
         missing: One fault for each variable that is not set and has no default.
-        broken: One fault for each `${` that begins nothing.
+        broken: One fault for each `${` that begins nothing, and for each text that no client library takes.
     """
 
     values: Any = None
@@ -51,9 +51,24 @@ def substitute(values: Any, environment: Mapping[str, str], path: Path = (), sho
     return result
 
 
+def unfit(text: str) -> str | None:
+    """What no client library takes in a text, since it would cut it there or fail; None if there is nothing of it."""
+    if "\0" in text:
+        return f"has a NUL character at position {text.index(chr(0)) + 1}; remove it"
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            return f"has half of a surrogate pair at position {error.start + 1}, which is not a character; remove it"
+    return None
+
+
 def _fill(value: Any, environment: Mapping[str, str], path: Path, shown_from: int, result: Substitution) -> Any:
     if isinstance(value, str):
-        return _fill_text(value, environment, path, shown_from, result) if "${" in value else value
+        filled = _fill_text(value, environment, path, shown_from, result) if "${" in value else value
+        if (problem := unfit(filled)) is not None:
+            result.broken.append(Fault(path, f"{dotted(path[shown_from:])!r} {problem}"))
+        return filled
     if isinstance(value, Mapping):
         return {key: _fill(item, environment, (*path, key), shown_from, result) for key, item in value.items()}
     if isinstance(value, list | tuple):

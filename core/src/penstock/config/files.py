@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path as FilePath
 from typing import Any, TypeVar
 
-from penstock.config.environment import substitute
+from penstock.config.environment import substitute, unfit
 from penstock.config.faults import Fault, in_brackets, placed
 from penstock.config.model import (
     Configuration,
@@ -180,6 +180,8 @@ class _Loader:
         self.used |= filled.used
         self.missing[name] = filled.missing
         faults = list(filled.broken)
+        if (problem := unfit(name)) is not None:
+            faults.append(Fault((*path, "name"), f"'name' {problem}"))
         settings = {**filled.values, "name": name}
         try:
             self.queues[name] = QueueConfig(**settings)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import Any
@@ -13,6 +15,9 @@ import yaml
 from penstock.config.places import Path, dotted
 from penstock.errors import ConfigError
 
+MAX_BYTES = 512 * 1024  # of a file; parsing more would keep a program from starting for minutes
+MAX_STEPS = 32  # of one dotted TOML key
+MAX_DOTS = 5_000  # in all keys of a TOML file: each costs its parser time, in one key their square
 MAX_VALUES = 100_000  # values in a file, aliases expanded; more, and it is an alias bomb, not a configuration
 
 _MAP, _SEQ, _MERGE, _INT, _FLOAT = (f"tag:yaml.org,2002:{kind}" for kind in ("map", "seq", "merge", "int", "float"))
@@ -44,7 +49,7 @@ def parse(file: FilePath) -> Parsed:
     if suffix not in (".yml", ".yaml", ".toml"):
         raise ConfigError(f"{file}: a configuration is YAML or TOML; let the name end in .yml, .yaml or .toml")
     try:
-        text = file.read_bytes().decode("utf-8-sig")
+        text = _content(file).decode("utf-8-sig")
     except FileNotFoundError:
         raise ConfigError(f"{file}: there is no such file") from None
     except UnicodeDecodeError as error:
@@ -57,11 +62,63 @@ def parse(file: FilePath) -> Parsed:
         raise ConfigError(f"{file}: is nested too deeply") from None
 
 
+def _content(file: FilePath) -> bytes:
+    """The bytes of a regular file; anything else might never end, or never begin.
+
+    Raises:
+        ConfigError: it is something else, or too large.
+        OSError: it is not there or cannot be read.
+    """
+    descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK)  # a pipe without a writer would be waited for
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(mode):
+            kind = next((name for is_it, name in _OTHER_FILES if is_it(mode)), "not a regular file")
+            raise ConfigError(f"{file}: is {kind}; a configuration is a regular file")
+        with open(descriptor, "rb", closefd=False) as opened:
+            content = opened.read(MAX_BYTES + 1)
+    finally:
+        os.close(descriptor)
+    if len(content) > MAX_BYTES:
+        raise ConfigError(
+            f"{file}: is larger than {MAX_BYTES // 1024} KiB, which no configuration is; name another file"
+        )
+    return content
+
+
+_OTHER_FILES: Sequence[tuple[Callable[[int], bool], str]] = (
+    (stat.S_ISDIR, "a directory"),
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
+
 def _toml(file: FilePath, text: str) -> Parsed:
+    _refuse_many_dots(file, text)
     try:
         return Parsed(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # TOMLDecodeError, or a number with more digits than Python reads
         raise ConfigError(f"{file}: is not well-formed TOML: {error}") from None
+
+
+def _refuse_many_dots(file: FilePath, text: str) -> None:
+    total = 0
+    for number, line in enumerate(text.splitlines(), 1):
+        if "." not in line:
+            continue
+        before, equals, after = line.partition("=")
+        # Also the first key of an inline table.
+        key = before + after.partition("=")[0] if "{" in after else before
+        dots = key.count(".") if equals or line.lstrip().startswith("[") else 0
+        total += dots
+        if dots >= MAX_STEPS:
+            raise ConfigError(f"{file}:{number}: a key has more than {MAX_STEPS} steps; name another file")
+        if total > MAX_DOTS:
+            raise ConfigError(
+                f"{file}:{number}: its keys have more than {MAX_DOTS:,} dots up to here; write tables instead"
+            )
 
 
 class _Yaml:
@@ -115,7 +172,9 @@ class _Yaml:
             return node.value
         try:
             return self.loader.construct_object(node, deep=True)
-        except ValueError:
+        except yaml.YAMLError:
+            raise
+        except Exception:  # noqa: BLE001  (PyYAML lets out whatever its constructors come upon)
             # Such as the date 2024-13-45: the reader took it for one by its looks.
             self.problem(
                 node, f"{dotted(path)!r} is no valid {node.tag.rpartition(':')[2]}; put it in quotes if it is text"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -85,9 +87,20 @@ def _scan_one_by_one() -> Iterator[Entry]:
         try:
             yield from [_entry(point) for point in distribution.entry_points.select(group=GROUP)]
         except Exception as error:  # noqa: BLE001  (only this distribution's entry points cannot be read)
-            text = distribution.read_text("entry_points.txt") or ""
-            if f"[{GROUP}]" in text:
+            if _may_offer(distribution, name):
                 yield Entry("?", "?", name, version, f"its entry_points.txt cannot be read ({describe(error)})")
+
+
+def _may_offer(distribution: Any, name: str) -> bool:
+    """Whether a distribution whose entry points cannot be read has any of ours: it says so, or depends on the core."""
+    text = required = None
+    with suppress(Exception):  # it is not UTF-8: then its other metadata tell, if they are not damaged, too
+        text = distribution.read_text("entry_points.txt")
+    if text is not None and f"[{GROUP}]" in text:
+        return True
+    with suppress(Exception):
+        required = [normalised(re.split(r"[^\w.-]", each, maxsplit=1)[0]) for each in distribution.requires or ()]
+    return CORE in (required or ()) or normalised(name).startswith(f"{GROUP}-")
 
 
 def core_version() -> str:

@@ -59,7 +59,9 @@ def _import(name: str) -> ModuleType:
         if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
             raise PluginError(_missing_module(error.name)) from error
         raise PluginError(f"importing {name!r} raised {describe(error)}{_place(error)}") from error
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise  # meant for the process
+    except BaseException as error:
         raise PluginError(f"importing {name!r} raised {describe(error)}{_place(error)}") from error
 
 
@@ -78,7 +80,9 @@ def _walk(found: Any, attributes: list[str]) -> Any:
             what = f"module {_name_of(found)}" if isinstance(found, ModuleType) else _name_of(found)
             names = [*vars(found), *_submodules(found)] if isinstance(found, ModuleType) else dir(found)
             raise PluginError(f"{what} has no attribute {attribute!r}{_did_you_mean(attribute, names)}") from error
-        except (Exception, SystemExit) as error:  # a lazy attribute of a module may import
+        except KeyboardInterrupt:
+            raise  # meant for the process
+        except BaseException as error:  # a lazy attribute of a module may import
             raise PluginError(f"reading {attribute!r} of {_name_of(found)} raised {describe(error)}") from error
     return found
 

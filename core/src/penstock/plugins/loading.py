@@ -52,7 +52,9 @@ def load(entry: Entry) -> Plugin:
         return Plugin(entry, "broken", problems=(f"{entry}: {entry.problem}; {remedies.reinstall(entry)}",))
     try:
         module = _import(entry.module)
-    except (Exception, SystemExit) as error:  # noqa: BLE001  (reported with the plugin's name)
+    except KeyboardInterrupt:
+        raise  # meant for the process
+    except BaseException as error:  # noqa: BLE001  (reported with the plugin's name)
         remedy = remedies.after_import(entry, entry.module, error)
         problem = f"{entry} does not load: importing {entry.module!r} raised {describe(error)}; {remedy}"
         return Plugin(entry, "broken", problems=(problem,), cause=error)
@@ -93,7 +95,9 @@ def _ask(entry: Entry, module: Any) -> Plugin:
     manager.add_hookspecs(hookspecs)
     try:
         manager.register(module, name=str(entry))
-    except Exception as error:  # noqa: BLE001  (reported with the plugin's name)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001  (reported with the plugin's name)
         problem = f"{entry}: its hooks do not fit ({describe(error)}); {remedies.author(entry)}"
         return Plugin(entry, "broken", problems=(problem,), cause=error)
     problems = list(_unknown_hooks(entry, module, manager))
@@ -102,7 +106,9 @@ def _ask(entry: Entry, module: Any) -> Plugin:
     for hook, spec_type in _SPEC_OF_HOOK.items():
         try:
             specs += _specs(hook, spec_type, manager)
-        except (Exception, SystemExit) as error:  # noqa: BLE001  (reported with the plugin's name)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001  (reported with the plugin's name)
             cause = cause or error
             what = str(error) if isinstance(error, _Unusable) else f"raised {describe(error)}"
             problems.append(f"{entry}: its hook {hook} {what}; {remedies.author(entry)}")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import codecs
+import os
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 from time import monotonic
 from typing import IO, Any, Protocol
 
@@ -23,6 +25,7 @@ from penstock.threads import Threads
 from penstock.worker.lines_file import Existing, LinesFile
 
 PIECE = 256 * 1024  # bytes of lines that are read and produced together
+MAX_LINE = 128 * 2**20  # bytes; more than any queue takes, and less than memory holds
 BACKLOG = 10_000  # messages waiting in the queue past which feeding pauses, so that a large file is never in memory
 BACKLOG_LOOK = 0.01  # seconds between two looks at the backlog
 
@@ -55,6 +58,7 @@ class Feed:
         self._backlog = backlog
         self._file: IO[bytes] | None = None
         self._parts: list[bytes] = []  # of a line that is not whole yet
+        self._size = 0  # bytes of them
         self._stopped = asyncio.Event()
         self._producing = False
         self._through = False
@@ -70,7 +74,10 @@ class Feed:
             if self.path == "-":
                 self._file = open(0, "rb", buffering=0, closefd=False)  # noqa: SIM115
             else:
-                self._file = open(self.path, "rb", buffering=0)  # noqa: SIM115
+                os.stat(self.path)
+                # A named pipe is opened where it is read: that waits for its writer.
+                if not Path(self.path).is_fifo():
+                    self._file = open(self.path, "rb", buffering=0)  # noqa: SIM115
         except OSError as error:
             raise ConfigError(f"--feed {self.path}: {error.strerror}; give a file of JSON lines, or '-'") from error
         self._queue = OutputQueue(self._find_queue(), health=health)
@@ -109,14 +116,21 @@ class Feed:
 
     def _read(self) -> list[bytes]:
         """The next whole lines, as soon as there are any; none at the end."""
-        assert self._file is not None  # noqa: S101  (start() opened it)
+        if self._file is None:
+            self._file = open(self.path, "rb", buffering=0)  # noqa: SIM115
         while piece := self._file.read(PIECE):
             first, *others = piece.split(b"\n")
             self._parts.append(first)
             if others:
                 lines = [b"".join(self._parts), *others[:-1]]
                 self._parts = [others[-1]]
+                self._size = len(others[-1])
                 return lines
+            self._size += len(first)
+            if self._size > MAX_LINE:
+                raise ConfigError(
+                    f"--feed {self.path}: a line is longer than {MAX_LINE // 2**20} MiB; give a file of JSON lines"
+                )
         last = b"".join(self._parts)
         self._parts = []
         return [last] if last else []
