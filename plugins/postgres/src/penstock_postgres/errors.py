@@ -51,6 +51,8 @@ _POOLER = (
 )
 
 REMEDIES = {
+    "23505": "if it is there since an earlier delivery of the same message, set `on_conflict: ignore` or `on_conflict: "
+    "update` with `key` in the queue's config",
     "26000": _POOLER,
     "28": "check user and password of `dsn`, and the server's pg_hba.conf",
     "3D000": "create the database, or name another one in `dsn`",
@@ -85,7 +87,7 @@ def as_connector_error(error: BaseException, address: str) -> ConnectorError:
     """
     code = sqlstate(error)
     kind = NotConnected if _is_crowded(error) else _lookup(BY_SQLSTATE, code) or _kind_of_class(error)
-    remedy = None if is_about_the_record(error) else _lookup(REMEDIES, code)
+    remedy = None if is_about_the_record(error) and code not in REMEDIES else _lookup(REMEDIES, code)
     return kind(f"PostgreSQL at {address}: {_told(error)}" + (f"; {remedy}" if remedy else ""))
 
 

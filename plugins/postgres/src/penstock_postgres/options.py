@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping
-from typing import Annotated, Any
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
 from urllib.parse import unquote
 
-from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, field_validator, model_validator
 
 from penstock.options import ConnectorOptions, FromEnvironment
 
@@ -138,6 +138,10 @@ class PostgresOptions(ServerOptions):
     poll_interval: float = Field(default=1.0, ge=0.01, le=60)
 
 
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
 COLUMN_OPTIONS = ("id", "visible", "hidden_until", "lease_token", "attempts", "unended_calls")
 """The options of a table that name columns of it."""
 
@@ -157,6 +161,9 @@ class TableOptions(ServerOptions):
             `penstock postgres adopt` does it.
         lease: Seconds for which a delivery is hidden from others; kept alive while it is worked on.
         poll_interval: Longest pause, in seconds, between two looks at a table without waiting rows.
+        on_conflict: What becomes of an output whose row is there already, as after a crash: error (the dead-letter
+            queue), ignore (the row stays as it is), update (the row gets the values of the message).
+        key: Columns of the unique index by which update, and ignore if given, know a row.
     """
 
     # Its names were given by somebody else, who may have liked spaces.
@@ -171,6 +178,18 @@ class TableOptions(ServerOptions):
     create: bool = False
     lease: float = Field(default=60.0, ge=0.1, le=_LONGEST_TIME)
     poll_interval: float = Field(default=1.0, ge=0.01, le=60)
+    on_conflict: Literal["error", "ignore", "update"] = "error"
+    key: Annotated[Annotated[Sequence[AnyName], Field(min_length=1)] | None, BeforeValidator(_listed)] = None
+
+    @model_validator(mode="after")
+    def _key_fits(self) -> TableOptions:
+        if self.on_conflict == "update" and self.key is None:
+            raise ValueError("'on_conflict: update' needs 'key', the columns of a unique index; write `key: [id]`")
+        if self.on_conflict == "error" and self.key is not None:
+            raise ValueError("'key' says nothing with 'on_conflict: error'; write `on_conflict: ignore` or `update`")
+        if self.key is not None and len(set(self.key)) < len(self.key):
+            raise ValueError("'key' names a column twice")
+        return self
 
     def adopt_command(self, table: str) -> str:
         """What to type to give a table what it needs to be consumed from with these options."""

@@ -12,6 +12,7 @@ from psycopg import sql
 from penstock.errors import FatalConnectorError, ProduceError
 from penstock.message import Record
 from penstock_postgres import schema
+from penstock_postgres.conflicts import Conflicts
 from penstock_postgres.connection import Query
 from penstock_postgres.message import PostgresMessage, abandoned
 from penstock_postgres.names import quoted
@@ -47,6 +48,7 @@ class UserTable:
         self._options = options
         self.shown = f"table {options.schema_name}.{name}"
         self._columns: Mapping[str, Column] = {}
+        self._conflicts = Conflicts(name, options)
 
     async def prepare_to_consume(self, connection: Runs) -> None:
         """See `QueueShape`."""
@@ -84,7 +86,12 @@ class UserTable:
         mapping = self._options.columns or {name: name for name in columns if name not in own}
         self._require(columns, mapping.values())
         self._columns = {field: columns[name] for field, name in mapping.items() if not columns[name].generated}
-        await schema.verify_privileges(connection, self._options.schema_name, self._name, ("INSERT",))
+        await self._conflicts.prepare(
+            connection, {field: column.name for field, column in self._columns.items()}, self.shown
+        )
+        await schema.verify_privileges(
+            connection, self._options.schema_name, self._name, ("INSERT", *self._conflicts.privileges)
+        )
 
     async def _look(self, connection: Runs) -> Mapping[str, Column]:
         columns = await columns_of(connection, self._name, self._options)
@@ -152,6 +159,8 @@ class UserTable:
                 problem = "has no place for headers or keys"
             else:
                 problem = f"has no column for {', '.join(map(repr, unknown))}, only for {', '.join(self._columns)}"
+        if problem is None and (key := self._conflicts.missing(fields)):
+            problem = f"knows its rows by {key!r} (`key`), which this message does not have"
         return None if problem is None else ProduceError(f"{self.shown} {problem}", retriable=False)
 
     def inserts(self, records: Sequence[Record], positions: Sequence[int]) -> Sequence[Insert]:
@@ -159,21 +168,25 @@ class UserTable:
         run of messages with the same fields."""
         inserts: list[Insert] = []
         begun: tuple[str, ...] | None = None
+        met: set[tuple[str, ...] | None] = set()  # rows of the statement, which an UPDATE may meet but once
         for position in positions:
             fields = tuple(_fields(records[position])[0])
             body = (records[position].message or b"").decode("utf-8")
-            if fields == begun:
+            identity = self._conflicts.identity(body)
+            if fields == begun and (identity is None or identity not in met):
                 inserts[-1].positions.append(position)  # type: ignore[attr-defined]  # a list of ours
                 inserts[-1].parameters["bodies"].append(body)
             else:
                 inserts.append(Insert(self._insert(fields), {"bodies": [body]}, [position]))
                 begun = fields
+                met.clear()
+            met.add(identity)
         return inserts
 
     def _insert(self, fields: Sequence[str]) -> Query:
         if not fields:
-            return sql.SQL("INSERT INTO {} SELECT FROM unnest(%(bodies)b::text[])").format(
-                quoted(self._options.schema_name, self._name)
+            return sql.SQL("INSERT INTO {} SELECT FROM unnest(%(bodies)b::text[]){}").format(
+                quoted(self._options.schema_name, self._name), self._conflicts.clause(())
             )
         columns = [self._columns[field] for field in fields]
         typed = [
@@ -186,6 +199,7 @@ class UserTable:
                 "columns": sql.SQL(", ").join(quoted(column.name) for column in columns),
                 "fields": sql.SQL(", ").join(quoted("r", field) for field in fields),
                 "typed_fields": sql.SQL(", ").join(typed),
+                "on_conflict": self._conflicts.clause([column.name for column in columns]),
             },
         )
 
