@@ -288,3 +288,53 @@ def test_a_claim_that_did_not_come_through_is_followed_by_a_smaller_one(opener: 
             assert len(await consumer.consume(200, 1.0)) == 150
 
     asyncio.run(main())
+
+
+def test_what_statements_depend_on_is_set_in_the_session(opener: Any, consumed: Consumed, dsn: str, sql: Sql) -> None:
+    """A server, a database or a role may have other defaults; what is stored and read stays the same."""
+    odd = {
+        "array_nulls": "off",
+        "standard_conforming_strings": "off",
+        "extra_float_digits": "-15",
+        "bytea_output": "escape",
+        "datestyle": "SQL,\\ DMY",
+        "intervalstyle": "sql_standard",
+        "lock_timeout": "1",
+    }
+    own = psycopg.conninfo.make_conninfo(dsn, options=" ".join(f"-c {key}={value}" for key, value in odd.items()))
+    sql("CREATE TABLE things (id bigint PRIMARY KEY, f float8, b bytea, r tstzrange, i interval)")
+    sql(r"INSERT INTO things VALUES (1, 0.1::float8 + 0.2, '\x00ff', '[2024-05-17,2024-05-18)', '26 hours')")
+
+    async def main() -> tuple[Any, Any]:
+        async with (
+            opener.producer(dsn=own) as producer,
+            opener.consumer(dsn=own) as consumer,
+            opener.table_consumer("things", dsn=own, create=True) as table,
+        ):
+            records = [Record(b"a", None), Record(b"b", b"NULL", [("h", b"\\'")]), Record(None, b"k")]
+            assert await producer.produce(records) == [None] * 3
+            messages = await consumed(consumer, 3)
+            [row] = await consumed(table, 1)
+            return [(m.message, m.key, list(m.headers)) for m in messages], row.message
+
+    messages, row = asyncio.run(main())
+
+    assert messages == [(b"a", None, []), (b"b", b"NULL", [("h", b"\\'")]), (None, b"k", [])]
+    assert b"0.30000000000000004" in row
+    assert b'"\\\\x00ff"' in row
+    assert b"2024-05-17" in row
+    assert b"26:00:00" in row
+
+
+@pytest.mark.parametrize("side", ["producer", "consumer", "table_producer"])
+def test_a_session_that_is_read_only_is_refused_when_it_begins(opener: Any, dsn: str, sql: Sql, side: str) -> None:
+    """It would consume nothing, and its drain would not end; the text says what to change."""
+    own = psycopg.conninfo.make_conninfo(dsn, options="-c default_transaction_read_only=on")
+    sql("CREATE TABLE plain (id bigint PRIMARY KEY)")
+
+    async def main() -> None:
+        async with getattr(opener, side)("plain", dsn=own):
+            pass
+
+    with pytest.raises(FatalConnectorError, match="default_transaction_read_only is on for this user"):
+        asyncio.run(main())

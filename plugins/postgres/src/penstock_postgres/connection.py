@@ -14,7 +14,7 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from penstock.errors import ConfigError, ConnectorError, NotConnected
+from penstock.errors import ConfigError, ConnectorError, FatalConnectorError, NotConnected
 from penstock.known_secrets import SecretFilter
 from penstock.turns import Turns
 from penstock_postgres.errors import as_connector_error
@@ -41,7 +41,24 @@ _SETTINGS = {
     "plan_cache_mode": "force_generic_plan",
     # A database or a role may have another default, under which a claim fails whenever somebody else claims.
     "default_transaction_isolation": "read committed",
+    # The same goes for what our statements and the text of their values mean: a NULL in an array, a quoted text, the
+    # digits of a float, bytes, dates and intervals in the JSON of a row. A date keeps its order of day and month.
+    "array_nulls": "on",
+    "standard_conforming_strings": "on",
+    "extra_float_digits": "3",
+    "bytea_output": "hex",
+    "datestyle": "ISO",
+    "intervalstyle": "postgres",
+    # Ours is `timeout`.
+    "lock_timeout": "0",
 }
+
+# Whether the session can write, and if not, whether that is said for its user or database, or is the server's state.
+_READ_ONLY = sql.SQL(
+    "SELECT pg_is_in_recovery(), source IN ('user', 'database', 'database user', 'client') "
+    "FROM pg_settings WHERE name = 'default_transaction_read_only' "
+    "AND current_setting('transaction_read_only') = 'on'"
+)
 
 # What libpq does by itself where the DSN does not say otherwise: a connection that a firewall has forgotten is noticed
 # before it is needed.
@@ -96,6 +113,21 @@ class Address:
 
     def __str__(self) -> str:
         return self._shown
+
+
+def _read_only(address: str, standby: bool, chosen: bool) -> ConnectorError:
+    """Why a session that cannot write is of no use: it would consume nothing, and never say that it cannot."""
+    if standby:
+        return NotConnected(
+            f"PostgreSQL at {address} is a standby, which is read only; name the primary in `dsn`, or all of them with "
+            "`target_session_attrs=read-write`"
+        )
+    if chosen:
+        return FatalConnectorError(
+            f"PostgreSQL at {address}: default_transaction_read_only is on for this user, database or dsn, and a queue "
+            "has to be written; turn it off for them (ALTER ROLE … RESET default_transaction_read_only)"
+        )
+    return NotConnected(f"PostgreSQL at {address} is read only (default_transaction_read_only in its configuration)")
 
 
 class Connection:
@@ -161,6 +193,8 @@ class Connection:
             sql.SQL("set_config({}, {}, false)").format(name, value) for name, value in {**limits, **_SETTINGS}.items()
         ]
         await self.run(sql.SQL("SELECT {}").format(sql.SQL(", ").join(calls)))
+        for standby, chosen in await self.run(_READ_ONLY):
+            raise _read_only(str(self.address), standby, chosen)
         for greeting in self._greetings:
             await self.run(greeting)
 
