@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
@@ -18,6 +21,7 @@ from penstock.metric_list import OUTCOMES, RECEIVED, SETTLED
 from penstock.worker.worker import Worker
 
 Sql = Callable[..., list[tuple[Any, ...]]]
+LONGEST = 60.0  # seconds for a drain, which without progress would never end
 RETRY = {"max_attempts": 2, "initial_delay": 0.01, "max_delay": 0.05}
 
 
@@ -25,13 +29,20 @@ RETRY = {"max_attempts": 2, "initial_delay": 0.01, "max_delay": 0.05}
 def drain(opener: Any, dsn: str, schema: str) -> Callable[..., Engine]:
     """`drain(function, bodies)`: run it over a queue of these bodies until that is empty."""
 
-    def run(function: Callable[..., Any], bodies: Sequence[bytes], batch: bool = False, **source: Any) -> Engine:
+    def run(
+        function: Callable[..., Any],
+        bodies: Sequence[bytes],
+        batch: bool = False,
+        everywhere: Mapping[str, Any] | None = None,
+        settings: Mapping[str, Any] | None = None,
+        **source: Any,
+    ) -> Engine:
         async def fill() -> None:
             async with opener.producer("numbers") as producer:
                 assert not any(await producer.produce([Record(body) for body in bodies]))
 
         asyncio.run(fill())
-        config = {"dsn": dsn, "schema": schema, "lease": 20.0}
+        config = {"dsn": dsn, "schema": schema, "lease": 20.0, **(everywhere or {})}
         queues = {
             "numbers": {"profile": "postgres", "config": {**config, **source}, "batch": batch},
             "left": {"profile": "postgres", "config": config},
@@ -45,10 +56,14 @@ def drain(opener: Any, dsn: str, schema: str) -> Callable[..., Engine]:
             queue_config={"queues": queues},
             metrics_port=None,
             delivery="exactly_once",
-            retry=RETRY,
+            **{"retry": RETRY, **(settings or {})},
         )
         app.stream_app(function)
-        Worker([app], app.worker_settings(), drain=True).run()
+        worker = Worker([app], app.worker_settings(), drain=True)
+        in_time = threading.Timer(LONGEST, os.kill, (os.getpid(), signal.SIGTERM))
+        in_time.start()
+        worker.run()
+        in_time.cancel()
         return app
 
     return run
@@ -147,6 +162,58 @@ def test_what_others_have_taken_over_is_theirs_alone(
 
     assert stored(sql, "left") == Counter(body for body in bodies if body != bodies[5])
     assert stored(sql, "numbers") == Counter([bodies[5]])
+
+
+def through(wire: Any, dsn: str, **options: Any) -> dict[str, Any]:
+    """The options of queues that are reached by a proxy."""
+    parts = urlsplit(dsn)
+    return {"dsn": urlunsplit(parts._replace(netloc=f"postgres@{wire.host}:{wire.port}")), **options}
+
+
+async def slowly(message: dict[str, int]) -> Any:
+    """A function whose calls end one by one, so that their batches are small."""
+    await asyncio.sleep(0.02)
+    return [("left", message)]
+
+
+def test_a_slow_database_makes_the_engine_slow_and_dead_letters_nothing(
+    drain: Callable[..., Engine], sql: Sql, dsn: str, proxy: Any
+) -> None:
+    """40 ms there and back, short leases, many small batches: their transactions wait, and no lease ends meanwhile."""
+    parts = urlsplit(dsn)
+    wire = proxy(parts.hostname, parts.port)
+    wire.delay(0.02)
+    bodies = [b'{"id":%d}' % number for number in range(500)]
+    settings = {"concurrency": 20, "retry": {**RETRY, "max_deliveries": 2}}
+
+    drain(slowly, bodies, everywhere=through(wire, dsn, lease=1.5), settings=settings)
+
+    assert stored(sql, "left") == Counter(bodies)
+    assert stored(sql, "dead") == Counter()
+    assert stored(sql, "numbers") == Counter()
+
+
+def test_a_black_hole_longer_than_the_lease_dead_letters_nothing(
+    drain: Callable[..., Engine], sql: Sql, dsn: str, proxy: Any
+) -> None:
+    """All leases end, in a worker that lives: the messages come again, as if for the first time."""
+    parts = urlsplit(dsn)
+    wire = proxy(parts.hostname, parts.port)
+    bodies = [b'{"id":%d}' % number for number in range(3_000)]
+    holes: list[threading.Timer] = []
+
+    def function(message: dict[str, int]) -> Any:
+        if message["id"] == 300 and not holes:
+            wire.blackhole()
+            holes.append(threading.Timer(2.5, wire.heal))
+            holes[0].start()
+        return [("left", message)]
+
+    settings = {"concurrency": 4, "batch_size": 100, "retry": {**RETRY, "max_deliveries": 1}}
+    drain(function, bodies, everywhere=through(wire, dsn, lease=0.5, timeout=1.0), settings=settings)
+
+    assert stored(sql, "left") == Counter(bodies)
+    assert stored(sql, "dead") == Counter()
 
 
 def test_queues_that_share_no_database_are_refused_at_start(dsn: str) -> None:
