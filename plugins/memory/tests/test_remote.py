@@ -169,7 +169,7 @@ def test_something_else_at_the_port_is_named(free_port: int) -> None:
             writer.close()
 
         async with await asyncio.start_server(greet, "127.0.0.1", free_port):
-            consumer = MemoryConsumer("q", MemoryOptions(url=f"tcp://127.0.0.1:{free_port}"))
+            consumer = MemoryConsumer("q", MemoryOptions(url=f"tcp://127.0.0.1:{free_port}", linger=0.2))
             with pytest.raises(FatalConnectorError, match="speaks another protocol"):
                 await consumer.connect()
             await consumer.shutdown()
@@ -224,5 +224,28 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     async def main() -> None:
         with pytest.raises(FatalConnectorError, match=r"unix:///.*(Not a directory|File exists)"):
             await MemoryConsumer("q", MemoryOptions(url=f"unix://{tmp_path}/f/s.sock")).connect()
+
+    asyncio.run(main())
+
+
+def test_an_extension_waits_for_no_settlement(free_port: int, proxy: Any) -> None:
+    """A broker that is slow to reach gets all requests at once: together they take as long as one."""
+
+    async def main() -> None:
+        producer = MemoryProducer("q", MemoryOptions(url=f"tcp://127.0.0.1:{free_port}", linger=0.2))
+        await producer.connect()
+        slow = proxy("127.0.0.1", free_port)
+        consumer = MemoryConsumer("q", MemoryOptions(url=f"tcp://127.0.0.1:{slow.port}", vt=30))
+        await consumer.connect()
+        await producer.produce([Record(b"x") for _ in range(60)])
+        messages = await consumer.consume(60, 10.0)
+        await asyncio.to_thread(slow.delay, 0.2)
+        settling = [asyncio.create_task(consumer.on_success([message])) for message in messages[:40]]
+        async with asyncio.timeout(8):  # one after the other they would take 16
+            await consumer.extend(messages)
+        assert await asyncio.gather(*settling) == [0] * 40
+        await asyncio.to_thread(slow.delay, 0.0)
+        assert await consumer.on_success(messages[40:]) == 0
+        await close(consumer, producer)
 
     asyncio.run(main())
