@@ -20,6 +20,7 @@ from tests.chaos.servers import Place, Servers
 from tests.chaos.waiting import LONGEST, LOOK, Stop
 from tests.chaos.workers import Supervisor
 
+ALL_WITHIN = 600.0  # seconds for what a trial waits for, even if something moves all the time
 SLOWDOWN = 1.5  # times as long as its yardstick, where a trial has one
 
 
@@ -207,14 +208,18 @@ class Round:
     def _watch(self, done: Callable[[], bool]) -> bool:
         """Look until it is done, or until nothing has moved for long."""
         last, moved = None, time.monotonic()
+        deadline = moved + ALL_WITHIN
         while not done():
             self.supervisor.tend()
-            state = (self._made(), self._source.unsettled("source"))
+            # A crash is a step as well, where a message is to be convicted by its crashes.
+            crashes = self.supervisor.started if self._trial.poison else 0
+            state = (self._made(), self._source.unsettled("source"), crashes)
             if state[0] and self._first_output is None:
                 self._first_output = time.monotonic()
-            if state != last and state != (None, None):
+            if state != last and state[:2] != (None, None):
                 last, moved = state, time.monotonic()
-            if self.supervisor.hopeless or time.monotonic() - moved > LONGEST:
+            now = time.monotonic()
+            if self.supervisor.hopeless or now - moved > LONGEST or now > deadline:
                 return False
             time.sleep(LOOK)
         return True
