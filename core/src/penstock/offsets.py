@@ -25,8 +25,7 @@ keep it there: `progress` instead of `to_commit`, `penstock.progress.dump` to ma
 Where reading begins is committed as well, before anything is done: a group that has committed nothing would begin
 somewhere else the next time, behind messages that it was given and did not settle.
 
-Every method takes the tracker's lock for a moment and may be called from any thread. Each message costs a constant
-number of steps over its life, however many are open.
+Every method takes the tracker's lock for a moment, and may be called from any thread.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from penstock.metrics import EngineMetrics
 from penstock.pipeline.batch import Batch
 from penstock.pipeline.careful import Careful
 from penstock.pipeline.leases import Leases
+from penstock.pipeline.window import Window
 from penstock.queues import InputQueue, OutputQueue
 
 if TYPE_CHECKING:
@@ -32,10 +33,8 @@ HUNG_AFTER = 60.0  # seconds without a turn of the event loop after which the wo
 BEAT_EVERY = 1.0  # seconds between two beats
 LAG_EVERY = 5.0  # seconds between two looks at the lag
 FULL_WAIT = 0.1  # seconds between two polls of a client that must be polled while there is no room
-FIRST_WINDOW = 16  # messages fetched ahead before the function's speed is known
 SETTLED_WITHIN = 0.5  # of a lease; while a settlement waits for longer than that, nothing is fetched
 SIDE_TASKS_END = 2.0  # seconds
-AHEAD = 0.25  # seconds of work that may wait, fetched, before the function
 
 
 class ProcessEnded(PenstockError):
@@ -90,12 +89,7 @@ class Pipeline:
         self._stopping = asyncio.Event()
         self._error: BaseException | None = None
         self.draining = False
-        # A function that takes whole batches is given whole ones, however long it takes for one.
-        self._least = float(settings.batch_size if source.resolved.batch else settings.concurrency)
-        self._window = float(max(FIRST_WINDOW, settings.concurrency))
-        self._body_size = 1.0
-        self._taken, self._taken_at = 0, monotonic()
-        self._worked = False
+        self._window = Window(settings, whole_batches=bool(source.resolved.batch))
         self._quiet_since: float | None = None
         self._expected_until = 0.0
         self._asked_at = monotonic()
@@ -243,7 +237,7 @@ class Pipeline:
         """Deliver a batch that the function is through with."""
         calls = len(batch.messages) + len(batch.failures)
         if calls:
-            self._worked = True
+            self._window.worked = True
             self._metrics.batch_size(calls)
             self._metrics.function_time(batch.seconds, calls)
         self._careful.returned(batch)
@@ -304,51 +298,20 @@ class Pipeline:
             self._quiet_since = None
             self._metrics.received(len(messages))
             self._held.update(dict.fromkeys(messages, began))
-            self._sample(messages)
+            self._window.sample(messages)
             if self._stopping.is_set():
                 break  # never begun: it is given back when the consumer shuts down
             await self._careful.offer(messages)
 
     def _free(self) -> int:
         """How many messages to ask for now; 0 to wait."""
-        settings, waiting = self._settings, self.lanes.waiting
-        self._measure(waiting)
-        if self._settling_slowly():
-            return 0
-        allowed = min(settings.max_in_flight, int(settings.max_in_flight_bytes / self._body_size) or 1)
-        room = min(allowed - len(self._held), int(self._window) - waiting)
-        # A trickle of tiny batches costs more than a short wait, unless the function has nothing to do.
-        worth_it = 1 if waiting == 0 else max(1, min(allowed, int(self._window)) // 4)
-        if room < worth_it:
-            return 0
-        return room
+        room = self._window.room(len(self._held), self.lanes.waiting, self.lanes.taken)
+        return 0 if self._settling_slowly() else room
 
     def _settling_slowly(self) -> bool:
         """A settlement has waited for long: more messages would wait behind it until their leases end."""
         lease, since = self.source.lease, self.source.settling_since
         return bool(lease and since is not None and monotonic() - since > lease * SETTLED_WITHIN)
-
-    def _measure(self, waiting: int) -> None:
-        """Fetch no further ahead than the function can work off soon, so that other workers get their share."""
-        now, taken = monotonic(), self.lanes.taken
-        if waiting == 0:
-            # Only what is finished tells that the function is fast enough for more.
-            if self._worked:
-                self._window = min(self._window * 2, float(self._settings.max_in_flight))
-            self._worked = False
-        elif now - self._taken_at >= AHEAD / 5:
-            rate = (taken - self._taken) / (now - self._taken_at)
-            self._window = max(self._least, rate * AHEAD)
-        else:
-            return
-        self._taken, self._taken_at = taken, now
-
-    def _sample(self, messages: Sequence[QueueMessage]) -> None:
-        # A few bodies tell the size of the rest; growing counts at once, shrinking slowly.
-        step = max(1, len(messages) // 8)
-        sizes = [len(message.message or b"") for message in messages[::step]]
-        size = max(1.0, sum(sizes) / len(sizes))
-        self._body_size = size if size > self._body_size else self._body_size * 0.9 + size * 0.1
 
     async def _wait_for_room(self) -> None:
         self._room.clear()
