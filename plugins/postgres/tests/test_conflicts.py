@@ -113,6 +113,36 @@ def test_keys_that_only_the_database_takes_for_equal(opener: Any, sql: Sql) -> N
     assert sql("SELECT n FROM visits") == [(2,)]
 
 
+def test_rows_without_a_key_are_all_stored(opener: Any, sql: Sql) -> None:
+    """NULL is equal to nothing in a unique index."""
+    sql("CREATE TABLE guests (id bigint UNIQUE, name text)")
+    rows = [record(id=None, name="a"), record(id=None, name="b"), record(id=1, name="c"), record(id=1, name="d")]
+
+    assert produce(opener, rows, table="guests", on_conflict="update", key=["id"]) == [None] * 4
+    assert sorted(name for (name,) in sql("SELECT name FROM guests")) == ["a", "b", "d"]
+
+
+def test_equal_keys_of_one_transaction(opener: Any, consumed: Any, sql: Sql) -> None:
+    """With exactly_once, outputs of one batch and the settlement of their inputs."""
+    sql("CREATE TABLE visits (at timestamptz PRIMARY KEY, n integer)")
+    rows = [record(at="2024-05-17T12:00:00Z", n=1), record(at="2024-05-17T14:00:00+02:00", n=2)]
+    rows += [record(at="2024-05-17T12:00:00Z", n=3)]
+
+    async def main() -> None:
+        async with (
+            opener.consumer() as consumer,
+            opener.producer() as filler,
+            opener.table_producer("visits", on_conflict="update", key=["at"]) as producer,
+        ):
+            await filler.produce([Record(b"in")])
+            [message] = await consumed(consumer, 1)
+            await consumer.transact([message], [(producer, rows)])
+
+    asyncio.run(main())
+
+    assert sql("SELECT n FROM visits") == [(3,)]
+
+
 @pytest.mark.parametrize(
     ("options", "text"),
     [

@@ -31,6 +31,7 @@ class Conflicts:
         self._schema = options.schema_name
         self._target: sql.Composable = _NOTHING
         self._fields: Mapping[str, str] = {}
+        self._is_partial = False
         self.privileges = {"error": (), "ignore": ("SELECT",), "update": ("SELECT", "UPDATE")}[self._mode]
 
     async def prepare(self, connection: Runs, mapping: Mapping[str, str], shown: str) -> None:
@@ -60,6 +61,7 @@ class Conflicts:
                 "create one (not DEFERRABLE), or name the columns of one"
             )
         [predicate] = found[0]
+        self._is_partial = predicate is not None
         target = sql.SQL("({})").format(sql.SQL(", ").join(quoted(column) for column in self._key))
         # PostgreSQL has written this itself.
         where = sql.SQL(f" WHERE {predicate.replace('%', '%%')}") if predicate else _NOTHING
@@ -74,6 +76,11 @@ class Conflicts:
             return sql.SQL(" ON CONFLICT {} DO NOTHING").format(self._target)
         changes = (sql.SQL("{0} = EXCLUDED.{0}").format(quoted(column)) for column in changed)
         return sql.SQL(" ON CONFLICT {} DO UPDATE SET {}").format(self._target, sql.SQL(", ").join(changes))
+
+    @property
+    def fields(self) -> Sequence[str]:
+        """The fields of the key, where a statement has to see to it that no row is met twice."""
+        return tuple(self._fields) if self._mode == "update" and not self._is_partial else ()
 
     def missing(self, fields: Sequence[str]) -> str | None:
         """The first field of the key that a record lacks."""

@@ -192,13 +192,16 @@ class UserTable:
         typed = [
             sql.SQL("{} {}").format(quoted(field), _type(column)) for field, column in zip(fields, columns, strict=True)
         ]
+        key = self._conflicts.fields
         return statement(
-            "rows/insert",
+            "rows/upsert" if key else "rows/insert",
             {
                 "table": quoted(self._options.schema_name, self._name),
                 "columns": sql.SQL(", ").join(quoted(column.name) for column in columns),
                 "fields": sql.SQL(", ").join(quoted("r", field) for field in fields),
                 "typed_fields": sql.SQL(", ").join(typed),
+                "key": sql.SQL(", ").join(quoted("r", field) for field in key),
+                "place": quoted("penstock place"),
                 "on_conflict": self._conflicts.clause([column.name for column in columns]),
             },
         )
