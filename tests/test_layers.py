@@ -16,8 +16,8 @@ ROWS = """
     cancellation exports errors message health metric_list progress serializers model_handlers data_models forks turns
 
     offsets  backoff  capabilities  options  connectors  metrics  routing  dead_letters  threads  worker.listener
-    retry  envelope  one_at_a_time  connection  worker.log_guard  worker.signals
-    poison  settlement  adapters  specs  worker.streams  worker.scrapes
+    retry  envelope  one_at_a_time  connection  shown  worker.signals
+    poison  settlement  adapters  specs  worker.streams  worker.scrapes  worker.log_guard
     codec  hookspecs
 
     plugins.hints
@@ -90,6 +90,7 @@ ROWS = """
 LAZY = {
     ("cli.main", "plugins.hints"): "only a command of a plugin is looked up",
     ("cli.main", "plugins.registry"): "only a command of a plugin is looked up",
+    ("cli.main", "shown"): "only an error is escaped",
     ("plugins.registry", "plugins.check"): "only `penstock plugins --check` loads everything",
     ("worker.worker", "worker.endpoints"): "not every worker has a port",
 }

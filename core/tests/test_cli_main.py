@@ -154,7 +154,9 @@ def test_the_console_script_and_the_module_are_the_same(tmp_path: Path) -> None:
     imported = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
 
     assert module.stdout == f"penstock {penstock.__version__}\n"
-    loaded = ["cli", "cli.main", "errors", "exports", "forks", "worker", "worker.listener", "worker.streams"]
+    loaded = [
+        "cli", "cli.main", "errors", "exports", "forks", "known_secrets", "worker", "worker.listener", "worker.streams",
+    ]  # fmt: skip
     assert imported.stdout.splitlines()[1] == str([f"penstock.{name}" for name in loaded])
     if script.exists():
         installed = subprocess.run([script, "--version"], capture_output=True, text=True, timeout=60)

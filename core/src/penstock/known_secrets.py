@@ -72,5 +72,7 @@ class SecretFilter(logging.Filter):
         if hidden != text:
             record.msg, record.args = hidden, None
         if record.exc_info and record.exc_info[0] is not None and not record.exc_text:
-            record.exc_text = hide(logging.Formatter().formatException(record.exc_info))
+            record.exc_text = logging.Formatter().formatException(record.exc_info)
+        if record.exc_text:
+            record.exc_text = hide(record.exc_text)
         return True

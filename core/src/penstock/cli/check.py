@@ -16,6 +16,7 @@ from penstock.config.resolve import ResolvedQueue, Verdict, judge, registry_for
 from penstock.errors import ConfigError
 from penstock.options import Role
 from penstock.plugins.registry import Registry
+from penstock.shown import lines, one_line
 
 ROLES: tuple[Role, ...] = ("input", "output")
 
@@ -107,10 +108,10 @@ def _print(config: str, configuration: Configuration, findings: Mapping[str, _Fi
     count = len(findings)
     print(f"{config}: {count} queue{'' if count == 1 else 's'}, no problems")
     for name, finding in findings.items():
-        print(f"\nqueue {name}")
-        print(table(queue_rows(configuration.queues[name], finding.views)))
+        print(f"\nqueue {one_line(name)}")
+        print(lines(table(queue_rows(configuration.queues[name], finding.views))))
         for note in finding.notes:
-            print(f"  note: {note}")
+            print(f"  note: {lines(note)}")
     for section in ("engine", "worker", "plugins"):
         print(f"\n{section}")
-        print(table(section_rows(configuration, section)))
+        print(lines(table(section_rows(configuration, section))))

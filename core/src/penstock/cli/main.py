@@ -81,11 +81,17 @@ def _main(argv: Sequence[str]) -> int:
         # A worker goes on without what its functions print; what another command prints is all there is of it.
         return code if asked == "run" else code or _unprinted()
     except (ConfigError, PluginError, FunctionError) as error:
-        print(f"penstock: {hide(str(error))}", file=sys.stderr)
+        print(f"penstock: {_shown(error)}", file=sys.stderr)
         return 2
     except PenstockError as error:
-        print(f"penstock: {hide(str(error))}", file=sys.stderr)
+        print(f"penstock: {_shown(error)}", file=sys.stderr)
         return 1
+
+
+def _shown(error: PenstockError) -> str:
+    from penstock.shown import lines  # only an error needs it
+
+    return lines(hide(str(error)))
 
 
 def _unprinted() -> int:

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from textwrap import wrap
 
 from penstock.plugins.registry import Offer, Registry
+from penstock.shown import one_line
 
 _COLUMNS = ("kind", "name", "distribution", "version", "origin", "state")
 _WIDTH = 100  # columns of a terminal that the table may take
@@ -47,11 +48,14 @@ def run(arguments: Namespace) -> int:
 
 
 def _table(offers: Sequence[Offer]) -> Iterator[str]:
-    rows = [_COLUMNS, *(tuple(str(getattr(offer, column)) for column in _COLUMNS) for offer in offers)]
+    rows = [
+        _COLUMNS,
+        *(tuple(one_line(str(getattr(offer, column)), _WIDTH) for column in _COLUMNS) for offer in offers),
+    ]
     widths = _widths(rows)
     for row in rows:
         yield _GAP.join(_cell(text, width) for text, width in zip(row, widths, strict=True)).rstrip()
-    problems = dict.fromkeys(line for offer in offers for line in offer.problem.splitlines())
+    problems = dict.fromkeys(one_line(line) for offer in offers for line in offer.problem.split("\n"))
     for problem in problems:
         yield ""
         # A word is never broken: it may be part of a command.

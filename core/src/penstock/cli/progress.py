@@ -10,6 +10,7 @@ from time import monotonic
 from penstock.engine import Engine
 from penstock.health import Health
 from penstock.metrics import MetricsRegistry
+from penstock.shown import one_line
 from penstock.worker.feed import Feed
 
 EVERY = 0.5  # seconds between two updates of the line
@@ -45,7 +46,7 @@ class Progress:
             pipeline = engine.pipeline
             if pipeline is not None:
                 parts.append(f"{engine.app_name}: {pipeline.done:,} done, {pipeline.in_flight:,} in flight")
-        return " | ".join(parts)[:100]
+        return one_line(" | ".join(parts))[:100]
 
     def stop(self) -> None:
         """Stop writing."""

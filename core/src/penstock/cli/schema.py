@@ -8,6 +8,7 @@ from argparse import ArgumentParser, Namespace
 
 from penstock.config.schema import configuration_schema
 from penstock.plugins.registry import Registry
+from penstock.shown import lines
 
 
 def configure(parser: ArgumentParser) -> None:
@@ -23,5 +24,5 @@ def run(_arguments: Namespace) -> int:
     schema, problems = configuration_schema(Registry())
     print(json.dumps(schema, indent=2))
     for problem in problems:
-        print(f"penstock: {problem}", file=sys.stderr)
+        print(f"penstock: {lines(problem)}", file=sys.stderr)
     return 0

@@ -9,6 +9,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from penstock.shown import make_fit
+
+_OURS = ("penstock", "asyncio")  # whose lines quote what others say; the function's own are its own
+
 _active = 0  # workers that run in this process
 _told: set[tuple[str, str]] = set()
 
@@ -18,7 +22,7 @@ def unfailing_logs() -> Iterator[None]:
     """While the block runs, no log call of this process raises what a handler, filter or formatter raises.
 
     This holds for Penstock, for connectors and their clients, and for the function: each handler fails alone, and the
-    first failure of its kind is written to standard error. Only KeyboardInterrupt and SystemExit pass.
+    first failure of its kind is written to standard error. What Penstock logs is escaped and cut. Only KeyboardInterrupt and SystemExit pass.
     """
     global _active
     _install()
@@ -43,6 +47,8 @@ def _unfailing(handle: Callable[..., Any]) -> Callable[..., Any]:
         if not _active:
             return handle(self, record)
         try:
+            if isinstance(self, logging.Logger) and record.name.startswith(_OURS):
+                make_fit(record)
             return handle(self, record)
         except (KeyboardInterrupt, SystemExit):
             raise
