@@ -42,8 +42,10 @@ SHORT = [
     ("rsmq", "segv", "async", 3),
     ("rsmq", "kill", "sync", 1),
 ]
-EVERY = itertools.product(
-    ["postgres", "rsmq"], ["exit", "segv", "abort", "kill"], ["sync", "async", "batch"], [3, DEFAULT_DELIVERIES]
+EVERY = list(
+    itertools.product(
+        ["postgres", "rsmq"], ["exit", "segv", "abort", "kill"], ["sync", "async", "batch"], [3, DEFAULT_DELIVERIES]
+    )
 )
 
 

@@ -107,6 +107,7 @@ BY_KEY = replace(CAPABILITIES, ordering="key")
 SOUND = Part("sound")
 SOUND_BY_KEY = Part("sound_by_key", consumer="ordering:SoundByKeyConsumer", capabilities=BY_KEY)
 
+DEATH = "a_death_is_told_from_a_requeue"
 COMES_BACK = "a_message_comes_back_as_it_was_sent"
 COMES_AGAIN = "a_message_given_back_comes_again_in_the_same_session"
 LEASE_ENDS = "a_lease_that_ends_lets_others_have_the_message"
@@ -151,6 +152,11 @@ CAST = [
     consumer("settling:SaysNoLease", "a_lease_says_how_long_it_lasts"),
     consumer("settling:SettlesTheFirstThousand", "many_messages_are_settled_in_one_call"),
     consumer("settling:CountsInFlightAsLate", "many_messages_are_settled_in_one_call"),
+    consumer("settling:TakesRequeuesForDeaths", DEATH),
+    consumer("settling:SeesNoDeath", DEATH),
+    consumer("settling:ForgetsBegunCalls", DEATH),
+    consumer("settling:CountsClaims", DEATH),
+    consumer("settling:KeepsEndedCalls", DEATH),
     # losing
     consumer("losing:LosesOnClose", "a_close_with_messages_in_flight_loses_none"),
     consumer("losing:SettlesAtConsume", "killed_workers_lose_nothing"),

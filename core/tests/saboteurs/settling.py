@@ -202,3 +202,46 @@ class CountsInFlightAsLate(SoundConsumer):
     async def on_success(self, messages: Sequence[QueueMessage]) -> int | None:
         await super().on_success(messages)
         return len(messages) if len(messages) > 1000 else 0
+
+
+class TakesRequeuesForDeaths(SoundConsumer):
+    """Counts deliveries, whatever became of them."""
+
+    async def consume(self, max_messages: int, timeout: float) -> Sequence[QueueMessage]:
+        messages = await super().consume(max_messages, timeout)
+        for message in messages:
+            message.abandoned = message.attempts - 1
+        return messages
+
+
+class SeesNoDeath(SoundConsumer):
+    """Says of each message that nothing is known against it."""
+
+    async def consume(self, max_messages: int, timeout: float) -> Sequence[QueueMessage]:
+        messages = await super().consume(max_messages, timeout)
+        for message in messages:
+            message.abandoned = 0
+        return messages
+
+
+class ForgetsBegunCalls(SoundConsumer):
+    """Records a call in its own memory only."""
+
+    async def begin_call(self, messages: Sequence[QueueMessage]) -> None:  # noqa: ARG002
+        await self.server.answer()
+
+
+class CountsClaims(SoundConsumer):
+    """Records a call of all that it hands out, whether it is called or not."""
+
+    async def consume(self, max_messages: int, timeout: float) -> Sequence[QueueMessage]:
+        messages = await super().consume(max_messages, timeout)
+        await self.begin_call([message for message in messages if message.abandoned])
+        return messages
+
+
+class KeepsEndedCalls(SoundConsumer):
+    """Leaves the records of calls that ended."""
+
+    async def end_call(self, messages: Sequence[QueueMessage]) -> None:  # noqa: ARG002
+        await self.server.answer()

@@ -78,6 +78,9 @@ class SoundConsumer(Consumer):
         while True:
             await self.server.answer()
             messages = self.opened().take(max_messages, self.options.lease)
+            for message in messages:
+                if message.message_context[0] in self.held:
+                    message.abandoned = 0  # our own lease ended, and we live
             if messages or time.monotonic() >= deadline:
                 self.held.update({message.message_context[0]: message for message in messages})
                 return messages
@@ -102,6 +105,14 @@ class SoundConsumer(Consumer):
     async def extend(self, messages: Sequence[QueueMessage]) -> None:
         await self.server.answer()
         self.opened().extend(messages, self.options.lease)
+
+    async def begin_call(self, messages: Sequence[QueueMessage]) -> None:
+        await self.server.answer()
+        self.opened().record(messages, [message.abandoned or 0 for message in messages])
+
+    async def end_call(self, messages: Sequence[QueueMessage]) -> None:
+        await self.server.answer()
+        self.opened().record(messages, [0] * len(messages))
 
     async def lag(self) -> int | None:
         await self.server.answer()

@@ -16,7 +16,8 @@ CREATE TABLE IF NOT EXISTS messages (
     id INTEGER PRIMARY KEY AUTOINCREMENT, queue TEXT, key BLOB, headers TEXT, body BLOB, at REAL, due REAL);
 CREATE INDEX IF NOT EXISTS of_queue ON messages (queue, id);
 CREATE TABLE IF NOT EXISTS deliveries (
-    grp TEXT, id INTEGER, token TEXT, until REAL, attempts INTEGER, settled INTEGER DEFAULT 0, PRIMARY KEY (grp, id));
+    grp TEXT, id INTEGER, token TEXT, until REAL, attempts INTEGER, settled INTEGER DEFAULT 0, calls INTEGER,
+    PRIMARY KEY (grp, id));
 """
 
 # Neither settled nor held by anybody.
@@ -74,14 +75,15 @@ class Store:
         known = {"grp": self.group, "queue": self.queue, "now": now, "most": most}
         with self._transaction() as db:
             rows = db.execute(
-                "SELECT m.id, m.body, m.key, m.headers, m.at, coalesce(d.attempts, 0) + 1 "
+                "SELECT m.id, m.body, m.key, m.headers, m.at, coalesce(d.attempts, 0) + 1, "
+                "coalesce(d.calls, 0), coalesce(d.token, '') != '' "
                 + FREE
                 + f"AND m.due <= :now {self.condition} ORDER BY {self.order} LIMIT :most",
                 known,
             ).fetchall()
             db.executemany(
-                "INSERT OR REPLACE INTO deliveries (grp, id, token, until, attempts) VALUES (?, ?, ?, ?, ?)",
-                [(self.group, row[0], token, now + lease, row[5]) for row in rows],
+                "INSERT OR REPLACE INTO deliveries (grp, id, token, until, attempts, calls) VALUES (?, ?, ?, ?, ?, ?)",
+                [(self.group, row[0], token, now + lease, row[5], row[6]) for row in rows],
             )
         return [
             QueueMessage(
@@ -92,8 +94,9 @@ class Store:
                 at,
                 attempts,
                 str(number),
+                calls + 1 if left or calls else 0,
             )
-            for number, body, key, headers, at, attempts in rows
+            for number, body, key, headers, at, attempts, calls, left in rows
         ]
 
     def settle(self, messages: Sequence[QueueMessage]) -> int:
@@ -107,6 +110,12 @@ class Store:
     def extend(self, messages: Sequence[QueueMessage], lease: float) -> int:
         """Ours for another full span from now."""
         return self._update("until = :value", messages, time.time() + lease)
+
+    def record(self, messages: Sequence[QueueMessage], calls: Sequence[int]) -> None:
+        """How many calls of each began and did not end."""
+        with self._transaction() as db:
+            for message, number in zip(messages, calls, strict=True):
+                self._change(db, "calls = :value", message, number)
 
     def lag(self) -> int:
         """Messages that nobody holds."""

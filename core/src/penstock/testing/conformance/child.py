@@ -65,14 +65,16 @@ def _pieces(messages: list[QueueMessage], chance: random.Random) -> Sequence[Seq
 
 
 async def hold(consumer: Consumer, log: Log, job: dict[str, Any]) -> None:
-    """Take so many messages, settle the last ones of them; at the next line of input settle the rest, and say how many
-    of these were late."""
+    """Take so many messages, settle the last ones of them, and record that calls of the first ones begin. At the next
+    line of input settle the rest, and say how many of these were late."""
     held: list[QueueMessage] = []
     while len(held) < job["count"]:
         held += await consumer.consume(job["count"] - len(held), POLL)
     kept = job["count"] - job["settle_last"]
     if held[kept:]:
         await consumer.on_success(held[kept:])
+    if held[: job.get("begin", 0)]:
+        await consumer.begin_call(held[: job["begin"]])
     log.write("holds", *(message.message for message in held))
     log.write("ready")
     await asyncio.to_thread(sys.stdin.readline)

@@ -1,17 +1,20 @@
-"""A message that always fails: others get past it, and it is never lost."""
+"""A message that always fails, or kills: others get past it, and it is never lost."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from time import monotonic
 
 from penstock.message import QueueMessage
 from penstock.testing.conformance.accounts import balance
 from penstock.testing.conformance.capability import proves
-from penstock.testing.conformance.kit import Kit, bodies
+from penstock.testing.conformance.children import children
+from penstock.testing.conformance.kit import Kit, bodies, numbered
 from penstock.testing.conformance.promises import must
 
 POISON = b"13"
 COUNT = 60
+LONGEST = 5.0  # seconds that what a dead worker held may take to come again, beside the kit's patience
 
 
 class Poison:
@@ -68,3 +71,46 @@ class Poison:
                 balance(bodies(first[:1]), bodies(again), story="held back, then closed", look=look)
 
         kit.run(main)
+
+    @proves("redelivery_count", probe=False)
+    def test_a_death_is_told_from_a_requeue(self, kit: Kit) -> None:
+        """`abandoned` counts workers that died with a message, then calls that began and did not end; requeues and
+        mere claims do not count. A connector that leaves it None promises less."""
+        kit.needs("processes")
+
+        async def main() -> None:
+            await kit.send(*numbered(3))
+            async with kit.consumer() as consumer:
+                found = await consumer.receive(3)
+                if all(message.abandoned is None for message in found):
+                    kit.not_promised("it leaves `abandoned` out, so the engine goes by `attempts`")
+                _tells(found, [0, 0, 0], "never delivered before")
+                await consumer.fail(found)
+                found = await consumer.receive(3)
+                _tells(found, [0, 0, 0], "requeued by on_fail")
+            with children(kit) as maker:
+                for begun in (0, 1):
+                    worker = maker.start("hold", count=3, settle_last=0, begin=begun)
+                    worker.go()
+                    await worker.wait_for("ready", seconds=LONGEST + 4 * kit.patience)
+                    worker.kill()
+                suspect = worker.lines("holds")[0]
+            async with kit.consumer() as consumer:
+                found = await consumer.receive(3, patience=LONGEST + kit.patience)
+                found = sorted(found, key=lambda message: message.message != suspect)
+                _tells(found, [2, 1, 1], "held by two workers that died, the first one with its call begun")
+                await consumer.inner.end_call(found)
+                await consumer.fail(found)
+                _tells(await consumer.receive(3), [0, 0, 0], "cleared by end_call, then requeued")
+
+        kit.run(main)
+
+
+def _tells(messages: Sequence[QueueMessage], abandoned: Sequence[int], story: str) -> None:
+    told = [message.abandoned for message in messages]
+    must(
+        told == list(abandoned),
+        f"`abandoned` tells how often a worker died with a message; of three that were {story}, it was {told} instead "
+        f"of {list(abandoned)}",
+        "where a claim sees that the last delivery was neither settled nor requeued; begin_call and end_call",
+    )
