@@ -16,7 +16,7 @@ ROWS = """
     cancellation exports errors message health metric_list progress serializers model_handlers data_models forks turns
 
     offsets  backoff  capabilities  options  connectors  metrics  routing  dead_letters  threads  worker.listener
-    retry  envelope  one_at_a_time  connection  shown  worker.signals
+    retry  envelope  one_at_a_time  connection  answers  shown  worker.signals
     poison  settlement  adapters  specs  worker.streams  worker.scrapes  worker.log_guard
     codec  hookspecs
 

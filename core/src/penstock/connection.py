@@ -128,6 +128,11 @@ class Connection:
         """The error for something that the contract of connectors forbids."""
         return ConnectorError(f"{self._label}: {text}; this is a bug of {self._author}")
 
+    def refuse(self, problem: str | None) -> None:
+        """Raise the error for a wrong answer; None is no problem."""
+        if problem is not None:
+            raise self.bug(problem)
+
     def forget(self) -> None:
         """Take it off the board, once it is closed because its work is done."""
         self._health.remove(self._component)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 from penstock import envelope
 from penstock.adapters import make_consumer, make_producer
+from penstock.answers import consume_problem, count_problem, lag_problem, transact_problem
 from penstock.backoff import Backoff
 from penstock.codec import Codec
 from penstock.connection import Connection
@@ -132,10 +133,16 @@ class InputQueue(_Queue):
 
     async def consume(self, max_messages: int, timeout: float) -> Sequence[QueueMessage]:
         """Wait for messages; see `Consumer.consume`. Reconnects by itself, until `stop`."""
-        return (
-            await self._connection.call("consume", lambda: self._consumer.consume(max_messages, timeout), self._stopped)
-            or ()
-        )
+
+        async def consume() -> tuple[Sequence[QueueMessage]]:
+            # In a tuple, because None says that it was given up.
+            return (await self._consumer.consume(max_messages, timeout),)
+
+        answer = await self._connection.call("consume", consume, self._stopped)
+        if answer is None:
+            return ()
+        self._connection.refuse(consume_problem(answer[0], max_messages))
+        return answer[0]
 
     def stop(self) -> None:
         """Let a `consume` that waits for a backend that is away return, empty; settlements still wait for it."""
@@ -153,17 +160,20 @@ class InputQueue(_Queue):
 
     async def on_success(self, messages: Sequence[QueueMessage]) -> int:
         """Settle for good; returns how many were no longer ours."""
-        late = await self._settle("on_success", lambda: self._consumer.on_success(messages)) or 0
+        late = await self._settle("on_success", lambda: self._consumer.on_success(messages))
+        self._connection.refuse(count_problem("on_success", late, len(messages)))
         if self._begun:
             self._begun.difference_update(messages)
-        return late
+        return late or 0
 
     async def on_fail(self, messages: Sequence[QueueMessage], delay: float | None = None) -> int:
         """Give back; returns how many were no longer ours. The delay is left out where the connector has none."""
         if self._begun:
             await self.end_call(messages)
         held = delay if delay and self.resolved.capabilities.delay else None
-        return await self._settle("on_fail", lambda: self._consumer.on_fail(messages, held)) or 0
+        late = await self._settle("on_fail", lambda: self._consumer.on_fail(messages, held))
+        self._connection.refuse(count_problem("on_fail", late, len(messages)))
+        return late or 0
 
     async def _settle(self, method: str, call: Callable[[], Awaitable[T]]) -> T | None:
         me = object()
@@ -219,8 +229,8 @@ class InputQueue(_Queue):
         """Store and settle together, or not at all; see `Consumer.transact`. Reconnects by itself."""
         stored = [(output._producer, output._packed(records)) for output, records in outputs]
         done = await self._settle("transact", lambda: self._consumer.transact(messages, stored))
-        if not isinstance(done, Transacted):
-            raise self._connection.bug(f"transact returned a {type(done).__name__} instead of a Transacted")
+        self._connection.refuse(transact_problem(done, messages, [records for _, records in stored]))
+        assert done is not None  # noqa: S101  (for type checkers)
         if self._begun and done.committed:
             self._begun.difference_update(messages)
         return done
@@ -228,9 +238,11 @@ class InputQueue(_Queue):
     async def lag(self) -> int | None:
         """How many messages wait; None if unknown, also while the backend is away."""
         try:
-            return await self._connection.once("lag", self._consumer.lag)
+            answer = await self._connection.once("lag", self._consumer.lag)
         except NotConnected:
             return None
+        self._connection.refuse(lag_problem(answer))
+        return answer
 
 
 class OutputQueue(_Queue):

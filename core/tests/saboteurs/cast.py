@@ -219,6 +219,8 @@ CAST = [
     consumer("ordering:SharesKeys", "order_by_key_holds_with_several_consumers", capabilities=BY_KEY),
     consumer("ordering:HandsOverInTheMiddle", "order_by_key_survives_a_consumer_that_joins", capabilities=BY_KEY),
     # reading
+    consumer("reading:AnswersNone", "a_message_comes_back_as_it_was_sent"),
+    consumer("reading:AnswersAGenerator", "a_message_comes_back_as_it_was_sent"),
     consumer("reading:ReturnsMoreThanAsked", "consume_never_returns_more_than_asked_for"),
     consumer("reading:HangsOnEmpty", EMPTY),
     consumer("reading:HotOnEmpty", EMPTY),

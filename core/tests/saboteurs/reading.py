@@ -13,6 +13,21 @@ from saboteurs.sound import SoundConsumer
 SLOW = 3.0  # seconds
 
 
+class AnswersNone(SoundConsumer):
+    """When there is nothing."""
+
+    async def consume(self, max_messages: int, timeout: float) -> Sequence[QueueMessage]:
+        return await super().consume(max_messages, timeout) or None  # type: ignore[return-value]
+
+
+class AnswersAGenerator(SoundConsumer):
+    """Of the messages that it has."""
+
+    async def consume(self, max_messages: int, timeout: float) -> Sequence[QueueMessage]:
+        messages = await super().consume(max_messages, timeout)
+        return (message for message in messages)  # type: ignore[return-value]
+
+
 class ReturnsMoreThanAsked(SoundConsumer):
     """In portions of its client."""
 

@@ -16,7 +16,8 @@ class Basics:
     """Round trips, competing consumers, isolation."""
 
     def test_a_message_comes_back_as_it_was_sent(self, kit: Kit) -> None:
-        """Body for body; a first delivery is attempt 1, has a position, and a timestamp that is now or unknown."""
+        """Body for body; a first delivery is attempt 1, has a position, and a timestamp that is now or unknown.
+        An empty queue answers with an empty list, not with None."""
 
         async def main() -> None:
             before = time.time()
@@ -45,6 +46,7 @@ class Basics:
                         "the unit of the timestamp of a QueueMessage",
                     )
                 await consumer.succeed([message])
+                await consumer.find_empty(0.2)
 
         kit.run(main)
 

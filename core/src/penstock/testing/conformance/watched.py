@@ -203,6 +203,11 @@ class WatchedProducer:
 def check_messages(messages: Sequence[QueueMessage], most: int) -> None:
     """What the contract says of everything that `consume` returns."""
     must(
+        isinstance(messages, Sequence) and not isinstance(messages, (str, bytes)),
+        f"consume returns a list of messages, an empty one if there are none; it returned a {type(messages).__name__}",
+        "every return of consume, also that of an empty queue",
+    )
+    must(
         len(messages) <= most,
         f"consume(max_messages={most}) returns at most {most} messages; it returned {len(messages)}: the engine has no "
         "room for more",
