@@ -61,6 +61,12 @@ def _notes(results: Sequence[Result], skipped: Sequence[Skipped]) -> list[str]:
     for each in dict.fromkeys((one.scenario, one.reason) for one in skipped):
         lines.append(f"not run: {each[0]}: {each[1]}")
     for result in results:
+        if result.yardstick_seconds is not None:
+            lines.append(
+                f"{result.trial.name}: {result.working_seconds:.1f} s from the first output on; at least once took "
+                f"{result.yardstick_seconds:.1f} s"
+            )
+    for result in results:
         if broken := result.broken():
             again = f"nox -s chaos -- --only {result.trial.name} --seed {result.seed}"
             lines += [f"BROKEN {result.trial.name}: {text}" for text in broken]

@@ -156,6 +156,12 @@ def test_the_exit_code_is_1_if_a_row_is_broken(lost: list[int], code: int, monke
     assert command_line.main(["--only", "rsmq/kill"]) == code
 
 
+def test_a_row_with_a_yardstick_shows_both_times() -> None:
+    """Also a good one."""
+    printed = table([result("postgres-exactly-once/slow-database", yardstick_seconds=4.0)], [])
+    assert "3.0 s from the first output on; at least once took 4.0 s" in printed
+
+
 def test_a_row_that_was_not_run_is_in_the_table() -> None:
     """It is not silently missing."""
     assert "not run" in table([result()], [Skipped("kafka", "kill", "there is no Java", False)])
