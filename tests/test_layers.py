@@ -46,7 +46,7 @@ ROWS = """
     config.report
 
     queues
-    pipeline.window
+    pipeline.ending  pipeline.window
     pipeline.batch  pipeline.call_context  pipeline.propagation  pipeline.failure_log  pipeline.function pipeline.leases
     pipeline.steps  pipeline.delivery  pipeline.careful
     pipeline.loop

@@ -137,12 +137,17 @@ class Connection:
         """Take it off the board, once it is closed because its work is done."""
         self._health.remove(self._component)
 
-    async def close(self) -> None:
-        """Shut the connector down. Never raises: what was not settled is redelivered, and others are to be closed."""
+    async def close(self) -> bool:
+        """Shut the connector down. Never raises: what was not settled is redelivered, and others are to be closed.
+
+        Returns:
+            Whether it closed cleanly; else what was settled last may not be durable.
+        """
         self.say("stopping")
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT):
                 await self._connector.shutdown()
+            return True
         except ConnectorError as error:
             log.warning("%s: did not close cleanly: %s", self._label, _text(error))
         except TimeoutError:
@@ -151,6 +156,7 @@ class Connection:
         except BaseException as error:
             raise_if_ours(error)
             log.warning("%s: did not close cleanly: shutdown raised %s", self._label, _shown(error), exc_info=error)
+        return False
 
     async def _connect(self, seen: int, patience: float | None = None) -> None:
         """Connect, unless somebody else has since this caller saw connection number `seen`."""

@@ -72,9 +72,9 @@ class _Queue:
         """Whether the last that was heard from the backend was good."""
         return self._connection.good
 
-    async def close(self) -> None:
-        """Shut the connector down. Never raises: what was not settled is redelivered."""
-        await self._connection.close()
+    async def close(self) -> bool:
+        """Shut the connector down; see `Connection.close`. Never raises: what was not settled is redelivered."""
+        return await self._connection.close()
 
     def forget(self) -> None:
         """Take a closed queue off the board of health: it ended because its work is done."""
@@ -208,7 +208,7 @@ class InputQueue(_Queue):
             await self._connection.call("end_call", lambda: self._consumer.end_call(begun))
             self._begun.difference_update(begun)
 
-    async def close(self) -> None:
+    async def close(self) -> bool:
         """See `_Queue.close`. A worker that stops in order does not die of the calls that it leaves."""
         if self._begun:
             try:
@@ -217,7 +217,7 @@ class InputQueue(_Queue):
             except (ConnectorError, TimeoutError) as error:
                 log.warning("%s: %d calls that were left count as if the worker had died of them: %s",
                             self, len(self._begun), error)  # fmt: skip
-        await super().close()
+        return await super().close()
 
     def transaction_problem(self, output: OutputQueue) -> str | None:
         """Why `transact` cannot store records of this output; None if it can."""

@@ -1,7 +1,7 @@
 """`penstock`: parses the command line and imports a command only when it is asked for.
 
 Exit codes: 0 done; 1 the work failed (the error says what); 2 the command line or the configuration is wrong;
-3 a drain was interrupted; 130 stopped by a second signal.
+3 a drain was stopped before its end; 130 stopped by a second signal.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def _parser() -> tuple[argparse.ArgumentParser, Any]:
         prog="penstock",
         description="Runs plain Python functions between named queues.",
         epilog="exit codes: 0 done, 1 the work failed, 2 wrong command line or configuration, "
-        "3 a drain was interrupted, 130 stopped by a second signal. "
+        "3 a drain was stopped before its end, 130 stopped by a second signal. "
         "Plugins may add commands; `penstock plugins` lists them.",
     )
     parser.add_argument("--version", action="store_true", help="print the version and exit")

@@ -21,8 +21,10 @@ from penstock.known_secrets import SecretFilter
 from penstock.options import Role
 from penstock.worker.feed import Collector, Feed
 from penstock.worker.lines_file import Existing
+from penstock.worker.summary import all_succeeded, left_in
 from penstock.worker.worker import Runnable, Worker
 
+UNFINISHED = 3  # the exit code of a drain that was stopped before its end
 COLLECT_BATCH = 1_000  # messages written, and settled, together
 
 
@@ -35,7 +37,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="a file (app.py), a module, or module:attribute; none, with --config, to --feed or --collect alone",
     )
     parser.add_argument("--config", metavar="FILE", help="YAML or TOML; replaces what the apps name themselves")
-    parser.add_argument("--drain", action="store_true", help="stop, with exit code 0, once every input queue is empty")
+    parser.add_argument(
+        "--drain", action="store_true", help="stop once every input queue is empty; exit code 3 if stopped before"
+    )
     parser.add_argument(
         "--feed",
         action="append",
@@ -58,7 +62,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run, and return 0 when stopped by a signal or drained."""
+    """Run; returns 0 when stopped by a signal or drained, 3 when a drain was stopped before its end."""
     logging.basicConfig(
         level=logging.INFO if arguments.verbose else logging.WARNING,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
@@ -85,15 +89,51 @@ def run(arguments: argparse.Namespace) -> int:
         if sys.stderr.isatty():
             runnables.append(Progress(feeds, engines))
         worker = Worker(runnables, settings, drain=arguments.drain)
+        end = partial(_tell_end, arguments, worker, feeds, [*engines, *collecting])
         try:
             worker.run()
             for collector in collectors:
                 collector.finish()
-        finally:
-            # With -v the log has it.
-            if arguments.drain and sys.stderr.isatty() and not arguments.verbose:
-                print(*worker.summary(), sep="\n", file=sys.stderr)
-    return 0
+        except BaseException:
+            end(failed=True)
+            raise
+        return end(failed=False)
+
+
+def _tell_end(
+    arguments: argparse.Namespace, worker: Worker, feeds: Sequence[Feed], engines: Sequence[Engine], *, failed: bool
+) -> int:
+    """Say on standard error what became of the messages, and what is left.
+
+    Nothing is said of a run in which every message succeeded, unless it is watched at a terminal.
+
+    Returns:
+        The exit code of a run that did not fail.
+    """
+    left = [sentence for feed in feeds if (sentence := feed.left()) is not None]
+    if arguments.drain:
+        left += [sentence for engine in engines if (sentence := _left_by(engine, worker.drained)) is not None]
+    unfinished = arguments.drain and not failed and bool(left or not worker.drained)
+    succeeded = all(map(all_succeeded, worker.metrics.engines()))
+    if not arguments.verbose and (failed or unfinished or not succeeded or sys.stderr.isatty()):  # -v has logged it
+        _tell(*worker.summary())
+    if worker.summary() or not failed:
+        _tell(*(f"left: {sentence}" for sentence in left))
+    if unfinished:
+        _tell("penstock: the drain was stopped before its end: not everything is settled")
+    return UNFINISHED if unfinished else 0
+
+
+def _tell(*lines: str) -> None:
+    if lines:
+        print(*lines, sep="\n", file=sys.stderr)
+
+
+def _left_by(engine: Engine, drained: bool) -> str | None:
+    ending = None if engine.pipeline is None else engine.pipeline.ending
+    if drained and ending is not None and not ending.unsettled and ending.clean:
+        return None  # what waits now has come after the queue was empty
+    return left_in(engine.input_queue, ending)
 
 
 def _configure(arguments: argparse.Namespace, engines: Sequence[Engine]) -> Configuration:

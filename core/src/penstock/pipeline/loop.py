@@ -15,6 +15,7 @@ from penstock.message import QueueMessage
 from penstock.metrics import EngineMetrics
 from penstock.pipeline.batch import Batch
 from penstock.pipeline.careful import Careful
+from penstock.pipeline.ending import Ending
 from penstock.pipeline.leases import Leases
 from penstock.pipeline.window import Window
 from penstock.queues import InputQueue, OutputQueue
@@ -35,6 +36,7 @@ LAG_EVERY = 5.0  # seconds between two looks at the lag
 FULL_WAIT = 0.1  # seconds between two polls of a client that must be polled while there is no room
 SETTLED_WITHIN = 0.5  # of a lease; while a settlement waits for longer than that, nothing is fetched
 SIDE_TASKS_END = 2.0  # seconds
+LAST_LAG = 2.0  # seconds that the end of a drain waits to hear how much is left
 
 
 class ProcessEnded(PenstockError):
@@ -55,6 +57,9 @@ class Pipeline:
 
     `done` counts the messages that reached their final state here. `lanes` and `delivery` are set by `compile`, which
     ties the knot.
+
+    Attributes:
+        ending: How it ended; None while it runs.
     """
 
     lanes: Lanes
@@ -96,6 +101,7 @@ class Pipeline:
         self._opened = False
         self._closing = False
         self._lag: int | None = None
+        self.ending: Ending | None = None
         self._oldest: float | None = None
         metrics.watch_in_flight(lambda: len(self._held))
         metrics.watch_oldest_in_flight(lambda: self._oldest)
@@ -137,8 +143,10 @@ class Pipeline:
             if side_tasks:
                 # No call may be under way when the queues are closed.
                 await asyncio.wait(side_tasks, timeout=SIDE_TASKS_END)
-            await self._close()
+            waiting = await self._last_lag() if self.draining else None
+            clean = await self._close()
             # Whatever else was received is counted by now as what became of it.
+            self.ending = Ending(len(self._held), waiting, clean)
             self._metrics.left(len(self._held))
             self._held.clear()
             self.delivery.close()
@@ -379,7 +387,14 @@ class Pipeline:
         if waiting:
             await asyncio.wait(waiting)
 
-    async def _close(self) -> None:
-        queues: list[InputQueue | OutputQueue] = [*self._targets.values(), self.source]
-        for queue in queues:  # outputs first: what they still confirm can then be settled
+    async def _last_lag(self) -> int | None:
+        with suppress(PenstockError, TimeoutError):
+            async with asyncio.timeout(LAST_LAG):
+                return await self.lag()
+        return None
+
+    async def _close(self) -> bool:
+        """Close all queues; returns whether the input queue closed cleanly."""
+        for queue in self._targets.values():  # first: what they still confirm can then be settled
             await queue.close()
+        return await self.source.close()

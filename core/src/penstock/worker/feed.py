@@ -6,6 +6,7 @@ import asyncio
 import base64
 import codecs
 import os
+import stat
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from time import monotonic
@@ -48,7 +49,7 @@ class Feed:
         backlog: How many messages wait in it.
 
     Attributes:
-        fed: Lines confirmed by the queue so far.
+        fed: Lines confirmed by the queue so far, blank ones not counted.
     """
 
     def __init__(self, path: str, queue: Callable[[], ResolvedQueue], backlog: Backlog) -> None:
@@ -62,6 +63,10 @@ class Feed:
         self._stopped = asyncio.Event()
         self._producing = False
         self._through = False
+        self._line = 0  # of the file, blank ones counted, up to which everything is confirmed
+        self._offset = 0  # the same in bytes
+        self._sending = 0  # lines behind it that were under way
+        self._left: str | None = f"{self} was not begun"
 
     def start(self, health: Health, metrics: MetricsRegistry) -> Feed:  # noqa: ARG002  (a feed has no engine's metrics)
         """Open the file, so that a missing one is an error before anything runs.
@@ -96,6 +101,8 @@ class Feed:
             feeding.cancel()
             stopped.cancel()
             await asyncio.gather(feeding, stopped, return_exceptions=True)
+            if self._left is not None:
+                self._left = self._what_is_left()
             self._through = True
             reader.close()
             await self._queue.close()
@@ -105,12 +112,15 @@ class Feed:
 
     async def _feed(self, patience: float | None, reader: Threads) -> None:
         await self._queue.open(patience)
-        number = 0
-        while not self._stopped.is_set() and (lines := await reader.submit(self._read)):
-            self._producing = True
-            await self._produce(lines, number)
-            self._producing = False
-            number += len(lines)
+        while not self._stopped.is_set():
+            if not (lines := await reader.submit(self._read)):
+                self._left = None
+                return
+            self._producing, self._sending = True, len(lines)
+            await self._produce(lines, self._line)
+            self._producing, self._sending = False, 0
+            self._line += len(lines)
+            self._offset += sum(map(len, lines)) + len(lines)
             while (await self._backlog() or 0) > BACKLOG:  # noqa: ASYNC110  (a broker's: nobody could set an event)
                 await asyncio.sleep(BACKLOG_LOOK)
 
@@ -160,6 +170,25 @@ class Feed:
             raise ConfigError(
                 f"--feed {self.path}, line {number}: it cannot be written as {wanted}: {error}"
             ) from error
+
+    def left(self) -> str | None:
+        """What was not fed, in a sentence; None if the whole file was."""
+        return self._left
+
+    def _what_is_left(self) -> str | None:
+        assert self._file is not None  # noqa: S101  (start() opened it)
+        status = os.fstat(self._file.fileno())
+        fed = f"{self}: {self.fed:,} lines were fed"
+        if not stat.S_ISREG(status.st_mode):
+            return f"{fed}; it was not read to its end"
+        rest = status.st_size - self._offset
+        if rest <= 0:
+            return None
+        unsure = f" (some of the next {self._sending:,} lines, too, perhaps)" if self._sending else ""
+        return f"{fed}{unsure}; {rest:,} of {status.st_size:,} bytes were not, from line {self._line + 1:,} on"
+
+    def __str__(self) -> str:
+        return f"--feed {self.path}"
 
     def stop(self) -> None:
         """Feed no further."""

@@ -1,17 +1,46 @@
-"""What became of the messages of a run, in a line for each engine."""
+"""What became of the messages of a run, in a line for each engine, and what is left of them."""
 
 from __future__ import annotations
 
 from penstock.metric_list import FUNCTION_FAILURES, OUTCOMES, RECEIVED, SETTLED
 from penstock.metrics import EngineMetrics
+from penstock.pipeline.ending import Ending
 
 
 def summary(counters: EngineMetrics) -> str:
-    """`engine 'till', queue 'orders': 4 received, 3 succeeded, 1 dead-lettered; 3 calls failed`."""
+    """`engine 'till', queue 'orders': 4 received, 3 succeeded, 1 dead-lettered; 3 calls failed`.
+
+    What was received is the sum of the numbers behind it.
+    """
     counts = counters.counts()
     app, queue, _connector = counters.labels
     settled = [(outcome.replace("_", "-"), counts[SETTLED, outcome]) for outcome in OUTCOMES]
+    settled.append(("in flight", counts[RECEIVED, ""] - sum(count for _outcome, count in settled)))
     told = [f"{counts[RECEIVED, '']:,} received", *(f"{count:,} {outcome}" for outcome, count in settled if count)]
     failed = sum(count for (metric, _type), count in counts.items() if metric is FUNCTION_FAILURES)
     failures = f"; {failed:,} call{'' if failed == 1 else 's'} failed" if failed else ""
     return f"engine {app!r}, queue {queue!r}: {', '.join(told)}{failures}"
+
+
+def all_succeeded(counters: EngineMetrics) -> bool:
+    """Whether nothing but success has become of the messages so far."""
+    counts = counters.counts()
+    return counts[RECEIVED, ""] == counts[SETTLED, "succeeded"]
+
+
+def left_in(queue: str, ending: Ending | None) -> str | None:
+    """`queue 'orders': 12 messages wait, 3 more were received and not settled`; None if nothing is left.
+
+    Args:
+        queue: The name of an engine's input queue.
+        ending: How the engine ended; None if it never began.
+    """
+    waiting = None if ending is None else ending.waiting
+    if ending is not None and waiting == 0 and not ending.unsettled and ending.clean:
+        return None
+    told = [f"{waiting:,} messages wait" if waiting is not None else "how many messages wait is not known"]
+    if ending is not None and ending.unsettled:
+        told.append(f"{ending.unsettled:,} more were received and not settled")
+    if ending is not None and not ending.clean:
+        told.append("it did not close cleanly, so what was settled last may come again")
+    return f"queue {queue!r}: {', '.join(told)}"

@@ -69,6 +69,8 @@ class Worker:
 
     Attributes:
         health, metrics: The boards that `/readyz` and `/metrics` show.
+        drained: Whether a drain came to its end: every queue was empty, and nothing was in flight. False after a stop
+            that came first.
     """
 
     def __init__(self, runnables: Sequence[Runnable], settings: WorkerSettings, *, drain: bool = False) -> None:
@@ -77,6 +79,7 @@ class Worker:
         self._drain = drain
         self.health = Health()
         self.metrics = MetricsRegistry()
+        self.drained = False
         self._running: list[Running] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._errors: list[BaseException] = []
@@ -100,7 +103,7 @@ class Worker:
     async def _serve(self) -> None:
         endpoints = None
         try:
-            with stop_signals(self.stop, _abort):
+            with stop_signals(self.stop, self._abort):
                 self._running = self._start()
                 endpoints = self._endpoints()
                 await self._supervise()
@@ -124,7 +127,9 @@ class Worker:
         return hear
 
     def summary(self) -> Sequence[str]:
-        """What became of the messages so far, in a line for each engine."""
+        """What became of the messages so far, in a line for each engine; nothing before all could be started."""
+        if not self._running:
+            return []
         return [summary(counters) for counters in self.metrics.engines()]
 
     def stop(self) -> None:
@@ -132,6 +137,20 @@ class Worker:
         log.info("stopping: what runs is finished within %g s; a second signal ends at once",
                  self._settings.shutdown_timeout)  # fmt: skip
         self._stop_all()
+
+    def _abort(self) -> None:
+        # At once: no flush, no goodbye. What is unsettled is redelivered, as after a power cut. On a thread, since
+        # whoever holds a lock of the log, or of the metrics, may wait for something that never comes.
+        goodbye = threading.Thread(target=self._say_goodbye, daemon=True)
+        goodbye.start()
+        goodbye.join(GOODBYE)
+        os._exit(ABORTED)
+
+    def _say_goodbye(self) -> None:
+        log.warning("second signal: ending now; unsettled messages will be redelivered")
+        for line in self.summary():
+            log.warning("%s", line)
+        logging.shutdown()
 
     def _start(self) -> list[Running]:
         """Build all that runs.
@@ -207,6 +226,7 @@ class Worker:
         except Exception as error:  # noqa: BLE001  (it is raised from `run`)
             self._fail(error)
         else:
+            self.drained = True
             self._stop_all()
 
     async def _until_drained(self) -> None:
@@ -244,17 +264,3 @@ def _told(error: BaseException) -> BaseException:
     where = f" at {steps[-1].filename}:{steps[-1].lineno}" if steps else ""
     log.error("%s: %r%s; the message is left in its queue", error, cause, where)
     return cause
-
-
-def _abort() -> None:
-    # At once: no flush, no goodbye. What is unsettled is redelivered, as after a power cut. On a thread, since whoever
-    # holds a lock of the log may wait for something that never comes.
-    goodbye = threading.Thread(target=_say_goodbye, daemon=True)
-    goodbye.start()
-    goodbye.join(GOODBYE)
-    os._exit(ABORTED)
-
-
-def _say_goodbye() -> None:
-    log.warning("second signal: ending now; unsettled messages will be redelivered")
-    logging.shutdown()

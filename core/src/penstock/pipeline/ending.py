@@ -1,0 +1,20 @@
+"""How an engine ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What an engine has left in its input queue.
+
+    Attributes:
+        unsettled: Messages that it received and did not settle; they are redelivered.
+        waiting: How many wait beside them; None if that is not known. Asked for while draining only.
+        clean: Whether the queue closed cleanly; else what was settled last may come again.
+    """
+
+    unsettled: int
+    waiting: int | None
+    clean: bool
