@@ -94,31 +94,40 @@ def run(arguments: argparse.Namespace) -> int:
             worker.run()
             for collector in collectors:
                 collector.finish()
-        except BaseException:
-            end(failed=True)
+        except BaseException as error:
+            end(error)
             raise
-        return end(failed=False)
+        return end(None)
 
 
 def _tell_end(
-    arguments: argparse.Namespace, worker: Worker, feeds: Sequence[Feed], engines: Sequence[Engine], *, failed: bool
+    arguments: argparse.Namespace,
+    worker: Worker,
+    feeds: Sequence[Feed],
+    engines: Sequence[Engine],
+    error: BaseException | None,
 ) -> int:
     """Say on standard error what became of the messages, and what is left.
 
-    Nothing is said of a run in which every message succeeded, unless it is watched at a terminal.
+    Where nobody watches at a terminal, nothing is said of a good end: a stop by a signal, or a drain in which every
+    message succeeded.
 
     Returns:
-        The exit code of a run that did not fail.
+        The exit code of a run that `error` did not end.
     """
-    left = [sentence for feed in feeds if (sentence := feed.left()) is not None]
+    # A pipe that a service is fed from has no end to come to.
+    left = [feed.left() for feed in feeds if arguments.drain or feed.path != "-"]
     if arguments.drain:
-        left += [sentence for engine in engines if (sentence := _left_by(engine, worker.drained)) is not None]
-    unfinished = arguments.drain and not failed and bool(left or not worker.drained)
-    succeeded = all(map(all_succeeded, worker.metrics.engines()))
-    if not arguments.verbose and (failed or unfinished or not succeeded or sys.stderr.isatty()):  # -v has logged it
-        _tell(*worker.summary())
-    if worker.summary() or not failed:
-        _tell(*(f"left: {sentence}" for sentence in left))
+        left += [_left_by(engine, worker.drained) for engine in engines]
+    told = [f"left: {sentence}" for sentence in left if sentence is not None]
+    unfinished = arguments.drain and error is None and bool(told or not worker.drained)
+    good = error is None and not unfinished and all(map(all_succeeded, worker.metrics.engines()))
+    good = good or not (arguments.drain or isinstance(error, Exception))
+    summary = worker.summary()  # nothing, if it could not even start
+    if not arguments.verbose and (sys.stderr.isatty() or not good):  # -v has logged it
+        _tell(*summary)
+    if summary:
+        _tell(*told)
     if unfinished:
         _tell("penstock: the drain was stopped before its end: not everything is settled")
     return UNFINISHED if unfinished else 0

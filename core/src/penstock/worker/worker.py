@@ -149,7 +149,7 @@ class Worker:
     def _say_goodbye(self) -> None:
         log.warning("second signal: ending now; unsettled messages will be redelivered")
         for line in self.summary():
-            log.warning("%s", line)
+            log.log(logging.WARNING if self._drain else logging.INFO, "%s", line)
         logging.shutdown()
 
     def _start(self) -> list[Running]:
