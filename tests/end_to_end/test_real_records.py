@@ -84,7 +84,7 @@ def run(app: App, lines: Iterator[bytes]) -> Result:
     app.write("queues.yml", CONFIG)
     with (app.folder / "places.jsonl").open("wb") as file:
         file.writelines(lines)
-    result = app.run("--drain", "--feed", "places=places.jsonl", "--collect", "cells=cells.jsonl")
+    result = app.run("--drain", "--feed", "places=places.jsonl", "--collect", "cells=cells.jsonl", "--overwrite")
     assert (result.code, result.out, result.err) == (0, "", "")
     return result
 

@@ -24,7 +24,7 @@ from penstock.worker.lines_file import Existing
 from penstock.worker.summary import all_succeeded, left_in
 from penstock.worker.worker import Runnable, Worker
 
-UNFINISHED = 3  # the exit code of a drain that was stopped before its end
+NOT_DRAINED = 3  # the exit code of a drain that was stopped before its end
 COLLECT_BATCH = 1_000  # messages written, and settled, together
 
 
@@ -130,7 +130,7 @@ def _tell_end(
         _tell(*told)
     if unfinished:
         _tell("penstock: the drain was stopped before its end: not everything is settled")
-    return UNFINISHED if unfinished else 0
+    return NOT_DRAINED if unfinished else 0
 
 
 def _tell(*lines: str) -> None:

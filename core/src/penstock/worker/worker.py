@@ -92,7 +92,10 @@ class Worker:
         Raises:
             PenstockError: why an engine could not go on; all others were stopped in order first.
         """
-        with listening(nothing, _abort), streams.guarded():  # from now on, so that no signal is lost while it starts
+        with (
+            listening(nothing, self._abort),
+            streams.guarded(),
+        ):  # from now on, so that no signal is lost while it starts
             asyncio.run(self.serve())
 
     async def serve(self) -> None:
