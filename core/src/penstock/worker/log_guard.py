@@ -22,7 +22,8 @@ def unfailing_logs() -> Iterator[None]:
     """While the block runs, no log call of this process raises what a handler, filter or formatter raises.
 
     This holds for Penstock, for connectors and their clients, and for the function: each handler fails alone, and the
-    first failure of its kind is written to standard error. What Penstock logs is escaped and cut. Only KeyboardInterrupt and SystemExit pass.
+    first failure of its kind is written to standard error. What Penstock logs is escaped and cut. Only
+    KeyboardInterrupt and SystemExit pass.
     """
     global _active
     _install()
