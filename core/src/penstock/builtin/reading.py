@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import PydanticCustomError
 
-from penstock.builtin.core_schema import Node, has, is_open, rewritten, validator_of_rewritten
+from penstock.builtin.core_schema import Node, has, is_open, is_rewritten, rewritten, validator_of_rewritten
 from penstock.errors import InvalidMessage
 
 Decode = Callable[[bytes], Any]
@@ -46,7 +46,10 @@ def exact_decoder(decode: Decode, schema: Any) -> Decode:
 
 def _finite_first(decode: Decode, schema: Any) -> Decode:
     """Infinity is rare: only a body that a validator without infinity refuses is looked at."""
-    finite = validator_of_rewritten(rewritten(schema, _only_finite)).validate_json
+    built = validator_of_rewritten(rewritten(schema, _only_finite))
+    if not is_rewritten(built):
+        return _refusing_huge(decode)
+    finite = built.validate_json
 
     def decode_finite(body: bytes) -> Any:
         try:
@@ -107,7 +110,10 @@ def _fractions(body: bytes) -> list[str]:
 
 def _exact_decimals(decode: Decode, schema: Any) -> Decode:
     texts = _Texts()
-    exact = validator_of_rewritten(rewritten(schema, texts.before_decimals)).validate_json
+    built = validator_of_rewritten(rewritten(schema, texts.before_decimals))
+    if not is_rewritten(built):
+        return _refusing_long(decode)
+    exact = built.validate_json
 
     def decode_exactly(body: bytes) -> Any:
         if _FRACTION.search(body) is None:
@@ -116,6 +122,20 @@ def _exact_decimals(decode: Decode, schema: Any) -> Decode:
         return exact(body)
 
     return decode_exactly
+
+
+def _refusing_long(decode: Decode) -> Decode:
+    """For a pydantic that reads every decimal as a float, whatever is done about it."""
+
+    def decode_short(body: bytes) -> Any:
+        if _FRACTION.search(body) and any(Decimal(text) != Decimal(repr(float(text))) for text in _fractions(body)):
+            raise InvalidMessage(
+                "a number has more digits than this release of pydantic reads of a Decimal; send it as text, or update "
+                "pydantic"
+            )
+        return decode(body)
+
+    return decode_short
 
 
 class _Texts(threading.local):
