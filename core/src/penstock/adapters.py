@@ -8,10 +8,11 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
+from penstock.capabilities import Capabilities
 from penstock.connectors import BlockingConsumer, BlockingProducer, Consumer, Producer
 from penstock.errors import ConfigError, ConnectorError, ProduceError
 from penstock.message import QueueMessage, Record
-from penstock.one_at_a_time import OneAtATimeConsumer, OneAtATimeProducer
+from penstock.one_at_a_time import KEYWORDS, OneAtATimeConsumer, OneAtATimeProducer, keywords_of
 from penstock.threads import Threads
 
 log = logging.getLogger("penstock")
@@ -127,6 +128,21 @@ def make_producer(connector_class: type[Any], name: str, options: Any) -> Produc
         return ThreadedProducer(connector_class(name, options))
     _refuse_misfit(connector_class, "producer", ("produce", "shutdown"))
     return OneAtATimeProducer(connector_class, name, options)
+
+
+def undeclared_capabilities(connector_class: type[Any]) -> Capabilities:
+    """What a class of the user's own can do that declares nothing.
+
+    A producer written one message at a time gets key, headers and delay as keywords, so it has what its `produce`
+    takes. Of any other class nothing is known.
+    """
+    if issubclass(connector_class, (Consumer, Producer, BlockingConsumer, BlockingProducer)):
+        return Capabilities()
+    if not callable(getattr(connector_class, "produce", None)):
+        return Capabilities()
+    taken = keywords_of(connector_class)
+    keys, headers, delay = (taken is None or word in taken for word in KEYWORDS)
+    return Capabilities(keys=keys, headers=headers, delay=delay, tombstones=True)
 
 
 def _refuse_unfinished(connector_class: type[Any], side: str) -> None:

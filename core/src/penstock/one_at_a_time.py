@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -162,6 +163,28 @@ class OneAtATimeConsumer(Consumer):
         await self._foreign.shutdown()
 
 
+KEYWORDS = ("key", "headers", "delay")
+"""What `produce` gets of a record beside its body and its options, each if it has any."""
+
+
+def keywords_of(connector_class: type[Any]) -> frozenset[str] | None:
+    """The keywords that a class's `produce` takes beside queue name, message and context; None if it takes any."""
+    try:
+        parameters = list(inspect.signature(connector_class.produce).parameters.values())
+    except (TypeError, ValueError):
+        return None  # written in C, and says nothing of its arguments: it shows when it is called
+    if any(each.kind is each.VAR_KEYWORD for each in parameters):
+        return None
+    bound = not isinstance(inspect.getattr_static(connector_class, "produce"), staticmethod)
+    given = [each for each in parameters if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)]
+    first = {each.name for each in given[: 4 if bound else 3]}
+    return frozenset(
+        each.name
+        for each in parameters
+        if each.name not in first and each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)
+    )
+
+
 class OneAtATimeProducer(Producer):
     """Runs a class written one message at a time.
 
@@ -173,6 +196,7 @@ class OneAtATimeProducer(Producer):
 
     def __init__(self, connector_class: type[Any], name: str, options: Any) -> None:
         super().__init__(name, options)
+        self.keywords = keywords_of(connector_class)
         self._thread = Threads(f"penstock-produce-{name}")
         self._foreign = _Foreign(connector_class, name, options, self._thread)
 

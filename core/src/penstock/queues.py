@@ -24,6 +24,7 @@ from penstock.connectors import Transacted
 from penstock.errors import ConnectorError, FunctionError, NotConnected, ProduceError
 from penstock.health import Health
 from penstock.message import QueueMessage, Record
+from penstock.one_at_a_time import KEYWORDS, OneAtATimeProducer
 
 if TYPE_CHECKING:
     from penstock.config.resolve import ResolvedQueue
@@ -274,6 +275,8 @@ class OutputQueue(_Queue):
         super().__init__(resolved, self._producer, health, on_reconnect, engine)
         self._on_refused = on_refused
         self.carries_keys = resolved.capabilities.keys
+        # None: any, or it is for the connector to judge.
+        self._keywords = self._producer.keywords if isinstance(self._producer, OneAtATimeProducer) else None
         self.any_body = self._producer.any_body
         self._enveloped = envelope.uses_envelope(resolved.capabilities)
         self.encode = self.codec.encode
@@ -282,12 +285,26 @@ class OutputQueue(_Queue):
         """Refuse a record that asks for what the connector cannot do.
 
         Raises:
-            FunctionError: it has a delay, and the connector cannot delay.
+            FunctionError: it has a delay, and the connector cannot delay; or options that the `produce` of a class
+                written one message at a time does not take.
         """
+        self._refuse_untaken(record)
         if record.delay and not self.resolved.capabilities.delay:
             raise FunctionError(
                 f"an output for {self} has delay={record.delay}, but connector {self.resolved.connector!r} has no "
                 f"'delay'; leave it out, or use a connector that has it"
+            )
+
+    def _refuse_untaken(self, record: Record) -> None:
+        taken = self._keywords
+        if taken is None:
+            return
+        wanted = set(record.options or ())
+        wanted |= {name for name in KEYWORDS if getattr(record, name)}
+        if untaken := sorted(wanted - taken):
+            raise FunctionError(
+                f"an output for {self} has {', '.join(untaken)}, which produce() of {self.resolved.connector!r} does "
+                f"not take; leave it out, or add it to the parameters of produce()"
             )
 
     def pass_on(

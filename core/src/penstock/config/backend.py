@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from penstock.adapters import undeclared_capabilities
 from penstock.capabilities import Capabilities
 from penstock.config.unresolved import UnresolvedQueue
 from penstock.errors import PluginError, UnknownNameError
@@ -130,7 +131,7 @@ def _own_class(unresolved: UnresolvedQueue, side: str, own: Any, spec: Connector
     return Backend(
         found.__name__,
         found,
-        capabilities if isinstance(capabilities, Capabilities) else Capabilities(),
+        capabilities if isinstance(capabilities, Capabilities) else undeclared_capabilities(found),
         model if isinstance(model, type) and issubclass(model, BaseModel) else None,
         None,
     )
