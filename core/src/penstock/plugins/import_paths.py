@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import pkgutil
 import re
+import sys
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
@@ -53,7 +55,7 @@ def _resolve_dotted(parts: list[str]) -> Any:
 
 def _import(name: str) -> ModuleType:
     try:
-        return import_module(name)
+        return _loaded_already(name) or import_module(name)
     except ModuleNotFoundError as error:
         # A missing part of the path is the path's fault; another missing module is the imported module's.
         if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
@@ -63,6 +65,22 @@ def _import(name: str) -> ModuleType:
         raise  # meant for the process
     except BaseException as error:
         raise PluginError(f"importing {name!r} raised {describe(error)}{_place(error)}") from error
+
+
+def _loaded_already(name: str) -> ModuleType | None:
+    """The module of the same file, loaded under another name: the program itself, or one that was run by its path.
+
+    Imported again, its classes would be others of the same name, and no object of the one would be of the other.
+    """
+    found = find_spec(name)
+    if found is None or found.origin is None or not found.has_location:
+        return None
+    names = ["__main__"] if name in sys.modules else ["__main__", *sys.modules]
+    for module in [sys.modules.get(each) for each in names]:
+        file = vars(module).get("__file__") if isinstance(module, ModuleType) else None
+        if isinstance(file, str) and os.path.abspath(file) == os.path.abspath(found.origin):
+            return module
+    return None
 
 
 def _missing_module(name: str) -> str:
