@@ -63,7 +63,7 @@ def _notes(results: Sequence[Result], skipped: Sequence[Skipped]) -> list[str]:
     for result in results:
         if result.yardstick_seconds is not None:
             lines.append(
-                f"{result.trial.name}: {result.working_seconds:.1f} s from the first output on; at least once took "
+                f"{result.trial.name}: {result.working_seconds:.1f} s from the first call on; at least once took "
                 f"{result.yardstick_seconds:.1f} s"
             )
     for result in results:

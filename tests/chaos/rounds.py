@@ -31,7 +31,7 @@ class Result:
     Attributes:
         stuck: Messages that were still not settled when nothing had moved for long.
         seconds: From the start of the workers to the last settlement.
-        working_seconds: The same from the first output on.
+        working_seconds: The same from the first call of the function on.
         surprises: Workers that ended by themselves, and the like.
     """
 
@@ -156,7 +156,7 @@ class Round:
             if fault.from_the_start:
                 fault.strike(self)
         self._started = time.monotonic()
-        self._first_output: float | None = None
+        self._first_call: float | None = None
         self.supervisor.tend()
         in_the_middle = [fault for fault in trial.faults if not fault.from_the_start]
         for number, fault in enumerate(in_the_middle):
@@ -181,7 +181,7 @@ class Round:
             ),
             stuck,
             now - self._started,
-            now - (self._first_output or self._started),
+            now - (self._first_call or self._started),
             self.supervisor.surprises,
         )
 
@@ -214,8 +214,8 @@ class Round:
             # A crash is a step as well, where a message is to be convicted by its crashes.
             crashes = self.supervisor.started if self._trial.poison else 0
             state = (self._made(), self._source.unsettled("source"), crashes)
-            if state[0] and self._first_output is None:
-                self._first_output = time.monotonic()
+            if self._first_call is None and any(each.working for each in self.supervisor.processes):
+                self._first_call = time.monotonic()
             if state != last and state[:2] != (None, None):
                 last, moved = state, time.monotonic()
             now = time.monotonic()

@@ -159,7 +159,7 @@ def test_the_exit_code_is_1_if_a_row_is_broken(lost: list[int], code: int, monke
 def test_a_row_with_a_yardstick_shows_both_times() -> None:
     """Also a good one."""
     printed = table([result("postgres-exactly-once/slow-database", yardstick_seconds=4.0)], [])
-    assert "3.0 s from the first output on; at least once took 4.0 s" in printed
+    assert "3.0 s from the first call on; at least once took 4.0 s" in printed
 
 
 def test_a_row_that_was_not_run_is_in_the_table() -> None:
