@@ -301,11 +301,10 @@ def test_a_dead_letter_keeps_its_reasons_in_a_queue_of_any_format(tmp_path: Path
 @pytest.mark.parametrize(
     ("arguments", "answer"),
     [
-        ([], "name an APP to run; or, to run none, give --config FILE and what to --feed or --collect (QUEUE=FILE)"),
         (["--append"], "--append says what to do with the file of --collect QUEUE=FILE; give that, too"),
         (["--overwrite"], "--overwrite says what to do with the file of --collect QUEUE=FILE; give that, too"),
     ],
-    ids=["nothing to run", "append", "overwrite"],
+    ids=["append", "overwrite"],
 )
 def test_a_command_line_that_means_nothing_is_refused(
     tmp_path: Path, arguments: list[str], answer: str, capfd: pytest.CaptureFixture[str]
@@ -314,10 +313,23 @@ def test_a_command_line_that_means_nothing_is_refused(
     from penstock.cli.main import main
 
     (tmp_path / "queues.yml").write_text("queues: {in: {connector: memory}}")
-    feed = [] if not arguments else ["--config", str(tmp_path / "queues.yml"), "--feed", "in=x"]
 
-    assert main(["run", *feed, *arguments]) == 2
+    assert main(["run", "--config", str(tmp_path / "queues.yml"), "--feed", "in=x", *arguments]) == 2
     assert capfd.readouterr().err == f"penstock: {answer}\n"
+
+
+@pytest.mark.parametrize("arguments", [[], ["--config", "queues.yml"], ["--collect", "in=x"]], ids=" ".join)
+def test_a_run_of_nothing_is_refused_with_the_usage(arguments: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    """As a missing argument of any command is."""
+    from penstock.cli.main import main
+
+    with pytest.raises(SystemExit) as caught:
+        main(["run", *arguments])
+
+    assert caught.value.code == 2
+    said = capfd.readouterr().err
+    assert said.startswith("usage: penstock run")
+    assert "name an APP to run; or, to run none, give --config FILE and what to --feed or --collect" in said
 
 
 def test_a_file_that_holds_something_is_named(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ COLLECT_BATCH = 1_000  # messages written, and settled, together
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
+    parser.set_defaults(refuse=parser.error)  # with the usage, as for any other argument that is missing
     parser.add_argument(
         "apps",
         nargs="*",
@@ -195,7 +196,7 @@ def _refuse_incomplete(arguments: argparse.Namespace) -> None:
         ConfigError: an option is missing.
     """
     if not arguments.apps and not (arguments.config is not None and (arguments.feed or arguments.collect)):
-        raise ConfigError(
+        arguments.refuse(
             "name an APP to run; or, to run none, give --config FILE and what to --feed or --collect (QUEUE=FILE)"
         )
     for option in ("append", "overwrite"):
