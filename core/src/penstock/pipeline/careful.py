@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from penstock.pipeline.lanes import Lanes
 
 GROUP_SIZE = 16  # suspects that are called together: as many are called alone if one of them kills the worker
-SHORTEST_CALM, LONGEST_CALM = 1.0, 30.0  # seconds that a worker lives before it calls a suspect alone
+SHORTEST_CALM, LONGEST_CALM = 1.0, 10.0  # seconds that a worker lives before it calls a suspect alone
 CALLS_OF_CALM = 20  # calls that fit into that time
 SLICE = 1.0  # seconds after which suspects that are called alone let others go on
 SETTLED_WITHIN = 1.0  # seconds after a call; then its record is removed, for what takes so long is not the message
@@ -68,7 +68,7 @@ class Careful:
         self._postponed: list[QueueMessage] = []
         self._alone: list[QueueMessage] = []  # to be called alone
         self._born: float | None = None  # when the first messages came, by `monotonic`
-        self._call_time = 0.0  # seconds of a call, as far as is known
+        self._calls, self._seconds = 0, 0.0  # calls that have ended, and how long they took in all
         self._changed = asyncio.Event()
         self._stopped = False
         self.busy = False
@@ -101,7 +101,8 @@ class Careful:
         """Seconds until a suspect may be called alone; infinity if none waits."""
         if not self._alone or self._born is None:
             return inf
-        calm = min(LONGEST_CALM, max(SHORTEST_CALM, CALLS_OF_CALM * self._call_time))
+        # By the mean: a first call that loads a library would put off every verdict.
+        calm = min(LONGEST_CALM, max(SHORTEST_CALM, CALLS_OF_CALM * self._seconds / max(1, self._calls)))
         return max(0.0, self._born + calm - monotonic())
 
     async def call_alone(self) -> None:
@@ -128,8 +129,8 @@ class Careful:
 
     def returned(self, batch: Batch) -> None:
         """The calls of a batch have ended."""
-        if calls := len(batch.messages) + len(batch.failures):
-            self._call_time = max(self._call_time, batch.seconds / calls)
+        self._calls += len(batch.messages) + len(batch.failures)
+        self._seconds += batch.seconds
         if self._running:
             self._running.difference_update(batch.messages)
             self._running.difference_update([failure.message for failure in batch.failures])
