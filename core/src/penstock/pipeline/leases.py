@@ -99,3 +99,5 @@ class Leases:
             await asyncio.wait(self._calls, timeout=END_WITHIN)
         for call in self._calls:
             call.cancel()
+        # Until they have ended, too: the queue is closed next, and none may open a connection behind that.
+        await asyncio.gather(*self._calls, return_exceptions=True)

@@ -176,10 +176,12 @@ class Connection:
         await self._drop()
         with self._errors():
             async with asyncio.timeout(self._connect_within):
-                self._session = await psycopg.AsyncConnection.connect(
-                    self._conninfo(), autocommit=True, prepare_threshold=0
-                )
+                session = await psycopg.AsyncConnection.connect(self._conninfo(), autocommit=True, prepare_threshold=0)
+        await self._drop()  # another caller may have opened one meanwhile
+        self._session = session
         try:
+            if self._closed:
+                raise ConnectorError(f"the connection to PostgreSQL at {self.address} is closed")
             await self._greet()
         except BaseException:
             await self._drop()  # half prepared it is of no use, and the next call would take it for good
