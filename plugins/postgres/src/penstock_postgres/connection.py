@@ -324,6 +324,10 @@ class Connection:
         self.timeout = min(self.timeout, seconds)
         self._connect_within = seconds
 
+    async def rest(self) -> None:
+        """Close the session until the next `open`."""
+        await self._drop()
+
     async def close(self) -> None:
         """Close the session for good."""
         self._closed = True

@@ -48,8 +48,9 @@ class PostgresConsumer(Consumer):
     A claim hides rows for the time of the lease and writes a token into them. No row stays locked while the function
     runs, so a slow one holds up neither vacuum nor others. All that follows happens only where the token still is.
 
-    Three sessions: one claims and waits, one settles meanwhile. The third, opened for the first function that is slow,
-    only extends leases, so that these wait for no settlement. Settlements that wait are made together.
+    Three sessions: one claims and waits, one settles meanwhile. The third only extends leases, so that these wait for no
+    settlement; it is opened for a function that is slow, and closed once a lease has passed without one. Settlements
+    that wait are made together.
 
     Attributes:
         lost_leases: How many leases ended, and were taken by others, before they were extended.
@@ -82,6 +83,7 @@ class PostgresConsumer(Consumer):
         # By the monotonic clock. Kept from one call to the next: an empty queue is asked no more often for short calls.
         self._look_at = 0.0
         self._wake_at = 0.0
+        self._extended_at: float | None = None  # when the session for that was used last, while it is open
         self.lost_leases = 0
 
     @property
@@ -107,6 +109,7 @@ class PostgresConsumer(Consumer):
         """See `Consumer.consume`. A notification ends the wait, or the time at which something becomes visible, or
         `poll_interval`."""
         deadline = time.monotonic() + timeout
+        await self._rest_from_extending()
         while True:
             if time.monotonic() < self._look_at:
                 await self._wait(deadline)
@@ -114,6 +117,13 @@ class PostgresConsumer(Consumer):
                 return messages
             if time.monotonic() >= deadline:
                 return []
+
+    async def _rest_from_extending(self) -> None:
+        """Give the server its session back: most queues have no calls that last."""
+        if self._extended_at is not None and time.monotonic() - self._extended_at > self.options.lease:
+            async with self._extending.lock:
+                self._extended_at = None
+                await self._extending.rest()
 
     async def _look(self, limit: int) -> list[PostgresMessage]:
         self._look_at = time.monotonic() + self.options.poll_interval
@@ -236,6 +246,7 @@ class PostgresConsumer(Consumer):
                 return
             if not self._extending.good:
                 await self._extending.open()
+            self._extended_at = time.monotonic()
             parameters = {**self._queue.fence(ours), "lease": self.options.lease}
             kept = await self._extending.run(self._queue.extend, parameters)
         # What is being settled now, or was meanwhile, is gone for that reason.
