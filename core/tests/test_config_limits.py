@@ -43,7 +43,7 @@ def test_a_directory(tmp_path: Path) -> None:
     """Named like a file."""
     (tmp_path / "q.yml").mkdir()
 
-    assert "is a directory; a configuration is a regular file" in refusal(tmp_path / "q.yml")
+    assert "cannot be read: Is a directory" in refusal(tmp_path / "q.yml")
 
 
 @pytest.mark.parametrize("name", ["q.yml", "q.toml"])

@@ -6,11 +6,18 @@ import logging
 
 import pytest
 
+from penstock import known_secrets
 from penstock.config.files import load
 from penstock.config.masking import is_secret, shown
 from penstock.config.resolve import problems_of
 from penstock.errors import FatalConnectorError, NotConnected, ProduceError
 from penstock.known_secrets import SecretFilter, hide, remember
+
+
+@pytest.fixture(autouse=True)
+def _forget(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test lets the process remember would be masked in the texts of all later ones."""
+    monkeypatch.setattr(known_secrets, "_known", set())
 
 
 @pytest.mark.parametrize("kind", [NotConnected, ProduceError, FatalConnectorError])

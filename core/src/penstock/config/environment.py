@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,7 +24,7 @@ class Substitution:
         values: A copy with the variables filled in; what is not set stays as it was written.
         used: Which variables went into which value.
         missing: One fault for each variable that is not set and has no default.
-        broken: One fault for each `${` that begins nothing, and for each text that no client library takes.
+        broken: One fault for each `${` that begins nothing.
     """
 
     values: Any = None
@@ -51,6 +51,19 @@ def substitute(values: Any, environment: Mapping[str, str], path: Path = (), sho
     return result
 
 
+def unfit_texts(values: Any, path: Path, shown_from: int) -> Iterator[Fault]:
+    """One fault for each text that no client library takes; see `unfit`. Arguments as in `substitute`."""
+    if isinstance(values, str):
+        if (problem := unfit(values)) is not None:
+            yield Fault(path, f"{dotted(path[shown_from:])!r} {problem}")
+    elif isinstance(values, Mapping):
+        for key, item in values.items():
+            yield from unfit_texts(item, (*path, key), shown_from)
+    elif isinstance(values, list | tuple):
+        for index, item in enumerate(values):
+            yield from unfit_texts(item, (*path, index), shown_from)
+
+
 def unfit(text: str) -> str | None:
     """What no client library takes in a text, since it would cut it there or fail; None if there is nothing of it."""
     if "\0" in text:
@@ -65,10 +78,7 @@ def unfit(text: str) -> str | None:
 
 def _fill(value: Any, environment: Mapping[str, str], path: Path, shown_from: int, result: Substitution) -> Any:
     if isinstance(value, str):
-        filled = _fill_text(value, environment, path, shown_from, result) if "${" in value else value
-        if (problem := unfit(filled)) is not None:
-            result.broken.append(Fault(path, f"{dotted(path[shown_from:])!r} {problem}"))
-        return filled
+        return _fill_text(value, environment, path, shown_from, result) if "${" in value else value
     if isinstance(value, Mapping):
         return {key: _fill(item, environment, (*path, key), shown_from, result) for key, item in value.items()}
     if isinstance(value, list | tuple):

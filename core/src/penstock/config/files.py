@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path as FilePath
 from typing import Any, TypeVar
 
-from penstock.config.environment import substitute, unfit
+from penstock.config.environment import substitute, unfit, unfit_texts
 from penstock.config.faults import Fault, in_brackets, placed
 from penstock.config.model import (
     Configuration,
@@ -155,7 +155,7 @@ class _Loader:
             self.refuse(who, spelled, f"has no 'name'; {f'did you mean that by {near!r}?' if near else 'write one'}")
         else:
             name = substitute(values["name"], self.environment, (*spelled, "name"), len(spelled))
-            if faults := name.missing + name.broken:
+            if faults := name.missing + name.broken + _unfit(name.values, (*spelled, "name"), len(spelled)):
                 self.problems += placed(faults, f"queue {who}", Places(self.file, self.parsed.marks))
             elif not isinstance(name.values, str) or not name.values:
                 self.refuse(who, (*spelled, "name"), "'name' must be text; put it in quotes")
@@ -179,7 +179,7 @@ class _Loader:
         filled = substitute({**values, "name": ""}, self.environment, path, len(path))
         self.used |= filled.used
         self.missing[name] = filled.missing
-        faults = list(filled.broken)
+        faults = filled.broken + _unfit(filled.values, path, len(path))
         if (problem := unfit(name)) is not None:
             faults.append(Fault((*path, "name"), f"'name' {problem}"))
         settings = {**filled.values, "name": name}
@@ -209,7 +209,7 @@ class _Loader:
             return model()
         filled = substitute(values, self.environment, (key,), 1)
         self.used |= filled.used
-        faults = filled.broken + filled.missing
+        faults = filled.broken + _unfit(filled.values, (key,), 1) + filled.missing
         unset = {fault.path for fault in faults}
         try:
             section = model(**filled.values)
@@ -240,6 +240,10 @@ def _as_mapping(settings: Any) -> Mapping[str, Any] | None:
         # Only what was given: a default must not look like a choice.
         return {key: getattr(settings, key) for key in settings.model_fields_set}
     return settings if isinstance(settings, Mapping) else None
+
+
+def _unfit(values: Any, path: Path, shown_from: int) -> list[Fault]:
+    return list(unfit_texts(values, path, shown_from))
 
 
 def _below(path: Path, faults: Sequence[Fault]) -> Iterator[Fault]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import tomllib
@@ -72,6 +73,8 @@ def _content(file: FilePath) -> bytes:
     descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK)  # a pipe without a writer would be waited for
     try:
         mode = os.fstat(descriptor).st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         if not stat.S_ISREG(mode):
             kind = next((name for is_it, name in _OTHER_FILES if is_it(mode)), "not a regular file")
             raise ConfigError(f"{file}: is {kind}; a configuration is a regular file")
@@ -87,7 +90,6 @@ def _content(file: FilePath) -> bytes:
 
 
 _OTHER_FILES: Sequence[tuple[Callable[[int], bool], str]] = (
-    (stat.S_ISDIR, "a directory"),
     (stat.S_ISFIFO, "a named pipe"),
     (stat.S_ISSOCK, "a socket"),
     (stat.S_ISCHR, "a device"),

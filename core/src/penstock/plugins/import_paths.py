@@ -72,7 +72,10 @@ def _loaded_already(name: str) -> ModuleType | None:
 
     Imported again, its classes would be others of the same name, and no object of the one would be of the other.
     """
-    found = find_spec(name)
+    try:
+        found = find_spec(name)
+    except ValueError:
+        return None  # a module that was put into sys.modules by hand has no spec
     if found is None or found.origin is None or not found.has_location:
         return None
     names = ["__main__"] if name in sys.modules else ["__main__", *sys.modules]

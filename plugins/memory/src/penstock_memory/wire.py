@@ -16,7 +16,7 @@ from typing import Any
 from penstock.errors import ConnectorError
 from penstock.message import Headers, QueueMessage, Record
 
-PROTOCOL = 2
+PROTOCOL = 1
 """Raised when the frames change so that a client and a broker of two versions cannot understand each other."""
 
 MAX_FRAME = 256 * 2**20
