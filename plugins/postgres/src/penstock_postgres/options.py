@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 from urllib.parse import unquote
 
@@ -179,7 +179,7 @@ class TableOptions(ServerOptions):
     lease: float = Field(default=60.0, ge=0.1, le=_LONGEST_TIME)
     poll_interval: float = Field(default=1.0, ge=0.01, le=60)
     on_conflict: Literal["error", "ignore", "update"] = "error"
-    key: Annotated[Annotated[Sequence[AnyName], Field(min_length=1)] | None, BeforeValidator(_listed)] = None
+    key: Annotated[Annotated[tuple[AnyName, ...], Field(min_length=1)] | None, BeforeValidator(_listed)] = None
 
     @model_validator(mode="after")
     def _key_fits(self) -> TableOptions:

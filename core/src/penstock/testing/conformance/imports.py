@@ -13,10 +13,10 @@ from penstock.testing.conformance.promises import Broken, must
 IMPORT_LIMIT = 0.25  # seconds of CPU for a plugin's module and its options, on a slow machine
 
 PROGRAM = """
-import json, sys, threading, time
+import collections.abc, json, sys, threading, time
 import penstock.config.resolve, penstock.hookspecs, penstock.specs, penstock.options, penstock.capabilities
 import pydantic, importlib_metadata
-pydantic.create_model("Warm", field=(int, 0))
+pydantic.create_model("Warm", number=(int, 0), texts=(collections.abc.Sequence[str], ()))
 before = set(sys.modules)
 done = []
 watched = ("socket.connect", "socket.bind", "socket.getaddrinfo", "subprocess.Popen", "os.system", "os.fork")
