@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -141,8 +142,17 @@ def test_a_dead_letter_without_an_id_gets_one_that_stays(stand: Stand) -> None:
     assert headers_of(stand) == [[("penstock-id", made)]]
 
 
-@pytest.mark.parametrize("names", ["tenant", [""], [1], 7], ids=repr)
-def test_names_that_are_not_a_list_of_names_are_refused(stand: Stand, names: Any) -> None:
-    """Where the engine is made."""
-    with pytest.raises(ConfigError, match="propagate"):
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        ("tenant", "'propagate' must be a list, not this text"),
+        (7, "'propagate' must be a list, not a number"),
+        ([""], "'propagate[0]' must be at least 1 characters long"),
+        ([1], "'propagate[0]' must be text, not a number"),
+    ],
+    ids=repr,
+)
+def test_names_that_are_not_a_list_of_names_are_refused(stand: Stand, names: Any, said: str) -> None:
+    """Where the engine is made, in words of the configuration."""
+    with pytest.raises(ConfigError, match=re.escape(said)):
         stand.engine(sync, propagate=names)

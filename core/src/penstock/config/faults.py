@@ -133,6 +133,7 @@ _WANTED = {
     "model_type": "a mapping",
     "model_attributes_type": "a mapping",
     "list_type": "a list",
+    "tuple_type": "a list",
     "is_type": "a class",
     "type_type": "a class",
 }
@@ -145,6 +146,8 @@ _LIMITS = {
     "less_than_equal": "at most {le}",
     "string_too_short": "at least {min_length} characters long",
     "string_too_long": "at most {max_length} characters long",
+    "too_short": "at least {min_length} entries long",
+    "too_long": "at most {max_length} entries long",
     "byte_size": "a number of bytes, or text like 64MiB",
     "byte_size_unit": "a number of bytes, or text like 64MiB",
 }
