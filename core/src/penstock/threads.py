@@ -7,6 +7,7 @@ import contextvars
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
@@ -34,6 +35,8 @@ class Threads:
 
     def __init__(self, name: str, count: int = 1) -> None:
         self._jobs: deque[_Job] = deque()
+        self._urgent: deque[_Job] = deque()
+        self._was_urgent = False
         self._ready: SimpleQueue[bool] = SimpleQueue()  # True for each job; False for each thread, which ends then
         self._threads = [
             threading.Thread(target=self._work, name=name if count == 1 else f"{name}-{number}", daemon=True)
@@ -52,8 +55,8 @@ class Threads:
         return self._submit(self._jobs.append, function, arguments)
 
     def submit_first(self, function: Callable[..., T], *arguments: Any) -> asyncio.Future[T]:
-        """The same before all calls that wait."""
-        return self._submit(self._jobs.appendleft, function, arguments)
+        """The same before calls that wait; two of these on end let one of those in between."""
+        return self._submit(self._urgent.append, function, arguments)
 
     def _submit(
         self, queue_up: Callable[[_Job], None], function: Callable[..., T], arguments: tuple[Any, ...]
@@ -78,9 +81,18 @@ class Threads:
         for _ in self._threads:
             self._ready.put(False)
 
+    def _next(self) -> _Job:
+        was_urgent = self._was_urgent
+        for jobs in (self._jobs, self._urgent) if was_urgent else (self._urgent, self._jobs):
+            with suppress(IndexError):
+                job = jobs.popleft()
+                self._was_urgent = jobs is self._urgent
+                return job
+        raise AssertionError  # there is one for each True
+
     def _work(self) -> None:
         while self._ready.get():
-            job = self._jobs.popleft()
+            job = self._next()
             loop, future, context, function, arguments = job
             result, error = None, None
             try:

@@ -7,7 +7,7 @@ async def on_success(self, messages):
     return await self._deletions(messages, len(messages))
 
 async def extend(self, messages):
-    async with self._turns.first():  # waits for the call that runs, and for no other
+    async with self._turns.first():  # waits for the call that runs, and at most one more
         ...
 """
 
@@ -34,18 +34,20 @@ class Lock(Protocol):
 
 
 class Turns:
-    """A lock that is given in the order of asking; only `first` goes before all that wait."""
+    """A lock that is given in the order of asking; only `first` goes before those that wait, but not twice on end."""
 
     def __init__(self) -> None:
         self._taken = False
         self._waiting: deque[asyncio.Future[None]] = deque()
+        self._urgent: deque[asyncio.Future[None]] = deque()
+        self._was_urgent = False
 
     def locked(self) -> bool:
         """Whether somebody has it."""
         return self._taken
 
     async def __aenter__(self) -> Self:
-        await self._acquire(self._waiting.append)
+        await self._acquire(self._waiting)
         return self
 
     async def __aexit__(self, *_error: object) -> None:
@@ -53,19 +55,19 @@ class Turns:
 
     @asynccontextmanager
     async def first(self) -> AsyncIterator[None]:
-        """Have the next turn, whoever waits."""
-        await self._acquire(self._waiting.appendleft)
+        """Have the next turn, or the one after it if an urgent one runs, whoever waits."""
+        await self._acquire(self._urgent)
         try:
             yield
         finally:
             self._pass_on()
 
-    async def _acquire(self, queue_up: Callable[[asyncio.Future[None]], None]) -> None:
+    async def _acquire(self, queue: deque[asyncio.Future[None]]) -> None:
         if not self._taken:
-            self._taken = True
+            self._taken, self._was_urgent = True, queue is self._urgent
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        queue_up(turn)
+        queue.append(turn)
         try:
             await turn
         except asyncio.CancelledError:
@@ -74,11 +76,14 @@ class Turns:
             raise
 
     def _pass_on(self) -> None:
-        while self._waiting:
-            turn = self._waiting.popleft()
-            if not turn.done():  # else its caller was cancelled
-                turn.set_result(None)  # it stays taken: nobody can slip in between
-                return
+        # Alternately: where urgent ones follow each other without an end, the others would never have a turn.
+        for queue in (self._waiting, self._urgent) if self._was_urgent else (self._urgent, self._waiting):
+            while queue:
+                turn = queue.popleft()
+                if not turn.done():  # else its caller was cancelled
+                    self._was_urgent = queue is self._urgent
+                    turn.set_result(None)  # it stays taken: nobody can slip in between
+                    return
         self._taken = False
 
 

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 GROUP_SIZE = 16  # suspects that are called together: as many are called alone if one of them kills the worker
 SHORTEST_CALM, LONGEST_CALM = 1.0, 10.0  # seconds that a worker lives before it calls a suspect alone
 CALLS_OF_CALM = 20  # calls that fit into that time
+PATIENCE = 10.0  # seconds for which an engine stands still for a suspect, and no longer
+PAUSE = 10  # times that patience go by before it stands still for one again that could not be called alone
 SLICE = 1.0  # seconds after which suspects that are called alone let others go on
 SETTLED_WITHIN = 1.0  # seconds after a call; then its record is removed, for what takes so long is not the message
 POLL_EVERY = 0.1  # seconds between two polls of a client that must be polled
@@ -70,6 +72,8 @@ class Careful:
         self._born: float | None = None  # when the first messages came, by `monotonic`
         self._calls, self._seconds = 0, 0.0  # calls that have ended, and how long they took in all
         self._changed = asyncio.Event()
+        self._patience = PATIENCE  # until no call runs; doubled each time that one ran for longer
+        self._not_before = 0.0  # until then nothing is called alone, by `monotonic`
         self._stopped = False
         self.busy = False
 
@@ -103,7 +107,7 @@ class Careful:
             return inf
         # By the mean: a first call that loads a library would put off every verdict.
         calm = min(LONGEST_CALM, max(SHORTEST_CALM, CALLS_OF_CALM * self._seconds / max(1, self._calls)))
-        return max(0.0, self._born + calm - monotonic())
+        return max(0.0, self._born + calm - monotonic(), self._not_before - monotonic())
 
     async def call_alone(self) -> None:
         """Call those that wait for that, if it is time, for as long as others may be kept waiting."""
@@ -153,11 +157,27 @@ class Careful:
         await self._until_settled(group)
 
     async def _call_alone(self, suspect: QueueMessage) -> None:
-        await self._until_idle()
-        async with _turn.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
+        turn = _turn.setdefault(asyncio.get_running_loop(), asyncio.Lock())
+        if turn.locked():
+            self._put_back(suspect, POLL_EVERY)  # another engine calls one of its own
+            return
+        if not await self._until_idle():
+            # Some call takes long, or hangs: the others of this engine do not wait for its end.
+            self._put_back(suspect, PAUSE * self._patience)
+            self._patience *= 2
+            return
+        self._patience = PATIENCE
+        if turn.locked():
+            self._put_back(suspect, POLL_EVERY)  # another engine calls one of its own
+            return
+        async with turn:
             await self._begin([suspect])
-            await self._until(lambda: not self._running)
+            await self._until(lambda: not self._running, PATIENCE)
         await self._until_settled([suspect])
+
+    def _put_back(self, suspect: QueueMessage, seconds: float) -> None:
+        self._alone.insert(0, suspect)
+        self._not_before = monotonic() + seconds
 
     async def _begin(self, group: Sequence[QueueMessage]) -> None:
         if self._stopped:
@@ -167,18 +187,21 @@ class Careful:
         self._loop.lanes.offer(group)
 
     async def _until_settled(self, group: Sequence[QueueMessage]) -> None:
-        await self._until(lambda: not self._running)
+        await self._until(lambda: not self._running, PATIENCE)
+        if self._running:
+            return  # it takes long, or hangs: its record stays until it is settled, and others go on beside it
         await self._until(lambda: not self._pending, SETTLED_WITHIN)
         if not self._stopped:
             # Of those that are not settled; a try that failed is one that the worker survived.
             await self._source.end_call(group)
-        await self._until(lambda: not self._pending)
+        await self._until(lambda: not self._pending, PATIENCE)
 
-    async def _until_idle(self) -> None:
+    async def _until_idle(self) -> bool:
         resting = asyncio.create_task(self._loop.lanes.rest())
         resting.add_done_callback(lambda _task: self._changed.set())
         try:
-            await self._until(resting.done)
+            await self._until(resting.done, self._patience)
+            return resting.done()
         finally:
             resting.cancel()
 

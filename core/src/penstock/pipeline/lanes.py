@@ -65,9 +65,11 @@ class Lanes(ABC):
 
     def offer(self, messages: Sequence[QueueMessage]) -> None:
         """Queue messages for the function."""
-        if not self._finishing:
-            self._waiting.extend(messages)
-            self._start()
+        if self._finishing:
+            self.dropped += messages
+            return
+        self._waiting.extend(messages)
+        self._start()
 
     def stop(self) -> None:
         """Begin nothing more. What was not begun stays unsettled."""

@@ -60,10 +60,11 @@ class Leases:
 
     def _start(self, lease: float) -> None:
         due = self._due(monotonic() - lease * AGE)
-        for start in range(0, len(due), MOST):
-            if len(self._calls) >= AT_ONCE:
-                break
-            messages = due[start : start + MOST]
+        free = AT_ONCE - len(self._calls)
+        # More than so many calls can carry is split among them all the same: else their leases would end.
+        most = max(MOST, -(-len(due) // max(1, free)))
+        for start in range(0, len(due) if free else 0, most):
+            messages = due[start : start + most]
             self._asked.update(messages)
             self._calls.add(asyncio.create_task(self._extend(messages, lease)))
 

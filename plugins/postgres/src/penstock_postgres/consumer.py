@@ -48,8 +48,8 @@ class PostgresConsumer(Consumer):
     A claim hides rows for the time of the lease and writes a token into them. No row stays locked while the function
     runs, so a slow one holds up neither vacuum nor others. All that follows happens only where the token still is.
 
-    Three sessions: one claims and waits, one settles meanwhile. The third only extends leases, so that these wait for no
-    settlement; it is opened for a function that is slow, and closed once a lease has passed without one. Settlements
+    Three sessions: one claims and waits, one settles meanwhile. The third only extends leases, so that these wait for
+    no settlement; it is opened for a function that is slow, and closed once a lease has passed without one. Settlements
     that wait are made together.
 
     Attributes:
@@ -223,10 +223,10 @@ class PostgresConsumer(Consumer):
         return late
 
     @contextmanager
-    def _turn_of(self, messages: Iterable[PostgresMessage]) -> Iterator[set[PostgresMessage]]:
+    def _turn_of(self, messages: Iterable[PostgresMessage], weight: int = 0) -> Iterator[set[PostgresMessage]]:
         """While these are settled: what becomes of their rows is our own doing."""
         self._in_turn = set(messages)
-        count, began = len(self._in_turn), time.monotonic()
+        count, began = weight or len(self._in_turn), time.monotonic()
         try:
             yield self._in_turn
         except NotConnected:
@@ -307,7 +307,8 @@ class PostgresConsumer(Consumer):
         return await self._transacted(work, work.weight)
 
     async def _transact(self, calls: Sequence[Call[Work, Transacted]]) -> None:
-        with self._turn_of(message for call in calls for message in call.request.messages):
+        weight = sum(call.weight for call in calls)
+        with self._turn_of((message for call in calls for message in call.request.messages), weight):
             try:
                 await store_and_settle(self._settling, self._queue, calls)
             finally:

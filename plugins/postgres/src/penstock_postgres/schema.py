@@ -30,6 +30,8 @@ async def alone(connection: Runs) -> AsyncIterator[None]:
     """A transaction that nobody else who migrates runs beside."""
     async with cast(RunsInTransactions, connection).transaction():
         await connection.run(sql.SQL("SELECT pg_advisory_xact_lock({})").format(_LOCK))
+        # Whoever waits for a table holds up all that come later: not for as long as somebody reads or dumps it.
+        await connection.run(sql.SQL("SET LOCAL lock_timeout = '1s'"))
         yield
 
 
@@ -48,7 +50,7 @@ async def migrate(connection: Runs, schema: str, name: str) -> Sequence[int]:
     Returns:
         The versions that were missing; [] if it was up to date.
     """
-    if await version(connection, schema, name) == latest_version():
+    if (await version(connection, schema, name) or 0) >= latest_version():
         return []
     names = {
         "table": table(schema, name),
@@ -68,7 +70,7 @@ async def migrate(connection: Runs, schema: str, name: str) -> Sequence[int]:
                     if part.strip():
                         await connection.run(sql.SQL(part))
                 done.append(number)
-        comment = f"penstock messages, version {latest_version()}"
+        comment = f"penstock messages, version {max(present or 0, latest_version())}"
         await connection.run(sql.SQL("COMMENT ON TABLE {} IS {}").format(table(schema, name), comment))
     return done
 
@@ -81,13 +83,16 @@ async def version(connection: Runs, schema: str, name: str) -> int | None:
     """The version of a table of messages: 0 if its comment does not tell; None if there is no such table."""
     rows = await connection.run(
         sql.SQL(
-            "SELECT obj_description(found, 'pg_class') FROM to_regclass({}) AS found WHERE found IS NOT NULL"
+            # Workers of version 1 that connect again write their own number into the comment, whatever is there.
+            "SELECT obj_description(found, 'pg_class'), EXISTS (SELECT FROM pg_attribute WHERE attrelid = found "
+            "AND attname = 'unended_calls' AND NOT attisdropped) FROM to_regclass({}) AS found WHERE found IS NOT NULL"
         ).format(table(schema, name).as_string())
     )
     if not rows:
         return None
     found = _VERSION.search(rows[0][0] or "")
-    return int(found[1]) if found else 0
+    number = int(found[1]) if found else 0
+    return max(number, 2) if number and rows[0][1] else number
 
 
 async def verify(connection: Runs, schema: str, name: str, privileges: Sequence[str]) -> None:

@@ -137,7 +137,9 @@ class UserTable:
     def message(self, row: tuple[Any, ...], token: UUID) -> PostgresMessage:
         """See `QueueShape`."""
         row_id, body, attempts, last_lease, calls = row
-        left = None if calls is None else abandoned(last_lease, calls, token)
+        left: int | None = abandoned(last_lease, calls or 0, token)
+        if calls is None and (left or self._options.visible):
+            left = None  # nothing counts the deaths, and a row that is visible again does not even tell of one
         return PostgresMessage(row_id, body, None, None, None, attempts, token, left)
 
     def fence(self, messages: Sequence[PostgresMessage]) -> dict[str, Any]:
@@ -212,8 +214,11 @@ def _hand_over(options: TableOptions, counts: bool) -> sql.Composed:
     # That its lease ended is remembered by the number of calls.
     assert options.visible is not None  # noqa: S101  (the caller looked)
     handed = sql.SQL(", {} = true, {} = NULL").format(quoted(options.visible), quoted(options.lease_token))
-    calls = quoted(options.unended_calls)
-    return handed + sql.SQL(", {0} = greatest({0}, 1)").format(calls) if counts else handed
+    if not counts:
+        return handed
+    # A row that was given back in order, with a delay, has no token: nobody died of it.
+    ended = sql.SQL(", {0} = CASE WHEN {1} IS NULL THEN {0} ELSE greatest({0}, 1) END")
+    return handed + ended.format(quoted(options.unended_calls), quoted(options.lease_token))
 
 
 def _type(column: Column) -> sql.SQL:
