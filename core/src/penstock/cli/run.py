@@ -110,8 +110,8 @@ def _tell_end(
 ) -> int:
     """Say on standard error what became of the messages, and what is left.
 
-    Only a drain in which every message succeeded says nothing where standard error is not a terminal: a script has its
-    exit code.
+    Where nobody watches at a terminal, nothing is said of a good end: a stop by a signal, or a drain in which every
+    message succeeded.
 
     Returns:
         The exit code of a run that `error` did not end.
@@ -122,8 +122,8 @@ def _tell_end(
         left += [_left_by(engine, worker.drained) for engine in engines]
     told = [f"left: {sentence}" for sentence in left if sentence is not None]
     unfinished = arguments.drain and error is None and bool(told or not worker.drained)
-    drained = arguments.drain and error is None and not unfinished
-    good = drained and all(map(all_succeeded, worker.metrics.engines()))
+    good = error is None and not unfinished and all(map(all_succeeded, worker.metrics.engines()))
+    good = good or not (arguments.drain or isinstance(error, Exception))
     summary = worker.summary()  # nothing, if it could not even start
     if not arguments.verbose and (sys.stderr.isatty() or not good):  # -v has logged it
         _tell(*summary)
