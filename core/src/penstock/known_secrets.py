@@ -16,13 +16,15 @@ MASK = "********"
 SHORTEST = 4  # characters of a secret that is looked for; a shorter one is a part of every other word
 
 # Up to the last "@": a password that was not percent-encoded may hold any other character.
-_USER_INFO = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)\S*@")
+_WORD = re.compile(r"\S+")
+# Each part is bounded and begins with a fixed word: a long line of anything costs time in proportion to its length.
 _PAIR = re.compile(
-    r"([\w.-]*(?:password|passwd|pwd|secret|token|api[_-]?key)[\w.-]*\s*=\s*)('[^']*'|\"[^\"]*\"|[^\s&;,]+)",
+    r"((?:password|passwd|pwd|secret|token|api[_-]?key)\d{0,3}(?:[._-][\w.-]{0,64})?\s{0,8}=(?!=)\s{0,8})"
+    r"('[^']*'|\"[^\"]*\"|[^\s&;,]+)",
     re.IGNORECASE,
 )
 _PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*", re.DOTALL)
-_PASSWORD_OF_URL = re.compile(r"://[^:/@\s]*:(\S*)@")
+_USER_OF_URL = re.compile(r"://([^:/@\s]*):(\S*)@")
 
 _known: set[str] = set()
 
@@ -30,7 +32,9 @@ _known: set[str] = set()
 def remember(secrets: Iterable[str]) -> None:
     """Keep these texts, and passwords inside of them, out of all that is said from now on."""
     for secret in secrets:
-        parts = [secret, *_PASSWORD_OF_URL.findall(secret), *(pair[1].strip("'\"") for pair in _PAIR.findall(secret))]
+        # A password that is the user's name again ("postgres", "guest") hides nothing but that word, everywhere.
+        passwords = [password for user, password in _USER_OF_URL.findall(secret) if password != user]
+        parts = [secret, *passwords, *(pair[1].strip("'\"") for pair in _PAIR.findall(secret))]
         _known.update(form for part in parts for form in (part, unquote(part)) if len(form) >= SHORTEST)
 
 
@@ -46,17 +50,44 @@ def replaced(text: str, secrets: Iterable[str]) -> str:
     # The longest first: a secret may be part of another one.
     for secret in sorted(set(secrets), key=len, reverse=True):
         if secret in text:
-            # A short one is a part of many words: it counts where it stands alone.
-            edge = r"\b" if len(secret) < 6 and secret.isalnum() else ""
+            # One that may be a word is a part of others: it counts where it stands alone.
+            edge = r"\b" if secret.isalpha() or (len(secret) < 6 and secret.isalnum()) else ""
             text = re.sub(edge + re.escape(secret) + edge, MASK, text)
     return text
 
 
 def without_credentials(text: str) -> str:
     """A text without the credentials that URLs, connection strings and PEM blocks carry."""
-    text = _USER_INFO.sub(rf"\1{MASK}@", text)
+    if "://" in text:
+        text = _WORD.sub(_without_user_info, text)
     text = _PAIR.sub(rf"\1{MASK}", text)
     return _PRIVATE_KEY.sub(MASK, text)
+
+
+def _without_user_info(word: re.Match[str]) -> str:
+    text = word[0]
+    begin, end = text.find("://"), text.rfind("@")
+    return f"{text[: begin + 3]}{MASK}{text[end:]}" if 0 < begin < end else text
+
+
+class SecretFormatter(logging.Formatter):
+    """Hides secrets in what another formatter makes; the record stays as it is for other handlers.
+
+    Args:
+        inner: The formatter whose lines are made safe.
+    """
+
+    def __init__(self, inner: logging.Formatter) -> None:
+        super().__init__()
+        self._inner = inner
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, tracebacks included, without secrets."""
+        before = record.exc_text
+        try:
+            return hide(self._inner.format(record))
+        finally:
+            record.exc_text = before  # the inner one keeps its own text there, for whatever handler comes next
 
 
 class SecretFilter(logging.Filter):

@@ -217,6 +217,12 @@ class Ledger(Generic[Partition]):
             left = known.above(self._next)
             self._inherited = left if left.settled else None
 
+    def _ends_at(self, offset: int) -> None:
+        """A log that ends before what an earlier owner has settled is another one."""
+        known = self._inherited
+        if known is not None and offset < known.settled[-1][1]:
+            self._inherited = None
+
     def _safe(self) -> int | None:
         begun, still_open = self._begun, self._open
         if not still_open:
@@ -329,8 +335,10 @@ class OffsetTracker(Generic[Partition]):
         """
         with self._lock:
             ledger = self._ledgers.get(partition)
-            if ledger is not None and ledger._next is None:
-                ledger._next = offset
+            if ledger is not None:
+                ledger._ends_at(offset)
+                if ledger._next is None:
+                    ledger._next = offset
 
     def to_commit(self, partitions: Iterable[Partition] | None = None) -> dict[Partition, int]:
         """What is safe and not confirmed yet, also where reading has started. A refused commit is simply returned again

@@ -17,7 +17,7 @@ from penstock.config.model import Configuration, WorkerSettings
 from penstock.config.resolve import ResolvedQueue, problems_of, registry_for, resolve_queue
 from penstock.engine import NOT_GIVEN, Engine
 from penstock.errors import ConfigError
-from penstock.known_secrets import SecretFilter
+from penstock.known_secrets import SecretFormatter
 from penstock.options import Role
 from penstock.worker.feed import Collector, Feed
 from penstock.worker.lines_file import Existing
@@ -70,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
         stream=sys.stderr,
     )
     for handler in logging.getLogger().handlers:
-        handler.addFilter(SecretFilter())
+        handler.setFormatter(SecretFormatter(handler.formatter or logging.Formatter()))
     engines = find_engines(arguments.apps)
     _refuse_incomplete(arguments)
     _refuse_shared(arguments.feed, arguments.collect)

@@ -10,6 +10,8 @@ from collections.abc import Coroutine, Generator
 from contextvars import Context, copy_context
 from typing import Any
 
+from penstock import forks
+
 _ENDED = object()
 
 
@@ -19,25 +21,28 @@ def begin(coroutine: Coroutine[Any, Any, None]) -> Suspended | None:
     Returns:
         The rest of it, to be awaited at once; None if it has ended.
     """
-    context, steps = copy_context(), coroutine.__await__()
+    context, steps, generation = copy_context(), coroutine.__await__(), forks.generation
     # With a default `next` raises no StopIteration, which would cost more than all else here.
     waits_for = context.run(next, steps, _ENDED)
-    return None if waits_for is _ENDED else Suspended(context, steps, waits_for)
+    return None if waits_for is _ENDED else Suspended(context, steps, waits_for, generation)
 
 
 class Suspended:
     """The rest of a coroutine that has suspended."""
 
-    __slots__ = ("_context", "_steps", "_waits_for")
+    __slots__ = ("_context", "_generation", "_steps", "_waits_for")
 
-    def __init__(self, context: Context, steps: Generator[Any, Any, None], waits_for: Any) -> None:
+    def __init__(self, context: Context, steps: Generator[Any, Any, None], waits_for: Any, generation: int) -> None:
         self._context = context
         self._steps = steps
         self._waits_for = waits_for
+        self._generation = generation
 
     def __await__(self) -> Generator[Any, Any, None]:
         run, steps, waits_for = self._context.run, self._steps, self._waits_for
         while waits_for is not _ENDED:
+            if forks.generation != self._generation:
+                forks.end()  # a child that the function forked: the loop behind this is its parent's
             try:
                 yield waits_for
             except GeneratorExit:

@@ -260,10 +260,13 @@ class TaskLanes(Lanes):
         end = perf_counter() + SLICE
         while waiting:
             self.taken += 1
-            if (rest := begin(self._handle(waiting.popleft(), task))) is not None:
+            rest = begin(self._handle(waiting.popleft(), task))
+            if rest is not None:
                 await rest
             self._end_child()
             self._flush_soon()  # not inside the call's context, in which all that follows would run then
+            if rest is not None:
+                return  # a cancellation that this call asked for, and that comes late, meets a task that has ended
             if perf_counter() > end:
                 await self._let_others_run(task)  # a function that never suspends must not starve the event loop
                 end = perf_counter() + SLICE
@@ -298,6 +301,8 @@ class TaskLanes(Lanes):
             if (rest := begin(self._handle_whole(batch, task))) is not None:
                 await rest
             self._end_child()
+            if self._closed:
+                return  # the queues are being closed: its messages are redelivered
             self._steps.route(batch)
             self._on_batch(batch)
             await self._let_others_run(task)

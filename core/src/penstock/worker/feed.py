@@ -77,6 +77,7 @@ class Feed:
         try:
             # Unbuffered: a read returns what is at hand, and no lock is held by a thread that waits for a pipe.
             if self.path == "-":
+                os.read(0, 0)  # fails if it was closed; its number may be taken all the same
                 self._file = open(0, "rb", buffering=0, closefd=False)  # noqa: SIM115
             else:
                 os.stat(self.path)
@@ -176,7 +177,8 @@ class Feed:
         return self._left
 
     def _what_is_left(self) -> str | None:
-        assert self._file is not None  # noqa: S101  (start() opened it)
+        if self._file is None:
+            return self._left  # a pipe that has no writer yet
         status = os.fstat(self._file.fileno())
         fed = f"{self}: {self.fed:,} lines were fed"
         if not stat.S_ISREG(status.st_mode):

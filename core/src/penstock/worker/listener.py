@@ -37,6 +37,9 @@ class Listener:
         self.diverted = False
         self._on_stop = on_stop
         self._on_abort = on_abort
+        self._stops: list[Callable[[str], None]] = []  # of the blocks of `divert`
+        self.holders = 0  # blocks of `listening`: the last one puts the earlier handlers back
+        self.forget: Callable[[], None] = lambda: None  # ends what is done for forked children
         self._previous: dict[signal.Signals, object] = {}
 
     def install(self) -> None:
@@ -44,7 +47,7 @@ class Listener:
         # Not loop.add_signal_handler: its handlers wait for the loop, so a function that blocks it could never be
         # aborted, and it cannot say what it replaced.
         for number in STOP_SIGNALS:
-            if number in (signal.SIGTERM, signal.SIGINT) or signal.getsignal(number) != signal.SIG_IGN:
+            if number in (signal.SIGTERM, signal.SIGINT) or signal.getsignal(number) == signal.SIG_DFL:
                 self._previous[number] = signal.signal(number, self._handle)
 
     def restore(self) -> None:
@@ -68,19 +71,23 @@ class Listener:
 
         Afterwards the first signal changes nothing, since what could be stopped has ended.
         """
-        before = self._on_abort
-        self._on_stop, self._on_abort, self.diverted = on_stop, on_abort, True
+        before, self._on_abort, self.diverted = self._on_abort, on_abort, True
+        self._stops.append(on_stop)
         if self.received:
             on_stop(self.received)
         try:
             yield
         finally:
-            self._on_stop, self._on_abort = nothing, before
+            self._stops.remove(on_stop)
+            self._on_abort = before
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         if not self.received:
             self.received = signal.Signals(number).name
-            self._on_stop(self.received)
+            if not self.diverted:
+                self._on_stop(self.received)
+            for on_stop in tuple(self._stops):
+                on_stop(self.received)
         else:
             self.restore()
             self._on_abort()
@@ -98,18 +105,20 @@ def listening(on_stop: Callable[[str], None], on_abort: Callable[[], None]) -> I
     if threading.current_thread() is not threading.main_thread():
         yield None
         return
-    if _current is not None:
-        yield _current
-        return
-    listener = _current = Listener(on_stop, on_abort)
-    forget = forks.on_child(listener.restore_in_child)
-    listener.install()
+    listener = _current
+    if listener is None:
+        listener = _current = Listener(on_stop, on_abort)
+        listener.forget = forks.on_child(listener.restore_in_child)
+        listener.install()
+    listener.holders += 1
     try:
         yield listener
     finally:
-        _current = None
-        listener.restore()
-        forget()
+        listener.holders -= 1
+        if not listener.holders:
+            _current = None
+            listener.restore()
+            listener.forget()
 
 
 def nothing(_name: str) -> None:

@@ -39,6 +39,7 @@ class _Raw(io.RawIOBase):
         self._descriptor = descriptor
         self._title = NAMES[name][1]
         self._stalled = False
+        self._cut = False  # what was written last is a part of a line
 
     def writable(self) -> bool:
         return True
@@ -50,14 +51,17 @@ class _Raw(io.RawIOBase):
         return os.isatty(self._descriptor)
 
     def write(self, data: Any) -> int:
-        rest = memoryview(data).cast("B")
-        size = len(rest)
+        size = len(data)
+        rest = memoryview(b"\n" + bytes(data) if self._cut else data).cast("B")
+        whole = len(rest)
         try:
             while rest:
                 self._wait()
                 with suppress(BlockingIOError):  # somebody else fills the same pipe
                     rest = rest[os.write(self._descriptor, rest[:PIECE]) :]
+                    self._cut = False
         except OSError as error:
+            self._cut = self._cut or len(rest) < whole
             self._lose(error)
         return size
 
@@ -128,7 +132,8 @@ def guarded() -> Iterator[None]:
     finally:
         for name, stream in ours.items():
             _guards.pop(name).on_loss = None
-            stream.flush()
+            with suppress(ValueError):  # a function has closed or detached it
+                stream.flush()
             _move_handlers(stream, before[name])
             if getattr(sys, name) is stream:
                 setattr(sys, name, before[name])

@@ -145,9 +145,11 @@ class Worker:
         # At once: no flush, no goodbye. What is unsettled is redelivered, as after a power cut. On a thread, since
         # whoever holds a lock of the log, or of the metrics, may wait for something that never comes.
         goodbye = threading.Thread(target=self._say_goodbye, daemon=True)
-        goodbye.start()
-        goodbye.join(GOODBYE)
-        os._exit(ABORTED)
+        try:
+            goodbye.start()
+            goodbye.join(GOODBYE)
+        finally:
+            os._exit(ABORTED)  # also where no thread can start
 
     def _say_goodbye(self) -> None:
         log.warning("second signal: ending now; unsettled messages will be redelivered")

@@ -149,9 +149,8 @@ class Assignment:
         """A partition was read to its end."""
         ledger = self.tracker.ledger(key)
         if ledger is not None:
-            if ledger.next is None:
-                self.tracker.start(key, offset)
-                self.begun = True
+            self.begun = self.begun or ledger.next is None
+            self.tracker.start(key, offset)
             self._ends.read_to_end(key, offset)
 
     # -- rebalances
