@@ -1,8 +1,10 @@
-"""Whose exception is it: the process's, ours, or a failure of the code that was called, whatever it derives from."""
+"""Whose exception is it: the process's, a test's, ours, or a failure of the code that was called?"""
 
 from __future__ import annotations
 
 import asyncio
+
+Kinds = tuple[type[BaseException], ...]
 
 EXIT_EXCEPTIONS = (KeyboardInterrupt, SystemExit)
 """The exceptions that concern the process. Every other one is a failure of the code that raised it."""
@@ -10,7 +12,16 @@ EXIT_EXCEPTIONS = (KeyboardInterrupt, SystemExit)
 
 def raise_if_exit(error: BaseException) -> None:
     """Raise an exception that concerns the process, also one that a group holds; let any other error be."""
-    if (found := _exit_exception(error)) is not None:
+    if (found := _first(error, EXIT_EXCEPTIONS)) is not None:
+        raise found
+
+
+def raise_if_not_exception(error: BaseException) -> None:
+    """Raise what is not an `Exception`, also one that a group holds, as the verdict of a test that a function contains.
+
+    A cancellation and a `GeneratorExit` are no verdict: they are let be, as any `Exception`.
+    """
+    if (found := _first(error, BaseException, but=(Exception, asyncio.CancelledError, GeneratorExit))) is not None:
         raise found
 
 
@@ -36,11 +47,8 @@ def running_task() -> asyncio.Task[object] | None:
         return None
 
 
-def _exit_exception(error: BaseException) -> BaseException | None:
-    if isinstance(error, EXIT_EXCEPTIONS):
-        return error
+def _first(error: BaseException, kinds: type[BaseException] | Kinds, *, but: Kinds = ()) -> BaseException | None:
+    """An exception of one of these kinds, or the first such one in a group of them."""
     if isinstance(error, BaseExceptionGroup):
-        for each in error.exceptions:
-            if (found := _exit_exception(each)) is not None:
-                return found
-    return None
+        return next((found for each in error.exceptions if (found := _first(each, kinds, but=but)) is not None), None)
+    return error if isinstance(error, kinds) and not isinstance(error, but) else None

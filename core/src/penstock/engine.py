@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
 from penstock.annotation import with_annotation
+from penstock.cancellation import raise_if_exit
 from penstock.config.files import Source, read
 from penstock.config.model import Configuration, EngineSettings, WorkerSettings
 from penstock.config.resolve import ResolvedQueue, problems_of, registry_for, resolve_queues
@@ -136,6 +137,7 @@ class Engine:
             "delivery": delivery,
             "propagate": propagate,
         }
+        self._raise_if_fatal = raise_if_exit
         self._overrides = {key: value for key, value in overrides.items() if value is not None}
         EngineSettings(**self._overrides)  # a wrong one is refused here, where it was written
         self._function: Function | None = None
@@ -224,7 +226,15 @@ class Engine:
         counters = EngineMetrics(self.app_name, source.name, source.connector, list(targets))
         metrics.add(counters)
         self.pipeline = compile_pipeline(
-            self.app_name, self._function, source, targets, self.dead_letter_queue, settings, counters, health
+            self.app_name,
+            self._function,
+            source,
+            targets,
+            self.dead_letter_queue,
+            settings,
+            counters,
+            health,
+            raise_if_fatal=self._raise_if_fatal,
         )
         return self.pipeline
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from penstock.errors import ConfigError
@@ -31,6 +31,8 @@ def compile_pipeline(
     settings: EngineSettings,
     metrics: EngineMetrics,
     health: Health,
+    *,
+    raise_if_fatal: Callable[[BaseException], None],
 ) -> Pipeline:
     """A pipeline that is ready to run. Makes connectors, connects nothing.
 
@@ -42,6 +44,7 @@ def compile_pipeline(
         dead_letter_queue: Which of them gets dead letters.
         settings: Limits and policies.
         metrics, health: Where the pipeline shows what it does.
+        raise_if_fatal: Raises an error of the user's code that is to end the engine, and no failed call.
 
     Raises:
         CapabilityError: `delivery: exactly_once`, and these queues cannot keep it.
@@ -56,7 +59,14 @@ def compile_pipeline(
             f"engine {app!r}: dead_letter_queue={dead_letters.name!r} is no queue for any message ({dead_letters}), "
             "and a dead letter is whatever came; name another queue"
         )
-    steps = Steps(input_queue, function, output_queues, whole_batch=whole_batch, propagate=settings.propagate)
+    steps = Steps(
+        input_queue,
+        function,
+        output_queues,
+        whole_batch=whole_batch,
+        propagate=settings.propagate,
+        raise_if_fatal=raise_if_fatal,
+    )
     suspicion = Suspicion(
         settings.retry, counted=source.capabilities.redelivery_count, convicts=dead_letters is not None
     )

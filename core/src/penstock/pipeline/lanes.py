@@ -14,7 +14,7 @@ from functools import partial
 from time import perf_counter
 
 from penstock import forks
-from penstock.cancellation import EXIT_EXCEPTIONS, raise_if_exit, running_task
+from penstock.cancellation import EXIT_EXCEPTIONS, running_task
 from penstock.message import QueueMessage
 from penstock.pipeline.batch import Batch, ThreadBatch
 from penstock.pipeline.call_context import begin
@@ -325,7 +325,7 @@ class TaskLanes(Lanes):
     async def _judge(self, error: BaseException, task: asyncio.Task[None]) -> None:
         """Raise again what is not a failure of the call: it concerns the process, or this lane is to end."""
         self._end_child(error)
-        raise_if_exit(error)
+        self._steps.raise_if_fatal(error)
         if isinstance(error, GeneratorExit) and running_task() is not task:
             raise error  # nobody drives this coroutine any more
         if isinstance(error, asyncio.CancelledError) and self._is_ending:

@@ -47,6 +47,7 @@ class Steps:
         targets: Output queues by name, the dead-letter queue among them.
         whole_batch: The function takes a list of models.
         propagate: Names of headers that go from an input to its outputs, beside those that always do.
+        raise_if_fatal: Raises an error of the user's code that is to end the engine, and no failed call.
 
     Attributes:
         function: The function's name.
@@ -63,7 +64,9 @@ class Steps:
         *,
         whole_batch: bool,
         propagate: Sequence[str] = (),
+        raise_if_fatal: Callable[[BaseException], None] = raise_if_exit,
     ) -> None:
+        self.raise_if_fatal = raise_if_fatal
         self._propagation = Propagation(propagate)
         self._decode = source.decode
         self._explain = source.codec.explain
@@ -99,7 +102,7 @@ class Steps:
         try:
             batch.models = [decode(message.message) for message in batch.messages]
         except BaseException as error:  # noqa: BLE001  (which one it was is found out below; decoding has no effects)
-            raise_if_exit(error)
+            self.raise_if_fatal(error)
             self._decode_each(batch)
 
     @staticmethod
@@ -120,7 +123,7 @@ class Steps:
             try:
                 model = self._decode(message.message)
             except BaseException as error:  # noqa: BLE001  (any error of a codec means: no valid message)
-                raise_if_exit(error)
+                self.raise_if_fatal(error)
                 batch.failures.append(Failure(message, *self._explain(message.message, error)))
             else:
                 messages.append(message)
@@ -140,7 +143,7 @@ class Steps:
                 # In a context of its own, so that what it sets there is not seen by the next message.
                 made.append(copy_context().run(one, model, message))
             except BaseException as error:  # noqa: BLE001  (it is the user's)
-                raise_if_exit(error)
+                self.raise_if_fatal(error)
                 failures.append(failure(message, error))
                 failed.add(message)
             # Or the function forked, and this is the child: it must not call it for the rest.
@@ -158,7 +161,7 @@ class Steps:
             try:
                 self._encode_whole(batch, self.call(batch.models, batch.messages))
             except BaseException as error:  # noqa: BLE001  (it is the user's)
-                raise_if_exit(error)
+                self.raise_if_fatal(error)
                 fail_all(batch, error)
             batch.seconds = perf_counter() - started
         return ()
@@ -233,7 +236,7 @@ class Steps:
                     queue = output.queue
                     made.append(self._record_of(output, owner))
         except BaseException as error:  # noqa: BLE001  (the codec's or the user's: a failed call either way)
-            raise_if_exit(error)
+            self.raise_if_fatal(error)
             raise Unsendable from self._named(error, queue)
         return made
 

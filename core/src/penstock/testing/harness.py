@@ -244,6 +244,8 @@ class Harness:
         Raises:
             NotQuiet: they do not come to rest within the limits.
             PenstockError: why an engine cannot run, or could not go on.
+            BaseException: what a function raised, at once, if it is not an `Exception`: so `pytest.fail` fails the
+                test. In a worker it is a failed call.
         """
         try:
             asyncio.get_running_loop()
