@@ -121,25 +121,41 @@ def test_a_dead_letter_keeps_the_id_that_it_has_and_a_replay_has_it_still(stand:
     drain(stand.engine(fail, dead_letters=True))
 
     [letter] = stand.take("dead")
-    assert list(read(letter).record.headers) == [TRACE, ("Penstock-Id", b"42")]
+    said = read(letter)
+    assert list(said.record.headers) == [TRACE, ("Penstock-Id", b"42")]
+    assert (said.id, said.headers_with_id) == ("42", said.record.headers)
 
 
-def test_a_dead_letter_without_an_id_gets_one_that_stays(stand: Stand) -> None:
-    """Made of where the message stood; replayed and dead-lettered again, it is the same, and it goes to outputs."""
-    stand.put(Record(b"1"))
+def test_the_id_of_a_message_without_one_is_known_and_stays(stand: Stand) -> None:
+    """Its place makes it, its dead letter has it as no header; replayed with it and dead-lettered again, it is the
+    same, and it goes to outputs."""
+    stand.put(Record(b"1", headers=[OTHER]))
     drain(stand.engine(fail, dead_letters=True))
     [letter] = stand.take("dead")
-    [(name, made)] = read(letter).record.headers
-    assert (name, made) == ("penstock-id", f"in:{read(letter).position}".encode())
+    said = read(letter)
+    assert list(said.record.headers) == [OTHER]
+    assert said.id == f"in:{said.position}"
+    assert list(said.headers_with_id) == [OTHER, ("penstock-id", said.id.encode())]
 
-    stand.put(Record(b"x"), read(letter).record)
+    stand.put(Record(b"x"), Record(b"1", headers=said.headers_with_id))
     drain(stand.engine(fail, dead_letters=True))
-    [_, again] = stand.take("dead")
-    assert [value for header, value in again.headers if header == "penstock-id"] == [made]
+    again = read(stand.take("dead")[1])
+    assert again.position != said.position
+    assert (again.id, again.headers_with_id) == (said.id, said.headers_with_id)
 
-    stand.put(read(again).record)
+    stand.put(again.record)
     drain(stand.engine(sync))
-    assert headers_of(stand) == [[("penstock-id", made)]]
+    assert headers_of(stand) == [[("penstock-id", said.id.encode())]]
+
+
+@pytest.mark.parametrize(("queue", "position"), [(b"", b"1"), (b"in", b"")])
+def test_what_does_not_say_where_it_was_has_no_id(queue: bytes, position: bytes) -> None:
+    """None is made up: it would be another one each time."""
+    headers = [("h", b"v"), ("penstock-origin-queue", queue), ("penstock-origin-position", position)]
+
+    said = read(QueueMessage(None, b"1", headers=headers))
+
+    assert (said.id, said.headers_with_id) == ("", [("h", b"v")])
 
 
 @pytest.mark.parametrize(

@@ -19,4 +19,4 @@ def replay(body: bytes, msg_ctx: QueueMessage) -> Output:
         # The same bytes fail the same way. To return None would settle the letter, and it would be gone.
         return Output("unreadable", body, key=msg_ctx.key, headers=msg_ctx.headers)
     record = letter.record  # the message as it was, without what the dead letter said
-    return Output("orders-as-they-were", record.message, key=record.key, headers=record.headers)
+    return Output("orders-as-they-were", record.message, key=record.key, headers=letter.headers_with_id)

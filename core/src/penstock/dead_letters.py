@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
-from uuid import uuid4
 
 from penstock.errors import MessageError
 from penstock.message import (
@@ -15,13 +14,16 @@ from penstock.message import (
     ERROR_TEXT,
     ERROR_TYPE,
     FAILED_AT,
-    MESSAGE_ID,
+    HEADER_PREFIX,
     ORIGIN_POSITION,
     ORIGIN_QUEUE,
     Headers,
     QueueMessage,
     Record,
 )
+
+MESSAGE_ID = HEADER_PREFIX + "id"
+"""The header with the id of a message and of all that was made of it. Programs set it; a replay does, too."""
 
 TEXT_LENGTH = 1000  # characters of an error's text that are kept; backends limit the size of headers
 
@@ -59,6 +61,7 @@ class DeadLetter:
         failed_at: When, with its zone.
         app: The app that gave up.
         record: The message as it was before it failed: send it to be processed again.
+        id: The message's own `penstock-id`; of one without, its queue and position ("orders:42").
     """
 
     stage: str
@@ -70,6 +73,13 @@ class DeadLetter:
     failed_at: datetime | None
     app: str
     record: Record
+    id: str = ""
+
+    @property
+    def headers_with_id(self) -> Headers:
+        """The message's headers, with its `id` as `penstock-id`: by it a replay that sends them can be followed."""
+        headers = self.record.headers
+        return headers if _own_id(headers) or not self.id else [*headers, (MESSAGE_ID, self.id.encode("utf-8"))]
 
 
 def dead_letter(
@@ -113,30 +123,21 @@ def dead_letter(
     return Record(message.message, message.key, headers)
 
 
-def with_id(record: Record, message: QueueMessage, queue: str) -> Record:
-    """Give a dead letter of a message without a `penstock-id` one, so that it can be followed through its replays.
-
-    It is the same each time that the message is dead-lettered, where it has a position.
-    """
-    if not any(name.lower() == MESSAGE_ID for name, _ in record.headers):
-        made = _one_line(f"{queue}:{message.position}") if message.position else uuid4().hex
-        record.headers = [*record.headers, (MESSAGE_ID, made.encode("utf-8"))]
-    return record
-
-
 def read(message: QueueMessage) -> DeadLetter:
     """Read what a dead letter says. Never fails: any record may lie in a queue."""
     said = {name: (value or b"").decode("utf-8", "replace") for name, value in message.headers if name in ERROR_HEADERS}
+    queue, position = said.get(ORIGIN_QUEUE, ""), said.get(ORIGIN_POSITION, "")
     return DeadLetter(
         stage=said.get(ERROR_STAGE, ""),
         error_type=said.get(ERROR_TYPE, ""),
         error_text=said.get(ERROR_TEXT, ""),
         attempts=_number(said.get(ATTEMPTS, "")),
-        queue=said.get(ORIGIN_QUEUE, ""),
-        position=said.get(ORIGIN_POSITION, ""),
+        queue=queue,
+        position=position,
         failed_at=_time(said.get(FAILED_AT, "")),
         app=said.get(APP, ""),
         record=Record(message.message, message.key, _own_headers(message.headers)),
+        id=_own_id(message.headers) or (f"{queue}:{position}" if queue and position else ""),
     )
 
 
@@ -175,6 +176,13 @@ def _validation_text(error: BaseException | None) -> str | None:
 
 def _own_headers(headers: Headers) -> list[tuple[str, bytes | None]]:
     return [(name, value) for name, value in headers if name not in ERROR_HEADERS]
+
+
+def _own_id(headers: Headers) -> str:
+    # In any case: some backends change that of names.
+    return next(
+        (value.decode("utf-8", "replace") for name, value in headers if value and name.lower() == MESSAGE_ID), ""
+    )
 
 
 def _one_line(text: str) -> str:

@@ -19,7 +19,6 @@ ORIGIN_QUEUE = HEADER_PREFIX + "origin-queue"  # the backend's name of the queue
 ORIGIN_POSITION = HEADER_PREFIX + "origin-position"  # where in it (partition/offset, id, …)
 FAILED_AT = HEADER_PREFIX + "failed-at"  # RFC 3339, UTC
 APP = HEADER_PREFIX + "app"  # the engine's app_name
-MESSAGE_ID = HEADER_PREFIX + "id"  # of a message and of all that was made of it; kept if there
 
 
 class QueueMessage:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
-from penstock.dead_letters import FORMS, Form, dead_letter, error_text, with_id
+from penstock.dead_letters import FORMS, Form, dead_letter, error_text
 from penstock.errors import MessageError, PenstockError
 from penstock.message import QueueMessage, Record
 from penstock.metrics import EngineMetrics
@@ -292,19 +292,15 @@ class AtLeastOnce:
         queue = self._dead_letters
         assert queue is not None  # noqa: S101  (decide() saw one)
         records = [
-            with_id(
-                dead_letter(
-                    failure.message,
-                    stage=failure.stage,
-                    error=failure.error,
-                    attempts=failure.message.attempts,
-                    queue=self._source.resolved.value,
-                    app=self._app,
-                    now=self._clock(),
-                    form=form,
-                ),
+            dead_letter(
                 failure.message,
-                self._source.resolved.value,
+                stage=failure.stage,
+                error=failure.error,
+                attempts=failure.message.attempts,
+                queue=self._source.resolved.value,
+                app=self._app,
+                now=self._clock(),
+                form=form,
             )
             for failure in failures
         ]

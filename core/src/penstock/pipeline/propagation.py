@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from penstock.message import MESSAGE_ID, Headers, QueueMessage
+from penstock.dead_letters import MESSAGE_ID
+from penstock.message import Headers, QueueMessage
 
 ALWAYS = frozenset({"traceparent", "tracestate", "baggage", MESSAGE_ID})
 """Passed on wherever headers can travel. In lower case, as all names here are compared: some backends change case."""
