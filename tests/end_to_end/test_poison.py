@@ -37,9 +37,9 @@ KILLS = 20 if ALL else 3
 
 # (backend, death, kind of function, max_deliveries)
 SHORT = [
-    ("postgres", "exit", "sync", 3),
+    ("postgres", "exit", "sync", 2),
     ("postgres", "abort", "batch", 1),
-    ("rsmq", "segv", "async", 3),
+    ("rsmq", "segv", "async", 2),
     ("rsmq", "kill", "sync", 1),
 ]
 EVERY = list(

@@ -25,11 +25,13 @@ class Line:
     """A queue of numbers, and the one that they are sent on to."""
 
     def __init__(self, kafka: KafkaServer, directory: Path, retry: str) -> None:
-        from confluent_kafka import Consumer, Producer
+        from confluent_kafka import Consumer, Producer, TopicPartition
 
         self.source, self.out = kafka.topic(partitions=PARTITIONS), kafka.topic(partitions=PARTITIONS)
         self._producer = Producer({"bootstrap.servers": kafka.bootstrap, "linger.ms": 5, "log_level": 2})
         self._reader = Consumer({"bootstrap.servers": kafka.bootstrap, "group.id": "reader", "log_level": 2})
+        self._reader.assign([TopicPartition(self.out, number, 0) for number in range(PARTITIONS)])
+        self._found = Counter[int]()
         self._directory = directory
         self._sent = 0
         (directory / "queues.yml").write_text(
@@ -67,13 +69,10 @@ engine: {{max_in_flight: {IN_FLIGHT}, retry: {retry}}}
 
     def outputs(self) -> Counter[int]:
         """How often each id is there."""
-        from confluent_kafka import TopicPartition
-
-        expected, found = self.count(), Counter[int]()
-        self._reader.assign([TopicPartition(self.out, number, 0) for number in range(PARTITIONS)])
-        while found.total() < expected:
-            found.update(json.loads(message.value())["id"] for message in self._reader.consume(1_000, 1.0))
-        return found
+        expected = self.count()
+        while self._found.total() < expected:
+            self._found.update(json.loads(message.value())["id"] for message in self._reader.consume(1_000, 0.1))
+        return self._found
 
     def close(self) -> None:
         """Close the clients."""
