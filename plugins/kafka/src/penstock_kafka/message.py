@@ -56,7 +56,7 @@ class KafkaMessage(QueueMessage):
         """The client's message. It has setters, so what it says is noted before it is shown to anybody."""
         source = self._source
         if not hasattr(self, "_as_it_came"):
-            headers = self._read_headers()
+            headers = self.headers
             self._as_it_came = (source.key(), source.value(), tuple(headers) if headers else None)
         return source
 
@@ -68,13 +68,15 @@ class KafkaMessage(QueueMessage):
     @property
     def headers(self) -> Headers:  # type: ignore[override]
         """The message's headers; a value may be None."""
-        return self._read_headers() or ()
-
-    def _read_headers(self) -> list[tuple[str, bytes | None]]:
+        # The engine reads them for each message that has outputs: without a call more than that of the client.
         try:
-            return _headers(self._source) or []
+            return _headers(self._source) or ()
         except (SystemError, UnicodeDecodeError):
-            log.warning("%s: the name of a header is not UTF-8, and reads as %r", self.position, UNREADABLE)
+            return self._readable_headers()
+
+    def _readable_headers(self) -> list[tuple[str, bytes | None]]:
+        """What the client gives of headers whose names it could not read."""
+        log.warning("%s: the name of a header is not UTF-8, and reads as %r", self.position, UNREADABLE)
         # Once it has failed, the client gives a list in which such a name is a null pointer, so that only a repr
         # survives a look at it. It is replaced at once, before anybody else looks.
         found = [
