@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 from core.tests.scripted import ABLE, ScriptedConsumer, Source
-from core.tests.stand import Stand, drain, running
+from core.tests.stand import Stand, drain, running, until
 
 from penstock.dead_letters import read
+from penstock.engine import Engine
 from penstock.errors import Retry
 from penstock.message import QueueMessage
 from penstock.pipeline import careful
@@ -116,6 +117,13 @@ def no_calm(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(careful, "CALLS_OF_CALM", 0)
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An engine stands still for a suspect for a moment only."""
+    monkeypatch.setattr(careful, "PATIENCE", 0.1)
+    monkeypatch.setattr(careful, "PAUSE", 1)
+
+
 def recorded(source: Source) -> list[tuple[str, Any]]:
     """The calls that concern suspects, in their order."""
     return [call for call in source.calls if call[0] in ("begin_call", "end_call", "on_success", "on_fail")]
@@ -206,3 +214,98 @@ def test_a_young_worker_calls_nobody_alone(stand: Stand) -> None:
     asyncio.run(main())
     assert seen == [1]
     assert source.count("begin_call") == 0
+
+
+# -- a call that hangs
+
+
+class Hanging:
+    """A function that waits for an event where a number is called for which it hangs.
+
+    Attributes:
+        begun: Numbers in the order of their calls.
+        seen: Numbers whose calls have ended.
+    """
+
+    def __init__(self, *hangs: int) -> None:
+        self._hangs = hangs
+        self.begun: list[int] = []
+        self.seen: set[int] = set()
+        self.go = asyncio.Event()
+
+    async def function(self, number: int) -> None:
+        self.begun.append(number)
+        if number in self._hangs:
+            await self.go.wait()
+        self.seen.add(number)
+
+    def engine(self, stand: Stand, source: Source) -> Engine:
+        """An engine that calls it, several at once."""
+        queue = source.queue(consumer=Recording)
+        return stand.engine(self.function, [], source=queue, dead_letters=True, concurrency=4)
+
+
+HEALTHY = range(2, 20)
+"""Numbers of messages that arrive after the suspects."""
+
+
+@pytest.mark.usefixtures("no_calm", "impatient")
+@pytest.mark.parametrize("abandoned", [1, 2], ids=["in a group", "alone"])
+def test_a_suspect_that_hangs_holds_up_no_other_message(stand: Stand, abandoned: int) -> None:
+    """A request without a time limit, for one: what arrives is called beside it, and a stop is not held up for it."""
+    source = Source([message(0, abandoned), message(1, abandoned)])
+
+    async def main() -> None:
+        hanging = Hanging(0)
+        engine = hanging.engine(stand, source)
+        async with running(engine) as run:
+            await until(lambda: 0 in hanging.begun)
+            source.add(*(b"%d" % number for number in HEALTHY))
+            await until(lambda: hanging.seen >= set(HEALTHY))
+            assert b"0" not in source.settled("end_call", "on_success")  # its record stays while it is called
+            hanging.go.set()
+            await until(lambda: set(source.settled()) == {b"%d" % number for number in range(20)})
+            await run.stop()
+
+    asyncio.run(main())
+
+
+@pytest.mark.usefixtures("no_calm", "impatient")
+def test_a_suspect_waits_for_a_call_that_hangs_and_the_others_do_not(stand: Stand) -> None:
+    """It is called alone as soon as it can be: never beside that call."""
+    source = Source([b"0"])
+
+    async def main() -> None:
+        hanging = Hanging(0)
+        engine = hanging.engine(stand, source)
+        async with running(engine):
+            await until(lambda: 0 in hanging.begun)
+            source.add(message(1, 2), *(b"%d" % number for number in HEALTHY))
+            await until(lambda: hanging.seen == set(HEALTHY))
+            assert source.count("begin_call") == 0
+            hanging.go.set()
+            await until(lambda: hanging.begun[-1] == 1)
+
+    asyncio.run(main())
+
+
+@pytest.mark.usefixtures("no_calm")
+def test_a_suspect_of_another_engine_that_hangs_holds_up_neither_messages_nor_a_stop(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two suspects are never called at once in a process; everything else is."""
+    monkeypatch.setattr(careful, "PATIENCE", 60.0)
+    theirs, ours = Source([message(0, 2)]), Source([message(1, 2)])
+
+    async def main() -> None:
+        hanging = Hanging(0)
+        async with running(hanging.engine(stand, theirs)):
+            await until(lambda: 0 in hanging.begun)
+            async with running(hanging.engine(stand, ours), shutdown_timeout=60.0) as run:
+                ours.add(*(b"%d" % number for number in HEALTHY))
+                await until(lambda: hanging.seen == set(HEALTHY))
+                await run.stop()
+            assert ours.count("begin_call") == 0
+            hanging.go.set()
+
+    asyncio.run(main())
