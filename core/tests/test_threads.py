@@ -51,6 +51,31 @@ def test_one_thread_makes_the_calls_in_their_order() -> None:
     assert len({ident for _, ident in results} - {threading.get_ident()}) == 1
 
 
+def test_urgent_calls_leave_every_second_turn_to_the_others() -> None:
+    """Each side in its own order: neither a settlement nor an extension waits for ever."""
+    began, go_on = threading.Event(), threading.Event()
+    order: list[str] = []
+
+    def first() -> None:
+        began.set()
+        assert go_on.wait(WAIT)
+
+    async def main() -> None:
+        threads = Threads("t-urgent")
+        calls = [threads.submit(first)]
+        while not began.is_set():
+            await asyncio.sleep(0.001)
+        calls += [threads.submit(order.append, name) for name in "abc"]
+        calls += [threads.submit_first(order.append, name) for name in "UVWXY"]
+        go_on.set()
+        await asyncio.gather(*calls)
+        threads.close()
+
+    asyncio.run(main())
+
+    assert order == ["U", "a", "V", "b", "W", "c", "X", "Y"]
+
+
 def test_several_threads_make_several_calls_at_once() -> None:
     """As many as there are threads: each waits here until all have come."""
     meeting = threading.Barrier(3)

@@ -54,6 +54,55 @@ def test_who_comes_first_waits_for_the_turn_that_runs_and_for_no_other() -> None
     assert run(main()) == ["urgent", "a", "b", "c"]
 
 
+def test_urgent_calls_without_an_end_leave_every_second_turn_to_the_others() -> None:
+    """Each side in its own order: neither a settlement nor an extension waits for ever."""
+
+    async def main() -> list[str]:
+        turns, order = Turns(), list[str]()
+
+        async def one(name: str) -> None:
+            async with turns:
+                order.append(name)
+
+        async def urgent(name: str) -> None:
+            async with turns.first():
+                order.append(name)
+
+        async with turns:
+            waiting = [asyncio.create_task(one(name)) for name in "abc"]
+            await settle()
+            waiting += [asyncio.create_task(urgent(name)) for name in "UVWXY"]
+            await settle()
+        await asyncio.gather(*waiting)
+        return order
+
+    assert run(main()) == ["U", "a", "V", "b", "W", "c", "X", "Y"]
+
+
+def test_who_is_urgent_again_at_once_lets_another_in_between() -> None:
+    """Also where nobody had to wait for the first of its turns."""
+
+    async def main() -> list[str]:
+        turns, order = Turns(), list[str]()
+
+        async def keeper() -> None:
+            while "settled" not in order and len(order) < 100:
+                async with turns.first():
+                    order.append("extended")
+                    await settle()
+
+        async def settlement() -> None:
+            async with turns:
+                order.append("settled")
+
+        keepers = [asyncio.create_task(keeper()) for _ in range(2)]
+        await settle()
+        await asyncio.gather(settlement(), *keepers)
+        return order
+
+    assert run(main()).index("settled") <= 2
+
+
 def test_a_waiter_that_is_cancelled_costs_nobody_a_turn() -> None:
     """Neither while it waits, nor when its turn comes together with the cancellation."""
 
