@@ -456,3 +456,31 @@ def test_another_database_is_told_before_anything_is_connected(opener: Any) -> N
     assert problem("host=db user=me dbname=shop") is None
     for other in ("postgresql://me@db2/shop", "postgresql://me@db/other", "postgresql://you@db/shop"):
         assert problem(other) == "its `dsn` leads to another server, database or user"
+
+
+def test_after_a_loss_more_and_more_calls_are_joined_again(opener: Any, consumed: Consumed, sql: Sql) -> None:
+    """Also of one input and one output each: else each would wait for a commit of its own from then on."""
+
+    async def main() -> None:
+        async with stage(opener, 200) as (consumer, out):
+            messages = await consumed(consumer, 200)
+
+            async def one(message: Any) -> None:
+                assert (await consumer.transact([message], [(out, [Record(b"x")])])).committed
+
+            async with consumer._settling.lock:
+                call = asyncio.create_task(one(messages[0]))
+                sql(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                    "WHERE application_name = 'penstock' AND datname = current_database()"
+                )
+            with pytest.raises(NotConnected):
+                await call
+            await asyncio.gather(consumer.connect(), out.connect())
+            fewer = consumer._portion.most
+            await asyncio.gather(*(one(message) for message in messages))
+            assert fewer < 10
+            assert consumer._portion.most > 100
+
+    asyncio.run(main())
+    assert sql(COUNTS) == [(0, 200)]
