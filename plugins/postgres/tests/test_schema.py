@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import psycopg
 import pytest
 
-from penstock.errors import FatalConnectorError
+from penstock.errors import FatalConnectorError, NotConnected
 from penstock.message import Record
 from penstock_postgres import schema as schema_module
 from penstock_postgres.connection import Connection
@@ -90,6 +91,58 @@ def test_an_old_table_is_refused(opener: Any, sql: Sql, monkeypatch: pytest.Monk
 
     asyncio.run(main())
     assert "is of version 2, this Penstock needs 3" in connecting(opener, "consumer", create=False)
+
+
+def test_an_old_workers_comment_stops_no_new_worker(opener: Any, sql: Sql) -> None:
+    """While a deployment replaces it, it writes its own version when it connects again; the columns are there."""
+    comment = "COMMENT ON TABLE penstock_messages IS 'penstock messages, version 1'"
+
+    async def main() -> None:
+        async with opener.producer() as producer:
+            await producer.produce([Record(b"x")])
+        sql(comment)
+        async with opener.consumer(create=False) as consumer:
+            assert await consumer.consume(1, 1.0)
+
+    asyncio.run(main())
+    sql("ALTER TABLE penstock_messages DROP COLUMN unended_calls")
+    assert "is of version 1, this Penstock needs 2" in connecting(opener, "consumer", create=False)
+
+
+def test_the_version_of_a_newer_table_is_not_lowered(opener: Any, sql: Sql) -> None:
+    """By a worker that is older and may create tables: the newer ones would be refused."""
+    newer = "penstock messages, version 99"
+
+    async def main() -> None:
+        async with opener.producer():
+            sql(f"COMMENT ON TABLE penstock_messages IS '{newer}'")
+        async with opener.producer(), opener.consumer():
+            pass
+
+    asyncio.run(main())
+    assert sql("SELECT obj_description('penstock_messages'::regclass)") == [(newer,)]
+
+
+def test_a_migration_does_not_wait_long_for_a_reader(opener: Any, sql: Sql, dsn: str, schema: str) -> None:
+    """Behind it, all who use the table would wait: until a dump ends, or `timeout` has passed each time."""
+
+    async def main() -> None:
+        async with opener.producer():
+            pass
+        sql("ALTER TABLE penstock_messages DROP COLUMN unended_calls")
+        sql("COMMENT ON TABLE penstock_messages IS 'penstock messages, version 1'")
+        async with await psycopg.AsyncConnection.connect(dsn) as reader:
+            await reader.execute(f"SELECT count(*) FROM {schema}.penstock_messages")
+            async with asyncio.timeout(10):
+                with pytest.raises(NotConnected, match="lock timeout"):
+                    async with opener.consumer(timeout=60):
+                        pass
+            assert sql("SELECT count(*) FROM penstock_messages") == [(0,)]
+        async with opener.consumer():
+            pass
+
+    asyncio.run(main())
+    assert sql("SELECT unended_calls FROM penstock_messages") == []
 
 
 def test_a_schema_and_a_table_of_ones_own(opener: Any, sql: Sql) -> None:
