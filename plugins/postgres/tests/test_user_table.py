@@ -99,6 +99,44 @@ def test_a_worker_that_died_leaves_its_rows_to_others(opener: Any, consumed: Con
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("delay", [None, 0.1])
+def test_a_row_that_is_given_back_is_not_a_suspect(
+    opener: Any, consumed: Consumed, rows: Sql, delay: float | None
+) -> None:
+    """With a delay or without; only one whose lease ended may have killed a worker."""
+
+    async def main() -> None:
+        async with opener.table_consumer(TABLE, **VISIBLE) as consumer:
+            await consumer.on_fail(await consumed(consumer, 3), delay)
+            messages = await consumed(consumer, 3)
+            assert [(message.abandoned, message.attempts) for message in messages] == [(0, 2)] * 3
+            await consumer.on_fail(messages)
+        async with opener.table_consumer(TABLE, **VISIBLE, lease=0.2) as dead:
+            await consumed(dead, 3)
+            async with opener.table_consumer(TABLE, **VISIBLE) as consumer:
+                assert all(message.abandoned for message in await consumed(consumer, 3))
+
+    asyncio.run(main())
+
+
+def test_a_row_that_is_given_back_often_is_not_a_suspect_of_a_table_that_counts_no_deaths(
+    opener: Any, consumed: Consumed, rows: Sql
+) -> None:
+    """One without the column `penstock_unended_calls`, which an older Penstock prepared."""
+
+    async def main() -> None:
+        async with opener.table_consumer(TABLE, create=True):
+            rows(f"ALTER TABLE {TABLE} DROP COLUMN penstock_unended_calls")
+        async with opener.table_consumer(TABLE) as consumer:
+            for _ in range(20):
+                messages = await consumed(consumer, 1)
+                assert messages[0].abandoned == 0
+                await consumer.on_fail(messages)
+            assert messages[0].attempts == 20
+
+    asyncio.run(main())
+
+
 def test_columns_have_the_fields_names_that_the_config_gives_them(opener: Any, consumed: Consumed, rows: Sql) -> None:
     """Both ways; what is not named is not in the message, and keeps its default."""
     columns = {"request": "request_id", "maximum": "max_plus"}
