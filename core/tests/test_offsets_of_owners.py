@@ -8,7 +8,7 @@ import random
 import pytest
 
 from penstock.offsets import Ledger, OffsetTracker
-from penstock.progress import dump, load
+from penstock.progress import Progress, dump, load
 
 P = "orders"
 LOG = "cluster/orders/0"
@@ -142,3 +142,16 @@ def test_owners_one_after_the_other(seed: int) -> None:
         for _ in range(100):
             history.chance.choice([*usual, history.own, history.own, *seldom])()
             history.check()
+
+
+@pytest.mark.parametrize("end", [0, 42, 49])
+def test_a_log_that_ends_below_what_was_settled_is_another_one(end: int) -> None:
+    """It was made anew and is read to its end before it grows: whatever comes then was never settled."""
+    tracker: OffsetTracker[str] = OffsetTracker()
+    ledger = tracker.assign(P)
+    ledger.inherit(Progress(42, ((45, 50),), 0))
+
+    tracker.start(P, end)
+
+    later = range(end, 60)
+    assert [later[index] for index in ledger.unsettled(later, 0)] == list(later)

@@ -170,21 +170,43 @@ def test_a_text_about_another_log_passes_nothing_over(real_bench: Any, take: Tak
     assert rest(real_bench.consumer(other)) == list(range(5, 20))
 
 
-def test_a_topic_that_was_made_anew_is_read_from_its_start(real_bench: Any, take: Take, rest: Rest) -> None:
-    """Fewer messages than the old offset: whatever was settled in the old one, these were not."""
+def made_anew(bench: Any, take: Take, count: int) -> str:
+    """A topic with so many messages, whose group has the offset and text of an earlier one that had more."""
     from confluent_kafka.admin import AdminClient
 
-    topic = real_bench.topic()
-    real_bench.fill(topic, [b"x"] * 20)
-    leave_open(real_bench, take, topic, 20, 5)
-    found = stored(real_bench, topic)
-    admin = AdminClient({"bootstrap.servers": real_bench.server.bootstrap})
+    topic: str = bench.topic()
+    bench.fill(topic, [b"x"] * 20)
+    leave_open(bench, take, topic, 20, 5)
+    found = stored(bench, topic)
+    admin = AdminClient({"bootstrap.servers": bench.server.bootstrap})
     admin.delete_topics([topic], operation_timeout=30)[topic].result(30)
-    real_bench.server.topic(topic, 1)
-    real_bench.fill(topic, [b"y"] * 4)
-    stored(real_bench, topic, offset=found.offset, text=found.metadata)
+    bench.server.topic(topic, 1)
+    bench.fill(topic, [b"y"] * count)
+    stored(bench, topic, offset=found.offset, text=found.metadata)
+    return topic
+
+
+def test_a_topic_that_was_made_anew_is_read_from_its_start(real_bench: Any, take: Take, rest: Rest) -> None:
+    """Fewer messages than the old offset: whatever was settled in the old one, these were not."""
+    topic = made_anew(real_bench, take, 4)
 
     assert rest(real_bench.consumer(topic)) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("count", [0, 5], ids=["empty", "ends at the old offset"])
+def test_a_topic_that_was_made_anew_and_grows_later_passes_nothing_over(
+    real_bench: Any, take: Take, rest: Rest, until: Until, count: int
+) -> None:
+    """Its end is read first, and lies below what was settled in the old one: that is forgotten there."""
+    topic = made_anew(real_bench, take, count)
+    consumer = real_bench.consumer(topic)
+    assert rest(consumer) == []
+    found: list[int] = []
+
+    real_bench.fill(topic, [b"y"] * (21 - count))  # the last one lies above all that was settled
+    until(lambda: 20 in found, lambda: found.extend(message.offset for message in consumer.consume(1000, 0.05)))
+
+    assert found == list(range(count, 21))
 
 
 def test_markers_of_transactions_are_no_messages(real_bench: Any, take: Take, rest: Rest) -> None:
