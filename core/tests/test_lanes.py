@@ -356,6 +356,61 @@ def test_a_function_that_exits_ends_the_process_and_leaves_the_message(stand: St
     assert b"1" in stand.bodies("in")
 
 
+def test_a_cancellation_that_comes_late_meets_no_other_call(stand: Stand) -> None:
+    """A timer that a call left behind cancels that call's task, which has ended, and not the next message."""
+    source, tried = Source([b"0", b"1", b"2"]), []
+    fired = asyncio.Event()
+
+    def late(task: asyncio.Task[Any]) -> None:
+        task.cancel()
+        fired.set()
+
+    async def function(number: int) -> None:
+        tried.append(number)
+        if number == 0:
+            task = asyncio.current_task()
+            assert task is not None
+            asyncio.get_running_loop().call_later(0.02, late, task)
+            await asyncio.sleep(0)
+        else:
+            await fired.wait()
+
+    worker = drain(stand.engine(function, [], source=source.queue(), concurrency=1))
+
+    assert tried == [0, 1, 2]
+    assert worker.summary() == ["engine 'penstock', queue 'in': 3 received, 3 succeeded"]
+
+
+@pytest.mark.parametrize("batch", [False, True], ids=["each", "batch"])
+def test_a_call_that_ends_after_its_queues_were_closed_delivers_nothing(stand: Stand, batch: bool) -> None:
+    """It outlived the shutdown timeout and its cancellation: its messages are redelivered, not sent and lost."""
+    source, sink = Source([b"1"]), Sink()
+    begun, go_on, returned = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def function(_: Any) -> Any:
+        begun.set()
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            await go_on.wait()
+        returned.set()
+        return ("out", 1)
+
+    async def main() -> None:
+        engine = stand.engine(function, source=source.queue(batch=batch), targets=[sink.queue()])
+        async with running(engine, shutdown_timeout=0.1) as run:
+            await begun.wait()
+            await run.stop()
+            before = list(source.calls), list(sink.calls)
+            go_on.set()
+            await returned.wait()
+            await for_a_while(0.1, lambda: (source.calls, sink.calls) != before)
+
+    asyncio.run(main())
+
+    assert (sink.bodies, source.settled("on_success", "on_fail")) == ([], [])
+
+
 def test_an_async_function_that_never_suspends_lets_the_event_loop_turn(stand: Stand) -> None:
     """Leases, heartbeats and signals go on beside it."""
     source = Source([b"%d" % n for n in range(60)])
