@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
+from core.tests.scripted import Source
+from core.tests.stand import Stand, running, until
 
 from penstock.worker.signals import STOP_SIGNALS, stop_signals
 
@@ -274,5 +278,50 @@ def test_a_hangup_that_is_ignored_stays_ignored() -> None:
 
     try:
         assert asyncio.run(main()) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize("ended", [None, "first", "last"])
+def test_two_workers_in_one_process_both_hear_a_signal(own_handlers: list[object], ended: str | None) -> None:
+    """Whichever began first; one that has ended takes nothing with it, and the last one puts the handlers back."""
+    first, last = Source(), Source()
+
+    def engine(source: Source) -> Any:
+        return Stand().engine(lambda _: None, [], source=source.queue())
+
+    async def main() -> None:
+        async with running(engine(first)) as one:
+            await until(lambda: first.asked)
+            async with running(engine(last)) as other:
+                await until(lambda: last.asked)
+                left = {"first": one, "last": other}
+                if ended is not None:
+                    await left.pop(ended).stop()
+                os.kill(os.getpid(), signal.SIGTERM)
+                for run in left.values():
+                    await run.ended()
+
+    asyncio.run(main())
+
+    assert handlers() == own_handlers
+
+
+def test_a_programs_own_handler_for_a_hangup_is_kept() -> None:
+    """Many a program opens its logs anew at a SIGHUP: a worker inside of it goes on."""
+    source, heard = Source(), asyncio.Event()
+    before = signal.signal(signal.SIGHUP, lambda *_: heard.set())
+
+    async def main() -> None:
+        async with running(Stand().engine(lambda _: None, [], source=source.queue())) as run:
+            await until(lambda: source.asked)
+            os.kill(os.getpid(), signal.SIGHUP)
+            await until(heard.is_set)
+            source.add(b"1")
+            await until(lambda: source.settled() == [b"1"])
+            assert not run.task.done()
+
+    try:
+        asyncio.run(main())
     finally:
         signal.signal(signal.SIGHUP, before)
