@@ -6,9 +6,11 @@ import asyncio
 import base64
 import json
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +22,12 @@ from penstock.config.files import load
 from penstock.config.model import QueueConfig
 from penstock.config.resolve import ResolvedQueue, registry_for, resolve_queue
 from penstock.errors import ConfigError, ConnectorError, NotConnected, ProduceError
+from penstock.health import Health
 from penstock.message import QueueMessage
+from penstock.metrics import MetricsRegistry
 from penstock.serializers import Serializer
 from penstock.worker.feed import BACKLOG, Collector, Feed
+from penstock.worker.streams import keep_numbers
 
 
 @pytest.fixture
@@ -250,6 +255,56 @@ def test_what_comes_through_standard_input_is_fed_as_it_comes(
     assert sink.bodies == [b"1", b"23", b"4"]
 
 
+def reading() -> bool:
+    """Whether a thread of a feed is left."""
+    return any(thread.name == "penstock-feed" for thread in threading.enumerate())
+
+
+@pytest.fixture
+def pipe(tmp_path: Path, feeds: Callable[..., Feed]) -> Iterator[Path]:
+    """A named pipe without a writer; at the end it gets one, which lets the reader's thread go before feeds close."""
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    yield path
+    deadline = time.monotonic() + PATIENCE
+    while reading():
+        assert time.monotonic() < deadline
+        with suppress(OSError):  # the thread has not come to open it
+            os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK))
+        time.sleep(0.005)
+
+
+def test_a_pipe_that_nobody_writes_to_ends_in_order_at_a_signal(
+    stand: Stand, feeds: Callable[..., Feed], pipe: Path
+) -> None:
+    """It has not been opened yet, and is told as not begun."""
+    feed = feeds(pipe, stand.memory("in"))
+
+    async def main() -> None:
+        async with running(feed) as run:
+            await until(reading)
+            os.kill(os.getpid(), signal.SIGTERM)
+            await run.ended()
+
+    asyncio.run(main())
+
+    assert feed.left() == f"--feed {pipe} was not begun"
+
+
+@pytest.mark.parametrize("taken", [False, True], ids=["closed", "its number is taken"])
+@pytest.mark.usefixtures("stdin")
+def test_standard_input_that_is_closed_is_refused(stand: Stand, feeds: Callable[..., Feed], taken: bool) -> None:
+    """`--feed in=- <&-`, before anything runs."""
+    os.close(0)
+    if taken:
+        keep_numbers()  # as a run does first
+
+    with pytest.raises(ConfigError) as caught:
+        feeds("-", stand.memory("in")).start(Health(), MetricsRegistry())
+
+    assert str(caught.value) == "--feed -: Bad file descriptor; give a file of JSON lines, or '-'"
+
+
 def test_a_stop_does_not_wait_for_standard_input(stand: Stand, feeds: Callable[..., Feed], stdin: int) -> None:
     """A pipe on which nothing comes holds nothing up."""
 
@@ -390,6 +445,6 @@ def test_the_threads_of_a_feed_end_with_it(stand: Stand, tmp_path: Path, feeds: 
     drain(feeds(write(tmp_path, b"1\n"), stand.memory("in")))
 
     deadline = time.monotonic() + PATIENCE
-    while any(thread.name == "penstock-feed" for thread in threading.enumerate()):
+    while reading():
         assert time.monotonic() < deadline
         time.sleep(0.005)
