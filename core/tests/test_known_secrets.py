@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import logging
+import time
 
 import pytest
 
@@ -11,7 +13,7 @@ from penstock.config.files import load
 from penstock.config.masking import is_secret, shown
 from penstock.config.resolve import problems_of
 from penstock.errors import FatalConnectorError, NotConnected, ProduceError
-from penstock.known_secrets import SecretFilter, hide, remember
+from penstock.known_secrets import SecretFilter, SecretFormatter, hide, remember
 
 
 @pytest.fixture(autouse=True)
@@ -36,6 +38,41 @@ def test_a_short_secret_leaves_words_alone() -> None:
     remember(["host", "x"])
 
     assert hide("x at hostname and host") == "x at hostname and ********"
+
+
+def test_a_password_that_is_the_users_name_leaves_words_alone() -> None:
+    """It hides nothing but that word, everywhere; in the URL it is masked all the same."""
+    remember(["postgresql://postgres:postgres@host/db"])
+
+    assert hide("postgres: see penstock_postgres and postgres.orders") == (
+        "postgres: see penstock_postgres and postgres.orders"
+    )
+    assert hide("at postgresql://postgres:postgres@host/db") == "at ********"
+    assert hide("at postgresql://postgres:postgres@other/db") == "at postgresql://********@other/db"
+
+
+@pytest.mark.parametrize("text", ["max_tokens=4096", "tokenizer=bpe", "if token == other:"])
+def test_words_that_only_look_like_a_secrets_name_are_left_alone(text: str) -> None:
+    """People need them to see what went wrong."""
+    assert hide(text) == text
+
+
+@pytest.mark.parametrize("part", ["A", "YWJj", "token", "token.", "a://", "a@", "secret='", "-----BEGIN "])
+def test_masks_take_time_in_proportion_to_the_text(part: str) -> None:
+    """A body of 80,000 characters without a space in a client's message does not hold up a worker."""
+
+    def seconds(size: int) -> float:
+        text = (part * size)[:size]
+        taken = []
+        for _ in range(3):
+            started = time.perf_counter()
+            hide(text)
+            taken.append(time.perf_counter() - started)
+        return min(taken)
+
+    for size in (250, 2_500, 20_000):  # small ones first: by the square, the large one takes minutes
+        # Four times is in proportion, sixteen times is by the square.
+        assert seconds(4 * size) < 10 * seconds(size) + 0.005
 
 
 def test_reading_options_remembers_their_secrets() -> None:
@@ -89,3 +126,29 @@ def test_what_is_logged_is_masked_with_its_traceback(caplog: pytest.LogCaptureFi
     assert "horse" not in caplog.text
     assert "the client said ********" in caplog.text
     assert "ValueError: of ********" in caplog.text
+
+
+def test_a_handler_of_the_program_gets_the_record_as_it_was() -> None:
+    """Its own formatter shows the error in its own way, whatever ours has made of it before."""
+    remember(["correct-horse-battery"])
+    ours, theirs = logging.StreamHandler(io.StringIO()), logging.StreamHandler(io.StringIO())
+
+    class OneLine(logging.Formatter):
+        def formatException(self, ei: object) -> str:  # noqa: ARG002, N802  (its name there)
+            return "in one line"
+
+    ours.setFormatter(SecretFormatter(logging.Formatter("ours: %(message)s")))
+    theirs.setFormatter(OneLine("theirs: %(message)s, %(args)s"))
+    log = logging.Logger("penstock.test")
+    log.addHandler(ours)
+    log.addHandler(theirs)
+
+    try:
+        raise ValueError("of correct-horse-battery")
+    except ValueError:
+        log.exception("said %s", "correct-horse-battery")
+
+    shown = ours.stream.getvalue()
+    assert shown.startswith("ours: said ********\nTraceback")
+    assert shown.endswith("ValueError: of ********\n")
+    assert theirs.stream.getvalue() == ("theirs: said correct-horse-battery, ('correct-horse-battery',)\nin one line\n")
