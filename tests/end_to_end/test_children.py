@@ -154,3 +154,48 @@ def test_a_child_that_outlives_the_worker_leaves_the_port_free(app: App) -> None
                 socket.create_connection(("127.0.0.1", port), timeout=10)
         finally:
             os.kill(int(child.read_text()), signal.SIGKILL)
+
+
+AWAITING = """
+import asyncio, os
+from penstock import Engine
+
+LAST = 4
+app = Engine("in", ["out"], app_name="parent", concurrency=LAST + 1, yaml_config_path="queues.yml")
+gate = asyncio.Event()
+waiting = 0
+
+@app.stream_app
+async def parent(number):
+    global waiting
+    if number < LAST:
+        waiting += 1
+        await gate.wait()
+        with open("pids", "a") as pids:
+            pids.write(f"{os.getpid()}\\n")
+        return ("out", [os.getpid(), None])
+    while waiting < LAST:
+        await asyncio.sleep(0.01)
+    gate.set()  # the next turn of the event loop ends all other calls
+    if (child := os.fork()) == 0:
+        for _ in range(100):
+            await asyncio.sleep(0)
+        os._exit(0)
+    return ("out", [os.getpid(), os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])])
+"""
+
+
+def test_a_child_that_awaits_in_the_function_ends_there(app: App) -> None:
+    """The event loop behind it is its parent's: a turn of it would do the parent's other calls a second time."""
+    app.write("queues.yml", CONFIG)
+    app.write("app.py", AWAITING)
+    app.write("in.jsonl", "0\n1\n2\n3\n4\n")
+
+    result = app.run("--drain", "--feed", "in=in.jsonl", "--collect", "out=out.jsonl")
+
+    assert result.code == 0, result.err
+    results = [json.loads(line) for line in app.lines("out.jsonl")]
+    [parent] = {pid for pid, _ in results}
+    assert sorted(code for _, code in results if code is not None) == [1]
+    assert (len(results), app.lines("pids")) == (5, [b"%d" % parent] * 4)
+    assert result.err.count("came back out of it and ends here") == 1
