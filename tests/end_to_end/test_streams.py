@@ -225,3 +225,53 @@ def test_a_program_that_runs_itself(app: App, stream: str, there: bool) -> None:
 
     assert result.returncode == 0, Path(app.folder, "log").read_text()
     assert app.lines("done") == [b"500"]
+
+
+CUT = """
+import os, select, sys
+from penstock.worker import streams
+
+streams.STALL = 0.2
+reader = int(sys.argv[1])
+streams.guard()
+print("A" * 1_000_000)  # more than a pipe holds: its reader takes nothing for that long
+os.set_blocking(reader, False)
+got = b""
+while select.select([reader], [], [], 0)[0]:
+    got += os.read(reader, 1 << 20)
+print("next")
+got += os.read(reader, 1 << 20)
+sys.stderr.write(repr(got.lstrip(b"A")))
+"""
+
+
+def test_a_line_that_was_cut_does_not_run_into_the_next(tmp_path: Path) -> None:
+    """A reader that stalled gets a part of a line; what is printed after it stands on a line of its own."""
+    reader, writer = os.pipe()
+    try:
+        result = subprocess.run(
+            [sys.executable, "-c", CUT, str(reader)], stdout=writer, stderr=subprocess.PIPE, text=True,
+            pass_fds=[reader], cwd=tmp_path, timeout=PATIENCE, check=False,
+        )  # fmt: skip
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+    assert (result.returncode, result.stderr) == (0, repr(b"\nnext\n"))
+
+
+def test_a_function_that_detaches_a_stream(app: App) -> None:
+    """Another encoding is often set so. It is that program's stream then; the rest is restored after the run."""
+    detach = "    import io; sys.stdout = io.TextIOWrapper(sys.stdout.detach(), 'utf-8')\n    done.append"
+    program = PROGRAM.replace("    done.append", "    if not done:\n    " + detach, 1)
+    program = program.replace(
+        "assert (sys.stdout, sys.stderr) == (out, err)",
+        "assert sys.stderr is err and logging.root.handlers[0].stream is err",
+    )
+    app.write("app.py", program)
+    result = subprocess.run(
+        [sys.executable, "app.py"], cwd=app.folder, capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+
+    assert result.returncode == 0, result.stderr
+    assert app.lines("done") == [b"500"]
