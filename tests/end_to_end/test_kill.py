@@ -47,6 +47,7 @@ def assert_complete(bodies: Iterable[bytes], bound: int) -> None:
     assert duplicates <= bound, f"{duplicates} duplicates, the bound is {bound}"
 
 
+@pytest.mark.timeout(180)  # PyRSMQ stores the 20,000 messages one by one
 def test_rsmq_to_rsmq_survives_kills(redis_server: RedisServer, tmp_path: Path) -> None:
     """20,000 messages, two outputs, three kills: nothing lost, at most what was in flight sent twice."""
     source, left, right = (redis_server.queue() for _ in range(3))

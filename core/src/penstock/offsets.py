@@ -18,8 +18,7 @@ keep it there: `progress` instead of `to_commit`, `penstock.progress.dump` to ma
 
     ledger = tracker.assign(("orders", 0))
     ledger.inherit(load(text, log="cluster/orders/0", offset=42))   # what an earlier owner had settled
-    fresh = ledger.unsettled(range(42, 60), generation=3)           # positions of those that are to be delivered
-    ...                                                             # begin() those
+    fresh = ledger.unsettled(range(42, 60), generation=3)           # positions of those to begin() and deliver
     ledger.read_up_to(60)                                           # then the others need no settlement
 
 Where reading begins is committed as well, before anything is done: a group that has committed nothing would begin
@@ -341,12 +340,8 @@ class OffsetTracker(Generic[Partition]):
                     ledger._next = offset
 
     def to_commit(self, partitions: Iterable[Partition] | None = None) -> dict[Partition, int]:
-        """What is safe and not confirmed yet, also where reading has started. A refused commit is simply returned again
-        by the next call.
-
-        Args:
-            partitions: Only these; None is all.
-        """
+        """What is safe and not confirmed yet, of these partitions or of all, also where reading has started. A refused
+        commit is simply returned again by the next call."""
         with self._lock:
             found = dict(self._unconfirmed(partitions))
             for ledger, safe in found.items():
@@ -355,11 +350,7 @@ class OffsetTracker(Generic[Partition]):
 
     def progress(self, partitions: Iterable[Partition] | None = None) -> dict[Partition, Progress]:
         """The same for a backend that stores a text beside the offset: with what is settled above it, also if only that
-        has changed.
-
-        Args:
-            partitions: Only these; None is all.
-        """
+        has changed."""
         with self._lock:
             found = {ledger: ledger._progress(safe) for ledger, safe in self._unconfirmed(partitions, above=True)}
             for ledger, progress in found.items():
