@@ -19,7 +19,7 @@ def raise_if_exit(error: BaseException) -> None:
 def raise_if_not_exception(error: BaseException) -> None:
     """Raise what is not an `Exception`, also one that a group holds, as the verdict of a test that a function contains.
 
-    A cancellation and a `GeneratorExit` are no verdict: they are let be, as any `Exception`.
+    This function ignores a cancellation and a `GeneratorExit`, as it ignores any `Exception`.
     """
     if (found := _first(error, BaseException, but=(Exception, asyncio.CancelledError, GeneratorExit))) is not None:
         raise found

@@ -129,7 +129,7 @@ class Connection:
         return ConnectorError(f"{self._label}: {text}; this is a bug of {self._author}")
 
     def refuse(self, problem: str | None) -> None:
-        """Raise the error for a wrong answer; None is no problem."""
+        """Raise the error for a wrong answer; None means that nothing is wrong."""
         if problem is not None:
             raise self.bug(problem)
 
