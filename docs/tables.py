@@ -23,7 +23,7 @@ from pydantic_core import PydanticUndefined
 from penstock.capabilities import CAPABILITY_NAMES
 from penstock.config.fields import keyed_fields
 from penstock.config.schema import attribute_texts
-from penstock.metric_list import METRICS
+from penstock.observability.metric_definitions import METRICS
 from penstock.options import environment_fields
 from penstock.plugins.registry import Registry
 from penstock.testing import Harness as EngineHarness

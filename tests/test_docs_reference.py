@@ -20,14 +20,14 @@ from penstock.cli.main import COMMANDS
 from penstock.config.model import EngineSettings, PluginSettings, QueueConfig, WorkerSettings
 from penstock.config.schema import configuration_schema
 from penstock.engine import NOT_GIVEN
-from penstock.health import State
 from penstock.message import QueueMessage
-from penstock.metric_list import METRICS
+from penstock.observability.health import State
+from penstock.observability.metric_definitions import METRICS
 from penstock.options import environment_fields
+from penstock.pipeline.settlement import Stage
 from penstock.plugins.policy import ALLOW_VARIABLE, BLOCK_VARIABLE
 from penstock.plugins.registry import Registry
 from penstock.retry import RetryPolicy
-from penstock.settlement import Stage
 
 DOCS = Path(__file__).parents[1] / "docs"
 REFERENCE = DOCS / "reference"

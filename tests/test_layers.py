@@ -13,12 +13,17 @@ from tests.sources import CORE, PLUGINS, Import, imports, modules, packages, pro
 ROWS = """
     known_secrets
 
-    cancellation exports errors message health metric_list progress serializers model_handlers data_models forks turns
+    exports errors message serializers model_handlers data_models progress turns
+    queues.cancellation  queues.forks
+    observability.health observability.metric_definitions
 
-    offsets  backoff  capabilities  options  connectors  metrics  routing  dead_letters  threads  worker.listener
-    retry  envelope  one_at_a_time  connection  answers  shown  worker.signals
-    poison  settlement  adapters  specs  worker.streams  worker.scrapes  worker.log_guard
-    codec  hookspecs
+    offsets  backoff  capabilities  options  connectors  routing  dead_letters  worker.listener
+    queues.threads  observability.metrics
+    retry  envelope  worker.signals
+    queues.one_at_a_time  queues.connection  queues.answers  observability.printable
+    pipeline.poison  pipeline.settlement  specs  worker.streams  worker.scrapes  worker.log_guard
+    queues.adapters
+    queues.codec  hookspecs
 
     plugins.hints
     plugins.import_paths
@@ -45,7 +50,7 @@ ROWS = """
     config.resolve
     config.report
 
-    queues
+    queues.queue
     pipeline.ending  pipeline.window
     pipeline.batch  pipeline.call_context  pipeline.propagation  pipeline.failure_log  pipeline.function pipeline.leases
     pipeline.steps  pipeline.delivery  pipeline.careful
@@ -53,9 +58,8 @@ ROWS = """
     pipeline.lanes  pipeline.delivery_exactly_once
     pipeline.compile
 
-    worker.lines_file
-    worker.endpoints  worker.feed  worker.summary
-    annotation  worker.worker
+    worker.endpoints  worker.summary
+    pipeline.annotation  worker.worker
     engine
 
     testing.clock  testing.faults  testing.reality
@@ -81,7 +85,8 @@ ROWS = """
     testing.conformance.endings  testing.conformance.engines
     testing.conformance.suite
 
-    cli.trace
+    cli.lines_file  cli.trace
+    cli.feed
     cli.apps  cli.progress
     cli.check  cli.new  cli.plugins  cli.run  cli.schema
     cli.main
@@ -90,7 +95,7 @@ ROWS = """
 LAZY = {
     ("cli.main", "plugins.hints"): "only a command of a plugin is looked up",
     ("cli.main", "plugins.registry"): "only a command of a plugin is looked up",
-    ("cli.main", "shown"): "only an error is escaped",
+    ("cli.main", "observability.printable"): "only an error is escaped",
     ("plugins.registry", "plugins.check"): "only `penstock plugins --check` loads everything",
     ("worker.worker", "worker.endpoints"): "not every worker has a port",
 }
@@ -190,18 +195,27 @@ def test_each_lazy_import_that_has_a_reason_exists() -> None:
     assert found == LAZY.keys()
 
 
+def upward(name: str, wanted: str) -> str:
+    """What is said of an import that does not point down."""
+    return f"row {FLOORS[name]} imports penstock.{wanted} of row {FLOORS[wanted]}"
+
+
 @pytest.mark.parametrize(
     ("name", "source", "problem"),
     [
-        ("retry", "from penstock.engine import Engine", "row 4 imports penstock.engine of row "),
-        ("retry", "import penstock.queues", "row 4 imports penstock.queues of row "),
-        ("retry", "from penstock import queues", "row 4 imports penstock.queues of row "),
-        ("retry", "from penstock.plugins import registry", "row 4 imports penstock.plugins.registry of row "),
-        ("settlement", "if True:\n    from penstock.codec import Codec", "row 5 imports penstock.codec of row 6"),
-        ("settlement", "from penstock.adapters import log", "row 5 imports penstock.adapters of row 5"),
+        ("retry", "from penstock.engine import Engine", upward("retry", "engine")),
+        ("retry", "import penstock.queues.queue", upward("retry", "queues.queue")),
+        ("retry", "from penstock import engine", upward("retry", "engine")),
+        ("retry", "from penstock.plugins import registry", upward("retry", "plugins.registry")),
+        ("specs", "if True:\n    from penstock.queues.codec import Codec", upward("specs", "queues.codec")),
+        ("specs", "from penstock.pipeline.poison import GROUP", upward("specs", "pipeline.poison")),
         ("engine", "from penstock import Worker", "imports Worker from the package root; import it from its home"),
         ("engine", "import penstock", "imports all from the package root; import it from its home"),
-        ("engine", "def f():\n    from penstock.codec import Codec", "imports penstock.codec inside a function; "),
+        (
+            "engine",
+            "def f():\n    from penstock.plugins.hints import x",
+            "plugins.hints inside a function; ",
+        ),
         ("engine", "class A:\n    from penstock.cli.main import main", "imports penstock.cli.main of row "),
     ],
 )
@@ -280,7 +294,7 @@ def test_a_plugin_imports_only_public_modules(package: str, name: str) -> None:
 def test_a_trespass_is_seen() -> None:
     """The root, a private room, a private name, a sibling."""
     source = (
-        "from penstock import Consumer\nfrom penstock.queues import InputQueue\nfrom penstock.errors import _x\n"
+        "from penstock import Consumer\nfrom penstock.queues.queue import InputQueue\nfrom penstock.errors import _x\n"
         "import penstock_kafka.errors\nfrom penstock.errors import ConfigError\nimport penstock_rsmq.keys\n"
     )
 

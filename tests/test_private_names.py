@@ -61,22 +61,22 @@ def test_the_contracts_are_all_there() -> None:
     "source",
     [
         # a module that is no contract
-        "from penstock.queues import InputQueue",
-        "import penstock.queues",
+        "from penstock.queues.queue import InputQueue",
+        "import penstock.queues.queue",
         "from penstock import queues",
         "import penstock.errors\npenstock.queues.InputQueue",
         "from penstock import Engine",
         "import penstock as p\np.Engine",
         "def later():\n    from penstock.config.model import QueueConfig",
-        "if TYPE_CHECKING:\n    from penstock.queues import InputQueue",
+        "if TYPE_CHECKING:\n    from penstock.queues.queue import InputQueue",
         # by a text
-        "from importlib import import_module\nimport_module('penstock.codec')",
-        "from importlib import import_module as i\ni('penstock.codec')",
-        "MODULE = 'penstock.codec'\n__import__(MODULE)",
-        "pkgutil.resolve_name('penstock.codec:Codec')",
-        "sys.modules['penstock.codec']",
-        "monkeypatch.setattr('penstock.codec.Codec', None)",
-        "exec('from penstock.codec import Codec')",
+        "from importlib import import_module\nimport_module('penstock.queues.codec')",
+        "from importlib import import_module as i\ni('penstock.queues.codec')",
+        "MODULE = 'penstock.queues.codec'\n__import__(MODULE)",
+        "pkgutil.resolve_name('penstock.queues.codec:Codec')",
+        "sys.modules['penstock.queues.codec']",
+        "monkeypatch.setattr('penstock.queues.codec.Codec', None)",
+        "exec('from penstock.queues.codec import Codec')",
         "importlib.import_module(f'penstock.{name}')",
         "importlib.import_module('.codec', 'penstock')",
         "__import__(name='.'.join(parts))",
@@ -115,7 +115,7 @@ def test_every_private_name_of_the_core_is_known(source: str, tmp_path: Path) ->
 def test_what_is_public_is_no_trespass(tmp_path: Path) -> None:
     """However it is written; nor are a logger's name, prose, and private names of others."""
     (tmp_path / "plugin.py").write_text(
-        '"""Not penstock.queues."""\n'
+        '"""Not penstock.queues.queue."""\n'
         "from penstock import errors\nfrom penstock.connectors import Consumer\nerrors.NotConnected\n"
         "import penstock.options\npenstock.options.ConnectorOptions.model_config\n"
         "import penstock_x._y\nlog = logging.getLogger('penstock.acme')\nimport_module('penstock.errors')\n"

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import pytest
 
-from penstock.adapters import make_consumer, make_producer
 from penstock.capabilities import Capabilities
 from penstock.cli.main import main
 from penstock.cli.new import write_plugin
@@ -23,6 +22,7 @@ from penstock.config.files import load
 from penstock.config.resolve import registry_for, resolve_queue
 from penstock.connectors import BlockingConsumer, BlockingProducer, Consumer, Producer
 from penstock.message import QueueMessage, Record
+from penstock.queues.adapters import make_consumer, make_producer
 from penstock.testing.conformance.harness import FACILITIES, Harness
 from tests.plugins.distributions import Distribution
 from tests.test_private_names import CONTRACTS, FOR_TESTS

@@ -97,7 +97,7 @@ def _is_core(module: str) -> bool:
 
 
 def _attributes(tree: ast.Module, called: Mapping[str, str]) -> Iterator[Use]:
-    """What is reached through an imported module: `errors.x`, `penstock.queues`."""
+    """What is reached through an imported module: `errors.x`, `penstock.queues.queue`."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute):
             first, _, rest = ast.unparse(node).partition(".")

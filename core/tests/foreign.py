@@ -7,9 +7,9 @@ import threading
 from collections.abc import Coroutine
 from typing import Any
 
-from penstock.adapters import make_consumer, make_producer
 from penstock.connectors import Consumer, Producer
 from penstock.message import QueueMessage
+from penstock.queues.adapters import make_consumer, make_producer
 
 WAIT = 10.0  # seconds after which something that should happen has not
 

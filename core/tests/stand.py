@@ -16,7 +16,7 @@ from penstock.config.resolve import ResolvedQueue, registry_for, resolve_queue
 from penstock.engine import Engine
 from penstock.message import QueueMessage, Record
 from penstock.options import Role
-from penstock.queues import InputQueue, OutputQueue
+from penstock.queues.queue import InputQueue, OutputQueue
 from penstock.worker.worker import Runnable, Worker
 
 PATIENCE = 15.0

@@ -18,7 +18,7 @@ from penstock.connectors import Refusal, Transacted
 from penstock.dead_letters import read
 from penstock.errors import PenstockError, ProduceError, Retry
 from penstock.message import QueueMessage, Record
-from penstock.metric_list import DEAD_LETTERS, LATE_SETTLEMENTS, OUTCOMES, RECEIVED, SETTLED
+from penstock.observability.metric_definitions import DEAD_LETTERS, LATE_SETTLEMENTS, OUTCOMES, RECEIVED, SETTLED
 from penstock.worker.worker import Worker
 
 DELIVERIES = ("at_least_once", "exactly_once")

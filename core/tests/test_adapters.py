@@ -12,10 +12,10 @@ from typing import Any, ClassVar
 
 import pytest
 
-from penstock.adapters import ThreadedConsumer, make_consumer, make_producer
 from penstock.connectors import BlockingConsumer, BlockingProducer, Consumer, Producer
 from penstock.errors import ConfigError, ConnectorError, NotConnected, ProduceError
 from penstock.message import QueueMessage, Record
+from penstock.queues.adapters import ThreadedConsumer, make_consumer, make_producer
 
 WAIT = 10.0  # seconds after which something that should happen has not
 

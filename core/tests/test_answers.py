@@ -11,11 +11,11 @@ from core.tests.foreign import Foreign, Table
 from core.tests.scripted import ScriptedConsumer, Source
 from core.tests.stand import Stand, drain
 
-from penstock.answers import consume_problem, count_problem, lag_problem, transact_problem
 from penstock.config.model import QueueConfig
 from penstock.connectors import BlockingConsumer, Refusal, Transacted
 from penstock.errors import ConnectorError, ProduceError
 from penstock.message import QueueMessage, Record
+from penstock.queues.answers import consume_problem, count_problem, lag_problem, transact_problem
 
 ONE = QueueMessage(1, b"1")
 

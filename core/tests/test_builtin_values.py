@@ -30,9 +30,9 @@ from typing_extensions import TypedDict
 
 from penstock.builtin.json_serializer import JsonSerializer
 from penstock.builtin.pydantic_handler import PydanticModelHandler
-from penstock.codec import Codec
 from penstock.data_models import GenericMessage
 from penstock.errors import ConfigError, MessageError
+from penstock.queues.codec import Codec
 
 HANDLER = PydanticModelHandler()
 JSON = JsonSerializer()

@@ -10,9 +10,9 @@ from pydantic import BaseModel, Field
 
 from penstock.builtin.json_serializer import JsonSerializer
 from penstock.builtin.pydantic_handler import PydanticModelHandler
-from penstock.codec import Codec
 from penstock.errors import DecodeError, FunctionError, InvalidMessage
 from penstock.model_handlers import ModelHandler
+from penstock.queues.codec import Codec
 from penstock.serializers import Serializer
 
 SECRET = "4111-1111-1111-1111"

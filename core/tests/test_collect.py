@@ -15,13 +15,13 @@ from pathlib import Path
 import pytest
 from core.tests.stand import Stand
 
+from penstock.cli.feed import Collector
+from penstock.cli.lines_file import LinesFile
 from penstock.config.files import load
 from penstock.config.resolve import registry_for, resolve_queue
 from penstock.errors import ConfigError
 from penstock.message import QueueMessage, Record
-from penstock.queues import OutputQueue
-from penstock.worker.feed import Collector
-from penstock.worker.lines_file import LinesFile
+from penstock.queues.queue import OutputQueue
 
 CONFIG = """
 queues:
@@ -181,7 +181,7 @@ def test_what_cannot_be_written_is_not_settled(letters: Letters, file: str, sabo
 
 REMOVE = """
 import os
-from penstock.worker.lines_file import LinesFile
+from penstock.cli.lines_file import LinesFile
 append = LinesFile.append
 def removing(file, lines):
     os.remove(file.path)

@@ -19,9 +19,9 @@ from penstock.config.model import QueueConfig
 from penstock.connectors import BlockingProducer
 from penstock.engine import Engine
 from penstock.errors import CapabilityError, ConfigError, FunctionError, ProduceError
-from penstock.health import Health
 from penstock.message import Record
-from penstock.metrics import MetricsRegistry
+from penstock.observability.health import Health
+from penstock.observability.metrics import MetricsRegistry
 from penstock.retry import RetryPolicy
 
 

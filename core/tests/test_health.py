@@ -11,7 +11,7 @@ from typing import get_args
 
 import pytest
 
-from penstock.health import REASON_LENGTH, Health, State
+from penstock.observability.health import REASON_LENGTH, Health, State
 
 
 class Clock:
@@ -229,7 +229,8 @@ def test_the_board_can_be_read_while_other_threads_write_new_components() -> Non
 def test_importing_health_brings_no_http_and_no_prometheus() -> None:
     """Whoever only writes the board pays neither for the server nor for the client that may show it."""
     code = (
-        "import sys, penstock.health; print([m for m in ('http', 'prometheus_client', 'pydantic') if m in sys.modules])"
+        "import sys, penstock.observability.health\n"
+        "print([m for m in ('http', 'prometheus_client', 'pydantic') if m in sys.modules])"
     )
 
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)

@@ -14,8 +14,8 @@ import pytest
 from prometheus_client import REGISTRY
 from prometheus_client.parser import text_string_to_metric_families
 
-from penstock.metric_list import DEAD_LETTERS, EXCEPTION_TYPES, METRICS, OUTCOMES, SETTLED, STAGES
-from penstock.metrics import LABEL_LENGTH, EngineMetrics, MetricsRegistry
+from penstock.observability.metric_definitions import DEAD_LETTERS, EXCEPTION_TYPES, METRICS, OUTCOMES, SETTLED, STAGES
+from penstock.observability.metrics import LABEL_LENGTH, EngineMetrics, MetricsRegistry
 
 BASE = {"app": "shop", "queue": "orders", "connector": "kafka"}
 Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -245,7 +245,7 @@ def test_a_broken_gauge_hides_no_other_metric(caplog: pytest.LogCaptureFixture) 
     metrics.watch_lag(lambda: 1 // 0)
     metrics.watch_in_flight(lambda: 7)
 
-    with caplog.at_level(logging.WARNING, logger="penstock.metrics"):
+    with caplog.at_level(logging.WARNING, logger="penstock.observability.metrics"):
         series = scrape(metrics)
 
     assert value(series, "penstock_messages_in_flight") == 7
@@ -412,7 +412,7 @@ def test_importing_and_counting_needs_no_prometheus() -> None:
     """The client costs 80 ms and is imported by the first scrape only."""
     code = (
         "import sys\n"
-        "from penstock.metrics import EngineMetrics, MetricsRegistry\n"
+        "from penstock.observability.metrics import EngineMetrics, MetricsRegistry\n"
         "m = EngineMetrics('a', 'q', 'c'); m.received(1); m.function_time(1.0, 1); r = MetricsRegistry(); r.add(m)\n"
         "print([n for n in ('http', 'prometheus_client', 'pydantic') if n in sys.modules])\n"
         "r.exposition()\n"

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from core.tests.foreign import DeletingConsumer, RowConsumer, RowProducer, Table, consumer_of, run
 
-from penstock.adapters import make_consumer, make_producer
 from penstock.connectors import Consumer, Producer
 from penstock.errors import ConnectorError, FatalConnectorError, NotConnected
 from penstock.message import QueueMessage
-from penstock.one_at_a_time import OneAtATimeConsumer, OneAtATimeProducer
+from penstock.queues.adapters import make_consumer, make_producer
+from penstock.queues.one_at_a_time import OneAtATimeConsumer, OneAtATimeProducer
 
 # -- being made
 

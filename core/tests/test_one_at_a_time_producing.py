@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from core.tests.foreign import RowProducer, Table, producer_of, run
 
-from penstock.adapters import make_producer
 from penstock.errors import ConnectorError, FatalConnectorError, NotConnected, ProduceError
 from penstock.message import Record
+from penstock.queues.adapters import make_producer
 
 
 class Answering(RowProducer):

@@ -14,7 +14,7 @@ from penstock.engine import Engine
 from penstock.errors import Retry
 from penstock.message import QueueMessage
 from penstock.pipeline import careful
-from penstock.poison import Suspicion
+from penstock.pipeline.poison import Suspicion
 from penstock.retry import RetryPolicy
 
 POLICY = RetryPolicy(max_attempts=3, max_deliveries=5)

@@ -16,10 +16,10 @@ from penstock.config.files import load
 from penstock.config.model import QueueConfig
 from penstock.config.resolve import ResolvedQueue, registry_for, resolve_queue
 from penstock.errors import ConnectorError, FatalConnectorError, FunctionError, NotConnected, ProduceError
-from penstock.health import Health
 from penstock.message import Record
+from penstock.observability.health import Health
 from penstock.options import Role
-from penstock.queues import InputQueue, OutputQueue
+from penstock.queues.queue import InputQueue, OutputQueue
 
 AWAY = NotConnected("the broker is away", retry_after=0.0)
 
@@ -426,7 +426,7 @@ def test_closing_never_raises(error: Exception, caplog: pytest.LogCaptureFixture
 
 def test_closing_is_bounded(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """A connector that hangs in shutdown is left behind."""
-    monkeypatch.setattr("penstock.connection.CLOSE_TIMEOUT", 0.1)
+    monkeypatch.setattr("penstock.queues.connection.CLOSE_TIMEOUT", 0.1)
     source = Source(shutdown=[asyncio.Event().wait])
 
     async def main() -> None:

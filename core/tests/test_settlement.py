@@ -9,8 +9,8 @@ import pytest
 
 from penstock.errors import DecodeError, FunctionError, InvalidMessage, PenstockError, ProduceError, Retry
 from penstock.message import QueueMessage
+from penstock.pipeline.settlement import Decision, Failure, Fate, GivenBack, OnInvalid, Stage, decide
 from penstock.retry import RetryPolicy
-from penstock.settlement import Decision, Failure, Fate, GivenBack, OnInvalid, Stage, decide
 
 # No jitter: waits are 1, 2, 4 seconds; attempts 1 and 2 may be followed by another one.
 POLICY = RetryPolicy(max_attempts=3, initial_delay=1, factor=2, max_delay=60, jitter=0)

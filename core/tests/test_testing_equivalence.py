@@ -19,7 +19,7 @@ from penstock.config.model import WorkerSettings
 from penstock.config.resolve import registry_for, resolve_queue
 from penstock.dead_letters import read
 from penstock.message import Record
-from penstock.queues import InputQueue, OutputQueue
+from penstock.queues.queue import InputQueue, OutputQueue
 from penstock.testing import Harness
 
 SHORT = 0.002  # seconds of every wait: real ones are waited for

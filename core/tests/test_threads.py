@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from penstock.threads import Threads
+from penstock.queues.threads import Threads
 
 request_id: contextvars.ContextVar[str] = contextvars.ContextVar("request_id", default="none")
 WAIT = 10.0  # seconds after which something that should happen has not
@@ -229,7 +229,7 @@ def test_a_thread_ends_when_its_event_loop_is_gone() -> None:
 
 STUCK = """
 import asyncio, threading
-from penstock.threads import Threads
+from penstock.queues.threads import Threads
 
 async def main():
     began = threading.Event()

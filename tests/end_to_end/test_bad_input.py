@@ -219,7 +219,7 @@ import asyncio, hashlib
 from penstock import Engine, Record
 from penstock.config.files import load
 from penstock.config.resolve import registry_for, resolve_queue
-from penstock.queues import OutputQueue
+from penstock.queues.queue import OutputQueue
 
 configuration = load("queues.yml")
 BODIES = [b"", None, b'"' + b"x" * 20_000_000 + b'"', b"\\x00", b" ", b'"last"']

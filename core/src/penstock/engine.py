@@ -10,16 +10,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
-from penstock.annotation import with_annotation
-from penstock.cancellation import raise_if_exit
 from penstock.config.files import Source, read
 from penstock.config.model import Configuration, EngineSettings, WorkerSettings
 from penstock.config.resolve import ResolvedQueue, problems_of, registry_for, resolve_queues
 from penstock.errors import ConfigError, FunctionError
-from penstock.health import Health
-from penstock.metrics import EngineMetrics, MetricsRegistry
+from penstock.observability.health import Health
+from penstock.observability.metrics import EngineMetrics, MetricsRegistry
+from penstock.pipeline.annotation import with_annotation
 from penstock.pipeline.compile import compile_pipeline
 from penstock.pipeline.function import Function, understand
+from penstock.queues.cancellation import raise_if_exit
 from penstock.routing import Output
 from penstock.worker.worker import Worker
 

@@ -17,7 +17,7 @@ import pytest
 from penstock import Engine, Output, Retry
 from penstock.errors import CapabilityError
 from penstock.message import QueueMessage, Record
-from penstock.metric_list import OUTCOMES, RECEIVED, SETTLED
+from penstock.observability.metric_definitions import OUTCOMES, RECEIVED, SETTLED
 from penstock.worker.worker import Worker
 
 Sql = Callable[..., list[tuple[Any, ...]]]

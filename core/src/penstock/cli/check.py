@@ -14,9 +14,9 @@ from penstock.config.names import unknown_queue
 from penstock.config.report import queue_rows, section_rows, table
 from penstock.config.resolve import ResolvedQueue, Verdict, judge, registry_for
 from penstock.errors import ConfigError
+from penstock.observability.printable import lines, one_line
 from penstock.options import Role
 from penstock.plugins.registry import Registry
-from penstock.shown import lines, one_line
 
 ROLES: tuple[Role, ...] = ("input", "output")
 

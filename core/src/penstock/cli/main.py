@@ -89,7 +89,7 @@ def _main(argv: Sequence[str]) -> int:
 
 
 def _shown(error: PenstockError) -> str:
-    from penstock.shown import lines  # only an error needs it
+    from penstock.observability.printable import lines  # only an error needs it
 
     return lines(hide(str(error)))
 

@@ -10,8 +10,8 @@ from contextlib import redirect_stdout
 from dataclasses import asdict
 from textwrap import wrap
 
+from penstock.observability.printable import one_line
 from penstock.plugins.registry import Offer, Registry
-from penstock.shown import one_line
 
 _COLUMNS = ("kind", "name", "distribution", "version", "origin", "state")
 _WIDTH = 100  # columns of a terminal that the table may take

@@ -7,11 +7,11 @@ import sys
 from collections.abc import Sequence
 from time import monotonic
 
+from penstock.cli.feed import Feed
 from penstock.engine import Engine
-from penstock.health import Health
-from penstock.metrics import MetricsRegistry
-from penstock.shown import one_line
-from penstock.worker.feed import Feed
+from penstock.observability.health import Health
+from penstock.observability.metrics import MetricsRegistry
+from penstock.observability.printable import one_line
 
 EVERY = 0.5  # seconds between two updates of the line
 

@@ -11,6 +11,8 @@ from functools import partial
 from pathlib import Path
 
 from penstock.cli.apps import find_engines
+from penstock.cli.feed import Collector, Feed
+from penstock.cli.lines_file import Existing
 from penstock.cli.progress import Progress
 from penstock.config.files import read
 from penstock.config.model import Configuration, WorkerSettings
@@ -19,8 +21,6 @@ from penstock.engine import NOT_GIVEN, Engine
 from penstock.errors import ConfigError
 from penstock.known_secrets import SecretFormatter
 from penstock.options import Role
-from penstock.worker.feed import Collector, Feed
-from penstock.worker.lines_file import Existing
 from penstock.worker.summary import all_succeeded, left_in
 from penstock.worker.worker import Runnable, Worker
 

@@ -7,8 +7,8 @@ import sys
 from argparse import ArgumentParser, Namespace
 
 from penstock.config.schema import configuration_schema
+from penstock.observability.printable import lines
 from penstock.plugins.registry import Registry
-from penstock.shown import lines
 
 
 def configure(parser: ArgumentParser) -> None:

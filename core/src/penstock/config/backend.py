@@ -7,10 +7,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from penstock.adapters import undeclared_capabilities
 from penstock.capabilities import Capabilities
 from penstock.config.unresolved import UnresolvedQueue
 from penstock.errors import PluginError, UnknownNameError
+from penstock.queues.adapters import undeclared_capabilities
 from penstock.specs import ConnectorSpec
 
 

@@ -8,7 +8,7 @@ from time import perf_counter
 from typing import Any
 
 from penstock.message import QueueMessage, Record
-from penstock.settlement import Failure
+from penstock.pipeline.settlement import Failure
 
 Made = Sequence[tuple[str, Record]]
 """The records that were made of one message, or of a whole batch, each with the name of its queue."""

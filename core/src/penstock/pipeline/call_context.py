@@ -10,7 +10,7 @@ from collections.abc import Coroutine, Generator
 from contextvars import Context, copy_context
 from typing import Any
 
-from penstock import forks
+from penstock.queues import forks
 
 _ENDED = object()
 

@@ -18,9 +18,9 @@ from weakref import WeakKeyDictionary
 
 from penstock.message import QueueMessage
 from penstock.pipeline.batch import Batch
-from penstock.poison import GROUP, Suspicion
-from penstock.queues import InputQueue
-from penstock.settlement import Failure
+from penstock.pipeline.poison import GROUP, Suspicion
+from penstock.pipeline.settlement import Failure
+from penstock.queues.queue import InputQueue
 
 if TYPE_CHECKING:
     from penstock.pipeline.lanes import Lanes

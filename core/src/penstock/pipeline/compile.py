@@ -10,15 +10,15 @@ from penstock.pipeline.delivery import AtLeastOnce
 from penstock.pipeline.delivery_exactly_once import ExactlyOnce, refuse_without_transactions
 from penstock.pipeline.lanes import Lanes, TaskLanes, ThreadLanes
 from penstock.pipeline.loop import Pipeline
+from penstock.pipeline.poison import Suspicion
 from penstock.pipeline.steps import Steps
-from penstock.poison import Suspicion
-from penstock.queues import InputQueue, OutputQueue
+from penstock.queues.queue import InputQueue, OutputQueue
 
 if TYPE_CHECKING:
     from penstock.config.model import EngineSettings
     from penstock.config.resolve import ResolvedQueue
-    from penstock.health import Health
-    from penstock.metrics import EngineMetrics
+    from penstock.observability.health import Health
+    from penstock.observability.metrics import EngineMetrics
     from penstock.pipeline.function import Function
 
 

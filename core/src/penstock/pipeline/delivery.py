@@ -14,12 +14,12 @@ from typing import Any, Protocol, TypeVar
 from penstock.dead_letters import FORMS, Form, dead_letter, error_text
 from penstock.errors import MessageError, PenstockError
 from penstock.message import QueueMessage, Record
-from penstock.metrics import EngineMetrics
+from penstock.observability.metrics import EngineMetrics
 from penstock.pipeline.batch import Batch
 from penstock.pipeline.failure_log import Became, FailureLog
-from penstock.queues import InputQueue, OutputQueue
+from penstock.pipeline.settlement import Decision, Failure, Fate, OnInvalid, StopEngine, decide
+from penstock.queues.queue import InputQueue, OutputQueue
 from penstock.retry import RetryPolicy
-from penstock.settlement import Decision, Failure, Fate, OnInvalid, StopEngine, decide
 
 log = logging.getLogger("penstock")
 

@@ -9,8 +9,8 @@ from penstock.errors import CapabilityError, ProduceError
 from penstock.message import QueueMessage, Record
 from penstock.pipeline.batch import Batch, Outgoing
 from penstock.pipeline.delivery import AtLeastOnce, Stored
-from penstock.queues import InputQueue, OutputQueue
-from penstock.settlement import Failure
+from penstock.pipeline.settlement import Failure
+from penstock.queues.queue import InputQueue, OutputQueue
 
 Columns = Sequence[tuple[str, Outgoing]]
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from penstock.dead_letters import error_text
-from penstock.settlement import Failure, Stage, StopEngine
+from penstock.pipeline.settlement import Failure, Stage, StopEngine
 
 log = logging.getLogger("penstock")
 

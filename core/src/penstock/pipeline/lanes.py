@@ -13,13 +13,13 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from time import perf_counter
 
-from penstock import forks
-from penstock.cancellation import EXIT_EXCEPTIONS, running_task
 from penstock.message import QueueMessage
 from penstock.pipeline.batch import Batch, ThreadBatch
 from penstock.pipeline.call_context import begin
 from penstock.pipeline.steps import SLICE, Steps, fail_all, failure
-from penstock.threads import Threads
+from penstock.queues import forks
+from penstock.queues.cancellation import EXIT_EXCEPTIONS, running_task
+from penstock.queues.threads import Threads
 
 OVERDUE = 2 * SLICE  # seconds after which a lane that is still at the same batch is relieved
 

@@ -9,7 +9,7 @@ from time import monotonic
 
 from penstock.errors import NotConnected
 from penstock.message import QueueMessage
-from penstock.queues import InputQueue
+from penstock.queues.queue import InputQueue
 
 log = logging.getLogger("penstock")
 

@@ -10,21 +10,21 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from penstock.errors import PenstockError
-from penstock.health import Health
 from penstock.message import QueueMessage
-from penstock.metrics import EngineMetrics
+from penstock.observability.health import Health
+from penstock.observability.metrics import EngineMetrics
 from penstock.pipeline.batch import Batch
 from penstock.pipeline.careful import Careful
 from penstock.pipeline.ending import Ending
 from penstock.pipeline.leases import Leases
 from penstock.pipeline.window import Window
-from penstock.queues import InputQueue, OutputQueue
+from penstock.queues.queue import InputQueue, OutputQueue
 
 if TYPE_CHECKING:
     from penstock.config.model import EngineSettings
     from penstock.pipeline.delivery import AtLeastOnce
     from penstock.pipeline.lanes import Lanes
-    from penstock.poison import Suspicion
+    from penstock.pipeline.poison import Suspicion
 
 log = logging.getLogger("penstock")
 

@@ -14,17 +14,17 @@ from contextvars import copy_context
 from time import perf_counter
 from typing import Any, NoReturn
 
-from penstock import forks
-from penstock.cancellation import raise_if_exit
 from penstock.dead_letters import error_text
 from penstock.errors import DecodeError, FunctionError, Retry, delay_problem
 from penstock.message import QueueMessage, Record
 from penstock.pipeline.batch import Batch, Made, Outgoing, ThreadBatch
 from penstock.pipeline.function import Function
 from penstock.pipeline.propagation import PassedOn, Propagation
-from penstock.queues import InputQueue, OutputQueue
+from penstock.pipeline.settlement import Failure, GivenBack
+from penstock.queues import forks
+from penstock.queues.cancellation import raise_if_exit
+from penstock.queues.queue import InputQueue, OutputQueue
 from penstock.routing import Inherit, Output, as_output, outputs, unknown_queue
-from penstock.settlement import Failure, GivenBack
 
 SLICE = (
     0.05  # seconds; a batch that a slow function has worked on for this long is cut, and its finished part delivered

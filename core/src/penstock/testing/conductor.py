@@ -11,7 +11,7 @@ from math import inf
 from time import monotonic
 
 from penstock.errors import PenstockError
-from penstock.metrics import EngineMetrics
+from penstock.observability.metrics import EngineMetrics
 from penstock.pipeline.loop import ProcessEnded
 from penstock.testing.clock import JumpingLoop, OutOfTime, Pace
 from penstock.testing.memory_queue import MemoryQueue

@@ -19,16 +19,16 @@ from math import inf
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 
-from penstock.codec import Codec
 from penstock.config.files import Source
 from penstock.config.resolve import ResolvedQueue
 from penstock.dead_letters import DeadLetter, read
 from penstock.engine import Engine, StreamApp
 from penstock.errors import ConfigError, delay_problem
 from penstock.message import QueueMessage, Record
-from penstock.metric_list import LATE_SETTLEMENTS, RETRIES, SETTLED, Metric
+from penstock.observability.metric_definitions import LATE_SETTLEMENTS, RETRIES, SETTLED, Metric
 from penstock.options import Role
 from penstock.plugins.hints import nearest
+from penstock.queues.codec import Codec
 from penstock.testing.conductor import Conductor
 from penstock.testing.faults import ConsumerFaults, ProducerFaults
 from penstock.testing.memory_queue import MemoryQueue, as_sent

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from penstock.health import Health, State
-from penstock.metric_list import BATCH_SIZE, FUNCTION_FAILURES
-from penstock.metrics import EngineMetrics, MetricsRegistry
+from penstock.observability.health import Health, State
+from penstock.observability.metric_definitions import BATCH_SIZE, FUNCTION_FAILURES
+from penstock.observability.metrics import EngineMetrics, MetricsRegistry
 from penstock.pipeline.lanes import ThreadLanes
 from penstock.testing.memory_queue import MemoryQueue
 from penstock.testing.rehearsal import Rehearsal

@@ -12,8 +12,6 @@ import sys
 from dataclasses import replace
 from typing import Any
 
-from penstock.adapters import make_consumer, make_producer
-from penstock.cancellation import raise_if_not_exception
 from penstock.config.files import Source, load
 from penstock.config.model import Configuration, QueueConfig
 from penstock.config.resolve import ResolvedQueue, registry_for
@@ -21,6 +19,8 @@ from penstock.engine import Engine
 from penstock.options import Role
 from penstock.plugins.hints import EMBEDDED
 from penstock.plugins.registry import Registry
+from penstock.queues.adapters import make_consumer, make_producer
+from penstock.queues.cancellation import raise_if_not_exception
 from penstock.testing.memory_queue import MemoryQueue, Watcher
 from penstock.testing.reality import WHERE, Profiles, Reality, capabilities, look
 from penstock.testing.stand_ins import consumer_class, producer_class

@@ -16,9 +16,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from http import HTTPStatus
 
-from penstock import forks
-from penstock.health import Health
-from penstock.metrics import MetricsRegistry
+from penstock.observability.health import Health
+from penstock.observability.metrics import MetricsRegistry
+from penstock.queues import forks
 from penstock.worker.scrapes import Answer, Scrapes
 
 log = logging.getLogger(__name__)

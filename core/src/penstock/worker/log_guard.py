@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from penstock.shown import make_fit
+from penstock.observability.printable import make_fit
 
 _OURS = ("penstock", "asyncio")  # whose lines quote what others say; the function's own are its own
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from http import HTTPStatus
 
-from penstock.metrics import MetricsRegistry
+from penstock.observability.metrics import MetricsRegistry
 
 log = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
 from penstock.errors import ConfigError, PenstockError
-from penstock.health import Health
-from penstock.metrics import MetricsRegistry
+from penstock.observability.health import Health
+from penstock.observability.metrics import MetricsRegistry
 from penstock.pipeline.loop import ProcessEnded
 from penstock.worker import streams
 from penstock.worker.listener import listening, nothing

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from penstock.connectors import BlockingConsumer, BlockingProducer
 from penstock.message import QueueMessage
+from penstock.queues.threads import Threads
 from penstock.testing.conformance.watched import call
-from penstock.threads import Threads
 
 if TYPE_CHECKING:
     from penstock.options import Role

@@ -16,11 +16,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from penstock.adapters import make_consumer, make_producer
 from penstock.config.files import load
 from penstock.config.resolve import ResolvedQueue, registry_for, resolve_queue
 from penstock.connectors import Consumer, Producer
 from penstock.message import QueueMessage, Record
+from penstock.queues.adapters import make_consumer, make_producer
 
 PACE = 0.001  # seconds of work for a message
 POLL = 0.2  # seconds of one consume

@@ -15,7 +15,7 @@ from typing import Any
 
 from penstock.config.model import WorkerSettings
 from penstock.engine import Engine
-from penstock.health import Health
+from penstock.observability.health import Health
 from penstock.testing.conformance.child import Log
 from penstock.worker.worker import Worker
 

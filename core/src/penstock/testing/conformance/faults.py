@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager
 
 from penstock.errors import NotConnected
 from penstock.message import QueueMessage, Record
-from penstock.queues import InputQueue
+from penstock.queues.queue import InputQueue
 from penstock.testing.conformance.accounts import balance
 from penstock.testing.conformance.bare import Bare
 from penstock.testing.conformance.kit import ROLES, Kit, bodies, numbered

@@ -14,14 +14,14 @@ from typing import Any, NoReturn
 
 import pytest
 
-from penstock.adapters import make_consumer, make_producer
 from penstock.capabilities import Capabilities
 from penstock.config.files import load
 from penstock.config.resolve import ResolvedQueue, registry_for, resolve_queue
 from penstock.message import QueueMessage, Record
 from penstock.options import Role
 from penstock.plugins.registry import Registry
-from penstock.queues import InputQueue, OutputQueue
+from penstock.queues.adapters import make_consumer, make_producer
+from penstock.queues.queue import InputQueue, OutputQueue
 from penstock.specs import ConnectorSpec
 from penstock.testing.conformance import limits
 from penstock.testing.conformance.harness import FACILITIES, Harness

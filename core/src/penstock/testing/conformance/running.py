@@ -11,7 +11,7 @@ from penstock.config.model import WorkerSettings
 from penstock.engine import Engine
 from penstock.envelope import uses_envelope
 from penstock.message import QueueMessage
-from penstock.queues import InputQueue
+from penstock.queues.queue import InputQueue
 from penstock.testing.conformance.limits import until, within
 from penstock.testing.conformance.promises import Broken, must
 from penstock.worker.worker import Worker

@@ -15,16 +15,16 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from penstock import envelope
-from penstock.adapters import make_consumer, make_producer
-from penstock.answers import consume_problem, count_problem, lag_problem, transact_problem
 from penstock.backoff import Backoff
-from penstock.codec import Codec
-from penstock.connection import Connection
 from penstock.connectors import Transacted
 from penstock.errors import ConnectorError, FunctionError, NotConnected, ProduceError
-from penstock.health import Health
 from penstock.message import QueueMessage, Record
-from penstock.one_at_a_time import KEYWORDS, OneAtATimeProducer
+from penstock.observability.health import Health
+from penstock.queues.adapters import make_consumer, make_producer
+from penstock.queues.answers import consume_problem, count_problem, lag_problem, transact_problem
+from penstock.queues.codec import Codec
+from penstock.queues.connection import Connection
+from penstock.queues.one_at_a_time import KEYWORDS, OneAtATimeProducer
 
 if TYPE_CHECKING:
     from penstock.config.resolve import ResolvedQueue

@@ -14,16 +14,16 @@ from typing import IO, Any, Protocol
 
 import orjson
 
+from penstock.cli.lines_file import Existing, LinesFile
 from penstock.config.resolve import ResolvedQueue
 from penstock.errors import ConfigError, ConnectorError
-from penstock.health import Health
 from penstock.message import ERROR_STAGE, QueueMessage, Record
-from penstock.metrics import MetricsRegistry
-from penstock.queues import OutputQueue
+from penstock.observability.health import Health
+from penstock.observability.metrics import MetricsRegistry
+from penstock.pipeline.settlement import StopEngine
+from penstock.queues.queue import OutputQueue
+from penstock.queues.threads import Threads
 from penstock.serializers import Serializer
-from penstock.settlement import StopEngine
-from penstock.threads import Threads
-from penstock.worker.lines_file import Existing, LinesFile
 
 PIECE = 256 * 1024  # bytes of lines that are read and produced together
 MAX_LINE = 128 * 2**20  # bytes; more than any queue takes, and less than memory holds

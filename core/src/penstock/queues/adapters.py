@@ -12,8 +12,8 @@ from penstock.capabilities import Capabilities
 from penstock.connectors import BlockingConsumer, BlockingProducer, Consumer, Producer
 from penstock.errors import ConfigError, ConnectorError, ProduceError
 from penstock.message import QueueMessage, Record
-from penstock.one_at_a_time import KEYWORDS, OneAtATimeConsumer, OneAtATimeProducer, keywords_of
-from penstock.threads import Threads
+from penstock.queues.one_at_a_time import KEYWORDS, OneAtATimeConsumer, OneAtATimeProducer, keywords_of
+from penstock.queues.threads import Threads
 
 log = logging.getLogger("penstock")
 

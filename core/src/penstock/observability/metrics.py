@@ -1,6 +1,6 @@
 """What an engine counts, bumped once a batch, and how Prometheus sees it when somebody asks.
 
-`metric_list.py` says what there is.
+`metric_definitions.py` says what there is.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from penstock.metric_list import (
+from penstock.observability.metric_definitions import (
     BATCH_SIZE,
     CONNECTED,
     DEAD_LETTERS,

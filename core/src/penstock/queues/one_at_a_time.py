@@ -14,7 +14,7 @@ from penstock.connectors import Consumer, Producer
 from penstock.dead_letters import error_text
 from penstock.errors import ConnectorError, FatalConnectorError, NotConnected, ProduceError
 from penstock.message import QueueMessage, Record
-from penstock.threads import Threads
+from penstock.queues.threads import Threads
 
 log = logging.getLogger("penstock")
 

@@ -8,11 +8,11 @@ from typing import Any
 
 from pydantic_core import ValidationError
 
-from penstock.cancellation import raise_if_exit
 from penstock.errors import DecodeError, FunctionError, InvalidMessage, MessageError
 from penstock.model_handlers import ModelHandler
+from penstock.pipeline.settlement import Stage
+from penstock.queues.cancellation import raise_if_exit
 from penstock.serializers import Serializer
-from penstock.settlement import Stage
 
 _SHOWN = 5  # faults of one message that an error lists
 

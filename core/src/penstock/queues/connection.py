@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from penstock.backoff import Backoff
-from penstock.cancellation import raise_if_ours
 from penstock.errors import ConnectorError, FatalConnectorError, NotConnected, ProduceError
-from penstock.health import Health
+from penstock.observability.health import Health
+from penstock.queues.cancellation import raise_if_ours
 
 if TYPE_CHECKING:
     from penstock.connectors import Consumer, Producer

@@ -11,7 +11,7 @@ from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
-from penstock import forks
+from penstock.queues import forks
 
 T = TypeVar("T")
 
