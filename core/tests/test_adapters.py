@@ -14,7 +14,7 @@ import pytest
 
 from penstock.connectors import BlockingConsumer, BlockingProducer, Consumer, Producer
 from penstock.errors import ConfigError, ConnectorError, NotConnected, ProduceError
-from penstock.message import QueueMessage, Record
+from penstock.message import BrowsedMessage, QueueMessage, Record
 from penstock.queues.adapters import ThreadedConsumer, make_consumer, make_producer
 
 WAIT = 10.0  # seconds after which something that should happen has not
@@ -172,6 +172,53 @@ def test_connecting_consuming_and_closing_are_on_one_thread_and_settling_is_on_a
     assert (len(first), len(second), len(first | second | {threading.get_ident()})) == (1, 1, 3)
     assert calls.threads("on_fail 2.0", "on_fail None") == second
     assert calls.names[-1] == "shutdown"
+
+
+class BrowsedConsumer(SlowConsumer):
+    """Its settlements and its consume wait until somebody has browsed."""
+
+    def on_success(self, messages: Sequence[QueueMessage]) -> int | None:
+        self.calls.note("on_success")
+        assert self.settled.wait(WAIT)
+        return None
+
+    def browse(self, limit: int, after: str | None = None) -> Sequence[BrowsedMessage]:
+        self.calls.note("browse")
+        assert self.consuming.wait(WAIT)
+        self.settled.set()
+        return [BrowsedMessage(b"x", f"{after}/{limit}")]
+
+
+def test_browsing_waits_neither_for_consuming_nor_for_settling() -> None:
+    """Nor does it keep them waiting: both of them end only when it has run."""
+    calls = Calls()
+
+    async def main() -> None:
+        consumer = make_consumer(BrowsedConsumer, "q", {"calls": calls})
+        consuming, settling = (
+            asyncio.ensure_future(call) for call in (consumer.consume(1, 0), consumer.on_success([]))
+        )
+        (message,) = await consumer.browse(2, "1")
+        assert (message.position, message.attempts, message.state) == ("1/2", 0, "unknown")
+        await asyncio.gather(consuming, settling)
+        await consumer.shutdown()
+
+    run(main())
+
+    assert not calls.threads("browse") & calls.threads("consume", "on_success", "shutdown")
+
+
+def test_a_consumer_that_cannot_browse_says_so() -> None:
+    """In both forms, by the name of its class."""
+
+    async def main() -> None:
+        for kind in (OwnConsumer, SlowConsumer):
+            consumer = make_consumer(kind, "q", {"calls": Calls()})
+            with pytest.raises(NotImplementedError, match=f"{kind.__name__} declares 'browse'"):
+                await consumer.browse(1)
+            await consumer.shutdown()
+
+    run(main())
 
 
 class BusyConsumer(SlowConsumer):

@@ -26,6 +26,7 @@ class Capabilities:
         lag: `lag()` knows how many messages wait.
         tombstones: A null body is distinct from an empty one.
         groups: Several consumer groups each get every message.
+        browse: `browse()` reads messages without changing anything.
     """
 
     headers: bool = False
@@ -39,6 +40,7 @@ class Capabilities:
     lag: bool = False
     tombstones: bool = False
     groups: bool = False
+    browse: bool = False
 
     def __post_init__(self) -> None:
         """Refuse an order that is none: it would pass for one that is kept.

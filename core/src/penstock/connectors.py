@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from penstock.errors import ProduceError
-from penstock.message import QueueMessage, Record
+from penstock.message import BrowsedMessage, QueueMessage, Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +151,33 @@ class Consumer(ABC):
         """How many messages wait to be consumed, those in flight not counted; None if the backend cannot tell."""
         return None
 
+    async def browse(self, limit: int, after: str | None = None) -> Sequence[BrowsedMessage]:
+        """Read messages without changing anything. For the capability `browse`.
+
+        Nothing is delivered: no lease, attempt, settlement, order, count or offset of a group changes, and no other
+        consumer notices. Nothing is created either: a queue that does not exist is a `ConnectorError`.
+
+        It works on a consumer that was never connected, as in a command that only looks, and beside all other calls of
+        one that is; so it opens what it needs by itself, and `shutdown` closes that. One call at a time is under way.
+
+        Every message that is not settled is seen: also those that are leased or delayed. A log shows all that it keeps.
+        Messages come in a fixed order, by position. So `after` resumes: messages that arrived, moved or went meanwhile
+        neither hide others nor repeat them. The message at `after` need not exist any more.
+
+        Args:
+            limit: How many messages are wanted at most, from 1.
+            after: The `position` of the last message of an earlier answer, to go on behind it; None: from the start.
+
+        Returns:
+            Messages by position. There may be fewer than `limit`, because bodies are large; an empty list means that
+            there are no more.
+
+        Raises:
+            NotConnected: the backend is away; the same call may be made again.
+            ConnectorError: the queue does not exist, or `after` is not a position of this queue.
+        """
+        raise NotImplementedError(f"{type(self).__name__} declares 'browse' and has no browse()")
+
     def transaction_problem(self, producer: Producer) -> str | None:  # noqa: ARG002  (what derives from this, asks)
         """Why `transact` cannot store records of this producer, to go on after "output queue …: "; None if it can.
 
@@ -230,8 +257,8 @@ class BlockingConsumer(ABC):
 
     `connect`, `consume` and `shutdown` run on one thread of their own, always the same; `on_success`, `on_fail`,
     `extend`, `begin_call`, `end_call` and `lag` on a second one, one call at a time, so that a settlement never waits
-    for a `consume` that waits for messages. The two must be safe beside each other. `extend` goes before all calls that
-    wait for the second thread. Transactions are for the asynchronous form alone.
+    for a `consume` that waits for messages. `browse` runs on a third one. The three must be safe beside each other.
+    `extend` goes before all calls that wait for the second thread. Transactions are for the asynchronous form alone.
     """
 
     lease: float | None = None
@@ -269,6 +296,10 @@ class BlockingConsumer(ABC):
     def lag(self) -> int | None:
         """See `Consumer.lag`."""
         return None
+
+    def browse(self, limit: int, after: str | None = None) -> Sequence[BrowsedMessage]:
+        """See `Consumer.browse`."""
+        raise NotImplementedError(f"{type(self).__name__} declares 'browse' and has no browse()")
 
     @abstractmethod
     def shutdown(self) -> None:

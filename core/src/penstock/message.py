@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 Headers = Sequence[tuple[str, bytes | None]]
 """Header pairs in the order of the wire. A name may repeat; a value is bytes, or None where the backend has nulls."""
@@ -68,6 +68,39 @@ class QueueMessage:
         # Never the body: a repr ends in logs.
         size = "tombstone" if self.message is None else f"{len(self.message)} bytes"
         return f"<{type(self).__name__} {self.position or '?'}, {size}, attempt {self.attempts}>"
+
+
+BrowseState = Literal["waiting", "leased", "delayed", "kept", "unknown"]
+"""What a browsed message was doing. "waiting": it can be delivered now. "leased": a consumer has it. "delayed": it is
+held back until a later time. "kept": a log keeps it, whether it is settled or not. "unknown": the backend cannot tell.
+"""
+
+
+class BrowsedMessage(QueueMessage):
+    """A message that `Consumer.browse` has read. It is not a delivery, so it cannot be settled.
+
+    Its `message_context` is None. Its `attempts` is the number of deliveries so far, 0 if there was none or if the
+    backend does not count them.
+
+    Attributes:
+        state: What the message was doing when it was read.
+    """
+
+    __slots__ = ("state",)
+
+    def __init__(
+        self,
+        message: bytes | None,
+        position: str,
+        *,
+        key: bytes | None = None,
+        headers: Headers = (),
+        timestamp: float | None = None,
+        attempts: int = 0,
+        state: BrowseState = "unknown",
+    ) -> None:
+        super().__init__(None, message, key, headers, timestamp, attempts, position)
+        self.state = state
 
 
 class Record:

@@ -11,7 +11,7 @@ from typing import Any
 from penstock.capabilities import Capabilities
 from penstock.connectors import BlockingConsumer, BlockingProducer, Consumer, Producer
 from penstock.errors import ConfigError, ConnectorError, ProduceError
-from penstock.message import QueueMessage, Record
+from penstock.message import BrowsedMessage, QueueMessage, Record
 from penstock.queues.one_at_a_time import KEYWORDS, OneAtATimeConsumer, OneAtATimeProducer, keywords_of
 from penstock.queues.threads import Threads
 
@@ -19,7 +19,7 @@ log = logging.getLogger("penstock")
 
 
 class ThreadedConsumer(Consumer):
-    """Gives a `BlockingConsumer` its two threads."""
+    """Gives a `BlockingConsumer` its threads."""
 
     SETTLE_WAIT = 5.0  # seconds that shutdown waits for a settlement whose caller has given it up
 
@@ -28,6 +28,7 @@ class ThreadedConsumer(Consumer):
         self._blocking = blocking
         self._consuming = Threads(f"penstock-consume-{blocking.name}")
         self._settling = Threads(f"penstock-settle-{blocking.name}")
+        self._browsing = Threads(f"penstock-browse-{blocking.name}")
         self.keep_polling = blocking.keep_polling  # type: ignore[misc]  # the wrapped class's own, not this one's
 
     async def connect(self) -> None:
@@ -56,6 +57,10 @@ class ThreadedConsumer(Consumer):
     async def lag(self) -> int | None:
         return await self._settling.submit(self._blocking.lag)
 
+    async def browse(self, limit: int, after: str | None = None) -> Sequence[BrowsedMessage]:
+        # A thread of its own: it may read for seconds, and neither consuming nor settling may wait for it.
+        return await self._browsing.submit(self._blocking.browse, limit, after)
+
     async def shutdown(self) -> None:
         try:
             await self._let_settlements_end()
@@ -63,6 +68,7 @@ class ThreadedConsumer(Consumer):
         finally:
             self._consuming.close()
             self._settling.close()
+            self._browsing.close()
 
     async def _let_settlements_end(self) -> None:
         # A caller that was cancelled left its call running, and a connector is promised that none is under way.
