@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from penstock.connectors import BlockingConsumer, BlockingProducer, Consumer, Producer
+from penstock.connectors import BlockingConsumer, BlockingProducer, Consumer, Producer, Transacted
 from penstock.errors import ConfigError, ConnectorError, NotConnected, ProduceError
 from penstock.message import BrowsedMessage, QueueMessage, Record
 from penstock.queues.adapters import ThreadedConsumer, make_consumer, make_producer
@@ -355,6 +355,49 @@ def test_a_settlement_that_hangs_does_not_hold_up_the_shutdown_for_ever(
 
     assert calls.names[-1] == "shutdown"
     assert caplog.messages == ["queue 'orders': a settlement has not ended in 0.05 s; closing beside it"]
+
+
+class TransactingConsumer(SlowConsumer):
+    """Its transactions take producers of its own kind, by their names."""
+
+    def transaction_problem(self, producer: BlockingProducer) -> str | None:
+        return None if isinstance(producer, SlowProducer) else "it is not a slow one"
+
+    def transact(
+        self, messages: Sequence[QueueMessage], outputs: Sequence[tuple[BlockingProducer, Sequence[Record]]]
+    ) -> Transacted:
+        self.calls.note(f"transact {len(messages)} {[(type(p).__name__, p.name, len(r)) for p, r in outputs]}")
+        return Transacted(lost=messages[:1])
+
+
+def test_a_blocking_consumer_transacts_where_it_settles_with_the_producers_themselves() -> None:
+    """It gets the producers' own objects, not what the core wraps them in."""
+    calls = Calls()
+
+    async def main() -> None:
+        consumer = make_consumer(TransactingConsumer, "q", {"calls": calls})
+        producer = make_producer(SlowProducer, "out", calls)
+        await consumer.connect()
+        messages = [QueueMessage(1, b""), QueueMessage(2, b"")]
+        assert consumer.transaction_problem(producer) is None
+        done = await consumer.transact(messages, [(producer, [Record(b"a")]), (producer, [])])
+        assert list(done.lost) == messages[:1]
+        await consumer.extend([])
+        await consumer.shutdown()
+
+    run(main())
+
+    told = "transact 2 [('SlowProducer', 'out', 1), ('SlowProducer', 'out', 0)]"
+    assert calls.threads(told) == calls.threads("extend")
+    assert len(calls.threads(told)) == 1
+
+
+def test_a_blocking_consumer_says_which_producers_it_cannot_transact_with() -> None:
+    """An asynchronous one is never its own; a consumer that implements nothing has no transactions."""
+    transacting, plain = (make_consumer(each, "q", {"calls": Calls()}) for each in (TransactingConsumer, SlowConsumer))
+
+    assert transacting.transaction_problem(make_producer(OwnProducer, "q", None)) == "it has another connector"
+    assert plain.transaction_problem(make_producer(SlowProducer, "q", Calls())) == "SlowConsumer has no transactions"
 
 
 class SlowProducer(BlockingProducer):

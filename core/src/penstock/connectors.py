@@ -256,9 +256,9 @@ class BlockingConsumer(ABC):
     """`Consumer` for a client library that blocks.
 
     `connect`, `consume` and `shutdown` run on one thread of their own, always the same; `on_success`, `on_fail`,
-    `extend`, `begin_call`, `end_call` and `lag` on a second one, one call at a time, so that a settlement never waits
-    for a `consume` that waits for messages. `browse` runs on a third one. The three must be safe beside each other.
-    `extend` goes before all calls that wait for the second thread. Transactions are for the asynchronous form alone.
+    `extend`, `begin_call`, `end_call`, `lag` and `transact` on a second one, one call at a time, so that a settlement
+    never waits for a `consume` that waits for messages. `browse` runs on a third one. The three must be safe beside
+    each other. `extend` goes before all calls that wait for the second thread.
     """
 
     lease: float | None = None
@@ -300,6 +300,20 @@ class BlockingConsumer(ABC):
     def browse(self, limit: int, after: str | None = None) -> Sequence[BrowsedMessage]:
         """See `Consumer.browse`."""
         raise NotImplementedError(f"{type(self).__name__} declares 'browse' and has no browse()")
+
+    def transaction_problem(self, producer: BlockingProducer) -> str | None:  # noqa: ARG002
+        """See `Consumer.transaction_problem`. Called on the event loop's thread, about blocking producers alone."""
+        return f"{type(self).__name__} has no transactions"
+
+    def transact(
+        self, messages: Sequence[QueueMessage], outputs: Sequence[tuple[BlockingProducer, Sequence[Record]]]
+    ) -> Transacted:
+        """See `Consumer.transact`.
+
+        A producer may be in `produce` on its own thread meanwhile, so store the records by a connection of the
+        consumer's.
+        """
+        raise NotImplementedError(f"{type(self).__name__} declares 'transactions' and has no transact()")
 
     @abstractmethod
     def shutdown(self) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from penstock.capabilities import Capabilities
-from penstock.connectors import BlockingConsumer, BlockingProducer, Consumer, Producer
+from penstock.connectors import BlockingConsumer, BlockingProducer, Consumer, Producer, Transacted
 from penstock.errors import ConfigError, ConnectorError, ProduceError
 from penstock.message import BrowsedMessage, QueueMessage, Record
 from penstock.queues.one_at_a_time import KEYWORDS, OneAtATimeConsumer, OneAtATimeProducer, keywords_of
@@ -61,6 +61,19 @@ class ThreadedConsumer(Consumer):
         # A thread of its own: it may read for seconds, and neither consuming nor settling may wait for it.
         return await self._browsing.submit(self._blocking.browse, limit, after)
 
+    def transaction_problem(self, producer: Producer) -> str | None:
+        if not isinstance(producer, ThreadedProducer):
+            return "it has another connector"
+        return self._blocking.transaction_problem(producer.blocking)
+
+    async def transact(
+        self, messages: Sequence[QueueMessage], outputs: Sequence[tuple[Producer, Sequence[Record]]]
+    ) -> Transacted:
+        blocking = [
+            (producer.blocking, records) for producer, records in outputs if isinstance(producer, ThreadedProducer)
+        ]
+        return await self._settling.submit(self._blocking.transact, messages, blocking)
+
     async def shutdown(self) -> None:
         try:
             await self._let_settlements_end()
@@ -79,25 +92,29 @@ class ThreadedConsumer(Consumer):
 
 
 class ThreadedProducer(Producer):
-    """Gives a `BlockingProducer` its thread."""
+    """Gives a `BlockingProducer` its thread.
+
+    Attributes:
+        blocking: The producer itself, for a transaction of its consumer.
+    """
 
     def __init__(self, blocking: BlockingProducer) -> None:
         super().__init__(blocking.name, blocking.options)
-        self._blocking = blocking
+        self.blocking = blocking
         self._thread = Threads(f"penstock-produce-{blocking.name}")
         self.any_body = blocking.any_body
 
     async def connect(self) -> None:
-        await self._thread.submit(self._blocking.connect)
+        await self._thread.submit(self.blocking.connect)
 
     async def produce(self, records: Sequence[Record]) -> Sequence[ProduceError | None]:
         if self._thread.closed:
             raise ConnectorError("the producer is shut down")
-        return await self._thread.submit(self._blocking.produce, records)
+        return await self._thread.submit(self.blocking.produce, records)
 
     async def shutdown(self) -> None:
         try:
-            await self._thread.submit(self._blocking.shutdown)
+            await self._thread.submit(self.blocking.shutdown)
         finally:
             self._thread.close()
 
