@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib import metadata
+
 import pytest
 
 pytest_plugins = [
@@ -18,6 +20,15 @@ LONGEST = (
     "tests/third_party/",
     "tests/end_to_end/",
 )
+
+
+def pytest_configure() -> None:
+    """Refuse an environment that has the core by its old name: it would find every plugin twice."""
+    try:
+        metadata.version("penstock")
+    except metadata.PackageNotFoundError:
+        return
+    raise pytest.UsageError("pip uninstall -y penstock, then install all distributions again (CONTRIBUTING.md)")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

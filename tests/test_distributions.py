@@ -10,7 +10,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-from tests.sources import PYPROJECTS, modules, packages, project
+from tests.sources import PYPROJECTS, ROOT, modules, packages, project
 
 SIBLINGS = ">=0.1,<0.2"
 LONGEST = 400  # lines; an outline of more does not fit on a screen
@@ -53,7 +53,7 @@ def test_every_version_is_within_the_range_and_told_alike(pyproject: Path) -> No
     ]
 
     assert told == [table["version"]]
-    assert Requirement(f"penstock{SIBLINGS}").specifier.contains(Version(table["version"]))
+    assert Requirement(f"penstock-core{SIBLINGS}").specifier.contains(Version(table["version"]))
 
 
 @pytest.mark.parametrize("pyproject", PYPROJECTS, ids=NAMES)
@@ -69,7 +69,7 @@ def test_no_dependency_is_without_a_lower_bound_or_pinned(pyproject: Path) -> No
 
 
 def test_every_plugin_is_an_extra_of_the_core() -> None:
-    """`pip install 'penstock[kafka]'`, and `penstock[all]` for all of them."""
+    """`pip install 'penstock-core[kafka]'`, and `penstock-core[all]` for all of them."""
     extras = project(PYPROJECTS[0])["optional-dependencies"]
     everything = next(iter(Requirement(text) for text in extras["all"]))
 
@@ -77,6 +77,16 @@ def test_every_plugin_is_an_extra_of_the_core() -> None:
 
     assert {f"penstock-{name}" for name in plugins} == set(NAMES[1:])
     assert everything.extras == plugins
+
+
+@pytest.mark.parametrize("pyproject", PYPROJECTS, ids=NAMES)
+def test_every_distribution_has_the_licence_and_the_same_addresses(pyproject: Path) -> None:
+    """A wheel is read apart from this repository; the copy of LICENSE is the repository's, letter by letter."""
+    table = project(pyproject)
+
+    assert table["license-files"] == ["LICENSE"]
+    assert (pyproject.parent / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
+    assert table["urls"] == project(PYPROJECTS[0])["urls"]
 
 
 @pytest.mark.parametrize("folder", packages(), ids=NAMES)

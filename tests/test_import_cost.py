@@ -38,7 +38,7 @@ def modules_of(distribution: str) -> frozenset[str]:
 
 def clients(pyproject: Path) -> set[str]:
     """The modules of the client libraries that a plugin depends on."""
-    required = {Requirement(text).name for text in project(pyproject)["dependencies"]} - {"penstock", "pydantic"}
+    required = {Requirement(text).name for text in project(pyproject)["dependencies"]} - {"penstock-core", "pydantic"}
     found = {module for name in required for module in modules_of(name)}
     assert found or not required, f"{required} are not installed"
     return found

@@ -26,6 +26,7 @@ ROWS = """
     queues.codec  hookspecs
 
     plugins.hints
+    plugins.install_commands
     plugins.import_paths
     plugins.discovery
     plugins.remedies  plugins.policy

@@ -38,7 +38,7 @@ def test_nobody_in_the_core_imports_the_built_ins() -> None:
 
 def test_the_built_ins_are_an_entry_point_like_any_other() -> None:
     """One entry point of the distribution `penstock`, found by the same scan."""
-    assert [(entry.name, entry.module) for entry in scan() if entry.distribution == "penstock"] == [
+    assert [(entry.name, entry.module) for entry in scan() if entry.distribution == "penstock-core"] == [
         ("builtin", "penstock.builtin.plugin")
     ]
 

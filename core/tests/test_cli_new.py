@@ -20,6 +20,7 @@ from penstock import __version__
 from penstock.cli.main import main
 from penstock.cli.new import LONGEST_NAME, write_plugin
 from penstock.errors import ConfigError
+from penstock.plugins.install_commands import install
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -81,7 +82,7 @@ def test_the_metadata_follow_the_rules_for_plugins(tmp_path: Path) -> None:
     assert "penstock-plugin" in project["keywords"]
     assert project["requires-python"] == ">=3.11"
     for requirement in project["dependencies"]:
-        assert re.fullmatch(r"[a-z]+>=[\d.]+,<[\d.]+", requirement)
+        assert re.fullmatch(r"[a-z-]+>=[\d.]+,<[\d.]+", requirement)
 
 
 def test_the_name_is_everywhere_and_the_templates_nowhere(tmp_path: Path) -> None:
@@ -133,9 +134,9 @@ DISTURB = "two plugins with one name disturb each other, choose another"
         ("x" * (LONGEST_NAME + 1), f"'{'x' * 31}' has 31 characters; a plugin's name has at most {LONGEST_NAME}"),
         ("on", "'on' after `connector:` would be read as True, as YAML has it; choose another name"),
         ("null", "'null' after `connector:` would be read as None, as YAML has it; choose another name"),
-        ("kafka", f"'kafka' is taken by what pip install 'penstock[kafka]' brings; {DISTURB}"),
-        ("confluent", f"'confluent' is taken by what pip install 'penstock[kafka]' brings; {DISTURB}"),
-        ("json", f"'json' is taken by penstock {__version__}, which is installed here; {DISTURB}"),
+        ("kafka", f"'kafka' is taken by what {install('kafka')} brings; {DISTURB}"),
+        ("confluent", f"'confluent' is taken by what {install('kafka')} brings; {DISTURB}"),
+        ("json", f"'json' is taken by penstock-core {__version__}, which is installed here; {DISTURB}"),
     ],
 )
 def test_a_name_that_cannot_be_used_is_refused(name: str, sentence: str, new: Run, tmp_path: Path) -> None:

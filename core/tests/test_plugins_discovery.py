@@ -38,7 +38,7 @@ def test_the_cores_own_come_first_then_by_distribution(install: Install) -> None
     found = [(entry.distribution, entry.version, entry.name, entry.module) for entry in discovery.scan()]
 
     assert found == [
-        ("penstock", "9.9", "builtin", "penstock.builtin.plugin"),
+        ("penstock-core", "9.9", "builtin", "penstock.builtin.plugin"),
         ("acme-one", "1.0.0", "c", "acme_one.plugin"),
         ("Acme_Two", "1.0.0", "b", "Acme_Two.plugin"),
         ("zebra", "1.0.0", "a", "zebra.plugin"),
@@ -69,7 +69,7 @@ def test_a_stranger_with_damaged_metadata_disturbs_nobody(text: str, install: In
     """A distribution that is no plugin, and whose entry points cannot be read, is not even mentioned."""
     install(_damaged(text), plugin("acme-queues", "acme", offers_connector("acme", "x")))
 
-    assert [entry.distribution for entry in discovery.scan()] == ["penstock", "acme-queues"]
+    assert [entry.distribution for entry in discovery.scan()] == ["penstock-core", "acme-queues"]
     assert Registry().connector("acme").name == "acme"
 
 

@@ -143,9 +143,12 @@ def test_one_module_of_two_distributions_is_a_rivalry_and_no_crash(install: Inst
     [
         (
             "from penstock.specs import RunnerSpec",
-            "it was not written for penstock 9.9; pip install --upgrade penstock ",
+            "it was not written for penstock-core 9.9; pip install --upgrade penstock-core ",
         ),
-        ("import penstock.runners", "it was not written for penstock 9.9; pip install --upgrade penstock acme-queues"),
+        (
+            "import penstock.runners",
+            "it was not written for penstock-core 9.9; pip install --upgrade penstock-core acme-queues",
+        ),
         ("import acme_queues.gone", "; pip install --force-reinstall acme-queues"),
         ("import acmelib.api", "; install what it needs: pip install acme-queues"),
         ("1 / 0", "; pip install --upgrade acme-queues, or tell its author"),
@@ -175,7 +178,7 @@ def test_an_api_number_that_is_none_is_incompatible(api: str, install: Install) 
     """Only the whole number counts: what merely equals it was not written by somebody who read the page."""
     install(plugin("acme-queues", "acme", offers_connector("acme", "x").replace("API = 1", f"API = {api}")))
 
-    assert "penstock 9.9 has PLUGIN_API 1" in _error()
+    assert "penstock-core 9.9 has PLUGIN_API 1" in _error()
     assert next(offer.state for offer in Registry().offers() if offer.distribution == "acme-queues") == "incompatible"
 
 
@@ -188,7 +191,7 @@ def test_the_hooks_of_an_incompatible_plugin_are_never_asked(install: Install) -
 
     assert _error() == (
         "connector 'acme': plugin 'acme' of acme-queues 1.0.0: it was built for PLUGIN_API 7; "
-        "penstock 9.9 has PLUGIN_API 1; pip install --upgrade penstock"
+        "penstock-core 9.9 has PLUGIN_API 1; pip install --upgrade penstock-core"
     )
 
 

@@ -44,14 +44,14 @@ def _connector_error(name: str, **policy: object) -> str:
 @pytest.mark.parametrize(
     ("kind", "name", "advice"),
     [
-        ("connector", "kafka", "pip install 'penstock[kafka]'"),
-        ("connector", "rsmq", "pip install 'penstock[rsmq]'"),
-        ("connector", "memory", "pip install 'penstock[memory]'"),
-        ("serializer", "msgpack", "pip install 'penstock[msgpack]'"),
-        ("profile", "kafka-json", "pip install 'penstock[kafka]'"),
-        ("profile", "confluent", "pip install 'penstock[kafka]'"),
-        ("profile", "rsmq-pydantic", "pip install 'penstock[rsmq]'"),
-        ("connector", "kafak", "did you mean 'kafka', which comes with pip install 'penstock[kafka]'?"),
+        ("connector", "kafka", "pip install 'penstock-core[kafka]'"),
+        ("connector", "rsmq", "pip install 'penstock-core[rsmq]'"),
+        ("connector", "memory", "pip install 'penstock-core[memory]'"),
+        ("serializer", "msgpack", "pip install 'penstock-core[msgpack]'"),
+        ("profile", "kafka-json", "pip install 'penstock-core[kafka]'"),
+        ("profile", "confluent", "pip install 'penstock-core[kafka]'"),
+        ("profile", "rsmq-pydantic", "pip install 'penstock-core[rsmq]'"),
+        ("connector", "kafak", "did you mean 'kafka', which comes with pip install 'penstock-core[kafka]'?"),
         ("serializer", "jsn", "did you mean 'json'?"),
         ("serializer", "JSON", "did you mean 'json'?"),
         ("serializer", "pydantic", "'pydantic' is a model handler; installed are json"),
@@ -90,7 +90,7 @@ def test_a_broken_plugin_answers_for_every_name_it_would_bring(install: Install)
     assert type(raised.value) is PluginError
     assert str(raised.value) == (
         "profile 'confluent': plugin 'kafka' of penstock-kafka 1.0.0 does not load: importing 'penstock_kafka.plugin' "
-        "raised ModuleNotFoundError: No module named 'confluent'; pip install 'penstock[kafka]'"
+        "raised ModuleNotFoundError: No module named 'confluent'; pip install 'penstock-core[kafka]'"
     )
     assert isinstance(raised.value.__cause__, ModuleNotFoundError)
 

@@ -72,7 +72,7 @@ def rival(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def core_version() -> str:
     """The version of the core under test."""
-    return metadata.version("penstock")
+    return metadata.version("penstock-core")
 
 
 @pytest.fixture(scope="session")

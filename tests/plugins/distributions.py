@@ -116,7 +116,7 @@ def install_only(monkeypatch: pytest.MonkeyPatch, folder: Path, *distributions: 
 
     What the test itself needs of the environment must be imported by then.
     """
-    core = Distribution("penstock", {}, {"builtin": "penstock.builtin.plugin"}, version="9.9")
+    core = Distribution("penstock-core", {}, {"builtin": "penstock.builtin.plugin"}, version="9.9")
     for distribution in (core, *distributions):
         distribution.unpack(folder)
         for file in distribution.modules:

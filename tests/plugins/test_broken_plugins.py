@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import pytest
 
 from tests.plugins.conftest import LookUp, Run
+from tests.sources import ROOT
 
 # {plugin} is "connector 'x': plugin 'x' of penstock-x 1.0.0".
 ERRORS = {
@@ -27,17 +29,18 @@ ERRORS = {
     ),
     "future": (
         "PluginError",
-        "{plugin}: it was built for PLUGIN_API 2; penstock {core} has PLUGIN_API 1; pip install --upgrade penstock",
+        "{plugin}: it was built for PLUGIN_API 2; penstock-core {core} has PLUGIN_API 1; "
+        "pip install --upgrade {source}",
     ),
     "past": (
         "PluginError",
         "{plugin}: it was built for PLUGIN_API 0; "
-        "penstock {core} has PLUGIN_API 1; pip install --upgrade penstock-past",
+        "penstock-core {core} has PLUGIN_API 1; pip install --upgrade penstock-past",
     ),
     "silent": (
         "PluginError",
         "{plugin}: 'penstock_silent.plugin' does not say for which "
-        "PLUGIN_API it was built; penstock {core} has PLUGIN_API 1; pip install --upgrade penstock-silent, "
+        "PLUGIN_API it was built; penstock-core {core} has PLUGIN_API 1; pip install --upgrade penstock-silent, "
         "or tell its author",
     ),
     "misspelt": (
@@ -108,7 +111,10 @@ def test_each_fault_is_one_exact_error(
     kind, text = ERRORS[name]
     plugin = f"connector '{name}': plugin '{name}' of penstock-{name} 1.0.0"
 
-    assert answers[name] == (kind, text.format(plugin=plugin, core=core_version, zoo=zoo))
+    assert answers[name] == (
+        kind,
+        text.format(plugin=plugin, core=core_version, source=shlex.quote(str(ROOT / "core")), zoo=zoo),
+    )
 
 
 def test_a_sound_plugin_works_beside_broken_ones(zoo: Path, look_up: LookUp) -> None:
@@ -141,7 +147,7 @@ def test_the_cores_own_name_is_not_taken_in_silence(rival: Path, look_up: LookUp
     answers = look_up(
         rival,
         ("serializer", "json", "target"),
-        ("serializer", "penstock:json", "target"),
+        ("serializer", "penstock-core:json", "target"),
         ("serializer", "acme-rival:json", "target"),
         ("model_handler", "pydantic", "target"),
     )
@@ -149,8 +155,8 @@ def test_the_cores_own_name_is_not_taken_in_silence(rival: Path, look_up: LookUp
     assert answers == [
         (
             "DuplicateNameError",
-            f"serializer 'json' is offered by plugin 'builtin' of penstock {core_version} and "
-            "plugin 'rival' of acme-rival 1.0.0; write 'penstock:json' or 'acme-rival:json'",
+            f"serializer 'json' is offered by plugin 'builtin' of penstock-core {core_version} and "
+            "plugin 'rival' of acme-rival 1.0.0; write 'penstock-core:json' or 'acme-rival:json'",
         ),
         ("found", "JsonSerializer"),
         ("found", "Json"),

@@ -58,7 +58,7 @@ def test_the_list_states_what_each_offer_is_worth(zoo: Path, run: Run) -> None:
         "problem": "",
         "summary": "a sound one",
     }
-    assert {offer["origin"] for offer in offers if offer["distribution"] == "penstock"} == {"built-in"}
+    assert {offer["origin"] for offer in offers if offer["distribution"] == "penstock-core"} == {"built-in"}
     assert all(offer["problem"] for offer in offers if offer["state"] != "ok")
 
 
@@ -114,7 +114,7 @@ def test_the_table_fits_a_terminal_and_shows_every_problem_once(
 
 def test_the_list_works_when_the_core_itself_is_kept_out(zoo: Path, run: Run) -> None:
     """Who blocks the core's own offers gets a list that says so, and a lookup that does not hide it."""
-    code, offers = _listed(run, zoo, PENSTOCK_PLUGINS_BLOCK="penstock")
+    code, offers = _listed(run, zoo, PENSTOCK_PLUGINS_BLOCK="penstock-core")
 
     assert code == 0
     assert _states(offers)["plugin", "builtin"] == "blocked"

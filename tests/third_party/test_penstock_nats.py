@@ -42,7 +42,7 @@ def environment(wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Envir
     """An environment with all of ours, the stranger's wheel and what its tests need."""
     build_wheels(wheels, PACKAGE)
     environment = Environment(tmp_path_factory.mktemp("nats") / "environment", wheels)
-    environment.install(f"penstock[{','.join(OURS)}]", "penstock-nats[test]")
+    environment.install(f"penstock-core[{','.join(OURS)}]", "penstock-nats[test]")
     return environment
 
 

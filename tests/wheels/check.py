@@ -11,17 +11,21 @@ import tempfile
 import venv
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
+from email.message import Message
 from email.parser import Parser
 from pathlib import Path
 
 HERE = Path(__file__).parent
-PATIENCE = 300  # seconds for one command; an install may download
+LICENSE = HERE.parents[1] / "LICENSE"
+URLS = {"Repository", "Documentation", "Changelog", "Issues"}
+COMMAND_TIMEOUT = 300  # seconds; an install may download
 
 
 def check(wheel: Path, wheels: Path) -> str:
     """One wheel; returns what was seen, raises with the output of what failed."""
-    module = wheel.name.split("-")[0]
-    bounds = siblings(wheel)
+    module = wheel.name.split("-")[0].removesuffix("_core")
+    metadata = metadata_of(wheel)
+    bounds = siblings(wheel, metadata)
     with tempfile.TemporaryDirectory() as folder:
         venv.create(folder, with_pip=True, symlinks=True)
         python = str(Path(folder) / "bin" / "python")
@@ -35,11 +39,20 @@ def check(wheel: Path, wheels: Path) -> str:
     return f"{wheel.name}: installed alone, {seen}, bounds {', '.join(bounds) or 'none needed'}"
 
 
-def siblings(wheel: Path) -> list[str]:
-    """The bounds on distributions of this workspace: a range each, never exact, never open."""
+def metadata_of(wheel: Path) -> Message:
+    """What the wheel says of itself, after its licence and addresses were found in it."""
     with zipfile.ZipFile(wheel) as archive:
-        name = next(name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
-        metadata = Parser().parsestr(archive.read(name).decode())
+        folder = next(name for name in archive.namelist() if name.endswith(".dist-info/METADATA")).rpartition("/")[0]
+        metadata = Parser().parsestr(archive.read(f"{folder}/METADATA").decode())
+        licence = archive.read(f"{folder}/licenses/LICENSE")
+    assert licence == LICENSE.read_bytes(), f"{wheel.name} has another LICENSE than the repository"
+    found = {each.partition(",")[0] for each in metadata.get_all("Project-URL", [])}
+    assert found >= URLS, f"{wheel.name} has no project URL for {', '.join(sorted(URLS - found))}"
+    return metadata
+
+
+def siblings(wheel: Path, metadata: Message) -> list[str]:
+    """The bounds on distributions of this workspace: a range each, never exact, never open."""
     required = [each.split(";")[0].strip() for each in metadata.get_all("Requires-Dist", [])]
     found = [each for each in required if each.startswith("penstock") and "[" not in each]
     for each in found:
@@ -51,7 +64,7 @@ def siblings(wheel: Path) -> list[str]:
 
 def call(*command: str, cwd: str | None = None) -> str:
     """Run a command; its output, or an error that shows it."""
-    done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False, timeout=PATIENCE)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False, timeout=COMMAND_TIMEOUT)
     if done.returncode:
         raise SystemExit(f"{' '.join(command)} exited with {done.returncode}\n{done.stdout}\n{done.stderr}")
     return done.stdout

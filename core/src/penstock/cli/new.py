@@ -14,7 +14,8 @@ from pathlib import Path
 import yaml
 
 from penstock.errors import ConfigError
-from penstock.plugins.hints import extra_for, install, is_ours
+from penstock.plugins.hints import extra_for, is_ours
+from penstock.plugins.install_commands import install
 from penstock.plugins.registry import Registry
 
 SUFFIX = ".tmpl"

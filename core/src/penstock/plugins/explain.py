@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from penstock.plugins import hints
 from penstock.plugins.claims import Claim, Claims, entries
+from penstock.plugins.install_commands import install
 from penstock.plugins.loading import Plugin
 
 _SHOWN = 3  # plugins that did not work which an error lists
@@ -47,7 +48,7 @@ def _unknown_distribution(claims: Claims, kind: str, name: str, distribution: st
     text = f"{words(kind)} '{distribution}:{name}': no distribution {distribution!r} with a plugin is installed"
     extra = hints.extra_of(distribution)
     if extra is not None:
-        return f"{text}; {hints.install(extra)}"
+        return f"{text}; {install(extra)}"
     others = claims.of(kind, name)
     if others:
         return f"{text}; write {' or '.join(repr(other.qualified_name) for other in others)}"
@@ -57,8 +58,8 @@ def _unknown_distribution(claims: Claims, kind: str, name: str, distribution: st
 
 def _advice(claims: Claims, kind: str, name: str, distribution: str | None) -> Iterator[str]:
     extra = hints.extra_for(kind, name) if distribution is None else None
-    if extra is not None and not entries(f"{hints.CORE}-{extra}"):
-        yield hints.install(extra)
+    if extra is not None and not entries(hints.distribution_of(extra)):
+        yield install(extra)
         return
     offered = {each: _offered(claims, each, distribution) for each in KINDS}
     yield from (
@@ -72,7 +73,7 @@ def _advice(claims: Claims, kind: str, name: str, distribution: str | None) -> I
         return
     ours = hints.nearest(name, hints.known_names(kind)) if distribution is None else None
     if ours is not None:
-        yield f"did you mean {ours!r}, which comes with {hints.install(str(hints.extra_for(kind, ours)))}?"
+        yield f"did you mean {ours!r}, which comes with {install(str(hints.extra_for(kind, ours)))}?"
         return
     if offered[kind]:
         yield f"installed are {', '.join(offered[kind])}"

@@ -9,7 +9,7 @@ from typing import Literal
 
 Origin = Literal["built-in", "first-party", "third-party"]
 
-CORE = "penstock"
+CORE = "penstock-core"
 """The distribution whose names are built in."""
 
 EMBEDDED = "memory"
@@ -53,8 +53,12 @@ def extra_for(kind: str, name: str) -> str | None:
 
 def extra_of(distribution: str) -> str | None:
     """The extra that installs one of our own distributions, or None for a stranger's."""
-    short = normalised(distribution).removeprefix(f"{CORE}-")
-    return short if f"{CORE}-{short}" == normalised(distribution) and short in _PROVIDED else None
+    return next((extra for extra in _PROVIDED if distribution_of(extra) == normalised(distribution)), None)
+
+
+def distribution_of(extra: str) -> str:
+    """The distribution that an extra installs."""
+    return f"penstock-{extra}"
 
 
 def origin(distribution: str) -> Origin:
@@ -62,11 +66,6 @@ def origin(distribution: str) -> Origin:
     if normalised(distribution) == CORE:
         return "built-in"
     return "third-party" if extra_of(distribution) is None else "first-party"
-
-
-def install(extra: str) -> str:
-    """The command that installs an extra, quoted for a shell."""
-    return f"pip install '{CORE}[{extra}]'"
 
 
 def known_names(kind: str) -> Collection[str]:

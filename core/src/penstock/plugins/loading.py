@@ -11,7 +11,7 @@ from typing import Any, Literal
 import pluggy
 
 from penstock import hookspecs
-from penstock.plugins import remedies
+from penstock.plugins import install_commands, remedies
 from penstock.plugins.discovery import Entry, core_version
 from penstock.plugins.hints import CORE, nearest
 from penstock.plugins.import_paths import describe
@@ -82,7 +82,7 @@ def _api_problem(entry: Entry, module: Any) -> str:
         said = "does not say for which PLUGIN_API it was built" if theirs is None else f"has PLUGIN_API = {theirs!r}"
         return f"{entry}: {entry.module!r} {said}; {core}; {remedies.author(entry)}"
     outdated = CORE if theirs > ours else entry.distribution
-    return f"{entry}: it was built for PLUGIN_API {theirs}; {core}; pip install --upgrade {outdated}"
+    return f"{entry}: it was built for PLUGIN_API {theirs}; {core}; {install_commands.upgrade(outdated)}"
 
 
 def _ask(entry: Entry, module: Any) -> Plugin:

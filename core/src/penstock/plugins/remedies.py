@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from penstock.plugins import install_commands
 from penstock.plugins.discovery import Entry, core_version
-from penstock.plugins.hints import CORE, extra_of, install
+from penstock.plugins.hints import CORE, extra_of
+
+_PACKAGE = "penstock"
+"""The core's import name."""
 
 
 def after_import(entry: Entry, wanted: str, error: BaseException | None) -> str:
@@ -11,19 +15,21 @@ def after_import(entry: Entry, wanted: str, error: BaseException | None) -> str:
     if not isinstance(error, ImportError) or not error.name:
         return author(entry)
     missing = error.name.partition(".")[0]
-    if missing == CORE:
-        return f"it was not written for {core_version()}; pip install --upgrade {CORE} {entry.distribution}"
+    if missing == _PACKAGE:
+        return f"it was not written for {core_version()}; {install_commands.upgrade(CORE, entry.distribution)}"
     if missing == wanted.partition(":")[0].partition(".")[0]:
         return reinstall(entry)
     extra = extra_of(entry.distribution)
-    return f"install what it needs: pip install {entry.distribution}" if extra is None else install(extra)
+    if extra is None:
+        return f"install what it needs: {install_commands.install_again(entry.distribution)}"
+    return install_commands.install(extra)
 
 
 def author(entry: Entry) -> str:
-    """A fault in the plugin's code."""
-    return f"pip install --upgrade {entry.distribution}, or tell its author"
+    """What to do about a fault in the plugin's code."""
+    return f"{install_commands.upgrade(entry.distribution)}, or tell its author"
 
 
 def reinstall(entry: Entry) -> str:
-    """A fault in what is on the disk."""
-    return f"pip install --force-reinstall {entry.distribution}"
+    """What to do about a fault in the plugin's files."""
+    return install_commands.reinstall(entry.distribution)

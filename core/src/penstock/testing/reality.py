@@ -129,7 +129,7 @@ def _presets(
         return profiles[name]
     extra = hints.extra_for("profile", name)
     # Of a plugin that is installed, a name that it does not offer is a mistake.
-    missing = extra is not None and not entries(f"{hints.CORE}-{extra}")
+    missing = extra is not None and not entries(hints.distribution_of(extra))
     presets = _by_name(name, registry) if missing else None
     if presets is None:
         place = configuration.places.of(("queues", queue.name, "profile")).exact
