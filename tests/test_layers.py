@@ -17,9 +17,10 @@ ROWS = """
     queues.cancellation  queues.forks
     observability.health observability.metric_definitions
 
+    bulk  client_errors  client_slot
     offsets  backoff  capabilities  options  connectors  routing  dead_letters  worker.listener
     queues.threads  observability.metrics
-    retry  envelope  worker.signals
+    leases  polling  retry  envelope  worker.signals
     queues.one_at_a_time  queues.connection  queues.answers  observability.printable
     pipeline.poison  pipeline.settlement  specs  worker.streams  worker.scrapes  worker.log_guard
     queues.adapters
@@ -105,16 +106,21 @@ LAZY = {
 PUBLIC = frozenset(
     {
         "backoff",
+        "bulk",
         "capabilities",
+        "client_errors",
+        "client_slot",
         "connectors",
         "dead_letters",
         "errors",
         "hookspecs",
         "known_secrets",
+        "leases",
         "message",
         "model_handlers",
         "offsets",
         "options",
+        "polling",
         "progress",
         "retry",
         "serializers",

@@ -1,0 +1,215 @@
+"""For connectors whose deliveries are hidden from others for a time: what this consumer holds, and how it ends.
+
+self._leases = Leases[AcmeMessage](name, "raise `lease`", log)
+self._settlements = Settlements(self._leases, self._turns, self._delete, self._requeue, lambda: 500)
+
+consume:     self._leases.deliver(messages)
+on_success:  return await self._settlements.delete(messages)
+on_fail:     return await self._settlements.requeue(messages, delay)
+extend:      kept = await self._prolong(self._leases.held(messages)); self._leases.lose(the others)
+shutdown:    await self._settlements.close(8.0)
+
+Where the backend knows messages but no deliveries, the fence is this worker's clock. Then the lease is counted from
+before the request, `deliver(messages, until=asked + lease)`, and whatever is not confirmed by then counts as lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from time import monotonic
+from typing import Generic, TypeVar
+
+from penstock.bulk import chunks
+from penstock.errors import ConnectorError
+from penstock.message import QueueMessage
+from penstock.turns import Call, Joined, Lock
+
+M = TypeVar("M", bound=QueueMessage)
+_Joined = Joined[tuple[Sequence[QueueMessage], float], int]
+
+MAX_REMEMBERED = 100_000  # positions of messages whose leases ended here
+
+
+class Leases(Generic[M]):
+    """The deliveries that a consumer holds. Used on one thread, or under a lock of the connector's.
+
+    Args:
+        queue: The queue's name, for the log.
+        remedy: What users can do if leases end too early.
+        log: The connector's logger.
+
+    Attributes:
+        lost: How many leases ended before they were extended.
+    """
+
+    def __init__(self, queue: str, remedy: str, log: logging.Logger) -> None:
+        self._queue = queue
+        self._remedy = remedy
+        self._log = log
+        self._until: dict[M, float] = {}  # when each lease ends, by `monotonic`
+        self._settling: set[M] = set()
+        self._ended: set[str] = set()  # positions of messages whose leases ended in this process
+        self.lost = 0
+
+    def __len__(self) -> int:
+        return len(self._until)
+
+    def __iter__(self) -> Iterator[M]:
+        return iter(list(self._until))
+
+    def __contains__(self, message: object) -> bool:
+        return message in self._until
+
+    def deliver(self, messages: Collection[M], until: float = math.inf) -> None:
+        """Hold these messages.
+
+        Args:
+            messages: As `consume` returns them.
+            until: When their leases end, by `time.monotonic`; leave it out if the backend fences each delivery.
+        """
+        self._until.update(dict.fromkeys(messages, until))
+        if self._ended:
+            self._ended.difference_update(message.position for message in messages)
+
+    def delivered_here(self, messages: Iterable[M]) -> set[M]:
+        """Those of these new deliveries whose last lease ended in this process; so no worker has died with them.
+
+        Call it before `deliver`.
+        """
+        known = self._ended.union(message.position for message in self._until)
+        return {message for message in messages if message.position in known}
+
+    def held(self, messages: Iterable[QueueMessage]) -> list[M]:
+        """Those that are still held, in order. A lease that has ended by this worker's clock is lost."""
+        now, until = monotonic(), self._until
+        known: list[M] = [message for message in messages if message in until]
+        held = [message for message in known if until[message] > now]
+        if len(held) < len(known):
+            self.lose([message for message in known if until[message] <= now])
+        return held
+
+    def extend(self, messages: Iterable[QueueMessage], until: float) -> None:
+        """The backend has prolonged these leases. One that had ended before this call stays lost."""
+        for message in self.held(messages):
+            self._until[message] = until
+
+    def settle(self, messages: Iterable[M], late: Collection[M] = ()) -> None:
+        """Stop holding these: they are deleted or requeued, except those that were `late`."""
+        for message in messages:
+            self._until.pop(message, None)
+        self._remember(late)
+
+    def lose(self, messages: Iterable[M]) -> None:
+        """The leases of these ended before they were extended. One that is settled, or being settled, is not lost."""
+        lost = [message for message in messages if message in self._until and message not in self._settling]
+        if not lost:
+            return
+        self.settle(lost, late=lost)
+        self.lost += len(lost)
+        self._log.warning(
+            "queue %s: %d leases ended before they were extended, the first of message %s; %s",
+            self._queue, len(lost), lost[0].position, self._remedy,
+        )  # fmt: skip
+
+    def _remember(self, messages: Collection[M]) -> None:
+        if len(self._ended) > MAX_REMEMBERED:
+            self._ended.clear()  # other workers got those messages
+        self._ended.update(message.position for message in messages)
+
+    @contextmanager
+    def settling(self, messages: Iterable[M]) -> Iterator[None]:
+        """While these are settled, an extension that no longer finds them is not a loss."""
+        self._settling.update(messages)
+        try:
+            yield
+        finally:
+            self._settling.difference_update(messages)
+
+    async def release(self, requeue: Callable[[list[M]], Awaitable[object]], timeout: float) -> None:
+        """At shutdown: requeue what is held, within `timeout` seconds. Else it comes back when the leases end."""
+        try:
+            if self._until:
+                async with asyncio.timeout(timeout):
+                    await requeue(self.held(self))
+        except (ConnectorError, TimeoutError) as error:
+            self._log.warning(
+                "queue %s: %d messages come back when their leases end: %s",
+                self._queue, len(self), str(error) or f"no answer within {timeout:g} s",
+            )  # fmt: skip
+        finally:
+            self._until.clear()
+
+
+class Settlements(Generic[M]):
+    """`on_success` and `on_fail` of a consumer with leases. Calls that wait are made together.
+
+    Args:
+        leases: What is held. What is not held any more is counted as late, without asking the backend.
+        lock: Held while a group of calls is made.
+        delete: Deletes messages in the backend, where they are still ours; returns those that were late.
+        requeue: Makes messages visible again after a delay in seconds; returns those that were late.
+        limit: How many messages one call of `delete` or `requeue` may have, asked each time.
+    """
+
+    def __init__(
+        self,
+        leases: Leases[M],
+        lock: Lock,
+        delete: Callable[[Sequence[M]], Awaitable[Collection[M]]],
+        requeue: Callable[[Sequence[M], float], Awaitable[Collection[M]]],
+        limit: Callable[[], int],
+    ) -> None:
+        async def delete_now(messages: Sequence[M], _delay: float) -> Collection[M]:
+            return await delete(messages)
+
+        self._leases = leases
+        self._limit = limit
+        self._unanswered: set[QueueMessage] = set()  # settled in a call that failed afterwards, and will be repeated
+        self._deleted: _Joined = Joined(lock, lambda calls: self._settle(calls, delete_now), limit)
+        self._requeued: _Joined = Joined(lock, lambda calls: self._settle(calls, requeue), limit)
+
+    async def delete(self, messages: Sequence[QueueMessage]) -> int:
+        """Settle for good; returns how many were late."""
+        return await self._deleted((messages, 0.0), len(messages)) if messages else 0
+
+    async def requeue(self, messages: Sequence[QueueMessage], delay: float | None = None) -> int:
+        """Make visible again after `delay` seconds; returns how many were late."""
+        # NaN is not above 0 either.
+        return await self._requeued((messages, delay if delay and delay > 0 else 0.0), len(messages)) if messages else 0
+
+    async def _settle(
+        self,
+        calls: Sequence[Call[tuple[Sequence[QueueMessage], float], int]],
+        settle: Callable[[Sequence[M], float], Awaitable[Collection[M]]],
+    ) -> None:
+        by_delay: dict[float, list[M]] = {}
+        for call in calls:
+            messages, delay = call.request
+            by_delay.setdefault(delay, []).extend(self._leases.held(messages))
+        settled, self._unanswered = self._unanswered, set()
+        try:
+            for delay, held in by_delay.items():
+                with self._leases.settling(held):
+                    for some in chunks(held, self._limit()):
+                        late = set(await settle(some, delay))
+                        self._leases.settle(some, late)
+                        settled.update(message for message in some if message not in late)
+        except BaseException:
+            self._unanswered = settled
+            raise
+        for call in calls:
+            call.answer(sum(message not in settled for message in call.request[0]))
+
+    async def close(self, timeout: float) -> None:
+        """At shutdown: let the calls under way end, and requeue what is still held."""
+
+        async def requeue(held: list[M]) -> None:
+            await self.requeue(held)
+
+        for joined in (self._deleted, self._requeued):
+            await joined.close(timeout)
+        await self._leases.release(requeue, timeout)
