@@ -79,7 +79,7 @@ ROWS = """
     testing.conformance.bare  testing.conformance.engine_child  testing.conformance.kit
     testing.conformance.back_pressure  testing.conformance.basics  testing.conformance.batches
     testing.conformance.capability  testing.conformance.configuration  testing.conformance.faults
-    testing.conformance.imports  testing.conformance.loss
+    testing.conformance.browsing  testing.conformance.imports  testing.conformance.loss
     testing.conformance.fidelity  testing.conformance.leases  testing.conformance.lifecycle
     testing.conformance.membership  testing.conformance.ordering  testing.conformance.poison
     testing.conformance.producing  testing.conformance.settling  testing.conformance.transactions

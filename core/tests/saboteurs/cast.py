@@ -22,6 +22,7 @@ CAPABILITIES = Capabilities(
     lag=True,
     tombstones=True,
     groups=True,
+    browse=True,
 )
 
 
@@ -125,6 +126,8 @@ OUTAGE = "an_outage_loses_nothing"
 DELAYED = "a_message_given_back_with_a_delay_comes_after_it"
 DEAD_LETTER = "a_dead_letter_is_whole_and_says_why"
 IN_FLIGHT = "no_more_is_in_flight_than_was_allowed"
+SHOWS_ALL = "browsing_shows_every_message"
+UNCHANGED = "browsing_changes_nothing"
 TOGETHER = "outputs_show_with_the_settlement_of_their_inputs"
 
 CAST = [
@@ -233,6 +236,18 @@ CAST = [
     consumer("reading:LagIsUnknown", LAG),
     consumer("reading:LagForgetsFailures", "lag_is_not_zero_while_a_message_waits"),
     consumer("reading:LagForgetsDelays", "lag_counts_what_a_delay_holds_back"),
+    # browsing
+    consumer("browsing:LeasesWhileBrowsing", UNCHANGED),
+    consumer("browsing:CountsWhileBrowsing", UNCHANGED),
+    consumer("browsing:SettlesWhileBrowsing", UNCHANGED),
+    consumer("browsing:ProlongsWhileBrowsing", "browsing_does_not_prolong_a_lease"),
+    consumer("browsing:BrowsesWhatWaits", SHOWS_ALL),
+    consumer("browsing:BrowsesFromTheStart", SHOWS_ALL),
+    consumer("browsing:BrowsesMoreThanAsked", SHOWS_ALL),
+    consumer("browsing:BrowsesDeliveries", SHOWS_ALL),
+    consumer("browsing:BrowsesOnlyWhenConnected", SHOWS_ALL),
+    consumer("browsing:SaysThatAllWaits", SHOWS_ALL),
+    consumer("browsing:BrowsesByCount", "browsing_resumes_where_it_stopped"),
     # producing
     producer("producing:SwallowsRefusals", REFUSED),
     producer("producing:RefusesAllForOne", REFUSED),
@@ -315,6 +330,7 @@ CAST = [
     declares("hides_replay", "what_was_settled_can_be_read_again", replay=False),
     declares("hides_its_lag", LAG, lag=False),
     declares("hides_tombstones", "a_tombstone_is_not_an_empty_body", tombstones=False),
+    declares("hides_browsing", SHOWS_ALL, browse=False),
     declares("hides_groups", "every_group_gets_every_message", groups=False),
     declares("hides_its_transactions", TOGETHER, transactions=False),
     # transactions that are none

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from penstock.connectors import Consumer, Producer, Refusal, Transacted
 from penstock.errors import ConnectorError, NotConnected, ProduceError
-from penstock.message import QueueMessage, Record
+from penstock.message import BrowsedMessage, QueueMessage, Record
 from saboteurs.options import SoundOptions
 from saboteurs.store import Store
 
@@ -117,6 +117,11 @@ class SoundConsumer(Consumer):
     async def lag(self) -> int | None:
         await self.server.answer()
         return self.opened().lag()
+
+    async def browse(self, limit: int, after: str | None = None) -> Sequence[BrowsedMessage]:
+        if self.store is None:
+            await self.connect()
+        return self.opened().browse(limit, int(after or 0))
 
     def transaction_problem(self, producer: Producer) -> str | None:
         same = isinstance(producer, SoundProducer) and producer.options.path == self.options.path

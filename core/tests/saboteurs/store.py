@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from penstock.message import QueueMessage, Record
+from penstock.message import BrowsedMessage, QueueMessage, Record
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS messages (
@@ -24,6 +24,17 @@ CREATE TABLE IF NOT EXISTS deliveries (
 FREE = """
 FROM messages m LEFT JOIN deliveries d ON d.id = m.id AND d.grp = :grp
 WHERE m.queue = :queue AND (d.id IS NULL OR (d.settled = 0 AND d.until <= :now))
+"""
+
+
+BROWSE = """
+SELECT m.id, m.body, m.key, m.headers, m.at, coalesce(d.attempts, 0), CASE
+    WHEN d.settled THEN 'kept'
+    WHEN d.until > :now AND d.token != '' THEN 'leased'
+    WHEN d.until > :now OR m.due > :now THEN 'delayed'
+    ELSE 'waiting' END
+FROM messages m LEFT JOIN deliveries d ON d.id = m.id AND d.grp = :grp
+WHERE m.queue = :queue AND m.id > :after ORDER BY m.id LIMIT :limit
 """
 
 
@@ -90,7 +101,7 @@ class Store:
                 (number, token),
                 body,
                 key,
-                [(name, bytes.fromhex(value)) for name, value in json.loads(headers)],
+                _headers(headers),
                 at,
                 attempts,
                 str(number),
@@ -125,6 +136,16 @@ class Store:
         count: int = self._db.execute("SELECT count(*) " + free, known).fetchone()[0]
         return count
 
+    def browse(self, limit: int, after: int) -> list[BrowsedMessage]:
+        """Messages with a number above `after`, as they are."""
+        known = {"grp": self.group, "queue": self.queue, "now": time.time(), "limit": limit, "after": after}
+        return [
+            BrowsedMessage(
+                body, str(number), key=key, headers=_headers(headers), timestamp=at, attempts=attempts, state=state
+            )
+            for number, body, key, headers, at, attempts, state in self._db.execute(BROWSE, known)
+        ]
+
     def claimable(self) -> int:
         """Messages that `take` would find now."""
         known = {"grp": self.group, "queue": self.queue, "now": time.time()}
@@ -146,6 +167,10 @@ class Store:
     def _transaction(self) -> Any:
         self._db.execute("BEGIN IMMEDIATE")
         return self._db
+
+
+def _headers(text: str) -> list[tuple[str, bytes]]:
+    return [(name, bytes.fromhex(value)) for name, value in json.loads(text)]
 
 
 def _insert(db: sqlite3.Connection, queue: str, records: Sequence[Record]) -> None:

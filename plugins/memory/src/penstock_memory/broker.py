@@ -148,6 +148,11 @@ class Session:
         if op == "record":
             await inbox.record(header["tokens"], header["calls"])
             return {}
+        if op == "browse":
+            browsed = await inbox.browse(min(header["limit"], wire.CHUNK_ROWS), header["after"], wire.CHUNK)
+            rows, parts = wire.pack_messages(browsed)
+            bodies.extend(parts)
+            return {"rows": rows, "states": [message.state for message in browsed]}
         if op == "lag":
             return {"lag": await inbox.lag()}
         raise WireError(f"there is no {op!r}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from penstock.connectors import Consumer
 from penstock.errors import ConnectorError
-from penstock.message import QueueMessage
+from penstock.message import BrowsedMessage, QueueMessage
 from penstock_memory.local import LocalInbox
 from penstock_memory.namespaces import queue
 from penstock_memory.options import MemoryOptions
@@ -81,6 +81,17 @@ class MemoryConsumer(Consumer):
     async def lag(self) -> int | None:
         """Messages that nobody holds, those held back by a delay included; None before `connect`."""
         return None if self._inbox is None else await self._inbox.lag()
+
+    async def browse(self, limit: int, after: str | None = None) -> Sequence[BrowsedMessage]:
+        """See `Consumer.browse`. A position is a message's number; a queue that was never used is empty."""
+        if after is not None and not (after.isascii() and after.isdigit()):
+            raise ConnectorError(
+                f"{after!r} is not a position of queue {self.name!r}; a position is a number, like '42'"
+            )
+        if self._inbox is None or self._inbox.lost:
+            await self.connect()  # changes nothing: it takes no message
+        assert self._inbox is not None  # noqa: S101  (for type checkers)
+        return await self._inbox.browse(limit, int(after or 0))
 
     async def shutdown(self) -> None:
         """Give back what is unsettled, at once."""

@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 
-from penstock.message import QueueMessage, Record
+from penstock.message import BrowsedMessage, QueueMessage, Record
 from penstock_memory.log import Queue
 
 
@@ -85,6 +85,10 @@ class LocalInbox:
     async def lag(self) -> int:
         """See `Queue.lag`."""
         return self._queue.lag()
+
+    async def browse(self, limit: int, after: int, max_bytes: float = math.inf) -> list[BrowsedMessage]:
+        """See `Queue.browse`."""
+        return self._queue.browse(limit, after, max_bytes)
 
     async def close(self, died: bool = False) -> None:
         """Give back what is unsettled; see `Holder.close`."""

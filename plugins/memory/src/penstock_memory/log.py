@@ -18,9 +18,10 @@ import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
-from heapq import heappop, heappush
+from heapq import heappop, heappush, nsmallest
+from itertools import islice
 
-from penstock.message import Headers, QueueMessage, Record
+from penstock.message import BrowsedMessage, BrowseState, Headers, QueueMessage, Record
 
 Wake = Callable[[], None]
 """Called once, from any thread, when it is worth looking again. It must not block and must not call the queue."""
@@ -118,6 +119,42 @@ class Queue:
         with self._lock:
             self._turn(self._clock())
             return self._depth() - self._held
+
+    def browse(self, limit: int, after: int = 0, max_bytes: float = math.inf) -> list[BrowsedMessage]:
+        """Unsettled messages with a number above `after`, by number. It changes nothing, and scans the whole queue.
+
+        Args:
+            limit: How many at most.
+            after: The number to start behind.
+            max_bytes: Stop after the message with which bodies, keys and headers reach this sum.
+        """
+        with self._lock:
+            now = self._clock()
+            found: list[tuple[int, Entry, BrowseState]] = [
+                *islice(((each.number, each, "waiting") for each in self._fresh if each.number > after), limit),
+                *((number, each, "waiting") for number, each in self._returned if number > after),
+                *((number, each, "delayed" if due > now else "waiting")
+                  for due, number, each in self._delayed if number > after),
+                *((each.number, each, "leased" if each.until > now else "waiting")
+                  for holder in self._holders for each in holder._entries.values() if each.number > after),
+            ]  # fmt: skip
+            messages: list[BrowsedMessage] = []
+            for number, entry, state in nsmallest(limit, found):
+                if max_bytes <= 0:
+                    break
+                max_bytes -= entry.size
+                messages.append(
+                    BrowsedMessage(
+                        entry.body,
+                        str(number),
+                        key=entry.key,
+                        headers=entry.headers,
+                        timestamp=entry.timestamp,
+                        attempts=entry.attempts,
+                        state=state,
+                    )
+                )
+            return messages
 
     def depth(self) -> int:
         """Messages that are not settled, wherever they are."""

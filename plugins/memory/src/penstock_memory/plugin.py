@@ -17,6 +17,7 @@ CAPABILITIES = Capabilities(
     lease=True,
     lag=True,
     tombstones=True,
+    browse=True,
 )
 
 

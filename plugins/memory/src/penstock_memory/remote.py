@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 from penstock.errors import ConnectorError, FatalConnectorError, NotConnected
-from penstock.message import QueueMessage, Record
+from penstock.message import BrowsedMessage, QueueMessage, Record
 from penstock_memory import wire
 from penstock_memory.address import Address
 from penstock_memory.launch import check_owner, launch
@@ -197,6 +197,22 @@ class RemoteInbox:
         """See `Queue.lag`."""
         answer, _payload = await self._connection.request({"op": "lag"})
         return int(answer["lag"])
+
+    async def browse(self, limit: int, after: int) -> list[BrowsedMessage]:
+        """See `Queue.browse`."""
+        answer, payload = await self._connection.request({"op": "browse", "limit": limit, "after": after})
+        return [
+            BrowsedMessage(
+                each.message,
+                each.position,
+                key=each.key,
+                headers=each.headers,
+                timestamp=each.timestamp,
+                attempts=each.attempts,
+                state=state,
+            )
+            for each, state in zip(wire.unpack_messages(answer["rows"], payload), answer["states"], strict=True)
+        ]
 
     async def close(self) -> None:
         """Give back what is unsettled, and close the connection."""

@@ -192,6 +192,15 @@ class Kit:
             await consumer.shutdown()
 
     @asynccontextmanager
+    async def browser(self) -> AsyncIterator[WatchedConsumer]:
+        """A consumer that is not connected, as tools have it that only look; shut down at the end."""
+        consumer = self.make_consumer()
+        try:
+            yield consumer
+        finally:
+            await consumer.shutdown()
+
+    @asynccontextmanager
     async def producer(self, queue: str | None = None, **over: Any) -> AsyncIterator[WatchedProducer]:
         """A producer that is connected, and shut down at the end if the test has not done so."""
         producer = self.make_producer(queue, **over)

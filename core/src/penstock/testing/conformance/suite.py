@@ -10,6 +10,7 @@ from penstock.testing.conformance import recorder
 from penstock.testing.conformance.back_pressure import BackPressure
 from penstock.testing.conformance.basics import Basics
 from penstock.testing.conformance.batches import Batches
+from penstock.testing.conformance.browsing import Browsing
 from penstock.testing.conformance.completeness import Completeness
 from penstock.testing.conformance.configuration import Configuration
 from penstock.testing.conformance.endings import Endings
@@ -43,6 +44,7 @@ class ConnectorConformance(
     Producing,
     Poison,
     BackPressure,
+    Browsing,
     Membership,
     Batches,
     Transactions,

@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from time import monotonic
+from typing import get_args
 
 from penstock.connectors import Consumer, Producer
-from penstock.errors import PenstockError, ProduceError
-from penstock.message import QueueMessage, Record
+from penstock.errors import ConnectorError, PenstockError, ProduceError
+from penstock.message import BrowsedMessage, BrowseState, QueueMessage, Record
 from penstock.testing.conformance.limits import within
 from penstock.testing.conformance.promises import Broken, must
 
@@ -151,6 +152,20 @@ class WatchedConsumer:
         )
         return lag
 
+    async def browse(self, limit: int, after: str | None = None) -> Sequence[BrowsedMessage]:
+        """See `Consumer.browse`."""
+        self._open = True  # it opens what it needs, which is to be shut down
+        try:
+            async with call("browse", self._patience + 5, "browse must not wait for messages"):
+                messages = await self.inner.browse(limit, after)
+        except ConnectorError as error:
+            raise Broken(
+                f"browse works on a queue that is there, also before connect; it raised {type(error).__name__}: "
+                f"{error}\n    look at: browse opens what it needs; `after` is the position of a browsed message"
+            ) from error
+        check_browsed(messages, limit)
+        return messages
+
     async def shutdown(self) -> None:
         """See `Consumer.shutdown`; the second call is left out."""
         if not self._open:
@@ -219,26 +234,49 @@ def check_messages(messages: Sequence[QueueMessage], most: int) -> None:
             f"consume returns QueueMessage objects; it returned a {type(message).__name__}",
             "what consume makes of the client's messages",
         )
-        body, key = message.message, message.key
-        legal = (
-            (body is None or type(body) is bytes)
-            and (key is None or type(key) is bytes)
-            and all(type(name) is str and type(value) is bytes for name, value in message.headers)
-            and (message.timestamp is None or isinstance(message.timestamp, float))
-            and type(message.attempts) is int
-            and type(message.position) is str
-        )
-        must(
-            legal,
-            f"a message has bytes as body and key, pairs of str and bytes as headers, a float or None as timestamp, an "
-            f"int as attempts, a str as position; {message!r} has not",
-            "what consume makes of the client's messages; see penstock.message.QueueMessage",
-        )
+        _check_types(message, "consume")
         must(
             message.attempts >= 1,
             f"attempts counts deliveries, from 1; it was {message.attempts}",
             "the attempts of a QueueMessage",
         )
+
+
+def check_browsed(messages: Sequence[BrowsedMessage], limit: int) -> None:
+    """What the contract says of everything that `browse` returns."""
+    legal = isinstance(messages, Sequence) and all(isinstance(message, BrowsedMessage) for message in messages)
+    must(legal, "browse returns a list of BrowsedMessage objects; it did not", "what browse returns, also at the end")
+    must(
+        len(messages) <= limit,
+        f"browse(limit={limit}) returns at most {limit} messages; it returned {len(messages)}",
+        "how `limit` reaches the backend",
+    )
+    for message in messages:
+        _check_types(message, "browse")
+        must(
+            message.state in get_args(BrowseState) and message.attempts >= 0 and message.position != "",
+            f"a browsed message has a position, attempts from 0, and a state of {get_args(BrowseState)}; {message!r} "
+            f"has {message.attempts} and {message.state!r}",
+            "what browse makes of what it reads; see penstock.message.BrowsedMessage",
+        )
+
+
+def _check_types(message: QueueMessage, method: str) -> None:
+    body, key = message.message, message.key
+    legal = (
+        (body is None or type(body) is bytes)
+        and (key is None or type(key) is bytes)
+        and all(type(name) is str and type(value) is bytes for name, value in message.headers)
+        and (message.timestamp is None or isinstance(message.timestamp, float))
+        and type(message.attempts) is int
+        and type(message.position) is str
+    )
+    must(
+        legal,
+        f"a message has bytes as body and key, pairs of str and bytes as headers, a float or None as timestamp, an int "
+        f"as attempts, a str as position; {message!r} has not",
+        f"what {method} makes of the client's messages; see penstock.message.QueueMessage",
+    )
 
 
 def check_answers(answers: Sequence[ProduceError | None], records: Sequence[Record]) -> None:
