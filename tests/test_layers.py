@@ -18,7 +18,7 @@ ROWS = """
     observability.health observability.metric_definitions
 
     bulk  client_errors  client_slot
-    offsets  backoff  capabilities  options  connectors  routing  dead_letters  worker.listener
+    offsets  backoff  capabilities  options  middleware  connectors  routing  dead_letters  worker.listener
     queues.threads  observability.metrics
     leases  polling  retry  envelope  worker.signals
     queues.one_at_a_time  queues.connection  queues.answers  observability.printable
@@ -40,12 +40,12 @@ ROWS = """
 
     builtin.core_schema  builtin.plugin
     builtin.reading  builtin.writing
-    builtin.json_serializer  builtin.pydantic_handler
+    builtin.json_serializer  builtin.pydantic_handler  builtin.timeout
 
     config.places  config.fields  config.names
     config.masking  config.sources
     config.faults
-    config.environment  config.model
+    config.environment  config.middleware  config.model
     config.files  config.unresolved  config.schema
     config.stages  config.backend
     config.backend_options
@@ -56,7 +56,7 @@ ROWS = """
     pipeline.ending  pipeline.window
     pipeline.batch  pipeline.call_context  pipeline.propagation  pipeline.failure_log  pipeline.function pipeline.leases
     pipeline.steps  pipeline.delivery  pipeline.careful
-    pipeline.loop
+    pipeline.loop  pipeline.middleware
     pipeline.lanes  pipeline.delivery_exactly_once
     pipeline.compile
 
@@ -117,6 +117,7 @@ PUBLIC = frozenset(
         "known_secrets",
         "leases",
         "message",
+        "middleware",
         "model_handlers",
         "offsets",
         "options",

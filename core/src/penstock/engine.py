@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
 from penstock.config.files import Source, read
+from penstock.config.middleware import configured_middleware, make_middleware
 from penstock.config.model import Configuration, EngineSettings, WorkerSettings
 from penstock.config.resolve import ResolvedQueue, problems_of, registry_for, resolve_queues
 from penstock.errors import ConfigError, FunctionError
@@ -24,6 +25,7 @@ from penstock.routing import Output
 from penstock.worker.worker import Worker
 
 if TYPE_CHECKING:
+    from penstock.middleware import AnyMiddleware, Middleware, Wrapper
     from penstock.options import Role
     from penstock.pipeline.loop import Pipeline
     from penstock.retry import RetryPolicy
@@ -92,6 +94,8 @@ class Engine:
         metrics_port: Port of metrics and health; None for none. By default what the configuration's `worker:` says.
         max_in_flight, max_in_flight_bytes, batch_size, concurrency, retry, on_invalid, delivery, propagate: What the
             configuration's `engine:` section says for all engines, for this one; see `EngineSettings`.
+        middleware: What stands around each call of the function, the first outermost, inside of what the configuration
+            names: functions with one `yield`, `penstock.middleware.Middleware` objects, names, mappings.
 
     Raises:
         ConfigError: both `queue_config` and `yaml_config_path` are given, or a setting is impossible.
@@ -115,6 +119,7 @@ class Engine:
         on_invalid: str | None = None,
         delivery: str | None = None,
         propagate: Sequence[str] | None = None,
+        middleware: Sequence[AnyMiddleware] = (),
     ) -> None:
         if queue_config is not None and yaml_config_path is not None:
             raise ConfigError(f"engine {app_name!r}: give queue_config or yaml_config_path, not both")
@@ -137,6 +142,7 @@ class Engine:
             "delivery": delivery,
             "propagate": propagate,
         }
+        self._middleware = tuple(middleware)
         self._raise_if_fatal = raise_if_exit
         self._overrides = {key: value for key, value in overrides.items() if value is not None}
         EngineSettings(**self._overrides)  # a wrong one is refused here, where it was written
@@ -234,9 +240,18 @@ class Engine:
             settings,
             counters,
             health,
+            middleware=self._made_middleware(),
             raise_if_fatal=self._raise_if_fatal,
         )
         return self.pipeline
+
+    def _made_middleware(self) -> list[Middleware | Wrapper]:
+        registry = registry_for(self.configuration)
+        configured, problems = configured_middleware(self.configuration, registry)
+        own, own_problems = make_middleware(self._middleware, registry, f"engine {self.app_name!r}")
+        if problems or own_problems:
+            raise ConfigError(*problems, *own_problems)
+        return [*configured, *own]
 
     def _route(self, queues: Mapping[tuple[str, Role], ResolvedQueue]) -> str:
         """`engine 'till': from 'orders' (kafka) to 'invoices' (rsmq), dead letters to 'rejects' (kafka)`."""

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
-    from penstock.specs import CommandSpec, ConnectorSpec, ModelHandlerSpec, Profile, SerializerSpec
+    from penstock.specs import CommandSpec, ConnectorSpec, MiddlewareSpec, ModelHandlerSpec, Profile, SerializerSpec
 
 PLUGIN_API = 1
 """Raised when this page changes so that older plugins cannot work. A plugin writes the number it was built for."""
@@ -62,3 +62,8 @@ def penstock_profiles() -> Sequence[Profile]:  # type: ignore[empty-body]
 @hookspec
 def penstock_commands() -> Sequence[CommandSpec]:  # type: ignore[empty-body]
     """Commands, for `penstock NAME`; the core's own come first."""
+
+
+@hookspec
+def penstock_middleware() -> Sequence[MiddlewareSpec]:  # type: ignore[empty-body]
+    """Middleware, for `engine.middleware`."""

@@ -138,4 +138,26 @@ class CommandSpec:
         _check_import_string(self.kind, self.name, "target", self.target)
 
 
-Spec = ConnectorSpec | SerializerSpec | ModelHandlerSpec | Profile | CommandSpec
+@dataclass(frozen=True, slots=True)
+class MiddlewareSpec:
+    """A middleware that a plugin offers.
+
+    Attributes:
+        name: What a config writes in `engine.middleware`.
+        target: Import string of a class derived from `penstock.middleware.Middleware`, whose fields are the options
+            that a config may give, or of a function with one `yield`, which has no options.
+        summary: One line for `penstock plugins`.
+    """
+
+    kind: ClassVar[str] = "middleware"
+
+    name: str
+    target: str
+    summary: str = ""
+
+    def __post_init__(self) -> None:
+        _check_name(self.kind, self.name)
+        _check_import_string(self.kind, self.name, "target", self.target)
+
+
+Spec = ConnectorSpec | SerializerSpec | ModelHandlerSpec | Profile | CommandSpec | MiddlewareSpec

@@ -1,11 +1,11 @@
-"""The core's own offers. They come through the same door as everybody's: an entry point and two hooks."""
+"""The core's own offers. They come through the same door as everybody's: an entry point and hooks."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from penstock.hookspecs import hookimpl
-from penstock.specs import ModelHandlerSpec, SerializerSpec
+from penstock.specs import MiddlewareSpec, ModelHandlerSpec, SerializerSpec
 
 PLUGIN_API = 1
 
@@ -25,4 +25,12 @@ def penstock_model_handlers() -> Sequence[ModelHandlerSpec]:
             target="penstock.builtin.pydantic_handler:PydanticModelHandler",
             summary="any type that pydantic can build, JSON in one pass",
         )
+    ]
+
+
+@hookimpl
+def penstock_middleware() -> Sequence[MiddlewareSpec]:
+    """Time limits."""
+    return [
+        MiddlewareSpec("timeout", target="penstock.builtin.timeout:Timeout", summary="how long one call may take"),
     ]

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from penstock.config.files import read
+from penstock.config.middleware import configured_middleware
 from penstock.config.model import Configuration
 from penstock.config.names import unknown_queue
 from penstock.config.report import queue_rows, section_rows, table
@@ -64,6 +65,7 @@ def run(arguments: Namespace) -> int:
         roles = wanted.get(name) or ({arguments.role} if arguments.role else set())
         findings[name] = _find(configuration, name, roles, registry)
         problems += findings[name].problems
+    problems += configured_middleware(configuration, registry)[1]
     if problems:
         raise ConfigError(*problems)
     _print(arguments.config, configuration, findings)

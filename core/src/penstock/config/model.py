@@ -132,6 +132,8 @@ class EngineSettings(Settings):
         delivery: "exactly_once" needs input and outputs on one backend with transactions.
         propagate: Names of headers that go from an input to its outputs, beside `traceparent`, `tracestate`, `baggage`
             and `penstock-id`, which always do. In any case; an output's own header of a name wins.
+        middleware: What stands around each call of the function, the first outermost: names of installed middleware, or
+            mappings with a `name` and its options.
     """
 
     owner: ClassVar[str] = "the engine"
@@ -144,6 +146,8 @@ class EngineSettings(Settings):
     on_invalid: Literal["stop", "skip"] = "stop"
     delivery: Literal["at_least_once", "exactly_once"] = "at_least_once"
     propagate: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    # Not in the repr: an option may be a secret.
+    middleware: tuple[Name | dict[str, Any], ...] = Field(default=(), repr=False)
 
 
 class WorkerSettings(Settings):

@@ -11,6 +11,7 @@ from penstock.capabilities import Capabilities
 from penstock.config.backend import choose_backend
 from penstock.config.backend_options import make_options
 from penstock.config.faults import placed
+from penstock.config.middleware import configured_middleware
 from penstock.config.model import Configuration
 from penstock.config.names import unknown_queue
 from penstock.config.stages import choose_stages
@@ -120,7 +121,7 @@ def problems_of(
     for name, role in wanted:
         if name in configuration.queues or ("queues", name) not in configuration.places.roots:
             found |= dict.fromkeys(judge(configuration, name, role, registry=registry).problems)
-    return list(found)
+    return list(found | dict.fromkeys(configured_middleware(configuration, registry)[1]))
 
 
 @dataclass(frozen=True, slots=True)

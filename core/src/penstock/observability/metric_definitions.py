@@ -112,6 +112,12 @@ END_TO_END = Metric(
     "Seconds from the backend's timestamp of a message to its settlement, for one message a batch.",
     bounds=_END_TO_END_SECONDS,
 )
+MIDDLEWARE_EVENTS = Metric(
+    "penstock_middleware_events_total",
+    "counter",
+    "Events that middleware counts, such as timeout (a call that took too long), by name.",
+    "event",
+)
 IN_FLIGHT = Metric("penstock_messages_in_flight", "gauge", "Messages delivered and not yet settled.")
 OLDEST_IN_FLIGHT = Metric(
     "penstock_oldest_in_flight_seconds",
@@ -143,6 +149,7 @@ METRICS: tuple[Metric, ...] = (
     FUNCTION_TIME,
     PRODUCE_TIME,
     END_TO_END,
+    MIDDLEWARE_EVENTS,
     IN_FLIGHT,
     OLDEST_IN_FLIGHT,
     LAG,

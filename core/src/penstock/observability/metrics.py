@@ -24,6 +24,7 @@ from penstock.observability.metric_definitions import (
     LAG,
     LATE_SETTLEMENTS,
     METRICS,
+    MIDDLEWARE_EVENTS,
     OLDEST_IN_FLIGHT,
     OUTCOMES,
     PRODUCE_FAILURES,
@@ -151,6 +152,10 @@ class EngineMetrics:
     def reconnects(self, queue: str) -> None:
         """Count one restored connection to a queue."""
         self._count(RECONNECTS, queue, 1)
+
+    def middleware_event(self, event: str, n: int) -> None:
+        """Count what a middleware wants to be seen, by a name of its choice."""
+        self._count(MIDDLEWARE_EVENTS, event, n)
 
     def batch_size(self, n: int) -> None:
         """Observe the size of one batch."""

@@ -39,7 +39,7 @@ class Propagation:
 
     def of_message(self, headers: Headers) -> PassedOn | None:
         """Those of one input that go on; None if there are none."""
-        return self._sorted(self._chosen(headers))
+        return self.divide(self._chosen(headers))
 
     def of_batch(self, messages: Sequence[QueueMessage]) -> PassedOn | None:
         """Those that all inputs of a whole batch have, with the same value."""
@@ -50,13 +50,14 @@ class Propagation:
             agreed = [(name, value) for name, value in agreed if (name.lower(), value) in theirs]
             if not agreed:
                 return None
-        return self._sorted(agreed)
+        return self.divide(agreed)
 
     def _chosen(self, headers: Headers) -> Pairs:
         names = self._names
         return [(name, value) for name, value in headers if name.lower() in names and value is not None]
 
-    def _sorted(self, pairs: Pairs) -> PassedOn | None:
+    def divide(self, pairs: Pairs) -> PassedOn | None:
+        """Divide headers by whether the configuration names them; None if there are none."""
         if not pairs:
             return None
         asked_for = [pair for pair in pairs if pair[0].lower() in self._asked_for]

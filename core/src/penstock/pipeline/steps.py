@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence
 from contextvars import copy_context
 from time import perf_counter
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from penstock.dead_letters import error_text
 from penstock.errors import DecodeError, FunctionError, Retry, delay_problem
@@ -25,6 +25,10 @@ from penstock.queues import forks
 from penstock.queues.cancellation import raise_if_exit
 from penstock.queues.queue import InputQueue, OutputQueue
 from penstock.routing import Inherit, Output, as_output, outputs, unknown_queue
+
+if TYPE_CHECKING:
+    from penstock.middleware import Call
+    from penstock.pipeline.middleware import Surroundings
 
 SLICE = (
     0.05  # seconds; a batch that a slow function has worked on for this long is cut, and its finished part delivered
@@ -47,6 +51,7 @@ class Steps:
         targets: Output queues by name, the dead-letter queue among them.
         whole_batch: The function takes a list of models.
         propagate: Names of headers that go from an input to its outputs, beside those that always do.
+        surroundings: The middleware around each call, if there is any.
         raise_if_fatal: Raises an error of the user's code that is to end the engine, and no failed call.
 
     Attributes:
@@ -64,6 +69,7 @@ class Steps:
         *,
         whole_batch: bool,
         propagate: Sequence[str] = (),
+        surroundings: Surroundings | None = None,
         raise_if_fatal: Callable[[BaseException], None] = raise_if_exit,
     ) -> None:
         self.raise_if_fatal = raise_if_fatal
@@ -80,6 +86,10 @@ class Steps:
         self.encode: Callable[[Any, QueueMessage], Made] = self._records
         if function.generates:
             self.call = self._gathering_async(function.call) if function.is_async else self._gathering(function.call)
+            self.encode = _as_it_is
+        if surroundings is not None:
+            encode = self.encode if function.generates else self._encode_for
+            self.call = surroundings.put_around(self.call, encode, self._add_headers, generates=function.generates)
             self.encode = _as_it_is
         self._one = _calling(self.call, self.encode)
 
@@ -205,6 +215,12 @@ class Steps:
             return made
 
         return call
+
+    def _encode_for(self, result: Any, message: Any) -> Made:
+        return self._records(result, self._owner(message))
+
+    def _add_headers(self, call: Call) -> None:
+        self._pass_on(self._propagation.divide(call.headers), call.outputs)
 
     def _owner(self, message: Any) -> QueueMessage:
         return NOBODY if self._whole_batch else message

@@ -11,7 +11,7 @@ from penstock.plugins import explain, hints, import_paths, remedies
 from penstock.plugins.claims import Claim, Claims, entries
 from penstock.plugins.offers import Offer, offers
 from penstock.plugins.policy import Policy
-from penstock.specs import CommandSpec, ConnectorSpec, ModelHandlerSpec, Profile, SerializerSpec, Spec
+from penstock.specs import CommandSpec, ConnectorSpec, MiddlewareSpec, ModelHandlerSpec, Profile, SerializerSpec, Spec
 
 __all__ = ["Offer", "Registry"]
 
@@ -59,6 +59,10 @@ class Registry:
     def command(self, name: str) -> CommandSpec:
         """The command `name` of a plugin; see `connector`."""
         return cast(CommandSpec, self._find("command", name))
+
+    def middleware(self, name: str) -> MiddlewareSpec:
+        """The middleware `name`; see `connector`."""
+        return cast(MiddlewareSpec, self._find("middleware", name))
 
     def names(self, kind: str) -> Sequence[str]:
         """The names of a kind that a config can use, sorted. Loads every plugin."""
