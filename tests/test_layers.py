@@ -53,11 +53,14 @@ ROWS = """
     config.report
 
     queues.queue
-    pipeline.ending  pipeline.window
-    pipeline.batch  pipeline.call_context  pipeline.propagation  pipeline.failure_log  pipeline.function pipeline.leases
-    pipeline.steps  pipeline.delivery  pipeline.careful
-    pipeline.loop  pipeline.middleware
-    pipeline.lanes  pipeline.delivery_exactly_once
+    pipeline.ending  pipeline.prefetch  pipeline.state  pipeline.in_flight
+    pipeline.batch  pipeline.call_context  pipeline.propagation  pipeline.failure_log  pipeline.function
+    pipeline.leases  pipeline.tasks  pipeline.drain  pipeline.engine_queues
+    pipeline.steps  pipeline.outcomes  pipeline.strategy
+    pipeline.executor  pipeline.at_least_once  pipeline.exactly_once  pipeline.dead_lettering  pipeline.side_tasks
+    pipeline.delivery  pipeline.suspects  pipeline.thread_executor  pipeline.task_executor
+    pipeline.fetcher  pipeline.middleware
+    pipeline.loop
     pipeline.compile
 
     worker.endpoints  worker.summary

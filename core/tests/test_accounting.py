@@ -211,7 +211,7 @@ def test_skipped_messages_are_counted_once(delivery: str) -> None:
 @both
 @pytest.mark.parametrize("call", ["on_fail", "on_success"])
 def test_nothing_is_counted_before_the_backend_has_confirmed_it(delivery: str, call: str) -> None:
-    """While on_fail or on_success is under way, no outcome; when it never answers, the message counts as left."""
+    """While on_fail or on_success is under way, no outcome; when it never answers, the message counts as unsettled."""
     bench = Bench(delivery, b"no json" if call == "on_success" else b"13", dead_letters=False, on_invalid="skip")
     bench.source.steps[call] = deque([lambda: asyncio.sleep(60)])
 
@@ -222,7 +222,7 @@ def test_nothing_is_counted_before_the_backend_has_confirmed_it(delivery: str, c
             await run.stop()
             return run.worker
 
-    assert counts(asyncio.run(main())) == {"left": 1}
+    assert counts(asyncio.run(main())) == {"unsettled": 1}
 
 
 def counts_while_working(worker: Worker) -> dict[str, int]:
@@ -234,7 +234,7 @@ def counts_while_working(worker: Worker) -> dict[str, int]:
 @both
 @pytest.mark.parametrize("form", ["sync", "async"])
 def test_a_stop_in_the_middle_adds_up(delivery: str, form: str) -> None:
-    """What was called, what waited, and what waited for another try: all that is not settled counts as left."""
+    """What was called, what waited, and what waited for another try: all that is not settled counts as unsettled."""
     release = threading.Event()
 
     def sync(number: int) -> Any:
@@ -264,7 +264,7 @@ def test_a_stop_in_the_middle_adds_up(delivery: str, form: str) -> None:
     release.set()
 
     assert found["dead_lettered"] == found["succeeded"] == 1
-    assert found["left"] >= 2
+    assert found["unsettled"] >= 2
 
 
 def test_an_engine_that_stops_with_an_error_adds_up() -> None:
@@ -281,8 +281,8 @@ def test_an_engine_that_stops_with_an_error_adds_up() -> None:
         asyncio.run(main())
 
     found = counts(worker[0])
-    assert found["left"] >= 1
-    assert sum(found.values()) == found["left"] + found.get("succeeded", 0)
+    assert found["unsettled"] >= 1
+    assert sum(found.values()) == found["unsettled"] + found.get("succeeded", 0)
 
 
 # -- a dead letter that is too large
@@ -336,7 +336,7 @@ def test_a_dead_letter_that_fits_nowhere_is_given_back_and_neighbours_are_not(
     found = counts(asyncio.run(main()))
 
     assert found["dead_lettered"] == 2
-    assert found["requeued"] + found.get("left", 0) >= 1
+    assert found["requeued"] + found.get("unsettled", 0) >= 1
     assert bench.source.count("on_fail") <= 3
     assert sorted(bench.dead.bodies) == [b"11", b"no json"]
     assert "1 messages can be neither processed nor dead-lettered and stay in their queue" in caplog.text
@@ -362,6 +362,6 @@ def test_the_log_tells_of_a_dead_letter_once_it_is_stored(delivery: str, caplog:
             await run.stop()
             return run.worker
 
-    assert counts(asyncio.run(main())) == {"left": 1}
+    assert counts(asyncio.run(main())) == {"unsettled": 1}
     assert "; to the dead-letter queue" not in caplog.text
     assert "; left in its queue, because the engine ends first" in caplog.text

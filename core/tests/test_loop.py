@@ -413,8 +413,8 @@ def test_a_fatal_error_stops_the_engine_and_leaves_the_messages(stand: Stand, si
 
 def test_a_lag_that_hangs_does_not_look_like_a_hung_worker(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
     """The heartbeat waits for no broker: an outage must not restart the fleet."""
-    monkeypatch.setattr("penstock.pipeline.loop.HUNG_AFTER", 0.3)
-    monkeypatch.setattr("penstock.pipeline.loop.BEAT_EVERY", 0.05)
+    monkeypatch.setattr("penstock.pipeline.side_tasks.HUNG_AFTER", 0.3)
+    monkeypatch.setattr("penstock.pipeline.side_tasks.BEAT_EVERY", 0.05)
     source = Source(lag=[asyncio.Event().wait])
 
     async def main() -> None:
@@ -609,7 +609,7 @@ def test_a_call_that_outlives_the_grace_begins_no_delivery(stand: Stand) -> None
 
     async def close() -> None:
         go.set()
-        await until(lambda: not engine.pipeline.lanes._active, "the call has come back")
+        await until(lambda: not engine.pipeline.executor._active, "the call has come back")
 
     sink = Sink(shutdown=[close])
     engine = stand.engine(function, source=source.queue(), targets=[sink.queue()])

@@ -110,7 +110,7 @@ def test_counters_that_can_be_known_start_at_zero() -> None:
         (lambda m: m.succeeded(3), "penstock_messages_settled_total", {"outcome": "succeeded"}, 3),
         (lambda m: m.requeued(3), "penstock_messages_settled_total", {"outcome": "requeued"}, 3),
         (lambda m: m.skipped(3), "penstock_messages_settled_total", {"outcome": "skipped"}, 3),
-        (lambda m: m.left(3), "penstock_messages_settled_total", {"outcome": "left"}, 3),
+        (lambda m: m.unsettled(3), "penstock_messages_settled_total", {"outcome": "unsettled"}, 3),
         (lambda m: m.dead_lettered(3, "decode"), "penstock_messages_settled_total", {"outcome": "dead_lettered"}, 3),
         (lambda m: m.dead_lettered(3, "decode"), "penstock_dead_letters_total", {"stage": "decode"}, 3),
         (
@@ -155,7 +155,7 @@ def test_the_final_states_of_messages_add_up() -> None:
     metrics.dead_lettered(2, "validate")
     metrics.requeued(1)
     metrics.skipped(1)
-    metrics.left(1)
+    metrics.unsettled(1)
 
     settled = sum(v for (name, _), v in scrape(metrics).items() if name == "penstock_messages_settled_total")
 

@@ -13,7 +13,7 @@ from penstock.dead_letters import read
 from penstock.engine import Engine
 from penstock.errors import Retry
 from penstock.message import QueueMessage
-from penstock.pipeline import careful
+from penstock.pipeline import suspects
 from penstock.pipeline.poison import Suspicion
 from penstock.retry import RetryPolicy
 
@@ -34,9 +34,9 @@ class Bare(QueueMessage):
         self.message_context, self.message, self.position, self.attempts = 0, b"0", "0", 1
 
 
-def suspicion(*, counted: bool = True, convicts: bool = True) -> Suspicion:
+def suspicion(*, counted: bool = True, dead_letters: bool = True) -> Suspicion:
     """Of an engine with `POLICY`."""
-    return Suspicion(POLICY, counted=counted, convicts=convicts)
+    return Suspicion(POLICY, counted=counted, dead_letters=dead_letters)
 
 
 def test_a_requeued_message_is_no_suspect() -> None:
@@ -53,13 +53,13 @@ def test_the_least_suspicious_come_first() -> None:
 @pytest.mark.parametrize(("abandoned", "convicted"), [(1, False), (6, False), (7, True), (8, True)])
 def test_only_deaths_alone_convict(abandoned: int, convicted: bool) -> None:
     """The first was in the worker's whole load, the second in a group; then five alone, as `max_deliveries` says."""
-    assert (suspicion().verdict(message(0, abandoned, attempts=abandoned + 1)) is not None) is convicted
+    assert (suspicion().poison_error(message(0, abandoned, attempts=abandoned + 1)) is not None) is convicted
 
 
 def test_nothing_is_convicted_without_a_dead_letter_queue() -> None:
     """It is a suspect all the same: its neighbours shall get past it."""
-    told = suspicion(convicts=False)
-    assert told.verdict(message(0, 99)) is None
+    told = suspicion(dead_letters=False)
+    assert told.poison_error(message(0, 99)) is None
     assert told.level(message(0, 99)) == 99
 
 
@@ -73,7 +73,7 @@ def test_a_connector_that_tells_attempts_alone_is_believed_less(attempts: int, s
     """A message may be requeued `max_attempts` times by Retry; then it is called alone, at least twice."""
     each = message(0, None, attempts)
     assert (suspicion().among([each]) == [each]) is suspect
-    assert (suspicion().verdict(each) is not None) is convicted
+    assert (suspicion().poison_error(each) is not None) is convicted
 
 
 def test_neighbours_of_a_killer_are_in_order_once_forwards_once_backwards() -> None:
@@ -113,15 +113,15 @@ def stand() -> Stand:
 @pytest.fixture
 def no_calm(monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker calls suspects alone from its first moment."""
-    monkeypatch.setattr(careful, "SHORTEST_CALM", 0.0)
-    monkeypatch.setattr(careful, "CALLS_OF_CALM", 0)
+    monkeypatch.setattr(suspects, "SHORTEST_CALM", 0.0)
+    monkeypatch.setattr(suspects, "CALLS_OF_CALM", 0)
 
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """An engine stands still for a suspect for a moment only."""
-    monkeypatch.setattr(careful, "PATIENCE", 0.1)
-    monkeypatch.setattr(careful, "PAUSE", 1)
+    monkeypatch.setattr(suspects, "STANDSTILL", 0.1)
+    monkeypatch.setattr(suspects, "PAUSE", 1)
 
 
 def recorded(source: Source) -> list[tuple[str, Any]]:
@@ -294,7 +294,7 @@ def test_a_suspect_of_another_engine_that_hangs_holds_up_neither_messages_nor_a_
     stand: Stand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two suspects are never called at once in a process; everything else is."""
-    monkeypatch.setattr(careful, "PATIENCE", 60.0)
+    monkeypatch.setattr(suspects, "STANDSTILL", 60.0)
     theirs, ours = Source([message(0, 2)]), Source([message(1, 2)])
 
     async def main() -> None:

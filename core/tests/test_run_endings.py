@@ -65,7 +65,7 @@ def test_a_drain_that_a_signal_stops_is_exit_code_3_and_says_what_is_left(run: C
         fed = _number(told[1])
         assert _number(told[2]) == fed + 1
     waiting = _number(re.findall(r"^left: queue 'in': ([\d,]+) messages wait", left_queue)[0])
-    unsettled = outcomes.get("left", 0)
+    unsettled = outcomes.get("unsettled", 0)
     assert f"{unsettled:,} more were received and not settled" in left_queue or not unsettled
     assert fed == outcomes["succeeded"] + unsettled + waiting
 
@@ -82,7 +82,7 @@ def test_a_drain_that_the_shutdown_timeout_cuts_off_is_exit_code_3(run: Command)
     code, _out, err = run("app.py", "--drain", "--feed", "in=in.jsonl")
 
     assert code == 3
-    assert adds_up(err)["left"] >= 1
+    assert adds_up(err)["unsettled"] >= 1
     assert "more were received and not settled" in err
     assert err.splitlines()[-1] == VERDICT
 
@@ -217,7 +217,7 @@ def test_the_summary_comes_before_the_error_that_ends_a_run(run: Command) -> Non
     code, _out, err = run("app.py", "--drain", "--feed", "in=in.jsonl")
 
     assert code == 1
-    assert adds_up(err)["left"] >= 1
+    assert adds_up(err)["unsettled"] >= 1
     assert any(line.startswith("left: queue 'in': ") for line in err.splitlines())
     assert err.splitlines()[-1].startswith("penstock: engine 'till'")
 

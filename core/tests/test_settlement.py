@@ -9,13 +9,13 @@ import pytest
 
 from penstock.errors import DecodeError, FunctionError, InvalidMessage, PenstockError, ProduceError, Retry
 from penstock.message import QueueMessage
-from penstock.pipeline.settlement import Decision, Failure, Fate, GivenBack, OnInvalid, Stage, decide
+from penstock.pipeline.settlement import Decision, Failure, OnInvalid, Outcome, RequeueRequested, Stage, decide
 from penstock.retry import RetryPolicy
 
 # No jitter: waits are 1, 2, 4 seconds; attempts 1 and 2 may be followed by another one.
 POLICY = RetryPolicy(max_attempts=3, initial_delay=1, factor=2, max_delay=60, jitter=0)
 
-RETRY, DEAD, REQUEUE, SKIP, STOP = Fate.RETRY, Fate.DEAD_LETTER, Fate.REQUEUE, Fate.SKIP, Fate.STOP
+RETRY, DEAD, REQUEUE, SKIP, STOP = Outcome.RETRY, Outcome.DEAD_LETTER, Outcome.REQUEUE, Outcome.SKIP, Outcome.STOP
 
 
 def fate(
@@ -64,7 +64,7 @@ def test_an_invalid_message_is_never_tried_again(
     draining: bool,
     dead_letters: bool,
     on_invalid: OnInvalid,
-    expected: Fate,
+    expected: Outcome,
 ) -> None:
     """The same bytes fail the same way: dead-lettered, else what `on_invalid` says, at the first attempt as at any."""
     decision = fate(
@@ -130,7 +130,7 @@ def test_false_gives_back_as_often_as_the_function_says_so(
     dead_letters: bool, draining: bool, attempts: int, delay: float
 ) -> None:
     """It is the function's word, no failure: never dead-lettered, never given up."""
-    decision = fate("function", GivenBack(), attempts=attempts, dead_letters=dead_letters, draining=draining)
+    decision = fate("function", RequeueRequested(), attempts=attempts, dead_letters=dead_letters, draining=draining)
 
     assert decision == Decision(REQUEUE, delay)
 
@@ -157,19 +157,19 @@ def test_what_no_second_try_can_help_is_not_tried_again(
 
 def test_every_case_ends_in_a_fate_and_none_but_a_skip_settles_without_a_trace() -> None:
     """The whole product of the inputs: a message is skipped only where `on_invalid: skip` says so, and only invalid."""
-    errors = [ValueError(), Retry(), Retry(1), GivenBack(), FunctionError("x"), ProduceError("x")]
+    errors = [ValueError(), Retry(), Retry(1), RequeueRequested(), FunctionError("x"), ProduceError("x")]
     cases = itertools.product(get_args(Stage), errors, [1, 3, 50], [False, True], get_args(OnInvalid), [False, True])
 
     for stage, error, attempts, dead_letters, on_invalid, draining in cases:
         decision = fate(
             stage, error, attempts=attempts, dead_letters=dead_letters, on_invalid=on_invalid, draining=draining
         )
-        assert isinstance(decision.fate, Fate)
-        assert (decision.fate is SKIP) == (
+        assert isinstance(decision.outcome, Outcome)
+        assert (decision.outcome is SKIP) == (
             stage in ("decode", "validate") and on_invalid == "skip" and not dead_letters
         )
-        assert dead_letters or decision.fate is not DEAD
-        assert decision.delay == 0 or decision.fate in (RETRY, REQUEUE)
+        assert dead_letters or decision.outcome is not DEAD
+        assert decision.delay == 0 or decision.outcome in (RETRY, REQUEUE)
 
 
 def test_equal_decisions_are_one_group() -> None:

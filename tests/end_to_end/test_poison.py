@@ -29,7 +29,7 @@ from penstock_postgres import enqueue
 MESSAGES = 300
 POISON = 120
 LEASE = 1.0  # seconds
-GROUP = 16  # as in penstock.pipeline.careful
+GROUP = 16  # as in penstock.pipeline.suspects
 DEFAULT_DELIVERIES = 20
 SEED = 20261126
 ALL = os.environ.get("PENSTOCK_TEST_POISON") == "all"

@@ -89,15 +89,15 @@ class Feed:
         self._queue = OutputQueue(self._find_queue(), health=health)
         return self
 
-    async def run(self, patience: float | None, grace: float) -> None:
-        """Feed the whole file. At a stop only what is being sent is waited for, `grace` seconds at most."""
+    async def run(self, connect_timeout: float | None, shutdown_timeout: float) -> None:
+        """Feed the whole file. At a stop only what is being sent is waited for, `shutdown_timeout` seconds at most."""
         reader = Threads("penstock-feed")
-        feeding = asyncio.create_task(self._feed(patience, reader))
+        feeding = asyncio.create_task(self._feed(connect_timeout, reader))
         stopped = asyncio.create_task(self._stopped.wait())
         try:
             await asyncio.wait({feeding, stopped}, return_when=asyncio.FIRST_COMPLETED)
             if self._producing:
-                await asyncio.wait({feeding}, timeout=grace)
+                await asyncio.wait({feeding}, timeout=shutdown_timeout)
         finally:
             feeding.cancel()
             stopped.cancel()
@@ -111,8 +111,8 @@ class Feed:
         if not feeding.cancelled():
             feeding.result()
 
-    async def _feed(self, patience: float | None, reader: Threads) -> None:
-        await self._queue.open(patience)
+    async def _feed(self, connect_timeout: float | None, reader: Threads) -> None:
+        await self._queue.open(connect_timeout)
         while not self._stopped.is_set():
             if not (lines := await reader.submit(self._read)):
                 self._left = None
@@ -199,8 +199,8 @@ class Feed:
     def drain(self) -> None:
         """The end of the file is the end of a feed anyway."""
 
-    async def quiet_since(self) -> float | None:
-        """Always quiet once the file is through."""
+    async def idle_since(self) -> float | None:
+        """Idle once the file is through."""
         return monotonic() if self._through else None
 
     def close(self) -> None:

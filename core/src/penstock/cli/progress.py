@@ -28,7 +28,7 @@ class Progress:
         """Nothing to build."""
         return self
 
-    async def run(self, patience: float | None, grace: float) -> None:  # noqa: ARG002  (it waits for nothing)
+    async def run(self, connect_timeout: float | None, shutdown_timeout: float) -> None:  # noqa: ARG002  (it waits for nothing)
         """Update the line until stopped, then clear it."""
         while not self._stopped.is_set():
             sys.stderr.write("\r\x1b[K" + self._line())
@@ -55,6 +55,6 @@ class Progress:
     def drain(self) -> None:
         """Nothing to drain."""
 
-    async def quiet_since(self) -> float | None:
-        """Always quiet."""
+    async def idle_since(self) -> float | None:
+        """Always idle."""
         return monotonic()

@@ -45,7 +45,7 @@ class Metric:
 ENGINE_LABELS = ("app", "queue", "connector")
 """On every metric of an engine: its app name, its input queue, and that queue's connector."""
 
-OUTCOMES = ("succeeded", "dead_lettered", "requeued", "skipped", "late", "left")
+OUTCOMES = ("succeeded", "dead_lettered", "requeued", "skipped", "late", "unsettled")
 STAGES = ("decode", "validate", "function", "output", "produce", "delivery")
 
 RECEIVED = Metric("penstock_messages_received_total", "counter", "Messages that the input queue delivered.")
@@ -53,9 +53,9 @@ SETTLED = Metric(
     "penstock_messages_settled_total",
     "counter",
     "Messages by what became of them, each counted in one outcome, once the backend has confirmed it: succeeded; "
-    "dead_lettered; requeued (given back); skipped (settled without a result, as configured); late (no longer this "
-    "worker's when it was to be settled, so another delivery decides); left (not settled when the engine ended, to be "
-    "redelivered). Their sum is what was received, less what is in flight.",
+    "dead_lettered; requeued; skipped (settled without a result, as configured); late (lost to another consumer before "
+    "it was to be settled, which decides); unsettled (not settled when the engine ended, to be redelivered). Their sum "
+    "is what was received, less what is in flight.",
     "outcome",
 )
 DEAD_LETTERS = Metric(
@@ -85,7 +85,7 @@ PRODUCE_FAILURES = Metric(
 LATE_SETTLEMENTS = Metric(
     "penstock_late_settlements_total",
     "counter",
-    "Messages settled, or given back, after their lease or partition was lost; left alone, and processed again by the "
+    "Messages settled, or requeued, after their lease or partition was lost; left alone, and processed again by the "
     "new owner. The same number as the outcome late.",
 )
 RECONNECTS = Metric(

@@ -103,16 +103,16 @@ class EngineMetrics:
         self._count(SETTLED, "succeeded", n)
 
     def requeued(self, n: int) -> None:
-        """Count messages that were given back to the backend."""
+        """Count messages that the backend has again."""
         self._count(SETTLED, "requeued", n)
 
     def skipped(self, n: int) -> None:
         """Count messages that were settled without a result, because the configuration says so."""
         self._count(SETTLED, "skipped", n)
 
-    def left(self, n: int) -> None:
-        """Count messages that are not settled at all and will be redelivered."""
-        self._count(SETTLED, "left", n)
+    def unsettled(self, n: int) -> None:
+        """Count messages that are not settled when the engine ends, and will be redelivered."""
+        self._count(SETTLED, "unsettled", n)
 
     def dead_lettered(self, n: int, stage: str, late: int = 0) -> None:
         """Count messages that the dead-letter queue has confirmed; `stage` as in the dead letter's header. `late` of

@@ -52,30 +52,36 @@ class Batch:
         self.failures: list[Failure] = []
         self.seconds = 0.0
 
+    def refuse(self, owner: QueueMessage | None, error: BaseException) -> None:
+        """An output was refused for good: its input fails; all of them fail if it was made of the whole batch."""
+        failed = self.messages if owner is None else [owner]
+        self.failures += [Failure(message, "produce", error) for message in failed if message in self.messages]
+        self.drop(set(failed))
+
     def drop(self, failed: set[QueueMessage]) -> None:
         """Take messages that failed out of `messages`."""
         self.messages = [message for message in self.messages if message not in failed]
 
 
 class ThreadBatch(Batch):
-    """A batch on a lane's thread, of which the event loop may take what is finished while a slow call runs.
+    """A batch on a thread, of which the event loop may take what is finished while a slow call runs.
 
-    The thread appends to `made` and `failures`, and begins no further call once its slice is over: `relieve`, which
+    The thread appends to `made` and `failures`, and begins no further call once its slice is over: `hand_off`, which
     is called after that, finds at most one call under way. The lock is taken once a batch, never for a message.
 
     Attributes:
         began: When the calls began, by `perf_counter`; 0 before.
         done: How many calls were made; known once it is closed.
-        relieved: Whether `relieve` took anything.
+        handed_off: Whether `hand_off` took anything.
     """
 
-    __slots__ = ("_before", "_closed", "_lock", "_taken", "began", "done", "relieved")
+    __slots__ = ("_before", "_closed", "_lock", "_taken", "began", "done", "handed_off")
 
     def __init__(self, messages: Sequence[QueueMessage]) -> None:
         super().__init__(messages)
         self.began = 0.0
         self.done = 0
-        self.relieved = False
+        self.handed_off = False
         self._lock = threading.Lock()
         self._closed = False
         self._before = 0
@@ -87,7 +93,7 @@ class ThreadBatch(Batch):
         self.began = perf_counter()
         return self.began
 
-    def relieve(self) -> tuple[Batch, list[QueueMessage]] | None:
+    def hand_off(self) -> tuple[Batch, list[QueueMessage]] | None:
         """On the event loop, after the slice: take what is finished, and what waits behind the call under way.
 
         Returns:
@@ -97,9 +103,9 @@ class ThreadBatch(Batch):
             succeeded, failed = len(self.made), len(self.failures)
             finished = succeeded + failed - self._before
             rest = self.messages[finished + 1 :]
-            if self._closed or self.relieved or not (finished or failed or rest):
+            if self._closed or self.handed_off or not (finished or failed or rest):
                 return None
-            self.relieved = True
+            self.handed_off = True
             self._taken = (finished, succeeded, failed)
             part = Batch(self.messages[:finished])
             part.made, part.failures = self.made[:succeeded], self.failures[:failed]
@@ -119,7 +125,7 @@ class ThreadBatch(Batch):
         with self._lock:
             self._closed = True
             self.done = done
-            if not self.relieved:
+            if not self.handed_off:
                 rest = self.messages[done:]
                 del self.messages[done:]
                 return rest

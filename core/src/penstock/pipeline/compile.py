@@ -5,17 +5,28 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from penstock.errors import ConfigError
 from penstock.middleware import EngineInfo, Middleware, Wrapper
-from penstock.pipeline.delivery import AtLeastOnce
-from penstock.pipeline.delivery_exactly_once import ExactlyOnce, refuse_without_transactions
-from penstock.pipeline.lanes import Lanes, TaskLanes, ThreadLanes
+from penstock.pipeline.at_least_once import AtLeastOnce
+from penstock.pipeline.dead_lettering import DeadLetters
+from penstock.pipeline.delivery import Delivery
+from penstock.pipeline.engine_queues import EngineQueues
+from penstock.pipeline.exactly_once import ExactlyOnce, require_transactions
+from penstock.pipeline.executor import Executor, OnBatchDone
+from penstock.pipeline.failure_log import FailureLog
+from penstock.pipeline.in_flight import InFlight
 from penstock.pipeline.loop import Pipeline
 from penstock.pipeline.middleware import Surroundings
 from penstock.pipeline.poison import Suspicion
+from penstock.pipeline.state import EngineState
 from penstock.pipeline.steps import Steps
+from penstock.pipeline.strategy import Strategy
+from penstock.pipeline.task_executor import TaskExecutor
+from penstock.pipeline.tasks import WatchedTasks
+from penstock.pipeline.thread_executor import ThreadExecutor
 from penstock.queues.queue import InputQueue, OutputQueue
 
 if TYPE_CHECKING:
@@ -59,13 +70,22 @@ def compile_pipeline(
     whole_batch = bool(source.batch)
     input_queue = InputQueue(source, health=health, on_reconnect=lambda: metrics.reconnects(source.name), engine=app)
     output_queues = {name: _output_queue(app, name, resolved, metrics, health) for name, resolved in targets.items()}
-    dead_letters = output_queues[dead_letter_queue] if dead_letter_queue is not None else None
-    if dead_letters is not None and not dead_letters.any_body:
-        raise ConfigError(
-            f"engine {app!r}: dead_letter_queue={dead_letters.name!r} is no queue for any message ({dead_letters}), "
-            "and a dead letter is whatever came; name another queue"
-        )
-    stop = _Stop()
+    queues = EngineQueues(input_queue, output_queues, metrics)
+    state = EngineState()
+    in_flight = InFlight()
+    deliveries = WatchedTasks(app, state)
+    if settings.delivery == "exactly_once":
+        require_transactions(app, input_queue, output_queues)
+        strategy: Strategy = ExactlyOnce(input_queue, output_queues, in_flight, metrics)
+    else:
+        strategy = AtLeastOnce(input_queue, output_queues, in_flight, metrics, deliveries)
+    failure_log = FailureLog(app, input_queue)
+    dead_letters = None
+    if dead_letter_queue is not None:
+        target = output_queues[dead_letter_queue]
+        _require_any_body(app, target)
+        dead_letters = DeadLetters(app, input_queue, target, strategy, settings.retry, metrics, failure_log, state)
+    stop = _stop_from_any_thread(state)
     info = EngineInfo(app, source.name, function.name, function.is_async, whole_batch, metrics.middleware_event, stop)
     wrappers = [each.around(info) if isinstance(each, Middleware) else each for each in middleware]
     around = [wrapper for wrapper in wrappers if wrapper is not None]
@@ -78,20 +98,25 @@ def compile_pipeline(
         surroundings=Surroundings(around, info) if around else None,
         raise_if_fatal=raise_if_fatal,
     )
+    delivery = Delivery(
+        app,
+        input_queue,
+        strategy,
+        dead_letters,
+        settings.retry,
+        settings.on_invalid,
+        in_flight,
+        metrics,
+        failure_log,
+        state,
+    )
     suspicion = Suspicion(
-        settings.retry, counted=source.capabilities.redelivery_count, convicts=dead_letters is not None
+        settings.retry, counted=source.capabilities.redelivery_count, dead_letters=dead_letters is not None
     )
-    pipeline = Pipeline(app, input_queue, output_queues, settings, metrics, health, suspicion)
-    stop.pipeline = pipeline
-    pipeline.lanes = _lanes(pipeline, steps, function, settings, whole_batch=whole_batch)
-    delivery = AtLeastOnce
-    if settings.delivery == "exactly_once":
-        refuse_without_transactions(app, input_queue, output_queues)
-        delivery = ExactlyOnce
-    pipeline.delivery = delivery(
-        app, input_queue, output_queues, dead_letters, settings.retry, settings.on_invalid, metrics, pipeline
+    make_executor = partial(_executor, steps, state, settings, is_async=function.is_async, whole_batch=whole_batch)
+    return Pipeline(
+        app, queues, settings, state, in_flight, make_executor, delivery, deliveries, suspicion, metrics, health
     )
-    return pipeline
 
 
 def _output_queue(app: str, name: str, resolved: ResolvedQueue, metrics: EngineMetrics, health: Health) -> OutputQueue:
@@ -104,29 +129,34 @@ def _output_queue(app: str, name: str, resolved: ResolvedQueue, metrics: EngineM
     )
 
 
-def _lanes(
-    pipeline: Pipeline, steps: Steps, function: Function, settings: EngineSettings, *, whole_batch: bool
-) -> Lanes:
-    if function.is_async:
-        return TaskLanes(
-            steps,
-            settings.concurrency,
-            settings.batch_size,
-            pipeline.finished,
-            pipeline.stop_with,
-            whole_batch=whole_batch,
+def _require_any_body(app: str, queue: OutputQueue) -> None:
+    if not queue.any_body:
+        raise ConfigError(
+            f"engine {app!r}: dead_letter_queue={queue.name!r} is no queue for any message ({queue}), "
+            "and a dead letter is whatever came; name another queue"
         )
-    return ThreadLanes(steps, settings.concurrency, settings.batch_size, pipeline.finished, pipeline.stop_with)
 
 
-class _Stop:
-    """Stops a pipeline from any thread; middleware has it before the pipeline is built."""
+def _executor(
+    steps: Steps,
+    state: EngineState,
+    settings: EngineSettings,
+    on_batch_done: OnBatchDone,
+    *,
+    is_async: bool,
+    whole_batch: bool,
+) -> Executor:
+    concurrency, batch_size = settings.concurrency, settings.batch_size
+    if is_async:
+        return TaskExecutor(steps, state, concurrency, batch_size, on_batch_done, whole_batch=whole_batch)
+    return ThreadExecutor(steps, state, concurrency, batch_size, on_batch_done)
 
-    def __init__(self) -> None:
-        self.pipeline: Pipeline | None = None
-        self._loop = asyncio.get_running_loop()
 
-    def __call__(self, error: Exception) -> None:
-        if self.pipeline is not None:
-            with suppress(RuntimeError):  # the event loop is closed: the engine has ended
-                self._loop.call_soon_threadsafe(self.pipeline.stop_with, error)
+def _stop_from_any_thread(state: EngineState) -> Callable[[Exception], None]:
+    loop = asyncio.get_running_loop()
+
+    def stop(error: Exception) -> None:
+        with suppress(RuntimeError):  # the event loop is closed: the engine has ended
+            loop.call_soon_threadsafe(state.fail, error)
+
+    return stop

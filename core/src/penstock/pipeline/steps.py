@@ -20,7 +20,7 @@ from penstock.message import QueueMessage, Record
 from penstock.pipeline.batch import Batch, Made, Outgoing, ThreadBatch
 from penstock.pipeline.function import Function
 from penstock.pipeline.propagation import PassedOn, Propagation
-from penstock.pipeline.settlement import Failure, GivenBack
+from penstock.pipeline.settlement import Failure, RequeueRequested
 from penstock.queues import forks
 from penstock.queues.cancellation import raise_if_exit
 from penstock.queues.queue import InputQueue, OutputQueue
@@ -229,11 +229,11 @@ class Steps:
         """The records of a result, all of them or none.
 
         Raises:
-            GivenBack: the function gives its input back.
+            RequeueRequested: the function gives its input back.
             Unsendable: an output is none, is for no queue of ours, or cannot be encoded.
         """
         if result is False:
-            raise GivenBack
+            raise RequeueRequested
         encoders = self._encoders
         made: list[tuple[str, Record]] = []
         queue = None

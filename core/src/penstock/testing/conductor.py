@@ -151,7 +151,7 @@ class Conductor:
                 performances.append(Performance(rehearsal, source))
         except BaseException:
             for performance in performances:
-                performance.pipeline.lanes.close()
+                performance.pipeline.executor.close()
             raise
         self.metrics += [performance.metrics for performance in performances]
         return performances

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from penstock.observability.health import Health, State
-from penstock.observability.metric_definitions import BATCH_SIZE, FUNCTION_FAILURES
+from penstock.observability.metric_definitions import FUNCTION_FAILURES
 from penstock.observability.metrics import EngineMetrics, MetricsRegistry
-from penstock.pipeline.lanes import ThreadLanes
+from penstock.pipeline.thread_executor import ThreadExecutor
 from penstock.testing.memory_queue import MemoryQueue
 from penstock.testing.rehearsal import Rehearsal
 
@@ -64,7 +64,6 @@ class Performance:
         assert counters.engine is not None  # noqa: S101  (start() adds it)
         self.metrics: EngineMetrics = counters.engine
         self._consumer = source.consumers[-1]
-        self._returned_at = 0
         self._worker = rehearsal.worker_settings()
 
     async def run(self) -> None:
@@ -74,13 +73,8 @@ class Performance:
     @property
     def on_threads(self) -> bool:
         """Whether the function is being called on a thread, so that the event loop will be woken."""
-        lanes = self.pipeline.lanes
-        if not isinstance(lanes, ThreadLanes) or lanes.taken == self._returned_at:
-            return False
-        # The lanes count what they take, the loop counts what comes back, both on the event loop's thread.
-        batches = self.metrics.histograms().get((BATCH_SIZE, ""))
-        self._returned_at = round(batches.total) if batches else 0
-        return lanes.taken > self._returned_at
+        executor = self.pipeline.executor
+        return isinstance(executor, ThreadExecutor) and executor.taken > executor.returned
 
     @property
     def at_rest(self) -> bool:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("penstock")
 
-QUIET_LOOK = 0.02  # seconds between two looks at whether everything is drained
+IDLE_CHECK_INTERVAL = 0.02  # seconds between two checks whether everything is drained
 ABORTED = 130  # the exit code after a second signal
 GOODBYE = 1.0  # seconds that the log may take for the last line before that
 
@@ -35,7 +35,7 @@ GOODBYE = 1.0  # seconds that the log may take for the last line before that
 class Running(Protocol):
     """Something at work: an engine's pipeline, or a feed."""
 
-    async def run(self, patience: float | None, grace: float) -> None:
+    async def run(self, connect_timeout: float | None, shutdown_timeout: float) -> None:
         """Work until `stop`, or until it is through by itself; raises why it could not go on."""
 
     def stop(self) -> None:
@@ -44,7 +44,7 @@ class Running(Protocol):
     def drain(self) -> None:
         """Being without work is now what is waited for."""
 
-    async def quiet_since(self) -> float | None:
+    async def idle_since(self) -> float | None:
         """Since when, by `monotonic`, there is nothing to do; None while there is or may be."""
 
 
@@ -239,19 +239,19 @@ class Worker:
             # Quiet is when each was found without work after the last of them had any: one engine's output may be
             # another one's input, in a circle.
             looked = monotonic()
-            if await self._all_quiet(None) and await self._all_quiet(looked):
+            if await self._all_idle(None) and await self._all_idle(looked):
                 return
-            await asyncio.sleep(QUIET_LOOK)
+            await asyncio.sleep(IDLE_CHECK_INTERVAL)
 
-    async def _all_quiet(self, after: float | None) -> bool:
+    async def _all_idle(self, after: float | None) -> bool:
         """Whether everything is without work, and, given a time, was found so by a look that began after it."""
         while True:
-            since = [await running.quiet_since() for running in self._running]
+            since = [await running.idle_since() for running in self._running]
             if any(moment is None for moment in since):
                 return False
             if after is None or all(moment > after for moment in since if moment is not None):
                 return True
-            await asyncio.sleep(QUIET_LOOK)
+            await asyncio.sleep(IDLE_CHECK_INTERVAL)
 
 
 def _error_of(task: asyncio.Task[None]) -> BaseException | None:

@@ -1,0 +1,89 @@
+"""At least once: send the outputs, wait for every confirmation, only then settle the inputs."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+
+from penstock.errors import ProduceError
+from penstock.message import QueueMessage, Record
+from penstock.observability.metrics import EngineMetrics
+from penstock.pipeline.batch import Batch
+from penstock.pipeline.in_flight import InFlight
+from penstock.pipeline.settlement import Failure
+from penstock.pipeline.strategy import Delivered, Stored
+from penstock.pipeline.tasks import WatchedTasks
+from penstock.queues.queue import InputQueue, OutputQueue
+
+
+class AtLeastOnce:
+    """If the process dies on the way, each input is settled, or its broker still has it.
+
+    Args:
+        source: The input queue.
+        targets: Output queues by name.
+        in_flight: Knows the connector's messages.
+        metrics: Counts what is produced.
+        tasks: Where calls to several output queues run.
+    """
+
+    def __init__(
+        self,
+        source: InputQueue,
+        targets: Mapping[str, OutputQueue],
+        in_flight: InFlight,
+        metrics: EngineMetrics,
+        tasks: WatchedTasks,
+    ) -> None:
+        self._source = source
+        self._targets = targets
+        self._in_flight = in_flight
+        self._metrics = metrics
+        self._tasks = tasks
+
+    async def deliver(self, batch: Batch) -> Delivered:
+        """See `Strategy.deliver`."""
+        if batch.outgoing:
+            await self._send(batch)
+        if not batch.messages:
+            return Delivered()
+        return Delivered(batch.messages, await self._settle(batch.messages))
+
+    async def store_dead_letters(
+        self, queue: OutputQueue, records: Sequence[Record], failures: Sequence[Failure]
+    ) -> Stored:
+        """See `Strategy.store_dead_letters`."""
+        errors = await queue.produce(records) or [None] * len(records)
+        answers = list(zip(failures, errors, strict=True))
+        stored = [failure for failure, error in answers if error is None]
+        late = await self._settle([failure.message for failure in stored]) if stored else 0
+        return Stored(stored, late, refused=[(failure, error) for failure, error in answers if error is not None])
+
+    async def _settle(self, messages: Sequence[QueueMessage]) -> int:
+        return await self._source.on_success(self._in_flight.for_settlement(messages))
+
+    async def _send(self, batch: Batch) -> None:
+        """Produce every record. An input of which the backend refuses an output for good becomes a failure."""
+        names = [name for name, column in batch.outgoing.items() if column.records]
+        started = time.perf_counter()
+        answers = await self._produce(names, batch)
+        seconds = time.perf_counter() - started
+        for name, errors in zip(names, answers, strict=True):
+            column = batch.outgoing[name]
+            refused = [(owner, error) for owner, error in zip(column.owners, errors, strict=False) if error is not None]
+            self._metrics.produced(name, len(column.records) - len(refused))
+            self._metrics.produce_time(name, seconds)
+            for owner, error in refused:
+                self._metrics.produce_failed(name, 1)
+                batch.refuse(owner, error)
+
+    async def _produce(self, names: Sequence[str], batch: Batch) -> list[Sequence[ProduceError | None]]:
+        calls = [self._targets[name].produce(batch.outgoing[name].records) for name in names]
+        if len(calls) == 1:
+            return [await calls[0]]
+        # Side by side. One that fails stops the engine at once, and the others finish what they have begun.
+        tasks = [self._tasks.start(call) for call in calls]
+        if tasks:
+            await asyncio.wait(tasks)
+        return [task.result() for task in tasks]

@@ -1,0 +1,117 @@
+"""Where calls of the function happen. `thread_executor` and `task_executor` are the two kinds.
+
+Both take messages in the order they were submitted and return finished batches as soon as there are any; a slow call
+does not hold up what is finished.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from penstock.message import QueueMessage
+from penstock.pipeline.batch import Batch
+from penstock.pipeline.state import EngineState
+from penstock.pipeline.steps import Steps
+from penstock.queues import forks
+
+OnBatchDone = Callable[[Batch], None]
+
+
+class Executor(ABC):
+    """Calls the function for messages, `concurrency` calls at a time.
+
+    Args:
+        steps: The engine's steps.
+        state: The engine's state; told of an error that is neither the function's nor the codec's.
+        concurrency: How many calls of the function may run at once.
+        batch_size: How many messages one call, or one thread, takes at most.
+        on_batch_done: Gets each finished batch, encoded, on the event loop's thread.
+
+    Attributes:
+        taken: How many messages the function was given so far.
+        returned: Of how many of them the calls have ended.
+        unstarted: Messages that were submitted and not started when the engine stopped.
+    """
+
+    def __init__(
+        self, steps: Steps, state: EngineState, concurrency: int, batch_size: int, on_batch_done: OnBatchDone
+    ) -> None:
+        self._steps = steps
+        self._state = state
+        self._concurrency = concurrency
+        self._batch_size = batch_size
+        self._on_batch_done = on_batch_done
+        self._waiting: deque[QueueMessage] = deque()
+        self._active = 0
+        self._stopped = False
+        self._closed = False
+        self._generation = forks.generation
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.taken = 0
+        self.returned = 0
+        self.unstarted: list[QueueMessage] = []
+
+    @property
+    def waiting(self) -> int:
+        """How many messages are submitted and not started."""
+        return len(self._waiting)
+
+    def submit(self, messages: Sequence[QueueMessage]) -> None:
+        """Queue messages for the function."""
+        if self._stopped:
+            self.unstarted += messages
+            return
+        self._waiting.extend(messages)
+        self._start()
+
+    def stop(self) -> None:
+        """Start nothing more."""
+        self._stopped = True
+        self.unstarted += self._waiting
+        self._waiting.clear()
+
+    async def finish(self) -> None:
+        """Start nothing more, and wait until no call runs."""
+        self.stop()
+        await self._idle.wait()
+
+    async def wait_until_idle(self) -> None:
+        """Wait until no call runs; then none waits to run either."""
+        while self._active:
+            await self._idle.wait()
+
+    def close(self) -> None:
+        """Release threads and tasks, running or not. What they still return is not delivered."""
+        self._closed = True
+
+    @abstractmethod
+    def _start(self) -> None:
+        """Start calls for the messages that wait."""
+
+    def _return(self, batch: Batch) -> None:
+        """Pass a finished batch on."""
+        self.returned += len(batch.messages) + len(batch.failures)
+        self._on_batch_done(batch)
+
+    def _enter(self) -> None:
+        self._active += 1
+        self._idle.clear()
+
+    def _leave(self) -> None:
+        self._active -= 1
+        if not self._active:
+            self._idle.set()
+
+    def _take(self, count: int) -> list[QueueMessage]:
+        waiting = self._waiting
+        if count >= len(waiting):
+            taken = list(waiting)
+            waiting.clear()
+        else:
+            taken = [waiting.popleft() for _ in range(count)]
+        self.taken += len(taken)
+        return taken

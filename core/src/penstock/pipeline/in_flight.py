@@ -1,0 +1,82 @@
+"""The table of what an engine has received and not settled yet."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from collections.abc import Iterable, Sequence
+from time import monotonic
+
+from penstock.message import QueueMessage
+
+
+class InFlight:
+    """The messages in flight of one engine.
+
+    A connector's message is never changed while it is worked on. A message that is tried again is represented by a copy
+    which counts the attempts; `originals` finds the connector's message, which alone can be settled.
+
+    Attributes:
+        received_at: When each message was asked for, by `monotonic`; the oldest first. The keys are the connector's
+            messages.
+        settled: How many messages have reached their final state.
+        space_freed: Set whenever a message leaves the table.
+    """
+
+    def __init__(self) -> None:
+        self.received_at: dict[QueueMessage, float] = {}
+        self.settled = 0
+        self.space_freed = asyncio.Event()
+        self._originals: dict[QueueMessage, QueueMessage] = {}
+
+    def __len__(self) -> int:
+        return len(self.received_at)
+
+    @property
+    def age(self) -> float | None:
+        """Seconds since the oldest message was asked for; None if there is none."""
+        first = next(iter(self.received_at.values()), None)
+        return None if first is None else monotonic() - first
+
+    def add(self, messages: Iterable[QueueMessage], asked_at: float) -> None:
+        """These were received."""
+        self.received_at.update(dict.fromkeys(messages, asked_at))
+
+    def release(self, messages: Sequence[QueueMessage]) -> None:
+        """These left the engine: they are settled or requeued."""
+        received_at = self.received_at
+        for message in self.originals(messages):
+            received_at.pop(message, None)
+        if self._originals:
+            for message in messages:
+                self._originals.pop(message, None)
+        self.space_freed.set()
+
+    def next_attempt(self, messages: Iterable[QueueMessage]) -> list[QueueMessage]:
+        """Copies of these messages for the next attempt."""
+        copies = []
+        for message in messages:
+            again = copy.copy(message)
+            again.attempts = message.attempts + 1
+            self._originals[again] = self._originals.pop(message, message)
+            copies.append(again)
+        return copies
+
+    def originals(self, messages: Sequence[QueueMessage]) -> Sequence[QueueMessage]:
+        """The connector's messages that stand behind these."""
+        if not self._originals:
+            return messages
+        return [self._originals.get(message, message) for message in messages]
+
+    def for_settlement(self, messages: Sequence[QueueMessage]) -> Sequence[QueueMessage]:
+        """The connector's messages, now with the attempts that were made: some connectors count on from there."""
+        originals = self.originals(messages)
+        if originals is not messages:
+            for original, message in zip(originals, messages, strict=True):
+                original.attempts = message.attempts
+        return originals
+
+    def clear(self) -> None:
+        """The engine has ended: forget what is left."""
+        self.received_at.clear()
+        self._originals.clear()

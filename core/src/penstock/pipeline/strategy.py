@@ -1,0 +1,61 @@
+"""The two ways to deliver: what both promise, and what they return."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from penstock.errors import PenstockError
+from penstock.message import QueueMessage, Record
+from penstock.pipeline.batch import Batch
+from penstock.pipeline.settlement import Failure
+from penstock.queues.queue import OutputQueue
+
+
+@dataclass(slots=True)
+class Delivered:
+    """What became of the messages of a batch in one try.
+
+    Attributes:
+        settled: These are settled for good.
+        late: How many of them were lost to another consumer before.
+        lost: These were lost before, so that nothing was stored for them.
+        requeue: These must be made again from the start, without those that were lost.
+        rest: The batch, without all of these, if it must be tried again.
+    """
+
+    settled: Sequence[QueueMessage] = ()
+    late: int = 0
+    lost: Sequence[QueueMessage] = ()
+    requeue: Sequence[QueueMessage] = ()
+    rest: Batch | None = None
+
+
+@dataclass(slots=True)
+class Stored:
+    """What became of dead letters.
+
+    Attributes:
+        stored: Failures whose dead letter is in the queue and whose message is settled.
+        late: How many of their messages were lost to another consumer before that.
+        lost: Failures whose message was lost before, so that no dead letter was stored.
+        refused: Failures whose dead letter the queue will never take, and why.
+    """
+
+    stored: Sequence[Failure] = ()
+    late: int = 0
+    lost: list[Failure] = field(default_factory=list)
+    refused: list[tuple[Failure, PenstockError]] = field(default_factory=list)
+
+
+class Strategy(Protocol):
+    """How outputs are stored and inputs settled."""
+
+    async def deliver(self, batch: Batch) -> Delivered:
+        """Store the outputs of a batch and settle its inputs. What is refused becomes a failure of the batch."""
+
+    async def store_dead_letters(
+        self, queue: OutputQueue, records: Sequence[Record], failures: Sequence[Failure]
+    ) -> Stored:
+        """Store dead letters, one record a failure, and settle their messages."""
