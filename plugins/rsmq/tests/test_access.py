@@ -86,6 +86,7 @@ def test_the_commands_that_the_readme_lists_are_enough(own_redis: Any, queue: st
             await consumer.on_fail(messages[:1])
             assert await consumer.on_success(messages[1:]) == 0
             assert await consumer.lag() == 1
+            assert [message.message for message in await consumer.browse(10)] == [b"x"]
 
     asyncio.run(main())
 

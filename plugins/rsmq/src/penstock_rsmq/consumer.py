@@ -10,8 +10,9 @@ from typing import Any
 
 from penstock.connectors import Consumer
 from penstock.errors import ConnectorError, FatalConnectorError
-from penstock.message import QueueMessage
+from penstock.message import BrowsedMessage, QueueMessage
 from penstock.turns import Call, Joined, Turns
+from penstock_rsmq.browsing import Browser
 from penstock_rsmq.client import RsmqClient
 from penstock_rsmq.keys import sent_at
 from penstock_rsmq.scripts import DELETE, LAG, MOST_BYTES, MOST_MESSAGES, RECEIVE, RECORD_CALLS, VISIBILITY
@@ -68,6 +69,7 @@ class RsmqConsumer(Consumer):
     def __init__(self, name: str, options: Any) -> None:
         super().__init__(name, options)
         self._client = RsmqClient(name, options)
+        self._browser = Browser(name, options)
         self._held: set[RsmqMessage] = set()
         self._lost_ids: set[str] = set()  # whose leases ended here, and which did not come again yet
         # An extension changes the token that a deletion shows, so the two take turns; an extension has the next one,
@@ -244,6 +246,10 @@ class RsmqConsumer(Consumer):
         count: int = await self._client.run(LAG)
         return count
 
+    async def browse(self, limit: int, after: str | None = None) -> Sequence[BrowsedMessage]:
+        """See `Consumer.browse`. Sorted by id, so in the order of sending; the cost of a page grows with the queue."""
+        return await self._browser.browse(limit, after)
+
     async def shutdown(self) -> None:
         """See `Consumer.shutdown`: unsettled messages are visible to others at once."""
         try:
@@ -257,6 +263,7 @@ class RsmqConsumer(Consumer):
             log.warning("queue %s: %d messages come back when their leases end: %s", self.name, len(self._held), error)
         finally:
             await self._client.close()
+            await self._browser.close()
 
 
 def _ours(messages: Sequence[QueueMessage]) -> Sequence[RsmqMessage]:
