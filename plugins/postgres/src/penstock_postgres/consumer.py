@@ -14,8 +14,9 @@ from psycopg import sql
 
 from penstock.connectors import Consumer, Producer, Transacted
 from penstock.errors import ConnectorError, NotConnected
-from penstock.message import QueueMessage, Record
+from penstock.message import BrowsedMessage, QueueMessage, Record
 from penstock.turns import Call, Joined
+from penstock_postgres.browsing import Browser
 from penstock_postgres.connection import DURABLY, Connection, Query
 from penstock_postgres.fence import missed
 from penstock_postgres.message import LOST, PostgresMessage, tokens
@@ -70,6 +71,7 @@ class PostgresConsumer(Consumer):
         self._extending = Connection(options, careless)
         # An answer that takes longer leaves no time for a second attempt.
         self._extending.hurry(max(SHORTEST_EXTENSION, options.lease / 3))
+        self._browser = Browser(queue_shape(name, options), options)
         self._portion = Portion()  # of rows in one transaction
         self._transacted = Joined(self._settling.lock, self._transact, lambda: self._portion.most)
         self._deleted = Joined(self._settling.lock, self._delete, lambda: self._portion.most)
@@ -290,6 +292,10 @@ class PostgresConsumer(Consumer):
             [[waiting]] = await self._settling.run(self._queue.lag, {**self._queue.scope, "most": MOST_COUNTED})
         return int(waiting)
 
+    async def browse(self, limit: int, after: str | None = None) -> Sequence[BrowsedMessage]:
+        """See `Consumer.browse`. Messages are sorted by id."""
+        return await self._browser.browse(limit, after)
+
     def transaction_problem(self, producer: Producer) -> str | None:
         """See `Consumer.transaction_problem`."""
         if not isinstance(producer, PostgresProducer):
@@ -323,7 +329,7 @@ class PostgresConsumer(Consumer):
             if self._held:
                 await self._release_all(list(self._held))
         finally:
-            for connection in (self._claiming, self._extending, self._settling):
+            for connection in (self._claiming, self._extending, self._settling, self._browser):
                 await connection.close()
 
     async def _end_settlements(self) -> None:

@@ -34,6 +34,14 @@ def abandoned(last_lease: UUID | None, unended_calls: int, token: UUID) -> int:
     return 1 + unended_calls if last_lease is not None or unended_calls else 0
 
 
+def readable_headers(written: str | None) -> Headers:
+    """Header pairs. Damaged ones, which only another program can have written, count as none."""
+    try:
+        return header_text.read(written)
+    except DecodeError:
+        return ()
+
+
 class PostgresMessage(QueueMessage):
     """One delivery; `message_context` is the row's id, of a row of the user's as text; `position` is always text.
 
@@ -67,12 +75,9 @@ class PostgresMessage(QueueMessage):
 
     @property
     def headers(self) -> Headers:
-        """Header pairs. Damaged ones, which only another program can have written, count as none."""
+        """See `readable_headers`."""
         if self._headers is None:
-            try:
-                self._headers = header_text.read(self._written_headers)
-            except DecodeError:
-                self._headers = ()
+            self._headers = readable_headers(self._written_headers)
         return self._headers
 
     @headers.setter

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
 from psycopg import sql
 
-from penstock.errors import ProduceError
+from penstock.errors import ConnectorError, ProduceError
 from penstock.message import Record
 from penstock_postgres import headers, schema
-from penstock_postgres.connection import Query
+from penstock_postgres.connection import Parameters, Query
 from penstock_postgres.message import PostgresMessage, abandoned
 from penstock_postgres.names import channel, table
 from penstock_postgres.options import HIGHEST_PRIORITY, PostgresOptions
 from penstock_postgres.parts import too_large
 from penstock_postgres.queue_shape import Insert
 from penstock_postgres.statements import Runs, statement
+
+_ID = re.compile(r"[0-9]{1,18}")
 
 
 class MessageTable:
@@ -37,6 +40,7 @@ class MessageTable:
         self.release: Query = statement("release", names)
         self.record_calls: Query | None = statement("record_calls", names)
         self.lag: Query = statement("lag", names)
+        self._browse: Query = statement("browse", names)
         self._insert = statement("insert", names)
         # One statement, so that storing and waking are one round trip and one transaction.
         self._insert_and_notify = sql.SQL("WITH stored AS ({}) {}").format(self._insert, statement("notify", names))
@@ -49,6 +53,16 @@ class MessageTable:
         """See `QueueShape`."""
         await self._prepare(connection, ("INSERT",))
         [[self._encoding]] = await connection.run(sql.SQL("SELECT getdatabaseencoding()::text"))
+
+    async def prepare_to_browse(self, connection: Runs) -> None:
+        """See `QueueShape`."""
+        await schema.verify(connection, self._options.schema_name, self._options.table, ("SELECT",))
+
+    def browse(self, after: str | None) -> tuple[Query, Parameters]:
+        """See `QueueShape`."""
+        if after is not None and not _ID.fullmatch(after):
+            raise ConnectorError(f"{after!r} is not a position of {self.shown}; a position is a number, like '42'")
+        return self._browse, {**self.scope, "after": int(after or 0)}
 
     async def _prepare(self, connection: Runs, privileges: Sequence[str]) -> None:
         if self._options.create:

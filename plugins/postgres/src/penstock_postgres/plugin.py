@@ -33,6 +33,7 @@ def penstock_connectors() -> Sequence[ConnectorSpec]:
                 transactions=True,
                 lag=True,
                 tombstones=True,
+                browse=True,
             ),
             summary="queues in a PostgreSQL table",
         ),
@@ -43,7 +44,9 @@ def penstock_connectors() -> Sequence[ConnectorSpec]:
             options="penstock_postgres.options:TableOptions",
             check="penstock_postgres.check:check",
             # A row of somebody's table has its own columns and no place for headers, a key or a delay.
-            capabilities=Capabilities(ordering="queue", redelivery_count=True, lease=True, transactions=True, lag=True),
+            capabilities=Capabilities(
+                ordering="queue", redelivery_count=True, lease=True, transactions=True, lag=True, browse=True
+            ),
             summary="rows of any PostgreSQL table, as JSON objects",
         ),
     ]

@@ -59,6 +59,15 @@ class QueueShape(Protocol):
     async def prepare_to_produce(self, connection: Runs) -> None:
         """The same for the other side."""
 
+    async def prepare_to_browse(self, connection: Runs) -> None:
+        """Check that the queue can be read; create nothing."""
+
+    def browse(self, after: str | None) -> tuple[Query, Parameters]:
+        """The statement that reads the messages behind a position, and its parameters but `limit` and `bytes`.
+
+        It gives rows of position, body, attempts and state, and where there are any key, headers and time.
+        """
+
     def message(self, row: tuple[Any, ...], token: UUID) -> PostgresMessage:
         """One delivery, from a row that `claim` gave."""
 

@@ -13,7 +13,7 @@ from penstock.errors import FatalConnectorError, ProduceError
 from penstock.message import Record
 from penstock_postgres import schema
 from penstock_postgres.conflicts import Conflicts
-from penstock_postgres.connection import Query
+from penstock_postgres.connection import Parameters, Query
 from penstock_postgres.message import PostgresMessage, abandoned
 from penstock_postgres.names import quoted
 from penstock_postgres.options import TableOptions
@@ -42,6 +42,8 @@ class UserTable:
     release: Query
     record_calls: Query | None = None
     lag: Query
+    _browse: Query
+    _browse_behind: Query
 
     def __init__(self, name: str, options: TableOptions) -> None:
         self._name = name
@@ -78,6 +80,18 @@ class UserTable:
             )
         await schema.verify_privileges(connection, options.schema_name, self._name, ("SELECT", "UPDATE", "DELETE"))
         self._compose(columns)
+
+    async def prepare_to_browse(self, connection: Runs) -> None:
+        """See `QueueShape`."""
+        options = self._options
+        columns = await self._look(connection)
+        self._require(columns, [*options.own_columns[:-1], *(options.columns or {}).values()])
+        await schema.verify_privileges(connection, options.schema_name, self._name, ("SELECT",))
+        self._compose(columns)
+
+    def browse(self, after: str | None) -> tuple[Query, Parameters]:
+        """See `QueueShape`."""
+        return (self._browse, {}) if after is None else (self._browse_behind, {"after": after})
 
     async def prepare_to_produce(self, connection: Runs) -> None:
         """See `QueueShape`."""
@@ -133,6 +147,9 @@ class UserTable:
         self.release = statement("rows/release", names)
         self.record_calls = statement("rows/record_calls", {**names, "unended_calls": calls}) if counts else None
         self.lag = statement("rows/lag", names)
+        behind = sql.SQL(" WHERE t.{id} > %(after)s::text::{id_type}").format(**names)
+        self._browse = statement("rows/browse", {**names, "behind": _NOTHING})
+        self._browse_behind = statement("rows/browse", {**names, "behind": behind})
 
     def message(self, row: tuple[Any, ...], token: UUID) -> PostgresMessage:
         """See `QueueShape`."""

@@ -1,0 +1,70 @@
+"""Reading a queue without changing it, over a session of its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from penstock.errors import ConnectorError
+from penstock.message import BrowsedMessage
+from penstock_postgres.connection import Connection
+from penstock_postgres.errors import refuses_data
+from penstock_postgres.message import readable_headers
+from penstock_postgres.options import PostgresOptions, TableOptions
+from penstock_postgres.queue_shape import QueueShape
+
+MOST_BYTES = 8 * 1024 * 1024  # of bodies in one page
+
+
+class Browser:
+    """Reads the messages of one queue, sorted by id.
+
+    Args:
+        queue: What the queue is in the database; of its own, because preparing changes it.
+        options: Where that is.
+    """
+
+    def __init__(self, queue: QueueShape, options: PostgresOptions | TableOptions) -> None:
+        self._queue = queue
+        self._connection = Connection(options)
+        self._ready = False
+
+    async def browse(self, limit: int, after: str | None) -> list[BrowsedMessage]:
+        """See `Consumer.browse`."""
+        if await self._connection.open() or not self._ready:
+            self._ready = False
+            await self._queue.prepare_to_browse(self._connection)
+            self._ready = True
+        query, parameters = self._queue.browse(after)
+        try:
+            rows = await self._connection.run(query, {**parameters, "limit": limit, "bytes": MOST_BYTES})
+        except ConnectorError as error:
+            if after is None or not refuses_data(error):
+                raise
+            raise ConnectorError(
+                f"{after!r} is not a position of {self._queue.shown}; a position is the id of a message"
+            ) from error
+        return [_message(*row) for row in rows]
+
+    async def close(self) -> None:
+        """Close the session."""
+        await self._connection.close()
+
+
+def _message(
+    position: str,
+    body: bytes | None,
+    attempts: int,
+    state: Any,
+    key: bytes | None = None,
+    written_headers: str | None = None,
+    timestamp: float | None = None,
+) -> BrowsedMessage:
+    return BrowsedMessage(
+        body,
+        position,
+        key=key,
+        headers=readable_headers(written_headers),
+        timestamp=timestamp,
+        attempts=attempts,
+        state=state,
+    )
