@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.sources import CORE, KIT, PLUGINS, Import, imports, modules, packages, project, strings
+from tests.sources import CORE, PLUGINS, Import, imports, modules, packages, project, strings
 
 # The ground floor first. A module imports only what stands in a row above its own; those in one row are neighbours and
 # do not know each other. A new module gets its row here, as low as it can stand.
@@ -18,11 +18,11 @@ ROWS = """
     observability.health observability.metric_definitions
 
     bulk  client_errors  client_slot
-    offsets  backoff  capabilities  options  middleware  connectors  routing  dead_letters  worker.listener
+    offsets  backoff  capabilities  options  middleware  connectors  routing  dead_letters  routes  worker.listener
     queues.threads  observability.metrics
     leases  polling  retry  envelope  worker.signals
     queues.one_at_a_time  queues.connection  queues.answers  observability.printable
-    pipeline.poison  pipeline.settlement  specs  worker.streams  worker.scrapes  worker.log_guard
+    pipeline.poison  pipeline.settlement  specs  worker.streams  worker.log_guard
     queues.adapters
     queues.codec  hookspecs
 
@@ -45,7 +45,7 @@ ROWS = """
     config.places  config.fields  config.names
     config.masking  config.sources
     config.faults
-    config.environment  config.middleware  config.model
+    config.environment  config.middleware  config.model  config.routes
     config.files  config.unresolved  config.schema
     config.stages  config.backend
     config.backend_options
@@ -63,7 +63,8 @@ ROWS = """
     pipeline.loop
     pipeline.compile
 
-    worker.endpoints  worker.summary
+    worker.pages  worker.status  worker.summary
+    worker.endpoints
     pipeline.annotation  worker.worker
     engine
 
@@ -75,10 +76,25 @@ ROWS = """
     testing.conductor
     testing.harness
 
+    testing.conformance.promises  testing.conformance.report
+    testing.conformance.accounts  testing.conformance.completeness  testing.conformance.harness
+    testing.conformance.alone  testing.conformance.limits  testing.conformance.matrix
+    testing.conformance.child  testing.conformance.children  testing.conformance.recorder  testing.conformance.watched
+    testing.conformance.bare  testing.conformance.engine_child  testing.conformance.kit
+    testing.conformance.back_pressure  testing.conformance.basics  testing.conformance.batches
+    testing.conformance.capability  testing.conformance.configuration  testing.conformance.faults
+    testing.conformance.browsing  testing.conformance.imports  testing.conformance.loss
+    testing.conformance.fidelity  testing.conformance.leases  testing.conformance.lifecycle
+    testing.conformance.membership  testing.conformance.ordering  testing.conformance.poison
+    testing.conformance.producing  testing.conformance.settling  testing.conformance.transactions
+    testing.conformance.running
+    testing.conformance.endings  testing.conformance.engines
+    testing.conformance.suite
+
     cli.lines_file  cli.trace
     cli.feed
     cli.apps  cli.progress
-    cli.check  cli.plugins  cli.run  cli.schema
+    cli.check  cli.new  cli.plugins  cli.run  cli.schema
     cli.main
 """
 
@@ -112,6 +128,7 @@ PUBLIC = frozenset(
         "polling",
         "progress",
         "retry",
+        "routes",
         "serializers",
         "specs",
         "turns",
@@ -123,7 +140,7 @@ MODULES = {name.removeprefix("penstock").removeprefix("."): path for name, path 
 FOLDERS = {name for name, path in MODULES.items() if path.name == "__init__.py"}
 FLOORS = {name: floor for floor, line in enumerate(filter(None, ROWS.splitlines()), 1) for name in line.split()}
 SHORT_NAMES = sorted(
-    {name for plugin in (KIT, *PLUGINS) for name in project(plugin / "pyproject.toml")["entry-points"]["penstock"]}
+    {name for plugin in PLUGINS for name in project(plugin / "pyproject.toml")["entry-points"]["penstock"]}
 )
 
 
@@ -263,12 +280,7 @@ def test_a_plugins_name_is_seen_in_whatever_form() -> None:
 
 def plugin_modules() -> list[tuple[str, str]]:
     """Every module of every plugin: its package and its name."""
-    return [
-        (folder.name, name)
-        for folder in packages()
-        if folder.name not in (CORE.name, "penstock_kit")
-        for name in modules(folder)
-    ]
+    return [(folder.name, name) for folder in packages()[1:] for name in modules(folder)]
 
 
 def trespasses(package: str, source: str) -> list[str]:

@@ -14,6 +14,7 @@ from penstock.config.files import Source, read
 from penstock.config.middleware import configured_middleware, make_middleware
 from penstock.config.model import Configuration, EngineSettings, WorkerSettings
 from penstock.config.resolve import ResolvedQueue, problems_of, registry_for, resolve_queues
+from penstock.config.routes import configured_routes
 from penstock.errors import ConfigError, FunctionError
 from penstock.observability.health import Health
 from penstock.observability.metrics import EngineMetrics, MetricsRegistry
@@ -21,7 +22,9 @@ from penstock.pipeline.annotation import with_annotation
 from penstock.pipeline.compile import compile_pipeline
 from penstock.pipeline.function import Function, understand
 from penstock.queues.cancellation import raise_if_exit
+from penstock.routes import Report, Response, Route
 from penstock.routing import Output
+from penstock.worker.status import EngineStatus
 from penstock.worker.worker import Worker
 
 if TYPE_CHECKING:
@@ -36,6 +39,7 @@ P = ParamSpec("P")
 Item = Output | tuple[str, Any] | tuple[str, Any, Mapping[str, Any] | None]
 Result = Item | Iterable[Item] | AsyncIterable[Item] | bool | None
 """What a function may return, for type checkers; `routing` judges what it does return."""
+Answer = TypeVar("Answer", bound=Callable[[Report], Response])
 R = TypeVar("R", bound=Result | Awaitable[Result])
 
 DEFAULT_CONFIG = "penstock.yml"
@@ -143,6 +147,8 @@ class Engine:
             "propagate": propagate,
         }
         self._middleware = tuple(middleware)
+        self._routes: list[Route] = []
+        self.status: EngineStatus | None = None
         self._raise_if_fatal = raise_if_exit
         self._overrides = {key: value for key, value in overrides.items() if value is not None}
         EngineSettings(**self._overrides)  # a wrong one is refused here, where it was written
@@ -169,6 +175,22 @@ class Engine:
             )
         self._function = understand(function)
         return StreamApp(function, self)
+
+    def route(self, path: str) -> Callable[[Answer], Answer]:
+        """Decorator: the worker's port answers `path` with what this function returns.
+
+        It takes the worker's report, which it may call for what `/status` shows, and returns a
+        `penstock.routes.Response`. It is called on a thread of its own.
+
+        Raises:
+            ConfigError: this is not a path.
+        """
+
+        def add(answer: Answer) -> Answer:
+            self._routes.append(Route(path, answer))
+            return answer
+
+        return add
 
     def configure(self, configuration: Source | Configuration) -> None:
         """Use this configuration instead of the engine's own."""
@@ -231,6 +253,9 @@ class Engine:
         targets = {name: _open_to_anything(queue) for (name, _role), queue in queues.items()}
         counters = EngineMetrics(self.app_name, source.name, source.connector, list(targets))
         metrics.add(counters)
+        self.status = EngineStatus(
+            self._function.name, [source, *targets.values()], self.dead_letter_queue, settings, counters
+        )
         self.pipeline = compile_pipeline(
             self.app_name,
             self._function,
@@ -244,6 +269,18 @@ class Engine:
             raise_if_fatal=self._raise_if_fatal,
         )
         return self.pipeline
+
+    @property
+    def routes(self) -> list[Route]:
+        """What the worker's port answers beside its own routes: this engine's, and those that the configuration names.
+
+        Raises:
+            ConfigError: the configuration names one that is unknown.
+        """
+        configured, problems = configured_routes(self.configuration, registry_for(self.configuration))
+        if problems:
+            raise ConfigError(*problems)
+        return [*self._routes, *configured]
 
     def _made_middleware(self) -> list[Middleware | Wrapper]:
         registry = registry_for(self.configuration)

@@ -159,6 +159,7 @@ class WorkerSettings(Settings):
         connect_timeout: Seconds for which a backend that is away when the worker starts is waited for; once connected,
             it waits for as long as it takes.
         shutdown_timeout: Seconds that running messages have to finish after a first signal.
+        routes: Names of installed routes that the port answers, beside its own.
     """
 
     owner: ClassVar[str] = "the worker"
@@ -167,6 +168,7 @@ class WorkerSettings(Settings):
     metrics_port: Annotated[Annotated[int, Field(ge=0, le=65535)] | None, BeforeValidator(_off)] = 3000
     connect_timeout: float = Field(default=30.0, ge=0)
     shutdown_timeout: float = Field(default=30.0, ge=0)
+    routes: tuple[Name, ...] = ()
 
 
 class PluginSettings(Settings):
