@@ -11,9 +11,8 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent
 CORE = ROOT / "core" / "src" / "penstock"
-KIT = ROOT / "kit"
-PLUGINS = [path.parent for path in sorted(ROOT.glob("plugins/*/pyproject.toml"))]
-PYPROJECTS = [path / "pyproject.toml" for path in (ROOT / "core", KIT, *PLUGINS)]
+PYPROJECTS = [ROOT / "core" / "pyproject.toml", *sorted(ROOT.glob("plugins/*/pyproject.toml"))]
+PLUGINS = [path.parent for path in PYPROJECTS[1:]]
 
 
 @dataclass(frozen=True)

@@ -14,15 +14,15 @@ from typing import Any, ClassVar
 import pytest
 
 from penstock.message import Record
-from penstock_kit import BackendFixture, ConnectorConformance
+from penstock.testing.conformance import ConnectorConformance, Harness
 from penstock_memory.producer import MAX_BODY
 
 
-class MemoryBackend(BackendFixture):
+class MemoryHarness(Harness):
     """Queues in memory; `options` say where."""
 
-    timeout = 5.0
-    idle_timeout = 0.1
+    patience = 5.0
+    quiet = 0.1
     short_lease: ClassVar = {"vt": 1.0}
     cannot: ClassVar = {
         "restart": "messages live in the broker's memory: a restart is their end",
@@ -40,7 +40,7 @@ class MemoryBackend(BackendFixture):
         return self.config(queue), Record(bytes(MAX_BODY + 1))
 
 
-class BrokerBackend(MemoryBackend):
+class BrokerHarness(MemoryHarness):
     """A broker behind a socket, which can be frozen."""
 
     def __init__(self, directory: Path) -> None:
@@ -59,14 +59,14 @@ class BrokerBackend(MemoryBackend):
 
 
 @pytest.fixture(scope="module")
-def broker() -> Iterator[BrokerBackend]:
+def broker() -> Iterator[BrokerHarness]:
     """One broker for all tests; queues are their own."""
     # Not tmp_path: a socket's path must be short.
     directory = Path(tempfile.mkdtemp(prefix="penstock-"))
-    backend = BrokerBackend(directory)
-    yield backend
+    harness = BrokerHarness(directory)
+    yield harness
     with suppress(FileNotFoundError, ProcessLookupError):
-        os.kill(backend.pid(), signal.SIGTERM)
+        os.kill(harness.pid(), signal.SIGTERM)
     shutil.rmtree(directory, ignore_errors=True)
 
 
@@ -76,15 +76,15 @@ class TestMemory(ConnectorConformance):
     connector = "memory"
 
     @pytest.fixture
-    def backend(self, broker: BrokerBackend) -> BackendFixture:
+    def harness(self, broker: BrokerHarness) -> Harness:
         return broker
 
 
-class InProcessBackend(MemoryBackend):
+class InProcessHarness(MemoryHarness):
     """Queues of this process."""
 
     cannot: ClassVar = {
-        **MemoryBackend.cannot,
+        **MemoryHarness.cannot,
         "pause": "there is no server",
         "freeze": "the queue lives in the process that would be frozen",
         "processes": "the queue lives in this process and ends with it",
@@ -98,5 +98,5 @@ class TestMemoryInOneProcess(ConnectorConformance):
     variant = "in one process"
 
     @pytest.fixture
-    def backend(self) -> BackendFixture:
-        return InProcessBackend(namespace="conformance")
+    def harness(self) -> Harness:
+        return InProcessHarness(namespace="conformance")

@@ -9,16 +9,16 @@ import pytest
 from tests.servers.redis import RedisServer
 
 from penstock.message import Record
-from penstock_kit import BackendFixture, ConnectorConformance
+from penstock.testing.conformance import ConnectorConformance, Harness
 
 MAXSIZE = 1024  # bytes; RSMQ's smallest
 
 
-class RsmqBackend(BackendFixture):
+class RsmqHarness(Harness):
     """Queues on the test server."""
 
-    timeout = 8.0
-    idle_timeout = 0.2
+    patience = 8.0
+    quiet = 0.2
     short_lease: ClassVar = {"vt": 1.0}
     cannot: ClassVar = {"lag": "RSMQ hides what is delayed as it hides what is in flight"}
 
@@ -61,5 +61,5 @@ class TestRsmq(ConnectorConformance):
     connector = "rsmq"
 
     @pytest.fixture
-    def backend(self, redis_server: RedisServer) -> BackendFixture:
-        return RsmqBackend(redis_server)
+    def harness(self, redis_server: RedisServer) -> Harness:
+        return RsmqHarness(redis_server)

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from tests.sources import CORE, KIT, modules
+from tests.sources import CORE, modules
 
-MODULES = modules(CORE) | modules(KIT / "src" / "penstock_kit")
+MODULES = modules(CORE)
 _PRIVATE = re.compile(r"_[A-Za-z]\w*")  # not `_`, and no dunder
-_PATH = re.compile(r"\bpenstock(?:_kit)?(?:\.[A-Za-z_]\w*)+")
+_PATH = re.compile(r"\bpenstock(?:\.[A-Za-z_]\w*)+")
 _IMPORTERS = ("import_module", "__import__")
 
 
@@ -38,7 +38,7 @@ class Use:
         return f"{self.line}: {self.module}{self.name and '.' + self.name}"
 
 
-def private_uses(folder: Path, public: set[str]) -> list[str]:
+def trespasses(folder: Path, public: set[str]) -> list[str]:
     """A line for each use of the core by the files of a folder that goes beyond these modules' public names."""
     trees = {path: ast.parse(path.read_text(), str(path)) for path in sorted(folder.rglob("*.py"))}
     own = {name for tree in trees.values() for name in _private_names(tree)}
@@ -81,9 +81,7 @@ def _uses(tree: ast.Module) -> Iterator[Use]:
             case ast.Import(names=names):
                 for each in filter(lambda alias: _is_core(alias.name), names):
                     yield Use(node.lineno, each.name)
-                    called[each.asname or each.name.partition(".")[0]] = (
-                        each.name if each.asname else each.name.partition(".")[0]
-                    )
+                    called[each.asname or "penstock"] = each.name if each.asname else "penstock"
             case ast.ImportFrom(module=str(module), names=names) if _is_core(module):
                 for each in names:
                     inner = f"{module}.{each.name}"
@@ -95,7 +93,7 @@ def _uses(tree: ast.Module) -> Iterator[Use]:
 
 
 def _is_core(module: str) -> bool:
-    return module.partition(".")[0] in ("penstock", "penstock_kit")
+    return module == "penstock" or module.startswith("penstock.")
 
 
 def _attributes(tree: ast.Module, called: Mapping[str, str]) -> Iterator[Use]:
@@ -149,7 +147,7 @@ def _private_uses(tree: ast.Module, own: set[str]) -> Iterator[Use]:
 @cache
 def private_names_of_the_core() -> frozenset[str]:
     """Every name with an underscore that the core defines."""
-    return frozenset(name for path in modules(CORE).values() for name in _private_names(ast.parse(path.read_text())))
+    return frozenset(name for path in MODULES.values() for name in _private_names(ast.parse(path.read_text())))
 
 
 def _private_names(tree: ast.Module) -> Iterator[str]:

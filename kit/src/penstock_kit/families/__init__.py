@@ -1,1 +1,0 @@
-"""The families of promises that the suite tests, one module each."""
