@@ -16,7 +16,7 @@ pytest_plugins = [
 
 LONGEST = (
     "plugins/kafka/tests/test_conformance.py",
-    "core/tests/test_conformance_kit.py",
+    "kit/tests/test_conformance_kit.py",
     "tests/third_party/",
     "tests/end_to_end/",
 )

@@ -12,7 +12,11 @@ nox.options.sessions = ["lint", "types", "tests", "chaos_short", "wheels", "exam
 nox.options.reuse_existing_virtualenvs = True
 
 ROOT = Path(__file__).parent
-DISTRIBUTIONS = ["core", *sorted(str(path.parent.relative_to(ROOT)) for path in ROOT.glob("plugins/*/pyproject.toml"))]
+DISTRIBUTIONS = [
+    "core",
+    "kit",
+    *sorted(str(path.parent.relative_to(ROOT)) for path in ROOT.glob("plugins/*/pyproject.toml")),
+]
 PROJECT = nox.project.load_toml("pyproject.toml")
 
 
@@ -53,19 +57,19 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def conformance(session: nox.Session) -> None:
-    """The conformance kit against every connector on real servers, and against the saboteurs; prints the matrix."""
+    """The conformance kit against every connector on real servers, and against mutants; prints the matrix."""
     install_workspace(session, *group("test"))
     suites = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("plugins/*/tests/test_conformance.py"))
-    report, saboteurs = (Path(session.create_tmp()) / name for name in ("conformance.json", "saboteurs.txt"))
+    report, mutants = (Path(session.create_tmp()) / name for name in ("conformance.json", "mutants.txt"))
     report.unlink(missing_ok=True)
-    saboteurs.unlink(missing_ok=True)
+    mutants.unlink(missing_ok=True)
     session.run(
         # The recorder tells the process that prints what was proved in the others.
-        *("pytest", "-q", "-rfE", "-n", "4", "--dist", "loadfile", "-p", "penstock.testing.conformance.recorder"),
-        *("core/tests/test_conformance_kit.py", *suites, *session.posargs),
+        *("pytest", "-q", "-rfE", "-n", "4", "--dist", "loadfile", "-p", "penstock_kit.recorder"),
+        *("kit/tests/test_conformance_kit.py", *suites, *session.posargs),
         env={
             "PENSTOCK_CONFORMANCE_REPORT": str(report),
-            "PENSTOCK_SABOTEURS": str(saboteurs),
+            "PENSTOCK_MUTANTS": str(mutants),
             # Of workers, in each test that kills some.
             "PENSTOCK_CONFORMANCE_KILLS": "20",
         },
@@ -74,8 +78,8 @@ def conformance(session: nox.Session) -> None:
     session.install("tests/third_party/penstock-nats[test]")
     with session.chdir("tests/third_party/penstock-nats"):
         session.run("pytest", "-q", "-rfE", "-n", "4", "--dist", "worksteal", "-p", "no:cacheprovider")
-    if saboteurs.exists():
-        print(saboteurs.read_text())
+    if mutants.exists():
+        print(mutants.read_text())
 
 
 @nox.session

@@ -26,14 +26,14 @@ from penstock.config.schema import attribute_texts
 from penstock.observability.metric_definitions import METRICS
 from penstock.options import environment_fields
 from penstock.plugins.registry import Registry
-from penstock.testing import Harness as EngineHarness
-from penstock.testing.conformance import ConnectorConformance, Harness
-from penstock.testing.conformance.matrix import as_markdown
-from penstock.testing.conformance.report import SuiteReport, read
+from penstock.testing import Harness
 from penstock.testing.faults import ConsumerFaults, ProducerFaults
+from penstock_kit import BackendFixture, ConnectorConformance
+from penstock_kit.matrix import as_markdown
+from penstock_kit.report import SuiteReport, read
 
 DOCS = Path(__file__).parent
-TESTING = (EngineHarness, ProducerFaults, ConsumerFaults)
+TESTING = (Harness, ProducerFaults, ConsumerFaults)
 CONNECTORS = ("kafka", "memory", "postgres", "postgres.table", "rsmq")
 
 _TABLE = re.compile(r"(?<=<!-- table: )([\w.]+)( -->\n).*?(?=<!-- end -->)", re.DOTALL)
@@ -162,7 +162,7 @@ def members(owner: type) -> str:
         (f"`{name}{_signature(member)}`", _first_paragraph(member))
         for name, member in vars(owner).items()
         # Those of the faults that say what is to go wrong; the others are asked by the queue that does it.
-        if not name.startswith("_") and (owner is EngineHarness or _makes_a_fault(member))
+        if not name.startswith("_") and (owner is Harness or _makes_a_fault(member))
     )
     return table(("member", "what it does"), rows)
 
@@ -183,14 +183,14 @@ def _signature(member: Any) -> str:
     return f"({', '.join(shown)})"
 
 
-def harness() -> str:
+def backend_fixture() -> str:
     """What an author can tell the kit of a backend."""
-    texts = attribute_texts(Harness)
-    rows = ((f"`{name}`", _default_of_harness(getattr(Harness, name)), text) for name, text in texts.items())
+    texts = attribute_texts(BackendFixture)
+    rows = ((f"`{name}`", _default_of_fixture(getattr(BackendFixture, name)), text) for name, text in texts.items())
     return table(("attribute", "default", "meaning"), rows)
 
 
-def _default_of_harness(value: Any) -> str:
+def _default_of_fixture(value: Any) -> str:
     return "none" if value is None else "{}" if not isinstance(value, (int, float)) else f"{value:,}".removesuffix(".0")
 
 
@@ -204,7 +204,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "capabilities": capabilities,
     "profiles": profiles,
     "promises": promises,
-    "harness": harness,
+    "backend_fixture": backend_fixture,
     **{f"testing.{owner.__name__}": (lambda owner=owner: members(owner)) for owner in TESTING},  # type: ignore[misc]
     **{f"options.{name}": (lambda name=name: options(name)) for name in CONNECTORS},  # type: ignore[misc]
 }

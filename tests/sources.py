@@ -11,8 +11,9 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent
 CORE = ROOT / "core" / "src" / "penstock"
-PYPROJECTS = [ROOT / "core" / "pyproject.toml", *sorted(ROOT.glob("plugins/*/pyproject.toml"))]
-PLUGINS = [path.parent for path in PYPROJECTS[1:]]
+KIT = ROOT / "kit"
+PLUGINS = [path.parent for path in sorted(ROOT.glob("plugins/*/pyproject.toml"))]
+PYPROJECTS = [path / "pyproject.toml" for path in (ROOT / "core", KIT, *PLUGINS)]
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
+import penstock_kit
 from penstock import testing
 from penstock.capabilities import CAPABILITY_NAMES
 from penstock.plugins.registry import Registry
-from penstock.testing import conformance
-from penstock.testing.conformance import ConnectorConformance, Harness
-from penstock.testing.conformance.harness import FACILITIES
+from penstock_kit import BackendFixture, ConnectorConformance
+from penstock_kit.backend_fixture import FACILITIES
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "docs" / "reference"
@@ -106,10 +106,10 @@ def test_the_known_gaps_are_those_that_the_suites_expect() -> None:
 
 
 def test_every_name_of_the_kit_stands_on_its_page() -> None:
-    """What is imported from `penstock.testing.conformance`, each method of a harness, each excuse."""
+    """What is imported from `penstock_kit`, each method of a backend fixture, each excuse."""
     page = (REFERENCE / "conformance.md").read_text()
-    methods = [name for name, member in vars(Harness).items() if callable(member) and not name.startswith("_")]
-    for name in (*conformance.__all__, *methods, *FACILITIES):
+    methods = [name for name, member in vars(BackendFixture).items() if callable(member) and not name.startswith("_")]
+    for name in (*penstock_kit.__all__, *methods, *FACILITIES):
         assert re.search(rf"`{name}\b", page), name
 
 

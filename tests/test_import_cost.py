@@ -36,9 +36,14 @@ def modules_of(distribution: str) -> frozenset[str]:
     )
 
 
+def requirements(pyproject: Path) -> set[str]:
+    """The distributions that a distribution depends on."""
+    return {Requirement(text).name for text in project(pyproject)["dependencies"]}
+
+
 def clients(pyproject: Path) -> set[str]:
     """The modules of the client libraries that a plugin depends on."""
-    required = {Requirement(text).name for text in project(pyproject)["dependencies"]} - {"penstock-core", "pydantic"}
+    required = requirements(pyproject) - requirements(PYPROJECTS[0]) - {"penstock-core"}
     found = {module for name in required for module in modules_of(name)}
     assert found or not required, f"{required} are not installed"
     return found

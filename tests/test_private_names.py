@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from penstock.cli.new import write_plugin
+from penstock_kit.new import write_plugin
+from tests.private_uses import MODULES, private_names_of_the_core, private_uses
 from tests.sources import ROOT
 from tests.test_layers import PUBLIC
-from tests.trespasses import MODULES, private_names_of_the_core, trespasses
 
 CONTRACTS = {
     *(f"penstock.{name}" for name in PUBLIC),
@@ -22,7 +22,7 @@ FOR_TESTS = CONTRACTS | {
     "penstock.config.files",
     "penstock.config.resolve",
     "penstock.testing",
-    "penstock.testing.conformance",
+    "penstock_kit",
 }
 """What a stranger's tests may import as well."""
 
@@ -33,21 +33,21 @@ STRANGERS = sorted(ROOT.glob("tests/third_party/*/src"))
 @pytest.mark.parametrize("folder", [*OURS, *STRANGERS], ids=lambda path: path.parent.name)
 def test_a_plugin_takes_public_names_only(folder: Path) -> None:
     """Of the modules that are contracts, and nothing there that begins with an underscore."""
-    assert trespasses(folder, CONTRACTS) == []
+    assert private_uses(folder, CONTRACTS) == []
 
 
 @pytest.mark.parametrize("folder", [path.parent for path in STRANGERS], ids=lambda path: path.name)
 def test_a_strangers_tests_take_public_names_only(folder: Path) -> None:
     """The conformance kit, and the way of a configuration."""
-    assert trespasses(folder / "tests", FOR_TESTS) == []
+    assert private_uses(folder / "tests", FOR_TESTS) == []
 
 
 def test_the_generated_plugin_takes_public_names_only(tmp_path: Path) -> None:
     """Code and tests."""
     package = write_plugin("acme", tmp_path)
 
-    assert trespasses(package / "src", CONTRACTS) == []
-    assert trespasses(package / "tests", FOR_TESTS) == []
+    assert private_uses(package / "src", CONTRACTS) == []
+    assert private_uses(package / "tests", FOR_TESTS) == []
 
 
 def test_the_contracts_are_all_there() -> None:
@@ -95,7 +95,7 @@ def test_every_way_to_what_is_not_public_is_seen(source: str, tmp_path: Path) ->
     """This test's own eyes."""
     (tmp_path / "plugin.py").write_text(source)
 
-    assert trespasses(tmp_path, CONTRACTS) != []
+    assert private_uses(tmp_path, CONTRACTS) != []
 
 
 @pytest.mark.parametrize(
@@ -105,11 +105,11 @@ def test_every_private_name_of_the_core_is_known(source: str, tmp_path: Path) ->
     """As an attribute of whatever it may be, and as a text; unless the plugin itself defines one of that name."""
     name = min(private_names_of_the_core())
     (tmp_path / "plugin.py").write_text(source.format(name))
-    (found,) = trespasses(tmp_path, CONTRACTS)
+    (found,) = private_uses(tmp_path, CONTRACTS)
     assert found.endswith(name)
 
     (tmp_path / "own.py").write_text(f"class Own:\n    def __init__(self):\n        self.{name} = 1")
-    assert trespasses(tmp_path, CONTRACTS) == []
+    assert private_uses(tmp_path, CONTRACTS) == []
 
 
 def test_what_is_public_is_no_trespass(tmp_path: Path) -> None:
@@ -122,4 +122,4 @@ def test_what_is_public_is_no_trespass(tmp_path: Path) -> None:
         "client._surely_of_nobody_else\n_ = 1\n"
     )
 
-    assert trespasses(tmp_path, CONTRACTS) == []
+    assert private_uses(tmp_path, CONTRACTS) == []

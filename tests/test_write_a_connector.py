@@ -17,13 +17,13 @@ import pytest
 
 from penstock.capabilities import Capabilities
 from penstock.cli.main import main
-from penstock.cli.new import write_plugin
 from penstock.config.files import load
 from penstock.config.resolve import registry_for, resolve_queue
 from penstock.connectors import BlockingConsumer, BlockingProducer, Consumer, Producer
 from penstock.message import QueueMessage, Record
 from penstock.queues.adapters import make_consumer, make_producer
-from penstock.testing.conformance.harness import FACILITIES, Harness
+from penstock_kit.backend_fixture import FACILITIES, BackendFixture
+from penstock_kit.new import write_plugin
 from tests.plugins.distributions import Distribution
 from tests.test_private_names import CONTRACTS, FOR_TESTS
 
@@ -81,9 +81,9 @@ def test_it_names_the_modules_that_are_public() -> None:
     assert listed
     names = set(re.findall(r"`(penstock\.)?([a-z_.]+)`", listed[0]))
 
-    assert {f"penstock.{name.removeprefix('penstock.')}" for _prefix, name in names} == CONTRACTS | FOR_TESTS - {
-        "penstock"
-    }
+    assert {
+        name if name == "penstock_kit" else f"penstock.{name}" for _prefix, name in names
+    } == CONTRACTS | FOR_TESTS - {"penstock"}
 
 
 def _methods(*classes: type) -> Iterator[str]:
@@ -98,7 +98,7 @@ def _methods(*classes: type) -> Iterator[str]:
             *_methods(Consumer, Producer, BlockingConsumer, BlockingProducer),
             *QueueMessage.__slots__,
             *(field.name for field in fields(Capabilities)),
-            *(name for name in vars(Harness) if not name.startswith("_") and name != "offers"),
+            *(name for name in vars(BackendFixture) if not name.startswith("_") and name != "offers"),
             *FACILITIES,
             *("keep_polling", "retry_after", "retriable", "PLUGIN_API", "FromEnvironment", "SecretStr"),
             *("NotConnected", "FatalConnectorError", "ProduceError", "ConnectorError"),
@@ -106,7 +106,7 @@ def _methods(*classes: type) -> Iterator[str]:
     ),
 )
 def test_it_leaves_nothing_of_the_contract_out(name: str) -> None:
-    """Every method, field, capability, error, and every means of the harness has its word."""
+    """Every method, field, capability, error, and every means of the backend fixture has its word."""
     assert re.search(rf"`[^`\n]*\b{name}\b[^`\n]*`", GUIDE)
 
 

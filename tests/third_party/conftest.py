@@ -66,7 +66,7 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheels")
     plugins = sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))
     # With the hatchling that is here, which is among what tests need: an environment for each would take 1 s apiece.
-    build_wheels(folder, ROOT / "core", *plugins, isolated=False)
+    build_wheels(folder, ROOT / "core", ROOT / "kit", *plugins, isolated=False)
     return folder
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from penstock.cli.new import write_plugin
-from penstock.testing.conformance import ConnectorConformance
+from penstock_kit import ConnectorConformance
+from penstock_kit.new import write_plugin
 from tests.third_party.conftest import Environment, build_wheels
 
 APP = """

@@ -11,7 +11,7 @@ from confluent_kafka import KafkaException
 from tests.servers.kafka.server import KafkaServer, wait_until_ready
 
 from penstock.message import Record
-from penstock.testing.conformance import ConnectorConformance, Harness
+from penstock_kit import BackendFixture, ConnectorConformance
 
 # As the test broker allows; a worker that is killed or hung is out of the group after that.
 SESSION: dict[str, Any] = {"session.timeout.ms": 2_000, "heartbeat.interval.ms": 500}
@@ -19,11 +19,11 @@ COMMITS = 0.2  # seconds between two commits
 LARGEST = 1_048_588  # bytes of a record batch; the broker's default, which is the client's for this queue
 
 
-class KafkaHarness(Harness):
+class KafkaBackend(BackendFixture):
     """Topics of four partitions on the test broker."""
 
-    patience = 20.0
-    quiet = 0.5
+    timeout = 20.0
+    idle_timeout = 0.5
     frozen_after = 4.0
     # A worker of the kit does a message in a millisecond.
     settled_late = int(COMMITS * 1_000) + 100
@@ -33,7 +33,7 @@ class KafkaHarness(Harness):
         self._server = server
 
     def create(self, queue: str) -> None:
-        deadline = time.monotonic() + self.patience
+        deadline = time.monotonic() + self.timeout
         while True:
             try:
                 self._server.topic(queue, partitions=4)
@@ -70,7 +70,7 @@ class KafkaHarness(Harness):
 
     def resume_backend(self) -> None:
         self._server.resume()
-        wait_until_ready(self._server.bootstrap, self.patience)
+        wait_until_ready(self._server.bootstrap, self.timeout)
 
     def nowhere(self, queue: str) -> dict[str, Any]:
         with socket.socket() as taken:
@@ -88,5 +88,5 @@ class TestKafka(ConnectorConformance):
     connector = "kafka"
 
     @pytest.fixture
-    def harness(self, real_kafka: KafkaServer) -> Harness:
-        return KafkaHarness(real_kafka)
+    def backend(self, real_kafka: KafkaServer) -> BackendFixture:
+        return KafkaBackend(real_kafka)

@@ -14,15 +14,15 @@ from typing import Any, ClassVar
 import pytest
 
 from penstock.message import Record
-from penstock.testing.conformance import ConnectorConformance, Harness
+from penstock_kit import BackendFixture, ConnectorConformance
 from penstock_memory.producer import MAX_BODY
 
 
-class MemoryHarness(Harness):
+class MemoryBackend(BackendFixture):
     """Queues in memory; `options` say where."""
 
-    patience = 5.0
-    quiet = 0.1
+    timeout = 5.0
+    idle_timeout = 0.1
     short_lease: ClassVar = {"vt": 1.0}
     cannot: ClassVar = {
         "restart": "messages live in the broker's memory: a restart is their end",
@@ -40,7 +40,7 @@ class MemoryHarness(Harness):
         return self.config(queue), Record(bytes(MAX_BODY + 1))
 
 
-class BrokerHarness(MemoryHarness):
+class BrokerBackend(MemoryBackend):
     """A broker behind a socket, which can be frozen."""
 
     def __init__(self, directory: Path) -> None:
@@ -59,14 +59,14 @@ class BrokerHarness(MemoryHarness):
 
 
 @pytest.fixture(scope="module")
-def broker() -> Iterator[BrokerHarness]:
+def broker() -> Iterator[BrokerBackend]:
     """One broker for all tests; queues are their own."""
     # Not tmp_path: a socket's path must be short.
     directory = Path(tempfile.mkdtemp(prefix="penstock-"))
-    harness = BrokerHarness(directory)
-    yield harness
+    backend = BrokerBackend(directory)
+    yield backend
     with suppress(FileNotFoundError, ProcessLookupError):
-        os.kill(harness.pid(), signal.SIGTERM)
+        os.kill(backend.pid(), signal.SIGTERM)
     shutil.rmtree(directory, ignore_errors=True)
 
 
@@ -76,15 +76,15 @@ class TestMemory(ConnectorConformance):
     connector = "memory"
 
     @pytest.fixture
-    def harness(self, broker: BrokerHarness) -> Harness:
+    def backend(self, broker: BrokerBackend) -> BackendFixture:
         return broker
 
 
-class InProcessHarness(MemoryHarness):
+class InProcessBackend(MemoryBackend):
     """Queues of this process."""
 
     cannot: ClassVar = {
-        **MemoryHarness.cannot,
+        **MemoryBackend.cannot,
         "pause": "there is no server",
         "freeze": "the queue lives in the process that would be frozen",
         "processes": "the queue lives in this process and ends with it",
@@ -98,5 +98,5 @@ class TestMemoryInOneProcess(ConnectorConformance):
     variant = "in one process"
 
     @pytest.fixture
-    def harness(self) -> Harness:
-        return InProcessHarness(namespace="conformance")
+    def backend(self) -> BackendFixture:
+        return InProcessBackend(namespace="conformance")

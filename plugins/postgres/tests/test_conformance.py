@@ -9,14 +9,14 @@ import pytest
 from tests.servers.postgres import PostgresServer
 
 from penstock.message import Record
-from penstock.testing.conformance import ConnectorConformance, Harness
+from penstock_kit import BackendFixture, ConnectorConformance
 
 
-class PostgresHarness(Harness):
+class PostgresBackend(BackendFixture):
     """Queues in one database of the test server."""
 
-    patience = 8.0
-    quiet = 0.2
+    timeout = 8.0
+    idle_timeout = 0.2
     short_lease: ClassVar = {"lease": 1.0}
 
     def __init__(self, server: PostgresServer, dsn: str) -> None:
@@ -58,5 +58,5 @@ class TestPostgres(ConnectorConformance):
     connector = "postgres"
 
     @pytest.fixture
-    def harness(self, postgres: PostgresServer, shared_dsn: str) -> Harness:
-        return PostgresHarness(postgres, shared_dsn)
+    def backend(self, postgres: PostgresServer, shared_dsn: str) -> BackendFixture:
+        return PostgresBackend(postgres, shared_dsn)

@@ -9,16 +9,16 @@ import pytest
 from tests.servers.redis import RedisServer
 
 from penstock.message import Record
-from penstock.testing.conformance import ConnectorConformance, Harness
+from penstock_kit import BackendFixture, ConnectorConformance
 
 MAXSIZE = 1024  # bytes; RSMQ's smallest
 
 
-class RsmqHarness(Harness):
+class RsmqBackend(BackendFixture):
     """Queues on the test server."""
 
-    patience = 8.0
-    quiet = 0.2
+    timeout = 8.0
+    idle_timeout = 0.2
     short_lease: ClassVar = {"vt": 1.0}
     cannot: ClassVar = {"lag": "RSMQ hides what is delayed as it hides what is in flight"}
 
@@ -61,5 +61,5 @@ class TestRsmq(ConnectorConformance):
     connector = "rsmq"
 
     @pytest.fixture
-    def harness(self, redis_server: RedisServer) -> Harness:
-        return RsmqHarness(redis_server)
+    def backend(self, redis_server: RedisServer) -> BackendFixture:
+        return RsmqBackend(redis_server)

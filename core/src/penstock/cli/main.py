@@ -27,7 +27,6 @@ COMMANDS = {
     "check": "check a configuration and print it as it is understood",
     "plugins": "list what is installed",
     "schema": "print the JSON schema of a configuration, for editors",
-    "new": "write a plugin that works, to be made one's own",
 }
 """Each is a module `penstock.cli.<name>` with `configure(parser)` and `run(arguments) -> exit code`."""
 

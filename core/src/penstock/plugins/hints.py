@@ -25,6 +25,7 @@ _PROVIDED: Mapping[str, Mapping[str, Collection[str]]] = {
         "command": ("postgres",),
     },
     "msgpack": {"serializer": ("msgpack",)},
+    "kit": {"command": ("new",)},
 }
 """Extra of the core → kind → the names it brings; a profile's name may go on after a dash."""
 

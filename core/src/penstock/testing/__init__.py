@@ -1,4 +1,4 @@
-"""For tests: a harness for users, and the conformance kit, `penstock.testing.conformance`, that every connector passes.
+"""For tests of your functions: a harness. Connectors are tested by the distribution `penstock-kit`.
 
 The names below are loaded on first use.
 """

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 from penstock.message import Record
-from penstock.testing.conformance import ConnectorConformance, Harness
+from penstock_kit import BackendFixture, ConnectorConformance
 
 if TYPE_CHECKING:
     from tests.servers.nats import NatsServer
@@ -18,12 +18,12 @@ ORDER_ENDS = (
 )
 
 
-class NatsHarness(Harness):
+class NatsBackend(BackendFixture):
     """How the kit reaches the server, and what it may do to it."""
 
     # A lease belongs to the group, not to one of its workers: `config` gives all of them the same.
     short_lease: ClassVar[Mapping[str, Any]] = {"ack_wait": 4.5}
-    patience = 8.0
+    timeout = 8.0
 
     def __init__(self, server: NatsServer) -> None:
         self._server = server
@@ -60,8 +60,8 @@ class TestNats(ConnectorConformance):
     connector = "nats"
 
     @pytest.fixture
-    def harness(self, nats_server: NatsServer) -> NatsHarness:
-        return NatsHarness(nats_server)
+    def backend(self, nats_server: NatsServer) -> NatsBackend:
+        return NatsBackend(nats_server)
 
     @pytest.mark.xfail(strict=True, reason=ORDER_ENDS)
     def test_messages_come_in_the_order_they_were_produced(self, kit: Any) -> None:

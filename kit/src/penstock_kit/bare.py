@@ -1,0 +1,59 @@
+"""A connector without its adapter, for what the engine never does: calls after shutdown, a second shutdown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from penstock.connectors import BlockingConsumer, BlockingProducer
+from penstock.message import QueueMessage
+from penstock.queues.threads import Threads
+from penstock_kit.watched import call
+
+if TYPE_CHECKING:
+    from penstock.options import Role
+    from penstock_kit.kit import Kit
+
+CALL_LIMIT = 15.0  # seconds for any call; a shutdown may take about 10
+SETTLING = ("on_success", "on_fail", "extend", "lag")
+
+
+class Bare:
+    """The plugin's own class, called directly; one that blocks is called on the threads that the contract gives it.
+
+    Unlike behind the adapter, the threads live until `close`.
+
+    Args:
+        kit: Whose queue it opens.
+        role: "input" or "output".
+        settings: Of the queue; by default those of the kit's own.
+    """
+
+    def __init__(self, kit: Kit, role: Role, settings: dict[str, Any] | None = None) -> None:
+        resolved = kit.resolve(role, kit.config() if settings is None else settings)
+        self.connector = resolved.connector_class(resolved.value, resolved.options)
+        self._timeout = kit.timeout
+        blocks = isinstance(self.connector, BlockingConsumer | BlockingProducer)
+        self._threads = [Threads("penstock-bare"), Threads("penstock-bare-settle")] if blocks else []
+
+    async def call(self, method: str, *arguments: Any) -> Any:
+        """Call a method and wait for what it returns."""
+        function: Callable[..., Any] = getattr(self.connector, method)
+        async with call(method, CALL_LIMIT, f"what {method} waits for"):
+            if not self._threads:
+                return await function(*arguments)
+            return await self._threads[method in SETTLING].submit(function, *arguments)
+
+    async def receive(self, count: int) -> list[QueueMessage]:
+        """Consume so many messages."""
+        messages: list[QueueMessage] = []
+        deadline = monotonic() + self._timeout
+        while len(messages) < count and (left := deadline - monotonic()) > 0:
+            messages += await self.call("consume", count - len(messages), min(left, CALL_LIMIT / 2))
+        return messages
+
+    def close(self) -> None:
+        """Let its threads end."""
+        for threads in self._threads:
+            threads.close()

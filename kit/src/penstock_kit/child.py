@@ -1,0 +1,145 @@
+"""A worker in a process of its own, for tests that kill it: `python -m penstock_kit.child JOB.json`.
+
+It opens a queue by its settings, as a configuration names it, and writes what it does into a log, a line each, before
+it does the next thing. The line "go" on its standard input lets it begin.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import resource
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from penstock.config.files import load
+from penstock.config.resolve import ResolvedQueue, registry_for, resolve_queue
+from penstock.connectors import Consumer, Producer
+from penstock.message import QueueMessage, Record
+from penstock.queues.adapters import make_consumer, make_producer
+
+PACE = 0.001  # seconds of work for a message
+POLL = 0.2  # seconds of one consume
+
+
+class Log:
+    """Lines that are with the operating system when `write` returns, so that a kill takes none of them back."""
+
+    def __init__(self, path: str) -> None:
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+
+    def write(self, word: str, *bodies: bytes | None) -> None:
+        """One line a body, or the word alone."""
+        lines = [f"{word} {(body or b'').decode()}\n" for body in bodies] or [f"{word}\n"]
+        os.write(self._file, "".join(lines).encode())
+
+
+def resolve(settings: dict[str, Any], role: Any) -> ResolvedQueue:
+    """The queue, on the way that every configuration takes."""
+    configuration = load([{"name": "kit", **settings}])
+    return resolve_queue(configuration, "kit", role, registry=registry_for(configuration))
+
+
+async def work(consumer: Consumer, log: Log, job: dict[str, Any]) -> None:
+    """Consume for ever; do each message for a moment; settle a batch in random order, in pieces."""
+    chance = random.Random(job["seed"])
+    while True:
+        messages = await consumer.consume(job["batch"], POLL)
+        for message in messages:
+            await asyncio.sleep(PACE)
+            log.write("did", message.message)
+        for piece in _pieces(list(messages), chance):
+            log.write("settles", *(message.message for message in piece))
+            await consumer.on_success(piece)
+            log.write("settled", *(message.message for message in piece))
+
+
+def _pieces(messages: list[QueueMessage], chance: random.Random) -> Sequence[Sequence[QueueMessage]]:
+    chance.shuffle(messages)
+    cut = chance.randint(0, len(messages))
+    return [piece for piece in (messages[:cut], messages[cut:]) if piece]
+
+
+async def hold(consumer: Consumer, log: Log, job: dict[str, Any]) -> None:
+    """Take so many messages, settle the last ones of them, and record that calls of the first ones begin. At the next
+    line of input settle the rest, and say how many of these were late."""
+    held: list[QueueMessage] = []
+    while len(held) < job["count"]:
+        held += await consumer.consume(job["count"] - len(held), POLL)
+    kept = job["count"] - job["settle_last"]
+    if held[kept:]:
+        await consumer.on_success(held[kept:])
+    if held[: job.get("begin", 0)]:
+        await consumer.begin_call(held[: job["begin"]])
+    log.write("holds", *(message.message for message in held))
+    log.write("ready")
+    await asyncio.to_thread(sys.stdin.readline)
+    late = await consumer.on_success(held[:kept])
+    log.write("late", str(late or 0).encode())
+    # As in an engine: what is settled takes effect while it goes on, and at the latest when it closes.
+    await consumer.consume(0 if consumer.keep_polling else 1, POLL)
+
+
+async def block(consumer: Consumer, log: Log, job: dict[str, Any]) -> None:
+    """Take a few messages, then nothing more for a while; say how many KiB of memory that took at most."""
+    held: list[QueueMessage] = []
+    while len(held) < job["count"]:
+        held += await consumer.consume(job["count"] - len(held), POLL)
+    for _ in range(10):
+        if consumer.keep_polling:
+            extra = await consumer.consume(0, 0.1)
+            log.write("extra", *(message.message for message in extra) if extra else ())
+        await asyncio.sleep(0.1)
+    log.write("peak", str(peak()).encode())
+    await consumer.on_fail(held)
+
+
+async def send(producer: Producer, log: Log, job: dict[str, Any]) -> None:
+    """Produce numbers for ever, ten a call; write those that are confirmed."""
+    number = job["first"]
+    while True:
+        records = [Record(str(each).encode()) for each in range(number, number + 10)]
+        answers = await producer.produce(records)
+        log.write("confirmed", *(r.message for r, error in zip(records, answers, strict=True) if error is None))
+        number += 10
+
+
+def peak() -> int:
+    """KiB of memory that this program has had at most."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        # Not getrusage: on Linux a child begins with the peak of whoever started it, and beside that of a large test
+        # run its own growth would not show.
+        (line,) = (each for each in status.read_text().splitlines() if each.startswith("VmHWM:"))
+        return int(line.split()[1])
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return used // 1024 if sys.platform == "darwin" else used
+
+
+async def main(job: dict[str, Any]) -> None:
+    """Open the queue, wait for "go", do the job."""
+    log = Log(job["log"])
+    resolved = resolve(job["settings"], job["role"])
+    connector: Any = (make_consumer if job["role"] == "input" else make_producer)(
+        resolved.connector_class, resolved.value, resolved.options
+    )
+    log.write("loaded")
+    await asyncio.to_thread(sys.stdin.readline)
+    await connector.connect()
+    log.write("base", str(peak()).encode())
+    jobs: dict[str, Callable[[Any, Log, dict[str, Any]], Awaitable[None]]] = {
+        "work": work,
+        "hold": hold,
+        "block": block,
+        "send": send,
+    }
+    await jobs[job["do"]](connector, log, job)
+    await connector.shutdown()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(json.loads(Path(sys.argv[1]).read_text())))

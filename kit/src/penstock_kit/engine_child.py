@@ -1,0 +1,64 @@
+"""An engine in a process of its own, for tests that end it: `python -m penstock_kit.engine_child JOB`.
+
+It runs a function that takes a moment for each message, writes down which, and sends each on. Like `child.py` it writes
+into a log, a line each, and waits for the line "go" on its standard input before it begins.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from penstock.config.model import WorkerSettings
+from penstock.engine import Engine
+from penstock.observability.health import Health
+from penstock.worker.worker import Worker
+from penstock_kit.child import Log
+
+LOOK = 0.05  # seconds between two looks at the board of health
+CONNECT_TIMEOUT = 120.0  # seconds that a backend is waited for at the start: longer than any test
+
+
+def watch(health: Health, log: Log) -> None:
+    """Write down, for ever, why anything does not work; each reason once."""
+    told: set[str] = set()
+    while True:
+        for status in health.report()["components"].values():
+            if status["state"] == "degraded" and status["reason"] not in told:
+                told.add(status["reason"])
+                log.write("degraded", status["reason"].encode())
+        time.sleep(LOOK)
+
+
+def main(job: dict[str, Any]) -> None:
+    """Run the engine until a signal.
+
+    Args:
+        job: `queues`, its configuration, with the queues "in" and "out"; `pace`, seconds of work for a message;
+            `shutdown_timeout`, seconds that it has to stop; `settings` of the engine.
+    """
+    log = Log(job["log"])
+    engine = Engine("in", ["out"], "conformance", queue_config=job["queues"], metrics_port=None, **job["settings"])
+
+    @engine.stream_app
+    def work(body: bytes) -> tuple[str, bytes]:
+        time.sleep(job["pace"])
+        log.write("did", body)
+        return "out", body
+
+    settings = WorkerSettings(
+        metrics_port=None, connect_timeout=CONNECT_TIMEOUT, shutdown_timeout=job["shutdown_timeout"]
+    )
+    worker = Worker([engine], settings)
+    log.write("loaded")
+    sys.stdin.readline()
+    threading.Thread(target=watch, args=(worker.health, log), daemon=True).start()
+    worker.run()
+
+
+if __name__ == "__main__":
+    main(json.loads(Path(sys.argv[1]).read_text()))

@@ -1,0 +1,1 @@
+"""The families of promises that the suite tests, one module each."""

@@ -1,0 +1,84 @@
+"""A worker that has no room: its memory stays flat, and it goes on when there is room again."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+from penstock_kit.accounts import balance
+from penstock_kit.broken import must
+from penstock_kit.children import children
+from penstock_kit.kit import Kit, bodies, numbered
+
+BODY = 10_000  # bytes
+BACKLOG = 12_000  # messages: 120 MB. Ten times as much would tell no more: whoever fetches it all is over MOST
+MOST = 72 * 1024  # KiB that a consumer with room for nothing may grow by: what its client fetches ahead
+BLOCKED = 1.0  # seconds
+
+
+class BackPressure:
+    """What is in flight is what was asked for."""
+
+    def test_a_blocked_worker_does_not_fill_its_memory(self, kit: Kit) -> None:
+        """120 MB wait in the queue, the worker has taken 20 messages and asks for no more: it stays small."""
+        kit.needs("processes")
+
+        async def main() -> None:
+            async with kit.producer() as producer:
+                for start in range(0, BACKLOG, 500):
+                    await producer.send([kit.record(_incompressible(n), b"%d" % n) for n in range(start, start + 500)])
+            with children(kit) as maker:
+                worker = maker.start("block", count=20)
+                worker.go()
+                (peak,) = await worker.wait_for("peak", seconds=30 + kit.timeout)
+                (base,) = worker.lines("base")
+                extra = worker.lines("extra")
+            must(
+                not any(extra),
+                f"consume(0, …) only keeps a membership alive; it returned {len(extra)} messages",
+                "consume with max_messages=0, of a connector that sets keep_polling",
+            )
+            grown = int(peak) - int(base)
+            must(
+                grown < MOST,
+                f"a worker that asks for no more messages fetches no more; with {BACKLOG * BODY // 1_000_000} MB in "
+                f"the queue it grew by {grown // 1024} MB, and may by {MOST // 1024} MB",
+                "what the client fetches ahead: bound it in bytes",
+            )
+
+        kit.run(main)
+
+    def test_a_worker_goes_on_after_it_was_blocked(self, kit: Kit) -> None:
+        """It takes what it has room for, holds it for a while, settles, and then gets all the rest, once."""
+
+        async def main() -> None:
+            sent = numbered(100)
+            await kit.send(*sent)
+            async with kit.consumer() as consumer:
+                held = await consumer.receive(30)
+                loop = asyncio.get_running_loop()
+                blocked_until = loop.time() + BLOCKED
+                while loop.time() < blocked_until:
+                    if consumer.inner.keep_polling:
+                        extra = await consumer.consume(0, 0.1)
+                        must(
+                            not extra,
+                            f"consume(0, …) only keeps a membership alive; it returned {len(extra)} messages, for "
+                            "which an engine has no room",
+                            "consume with max_messages=0, of a connector that sets keep_polling: pause the client, "
+                            "poll, resume",
+                        )
+                    await asyncio.sleep(0.05)
+                await consumer.succeed(held)
+                rest = await consumer.receive(70)
+                await consumer.succeed(rest)
+                rest += await consumer.rest()
+            look = "what becomes of messages that the client has fetched while nobody asked for any"
+            balance(sent, bodies([*held, *rest]), story="30 of 100 messages were held for a second", look=look)
+
+        kit.run(main)
+
+
+def _incompressible(number: int) -> bytes:
+    # A client that compresses would fetch twelve thousand times the same byte in one go, within all of its bounds.
+    return random.Random(number).randbytes(BODY)

@@ -1,0 +1,246 @@
+"""Opening and closing, what is left afterwards, and what a connector tells about its queue."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Set
+from dataclasses import dataclass
+from pathlib import Path
+
+from penstock.message import Record
+from penstock_kit.bare import Bare
+from penstock_kit.broken import Broken, must
+from penstock_kit.capability import declares, proves
+from penstock_kit.kit import ROLES, Kit, numbered
+from penstock_kit.limits import until
+from penstock_kit.watched import WatchedConsumer
+
+ROUNDS = 3  # times that everything is opened and closed; a leak shows once a round
+DELAY = 0.5  # seconds
+GONE_WITHIN = 3.0  # seconds for threads and sockets to end after shutdown has returned
+
+
+class Lifecycle:
+    """`connect`, `shutdown`, `lag`."""
+
+    def test_a_second_shutdown_is_harmless(self, kit: Kit) -> None:
+        """Of both sides: it neither raises nor waits."""
+
+        async def main() -> None:
+            for role in ROLES:
+                connector = Bare(kit, role)
+                try:
+                    await connector.call("connect")
+                    await connector.call("shutdown")
+                    await _quietly(connector, "a second shutdown")
+                finally:
+                    connector.close()
+
+        kit.run(main)
+
+    def test_a_shutdown_without_a_connection_is_harmless(self, kit: Kit) -> None:
+        """As after a `connect` that failed at once."""
+
+        async def main() -> None:
+            for role in ROLES:
+                connector = Bare(kit, role)
+                try:
+                    await _quietly(connector, "a shutdown after a connect that failed")
+                finally:
+                    connector.close()
+
+        kit.run(main)
+
+    def test_nothing_is_left_after_a_shutdown(self, kit: Kit) -> None:
+        """No thread, no socket or file, no task of the event loop, however often a queue is opened and closed."""
+
+        async def round_trip() -> None:
+            async with kit.producer() as producer, kit.consumer() as consumer:
+                await producer.send([Record(b"x")])
+                await consumer.succeed([await consumer.one()])
+
+        async def main() -> None:
+            # What a client library starts once and keeps is started here.
+            await round_trip()
+            before = Footprint.now()
+            for _round in range(ROUNDS):
+                await round_trip()
+            gone = await until(lambda: not Footprint.now().beyond(before), GONE_WITHIN)
+            must(
+                gone,
+                f"nothing is left after shutdown; after {ROUNDS} times opening and closing there are "
+                f"{Footprint.now().beyond(before)}",
+                "shutdown: threads to be joined, sockets to be closed, tasks to be cancelled and awaited",
+            )
+
+        kit.run(main)
+
+    def test_making_a_connector_does_nothing(self, kit: Kit) -> None:
+        """No thread, no socket: a configuration is checked, and an engine built, without a backend."""
+
+        async def main() -> None:
+            for role in ROLES:
+                resolved = kit.resolve(role, kit.config())
+                before = Footprint.now()
+                connector = resolved.connector_class(resolved.value, resolved.options)
+                left = Footprint.now().beyond(before, most=0)
+                must(
+                    not left,
+                    f"making a connector does no I/O and starts nothing; {type(connector).__name__} left {left}",
+                    "__init__: what it opens belongs into connect",
+                )
+
+        kit.run(main)
+
+    @proves("lag")
+    def test_lag_tells_how_many_messages_wait(self, kit: Kit) -> None:
+        """Those in flight not counted; 0 when the queue is empty, and only then."""
+
+        async def main() -> None:
+            async with kit.producer() as producer, kit.consumer() as consumer:
+                # Where a queue has parts, all of them are known once it was read to its end.
+                await producer.send([kit.record(b"first", b"k")])
+                await consumer.succeed([await consumer.one()])
+                await consumer.find_empty(kit.backend.idle_timeout, 1)
+                await producer.send([kit.record(body, b"k") for body in numbered(20)])
+                known: set[int] = set()
+                for taken in range(1, 21):
+                    message = await consumer.one()
+                    known |= await _lag(consumer, 20 - taken, kit, f"{taken} of 20 messages were taken")
+                    if taken % 2:
+                        await consumer.succeed([message])
+                        known |= await _lag(consumer, 20 - taken, kit, f"{taken} were taken, the last is settled")
+                await consumer.find_empty(kit.backend.idle_timeout, 1)
+                known |= await _lag(consumer, 0, kit, "the queue is empty")
+            must(
+                0 in known and len(known) > 5,
+                f"lag tells how many messages wait; while 20 were taken one by one it knew only {sorted(known)}",
+                "lag: None is for a backend that cannot tell, which then does not declare it",
+            )
+
+        kit.run(main)
+
+    @proves("lag", probe=False)
+    def test_lag_is_not_zero_while_a_message_waits(self, kit: Kit) -> None:
+        """Also just after it was given back: an engine that works until its queue is empty must not stop too early."""
+
+        async def main() -> None:
+            async with kit.producer() as producer, kit.consumer() as consumer:
+                await producer.send([Record(b"x")])
+                for _again in range(3):
+                    message = await consumer.one()
+                    await consumer.fail([message])
+                    lag = await consumer.lag()
+                    must(
+                        lag != 0,
+                        "lag is 0 only when nothing waits; one message had just been given back, and lag said 0",
+                        "lag: messages that wait inside of the connector to be delivered again count as well",
+                    )
+
+        kit.run(main)
+
+    @proves("lag", probe=False)
+    def test_lag_counts_what_a_delay_holds_back(self, kit: Kit) -> None:
+        """A record, or a message given back, waits while its delay lasts: a drain must not stop before it came."""
+        if not declares(kit.capabilities, "delay"):
+            kit.not_declared("delay, so nothing is held back")
+        kit.needs("lag")
+
+        async def main() -> None:
+            async with kit.producer() as producer, kit.consumer() as consumer:
+                await producer.send([Record(b"x", delay=DELAY)])
+                await _waits(consumer, f"a record was produced with a delay of {DELAY:g} s")
+                await consumer.fail([await consumer.one()], DELAY)
+                await _waits(consumer, f"a message was given back with a delay of {DELAY:g} s")
+                await consumer.succeed([await consumer.one()])
+
+        kit.run(main)
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """What a process has open, by whatever tells one from another."""
+
+    threads: Set[object]
+    native_threads: Set[object]
+    descriptors: Set[object]
+    tasks: Set[object]
+
+    @classmethod
+    def now(cls) -> Footprint:
+        """Look."""
+        # The event loop's own pool grows by a thread or two, and is the loop's.
+        pool = {thread.native_id for thread in threading.enumerate() if thread.name.startswith("asyncio_")}
+        threads = {thread.ident for thread in threading.enumerate() if thread.native_id not in pool}
+        return cls(
+            threads,
+            {task for task in _entries("/proc/self/task") if int(task.name) not in pool},
+            {(entry, target) for entry in _entries("/dev/fd") if (target := _target(entry))},
+            {id(task) for task in asyncio.all_tasks()},
+        )
+
+    def beyond(self, before: Footprint, most: int = ROUNDS - 1) -> str:
+        """What there is that was not before, for people; "" if nothing, or if it is not more than `most` of a kind."""
+        new = {
+            "threads": self.threads - before.threads,
+            "threads of a client library": self.native_threads - before.native_threads,
+            "open sockets or files": self.descriptors - before.descriptors,
+            "tasks of the event loop": self.tasks - before.tasks,
+        }
+        return ", ".join(f"{len(found)} more {what}" for what, found in new.items() if len(found) > most)
+
+
+def _entries(directory: str) -> Set[Path]:
+    # Not on every system: then there is nothing to compare.
+    place = Path(directory)
+    return {place / name for name in os.listdir(place)} if place.is_dir() else set()
+
+
+def _target(descriptor: Path) -> str:
+    try:
+        return os.readlink(descriptor)
+    except OSError:
+        return ""  # that of the listing itself, closed by now, or a system that does not tell
+
+
+async def _quietly(connector: Bare, what: str) -> None:
+    try:
+        await connector.call("shutdown")
+    except Broken:
+        raise
+    except Exception as error:
+        raise Broken(
+            f"{what} is harmless; it raised {error!r}\n    look at: shutdown, when there is nothing to shut down"
+        ) from error
+
+
+async def _waits(consumer: WatchedConsumer, story: str) -> None:
+    lag = await consumer.lag()
+    must(
+        lag != 0,
+        f"lag is 0 only when nothing waits, now or later; {story}, and lag said 0",
+        "lag: count what is held back as well; if the backend cannot tell, the fixture says so: cannot = {'lag': …}",
+    )
+
+
+async def _lag(consumer: WatchedConsumer, wanted: int, kit: Kit, story: str) -> set[int]:
+    """The lag as soon as it is true; nothing while it is unknown."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + kit.timeout
+    # Some backends know only after a moment. What they say in that moment may not be true, but is never 0.
+    while (lag := await consumer.lag()) is not None and lag != wanted:
+        must(
+            lag != 0,
+            f"lag is 0 only when nothing waits; {story}, so {wanted} wait, and it said 0",
+            "lag: what it counts. An engine that works until its queue is empty stops at 0",
+        )
+        must(
+            loop.time() < deadline,
+            f"lag tells how many messages wait, those in flight not counted; {story}, so it is {wanted}, but it said "
+            f"{lag} for {kit.timeout:g} s",
+            "lag: neither what is settled counts, nor what was delivered and is not settled yet",
+        )
+        await asyncio.sleep(0.02)
+    return set() if lag is None else {lag}

@@ -1,0 +1,177 @@
+"""Nothing is lost: not by a kill, not by a close, not by an order of settling that nobody expected."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+
+from penstock.message import QueueMessage
+from penstock_kit.accounts import balance
+from penstock_kit.broken import must
+from penstock_kit.children import children
+from penstock_kit.kit import Kit, bodies, numbered
+
+KILLS = "PENSTOCK_CONFORMANCE_KILLS"
+"""How often workers are killed in one test: 6 times, unless this variable says more. The moments are random, and the
+same in every run."""
+
+BATCH = 20
+
+
+class Loss:
+    """No capability takes one of these tests away."""
+
+    def test_killed_workers_lose_nothing(self, kit: Kit) -> None:
+        """`kill -9` at random moments, one worker after the other: every message is processed, and repeated are at most
+        those that were in flight."""
+        kit.needs("processes")
+
+        async def main() -> None:
+            kills = int(os.environ.get(KILLS, "6"))
+            sent = numbered(60 * kills)
+            await kit.send(*sent)
+            did: list[bytes] = []
+            with children(kit) as maker:
+                started = [maker.start("work", batch=BATCH, seed=seed) for seed in range(2)]
+                for kill in range(kills):
+                    worker = started[kill]
+                    await worker.wait_for("loaded")
+                    worker.go()
+                    # The next one loads while this one works.
+                    started.append(maker.start("work", batch=BATCH, seed=kill + 2))
+                    chance = random.Random(kill)
+                    await worker.wait_for("did", chance.randint(1, 40))
+                    await asyncio.sleep(chance.uniform(0, 0.03))
+                    worker.kill()
+                    did += worker.lines("did")
+            async with kit.consumer() as consumer:
+                missing = len(set(sent) - set(did))
+                rest: list[QueueMessage] = []
+                while missing and (found := await consumer.consume(50)):
+                    rest += found
+                    await consumer.succeed(found)
+                    missing = len(set(sent) - set(did) - set(bodies(rest)))
+                rest += await consumer.rest()
+            balance(
+                sent,
+                [*did, *bodies(rest)],
+                repeats=kills * (BATCH + kit.backend.settled_late),
+                story=f"{kills} workers were killed, each with up to {BATCH} messages in flight",
+                look="what is acknowledged or committed before on_success was called for it",
+            )
+
+        kit.run(main)
+
+    def test_what_is_settled_out_of_order_does_not_settle_the_rest(self, kit: Kit) -> None:
+        """A worker settles the last half of its messages and is killed: the first half comes again."""
+        kit.needs("processes")
+
+        async def main() -> None:
+            sent = numbered(20)
+            await kit.send(*sent)
+            with children(kit) as maker:
+                worker = maker.start("hold", count=20, settle_last=10)
+                worker.go()
+                await worker.wait_for("ready")
+                held = worker.lines("holds")
+                worker.kill()
+            async with kit.consumer() as consumer:
+                again = await consumer.receive(10)
+                again += await consumer.rest()
+            lost = set(held[:10]) - set(bodies(again))
+            must(
+                not lost,
+                f"settled are only the messages that were given to on_success; a worker settled the last 10 of 20 and "
+                f"was killed, and {len(lost)} of the first 10 are LOST",
+                "acknowledgements that include everything before them (Kafka's offsets, AMQP's `multiple`)",
+            )
+
+        kit.run(main)
+
+    def test_a_close_with_messages_in_flight_loses_none(self, kit: Kit) -> None:
+        """What was settled is gone, what was not comes to the next consumer, and soon."""
+
+        async def main() -> None:
+            sent = numbered(20)
+            await kit.send(*sent)
+            async with kit.consumer() as consumer:
+                messages = await consumer.receive(20, at_once=7)
+                await consumer.succeed(messages[:8])
+            async with kit.consumer() as consumer:
+                again = await consumer.receive(12)
+                await consumer.succeed(again)
+                again += await consumer.rest()
+            story = "a consumer closed after it had settled 8 of 20"
+            look = "shutdown: it makes settlements durable, and gives back what is unsettled"
+            balance(bodies(messages[8:]), bodies(again), story=story, look=look)
+
+        kit.run(main)
+
+    def test_a_close_just_after_consuming_loses_nothing(self, kit: Kit) -> None:
+        """Also what the client has fetched ahead, and nobody has asked for."""
+
+        async def main() -> None:
+            sent = numbered(60)
+            await kit.send(*sent)
+            for most in (1, 5, 30):
+                async with kit.consumer() as consumer:
+                    await consumer.consume(most)
+            async with kit.consumer() as consumer:
+                seen = await consumer.receive(60)
+            look = "shutdown: what was fetched, handed out or not, goes back"
+            balance(sent, bodies(seen), story="three consumers took messages and closed without settling", look=look)
+
+        kit.run(main)
+
+    def test_consumers_that_fail_everything_lose_nothing(self, kit: Kit) -> None:
+        """Three of them give back all they get, several times, and close; then everything is still there, once."""
+
+        async def main() -> None:
+            sent = numbered(30)
+            await kit.send(*sent)
+            for _consumer in range(3):
+                async with kit.consumer() as consumer:
+                    for _again in range(4):
+                        await consumer.fail(await consumer.receive(30))
+            async with kit.consumer() as consumer:
+                seen = await consumer.receive(30)
+                await consumer.succeed(seen)
+                seen += await consumer.rest()
+            balance(sent, bodies(seen), story="three consumers gave everything back four times each")
+
+        kit.run(main)
+
+    def test_what_was_confirmed_survives_its_producer(self, kit: Kit) -> None:
+        """A producer is killed while it sends: every record that was confirmed is in the queue, none of them twice."""
+        kit.needs("processes")
+
+        async def main() -> None:
+            confirmed: list[bytes] = []
+            with children(kit) as maker:
+                senders = [maker.start("send", role="output", first=first) for first in (0, 1_000_000)]
+                for number, sender in enumerate(senders):
+                    await sender.wait_for("loaded")
+                    sender.go()
+                    chance = random.Random(number)
+                    await sender.wait_for("confirmed", chance.randint(30, 80))
+                    await asyncio.sleep(chance.uniform(0, 0.02))
+                    sender.kill()
+                    confirmed += sender.lines("confirmed")
+            async with kit.consumer() as consumer:
+                seen: list[QueueMessage] = []
+                wanted = set(confirmed)
+                while wanted - set(bodies(seen)) and (found := await consumer.consume(500)):
+                    seen += found
+            lost = wanted - set(bodies(seen))
+            must(
+                not lost,
+                f"a record is confirmed once it is stored; a producer was killed, and of {len(wanted)} confirmed "
+                f"records {len(lost)} are LOST, such as {sorted(lost)[:3]}",
+                "produce: it returns when the backend has confirmed, not when the client has taken the record",
+            )
+            look = "what produce sends again by itself"
+            twice = [body for body in bodies(seen) if body in wanted]
+            balance(confirmed, twice, story="a producer was killed while it sent", look=look)
+
+        kit.run(main)

@@ -1,0 +1,236 @@
+"""Consumers come, go and die while there is work; groups each get everything."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from penstock.message import QueueMessage
+from penstock_kit.accounts import balance
+from penstock_kit.capability import proves
+from penstock_kit.children import children
+from penstock_kit.families.basics import share
+from penstock_kit.kit import Kit, bodies, numbered
+from penstock_kit.limits import aside, until
+from penstock_kit.watched import WatchedConsumer, shut_down
+
+AT_ONCE = 10  # messages in flight a consumer
+PACE = 0.01  # seconds of work for a batch, so that there is always more to do
+TURNS = 8  # in which two consumers ask side by side
+MOST_SENT = 3_000  # messages of a load
+
+
+class Membership:
+    """Several consumers of one queue, several groups."""
+
+    def test_workers_that_join_leave_and_die_lose_nothing(self, kit: Kit) -> None:
+        """Under load, one is killed, one joins and leaves, one joins and stays: repeated is at most what was in
+        flight."""
+        kit.needs("processes")
+
+        async def main() -> None:
+            crew = Crew(kit)
+            with children(kit) as maker:
+                worker = maker.start("work", batch=AT_ONCE)
+                await worker.wait_for("loaded")
+                worker.go()
+                async with crew.load():
+                    await worker.wait_for("did", 5)
+                    async with crew.member() as staying:
+                        async with crew.member():
+                            # It may get none any more: then it dies idle.
+                            await worker.kill_in_the_middle(1.0)
+                            # What it had not begun to settle must come again, done or not.
+                            killed_one = worker.lines("settles")
+                        crew.stop_sending()
+                        missing = set(crew.sent) - set(killed_one)
+                        await until(lambda: missing <= set(bodies(crew.seen)), 3 * kit.timeout)
+                        done = staying.count
+            in_flight = 3 * (AT_ONCE + kit.backend.settled_late)
+            story = f"three workers shared a queue, one was killed, one left, the last did {done}"
+            balance(crew.sent, [*killed_one, *bodies(crew.seen)], repeats=in_flight, story=story)
+
+        kit.run(main)
+
+    def test_what_is_in_flight_while_another_joins_is_not_lost(self, kit: Kit) -> None:
+        """One holds messages, a second joins and works, the first leaves without settling any: the second gets all."""
+
+        async def main() -> None:
+            sent = numbered(60)
+            async with kit.producer() as producer:
+                await producer.send([kit.record(body, body) for body in sent])
+            first = kit.make_consumer()
+            try:
+                await first.connect()
+                held = await first.receive(20)
+                async with kit.consumer() as second:
+                    seen: list[QueueMessage] = []
+                    for _turn in range(TURNS):
+                        found = await second.consume(10, kit.backend.idle_timeout)
+                        await second.succeed(found)
+                        seen += found
+                        # It goes on asking, as an engine with room does, by which some hear of the second.
+                        held += await first.consume(1, 0)
+                    await first.shutdown()
+                    while set(sent) - set(bodies(seen)) and (found := await second.consume()):
+                        await second.succeed(found)
+                        seen += found
+            finally:
+                await first.shutdown()
+            story = f"one of two held {len(held)} of 60 messages, some of them when the other came, and left"
+            look = (
+                "what a consumer commits or settles when others join, or when it closes: only what on_success was given"
+            )
+            repeats = len(held) + kit.backend.settled_late
+            balance(sent, bodies(seen), repeats=repeats, story=story, look=look)
+
+        kit.run(main)
+
+    def test_consumers_that_open_and_close_together_lose_nothing(self, kit: Kit) -> None:
+        """Five at once, some without ever consuming; then one gets everything."""
+
+        async def visit(number: int) -> None:
+            async with kit.consumer() as consumer:
+                if number % 2:
+                    await consumer.consume(5, 0)
+
+        async def main() -> None:
+            sent = numbered(50)
+            await kit.send(*sent)
+            await asyncio.gather(*(visit(number) for number in range(5)))
+            async with kit.consumer() as consumer:
+                seen = await consumer.receive(50)
+                await consumer.succeed(seen)
+                seen += await consumer.rest()
+            balance(sent, bodies(seen), story="five consumers opened and closed at once")
+
+        kit.run(main)
+
+    @proves("groups")
+    def test_every_group_gets_every_message(self, kit: Kit) -> None:
+        """Two groups that are there from the beginning each get all of it, and settle for themselves."""
+
+        async def main() -> None:
+            sent = numbered(30)
+            async with kit.consumer(group="one") as one, kit.consumer(group="two") as two, kit.producer() as producer:
+                # Both are there before anything is sent: some backends keep nothing for a group that comes later.
+                early = asyncio.gather(
+                    one.consume(1, kit.backend.idle_timeout), two.consume(1, kit.backend.idle_timeout)
+                )
+                await early
+                await producer.send([kit.record(body, body) for body in sent])
+                for name, consumer in (("one", one), ("two", two)):
+                    seen = await consumer.receive(30)
+                    await consumer.succeed(seen)
+                    seen += await consumer.rest()
+                    look = "how the option that names the group reaches the backend"
+                    balance(sent, bodies(seen), story=f"two groups read a queue; group {name!r}", look=look)
+
+        kit.run(main)
+
+    @proves("groups", probe=False)
+    def test_members_of_a_group_share_its_messages(self, kit: Kit) -> None:
+        """Two of one group have each message once between them, while another group has all for itself."""
+
+        async def main() -> None:
+            sent = numbered(200)
+            members = [kit.make_consumer(group="shared") for _ in range(2)]
+            async with kit.producer() as producer, kit.consumer(group="alone") as alone:
+                await alone.consume(1, kit.backend.idle_timeout)
+                try:
+                    await asyncio.gather(*(each.connect() for each in members))
+                    await kit.settle_in(members, producer)
+                    await producer.send([kit.record(body, body) for body in sent])
+                    seen = await share(kit, members, 200)
+                finally:
+                    await shut_down(members)
+                others = [body for body in bodies(await alone.receive(200 + 1_000, timeout=kit.timeout / 2)) if body]
+                mine = [body for body in others if not body.startswith(b"settling-in")]
+            look = "how the option that names the group reaches the backend: the same for both"
+            balance(sent, bodies(seen), story="two members of one group", look=look)
+            balance(sent, mine, story="the group beside it")
+
+        kit.run(main)
+
+    @proves("replay")
+    def test_what_was_settled_can_be_read_again(self, kit: Kit) -> None:
+        """A group that comes later gets messages from the beginning, settled by others or not."""
+
+        async def main() -> None:
+            sent = numbered(20)
+            await kit.send(*sent)
+            async with kit.consumer() as consumer:
+                await consumer.succeed(await consumer.receive(20))
+            async with kit.consumer(group="later") as consumer:
+                look = "where a group that comes later begins: with the oldest message, or do not declare replay"
+                story = "all was settled, another group came later"
+                balance(sent, bodies(await consumer.receive(20)), story=story, look=look)
+
+        kit.run(main)
+
+
+class Member:
+    """A consumer that works.
+
+    Attributes:
+        count: Messages that it has done.
+    """
+
+    def __init__(self, consumer: WatchedConsumer) -> None:
+        self.consumer = consumer
+        self.count = 0
+
+
+class Crew:
+    """Consumers that come and go, and a producer that keeps them busy.
+
+    Attributes:
+        sent, seen: All bodies that were sent, all messages that any member has got.
+    """
+
+    def __init__(self, kit: Kit) -> None:
+        self._kit = kit
+        self._sending = True
+        self.sent: list[bytes] = []
+        self.seen: list[QueueMessage] = []
+
+    @asynccontextmanager
+    async def load(self) -> AsyncIterator[None]:
+        """Send messages until `stop_sending`."""
+        async with aside(self._send()) as sending:
+            yield
+            self.stop_sending()
+            await sending
+
+    def stop_sending(self) -> None:
+        """The load is complete."""
+        self._sending = False
+
+    async def _send(self) -> None:
+        async with self._kit.producer() as producer:
+            while self._sending and len(self.sent) < MOST_SENT:
+                bodies = [b"%d" % number for number in range(len(self.sent), len(self.sent) + 30)]
+                # Before they are sent: from here on they may be seen.
+                self.sent += bodies
+                await producer.send([self._kit.record(body, body) for body in bodies])
+                await asyncio.sleep(0.01)
+
+    @asynccontextmanager
+    async def member(self) -> AsyncIterator[Member]:
+        """One that has joined, and works until the end of the block."""
+        async with self._kit.consumer() as consumer:
+            member, leaving = Member(consumer), asyncio.Event()
+            async with aside(self._work(member, leaving)) as work:
+                await until(lambda: member.count > 0 or work.done(), 2 * self._kit.timeout)
+                yield member
+                leaving.set()
+                await work
+
+    async def _work(self, member: Member, leaving: asyncio.Event) -> None:
+        while not leaving.is_set():
+            found = await member.consumer.consume(AT_ONCE, self._kit.backend.idle_timeout)
+            self.seen.extend(found)
+            member.count += len(found)
+            await member.consumer.succeed(found)
+            await asyncio.sleep(PACE)

@@ -1,0 +1,157 @@
+"""Producing: confirmed means stored, refused means not stored, and both are said of each record by itself."""
+
+from __future__ import annotations
+
+import asyncio
+
+from penstock.errors import ConnectorError, ProduceError
+from penstock.message import Record
+from penstock_kit.accounts import balance
+from penstock_kit.bare import Bare
+from penstock_kit.broken import Broken, must
+from penstock_kit.capability import declares
+from penstock_kit.kit import Kit, bodies, numbered
+
+
+class Producing:
+    """`produce` and its answers."""
+
+    def test_a_confirmed_record_can_be_consumed(self, kit: Kit) -> None:
+        """As soon as `produce` has returned, without the producer doing anything more."""
+
+        async def main() -> None:
+            async with kit.producer() as producer:
+                sent = numbered(50)
+                await producer.send([Record(body) for body in sent])
+                # The producer is neither flushed nor closed: what it has confirmed is with the backend.
+                async with kit.consumer() as consumer:
+                    seen = await consumer.receive(50)
+                look = "produce: it returns when the backend has confirmed, not when the client has taken the record"
+                story = "50 records were confirmed, and their producer is still open"
+                balance(sent, bodies(seen), story=story, look=look)
+
+        kit.run(main)
+
+    def test_a_closed_producer_leaves_nothing_behind(self, kit: Kit) -> None:
+        """What was produced is there after `shutdown`, however soon that came."""
+
+        async def main() -> None:
+            sent = numbered(500)
+            async with kit.producer() as producer:
+                await asyncio.gather(*(producer.send([Record(body) for body in sent[i::10]]) for i in range(10)))
+            async with kit.consumer() as consumer:
+                seen = await consumer.receive(500)
+            balance(sent, bodies(seen), story="500 records in ten calls, then shutdown", look="shutdown: it flushes")
+
+        kit.run(main)
+
+    def test_a_refused_record_does_not_stop_its_neighbours(self, kit: Kit) -> None:
+        """It gets its own answer, in its own place: why, and that sending it again is useless; others are stored."""
+        kit.needs("refuse")
+
+        async def main() -> None:
+            settings, refused = kit.refusing()
+            producer = kit.make_producer_of(settings)
+            try:
+                await producer.connect()
+                batch = [Record(b"before"), refused, Record(b"after")]
+                try:
+                    answers = await producer.produce(batch)
+                except ConnectorError as raised:
+                    raise Broken(
+                        f"a refused record is answered in its own place; produce raised {raised!r} for the whole call, "
+                        "which stops the engine\n    look at: produce: refusals are answers to single records, not an "
+                        "exception for all of them"
+                    ) from raised
+                must(
+                    answers[0] is None and answers[2] is None,
+                    f"one refused record does not stop the others of its call; they were answered {answers!r}",
+                    "produce: refusals are answers to single records, not an exception for all of them",
+                )
+                error = answers[1]
+                must(
+                    error is not None,
+                    "a record that the backend refused is answered by a ProduceError; it was answered as if stored",
+                    "errors of the client that produce swallows",
+                )
+                must(
+                    isinstance(error, ProduceError) and not error.retriable and str(error).strip(),
+                    f"a refusal for good says why, and has retriable=False; it was {error!r} with "
+                    f"retriable={getattr(error, 'retriable', None)}, so the engine would send it again for ever",
+                    "the ProduceError that produce returns",
+                )
+            finally:
+                await producer.shutdown()
+            async with kit.consumer() as consumer:
+                seen = bodies(await consumer.receive(2)) + bodies(await consumer.rest())
+                balance([b"before", b"after"], seen, story="a record was refused between two others")
+
+        kit.run(main)
+
+    def test_produce_after_the_close_raises(self, kit: Kit) -> None:
+        """A closed producer does not pretend."""
+
+        async def main() -> None:
+            producer = Bare(kit, "output")
+            try:
+                await producer.call("connect")
+                await producer.call("shutdown")
+                try:
+                    answers = await producer.call("produce", [Record(b"too late")])
+                except ConnectorError:
+                    return
+                raise Broken(
+                    f"produce after shutdown raises ConnectorError; it returned {answers!r}\n"
+                    "    look at: produce, when there is no client any more"
+                )
+            finally:
+                producer.close()
+
+        kit.run(main)
+
+    def test_producing_nothing_is_nothing(self, kit: Kit) -> None:
+        """An empty list is answered by an empty list."""
+
+        async def main() -> None:
+            async with kit.producer() as producer:
+                try:
+                    answers = await producer.produce([])
+                except ConnectorError as error:
+                    raise Broken(f"produce([]) raised {error!r}\n    look at: produce with an empty list") from error
+                must(
+                    len(answers) == 0,
+                    f"produce returns one answer a record; for no records it returned {len(answers)}",
+                    "produce with an empty list: return an empty one before the client is asked",
+                )
+
+        kit.run(main)
+
+    def test_calls_at_the_same_time_all_arrive(self, kit: Kit) -> None:
+        """Twenty `produce` calls under way at once; where there is order, in the order in which they began."""
+
+        async def main() -> None:
+            calls = [[b"%d" % (10 * call + i) for i in range(10)] for call in range(20)]
+            async with kit.producer() as producer:
+                await asyncio.gather(
+                    *(producer.send([kit.record(body, b"one key") for body in call]) for call in calls)
+                )
+            async with kit.consumer() as consumer:
+                seen = bodies(await consumer.receive(200))
+            sent = [body for call in calls for body in call]
+            look = "what calls of produce share: a buffer, an attribute, an answer that belongs to another call"
+            balance(sent, seen, story="20 produce calls at once", look=look)
+            if declares(kit.capabilities, "ordering", "key"):
+                must(
+                    seen == sent,
+                    "records are stored in the order of their call, and a call that began earlier comes first; of 20 "
+                    f"calls at once the order was {_first_fault(sent, seen)}",
+                    "produce calls that overtake each other: give them a lock, or hand records over before the "
+                    "first await",
+                )
+
+        kit.run(main)
+
+
+def _first_fault(sent: list[bytes], seen: list[bytes | None]) -> str:
+    at = next((i for i, (a, b) in enumerate(zip(sent, seen, strict=False)) if a != b), 0)
+    return f"{seen[max(0, at - 2) : at + 3]!r} where {sent[max(0, at - 2) : at + 3]!r} was sent"

@@ -1,0 +1,260 @@
+"""What a test works with: queues of its own, opened by name as a configuration would, and the backend's hands."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import re
+import uuid
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager
+from time import monotonic
+from typing import Any, NoReturn
+
+import pytest
+
+from penstock.capabilities import Capabilities
+from penstock.config.files import load
+from penstock.config.resolve import ResolvedQueue, registry_for, resolve_queue
+from penstock.message import QueueMessage, Record
+from penstock.options import Role
+from penstock.plugins.registry import Registry
+from penstock.queues.adapters import make_consumer, make_producer
+from penstock.queues.queue import InputQueue, OutputQueue
+from penstock.specs import ConnectorSpec
+from penstock_kit import limits
+from penstock_kit.backend_fixture import FACILITIES, BackendFixture
+from penstock_kit.broken import Broken, must
+from penstock_kit.report import Outcome
+from penstock_kit.watched import SHUTDOWN_LIMIT, WatchedConsumer, WatchedProducer, call
+
+ROLES: tuple[Role, Role] = ("input", "output")
+
+Note = Callable[[Outcome, str], None]
+
+NAME = "kit"
+"""What a configuration of the kit calls its one queue."""
+
+
+class Kit:
+    """One test's access to a connector.
+
+    Args:
+        connector: The connector's name, as a configuration writes it.
+        backend fixture: How its backend is reached.
+        test: The test's name; its queues are called after it.
+        note: Told, for the matrix, why a test proves nothing: an `Outcome` and a reason.
+
+    Attributes:
+        spec, capabilities: What the plugin has registered under that name.
+        queue: The name of the test's queue.
+        limit: Seconds after which the whole test is broken.
+    """
+
+    def __init__(self, connector: str, backend: BackendFixture, test: str, note: Note | None = None) -> None:
+        self.connector = connector
+        self.backend = backend
+        self.timeout = backend.timeout
+        self.spec: ConnectorSpec = Registry().connector(connector)
+        self.capabilities: Capabilities = self.spec.capabilities
+        self.limit = 30.0 + 8 * backend.timeout
+        self._note = note
+        self._test = test
+        self._created: set[str] = set()
+        slug = re.sub(r"[^a-z0-9]+", "-", test.lower().removeprefix("test_"))[:40].strip("-")
+        self.queue = f"{slug}-{uuid.uuid4().hex[:8]}"
+
+    # -- running
+
+    def run(self, main: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run a test's coroutine, for as long as a test may take."""
+        limits.run(main, self.limit)
+
+    def needs(self, facility: str) -> None:
+        """Skip the test, with the backend fixture's reason, if the backend fixture cannot bring something.
+
+        Raises:
+            Broken: the backend fixture neither brings it nor says why not.
+        """
+        if self.backend.offers(facility):
+            return
+        reason = self.backend.cannot.get(facility)
+        if reason is None:
+            names = FACILITIES[facility]
+            methods = all(callable(getattr(BackendFixture, name)) for name in names)
+            what = " and ".join(f"{name}()" for name in names) if methods else " or ".join(names)
+            raise Broken(
+                f"the backend fixture neither offers {what} nor says why not\n    look at: "
+                f"{type(self.backend).__name__}: write {what}, or cannot = {{{facility!r}: 'because …'}}"
+            )
+        self.not_provable(reason)
+
+    def not_provable(self, reason: str) -> NoReturn:
+        """End the test as one that proves nothing here, and say so in the matrix."""
+        self._prove_nothing("not provable", reason)
+
+    def not_promised(self, reason: str) -> NoReturn:
+        """End the test as one that asks for what the connector has not promised."""
+        self._prove_nothing("not promised", reason)
+
+    def not_declared(self, reason: str) -> NoReturn:
+        """End the test as one of a capability that the connector does not declare."""
+        self._prove_nothing("not declared", reason)
+
+    def _prove_nothing(self, outcome: Outcome, reason: str) -> NoReturn:
+        if self._note is not None:
+            self._note(outcome, reason)
+        pytest.skip(f"{outcome}: {reason}")
+
+    def for_probing(self) -> Kit:
+        """A kit for probing what is not declared: what is not there must not be waited for as if it were."""
+        kit = Kit(self.connector, self.backend, self._test, self._note)
+        kit.timeout = min(self.timeout, max(1.0, 3 * self.backend.idle_timeout))
+        return kit
+
+    # -- queues
+
+    def config(self, queue: str | None = None, group: str | None = None, **over: Any) -> dict[str, Any]:
+        """The settings of a queue, which is created if need be."""
+        queue = queue or self.queue
+        if queue not in self._created:
+            self._created.add(queue)
+            self.backend.create(queue)
+        settings = self.backend.config(queue, group, **over)
+        named = str(settings.get("connector", self.connector)).rpartition(":")[2]
+        must(
+            named == self.connector,
+            f"a suite is about one connector; this one is about {self.connector!r}, but its backend fixture configures "
+            f"{named!r}",
+            '`connector` of the suite, and "connector" in what config() of the backend fixture returns',
+        )
+        return settings
+
+    def resolve(
+        self, role: Role, settings: Mapping[str, Any], environment: Mapping[str, str] = os.environ
+    ) -> ResolvedQueue:
+        """Settings into what can be opened, on the way that every configuration takes."""
+        configuration = load([{"name": NAME, **settings}])
+        return resolve_queue(configuration, NAME, role, registry=registry_for(configuration), environment=environment)
+
+    def make_consumer(self, queue: str | None = None, group: str | None = None, **over: Any) -> WatchedConsumer:
+        """A consumer that is not connected."""
+        resolved = self.resolve("input", self.config(queue, group, **over))
+        inner = make_consumer(resolved.connector_class, resolved.value, resolved.options)
+        return WatchedConsumer(inner, self.timeout, self.backend.idle_timeout)
+
+    def make_producer(self, queue: str | None = None, **over: Any) -> WatchedProducer:
+        """A producer that is not connected."""
+        return self.make_producer_of(self.config(queue, **over))
+
+    def make_producer_of(self, settings: Mapping[str, Any]) -> WatchedProducer:
+        """The same of settings that a backend fixture has given."""
+        resolved = self.resolve("output", settings)
+        return WatchedProducer(make_producer(resolved.connector_class, resolved.value, resolved.options), self.timeout)
+
+    def refusing(self) -> tuple[dict[str, Any], Record]:
+        """The backend fixture's settings for the test's queue, and a record that it refuses."""
+        self.config()
+        return self.backend.refusing(self.queue)
+
+    @asynccontextmanager
+    async def input_queue(
+        self, on_reconnect: Callable[[], None] | None = None, **over: Any
+    ) -> AsyncIterator[InputQueue]:
+        """The test's queue as an engine has it: it connects again by itself. Not open yet."""
+        queue = InputQueue(self.resolve("input", self.config(**over)), on_reconnect=on_reconnect)
+        try:
+            yield queue
+        finally:
+            async with call("shutdown", SHUTDOWN_LIMIT, "what shutdown waits for: it must be bounded"):
+                await queue.close()
+
+    @asynccontextmanager
+    async def output_queue(self, **over: Any) -> AsyncIterator[OutputQueue]:
+        """The same for an output."""
+        queue = OutputQueue(self.resolve("output", self.config(**over)))
+        try:
+            yield queue
+        finally:
+            async with call("shutdown", SHUTDOWN_LIMIT, "what shutdown waits for: it must be bounded"):
+                await queue.close()
+
+    @asynccontextmanager
+    async def consumer(
+        self, queue: str | None = None, group: str | None = None, **over: Any
+    ) -> AsyncIterator[WatchedConsumer]:
+        """A consumer that is connected, and shut down at the end if the test has not done so."""
+        consumer = self.make_consumer(queue, group, **over)
+        try:
+            await consumer.connect()
+            yield consumer
+        finally:
+            await consumer.shutdown()
+
+    @asynccontextmanager
+    async def browser(self) -> AsyncIterator[WatchedConsumer]:
+        """A consumer that is not connected, as tools have it that only look; shut down at the end."""
+        consumer = self.make_consumer()
+        try:
+            yield consumer
+        finally:
+            await consumer.shutdown()
+
+    @asynccontextmanager
+    async def producer(self, queue: str | None = None, **over: Any) -> AsyncIterator[WatchedProducer]:
+        """A producer that is connected, and shut down at the end if the test has not done so."""
+        producer = self.make_producer(queue, **over)
+        try:
+            await producer.connect()
+            yield producer
+        finally:
+            await producer.shutdown()
+
+    async def settle_in(self, consumers: Sequence[WatchedConsumer], producer: WatchedProducer) -> None:
+        """Wait until each of several consumers gets messages, so that what follows is shared between all of them.
+
+        Sends messages of its own for that, and settles them.
+        """
+        waiting, keys = set(range(len(consumers))), itertools.count()
+        deadline = monotonic() + 2 * self.timeout
+        while waiting and monotonic() < deadline:
+            names = [b"settling-in-%d" % next(keys) for _ in range(4 * len(consumers))]
+            await producer.send([self.record(name, key=name) for name in names])
+            handed = 0
+            while handed < len(names) and monotonic() < deadline:
+                found = await asyncio.gather(*(each.consume(1, self.backend.idle_timeout) for each in consumers))
+                for number, messages in enumerate(found):
+                    if messages:
+                        waiting.discard(number)
+                        handed += len(messages)
+                        await consumers[number].succeed(messages)
+        must(
+            not waiting,
+            f"consumers of one queue share its messages; of {len(consumers)}, {len(waiting)} got none at all",
+            "how a consumer joins the others of its queue, and whether one takes away more than it was asked for",
+        )
+
+    def record(self, body: bytes, key: bytes | None = None) -> Record:
+        """A record, with the key where the connector has keys."""
+        return Record(body, key if self.capabilities.keys else None)
+
+    async def send(self, *records: Record | bytes, queue: str | None = None) -> None:
+        """Produce by a producer that is opened and closed for it. Plain bytes are a record's body."""
+        async with self.producer(queue) as producer:
+            await producer.send([each if isinstance(each, Record) else Record(each) for each in records])
+
+
+def bodies(messages: Any) -> list[bytes | None]:
+    """The bodies of messages, or of records."""
+    return [message.message for message in messages]
+
+
+def numbered(count: int, prefix: str = "") -> list[bytes]:
+    """Bodies that differ: b"0", b"1", …"""
+    return [f"{prefix}{number}".encode() for number in range(count)]
+
+
+def by_body(messages: list[QueueMessage]) -> dict[bytes | None, QueueMessage]:
+    """Messages by their bodies; of several with the same one, the last."""
+    return {message.message: message for message in messages}

@@ -1,0 +1,115 @@
+"""Listens to pytest while suites run, and prints the capability matrix at the end.
+
+Registered by the first suite that runs, so that nobody's pytest is changed by having this installed. With pytest-xdist
+the process that prints runs no suite: there, `-p penstock_kit.recorder` registers it.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from penstock.capabilities import Capabilities
+from penstock.errors import PluginError
+from penstock.plugins.registry import Registry
+from penstock_kit import matrix, report
+
+if TYPE_CHECKING:
+    from penstock_kit.report import Outcome
+
+PLUGIN = "penstock-conformance"
+REPORT = "PENSTOCK_CONFORMANCE_REPORT"
+
+# What a test leaves for the recorder, in pytest's own place for such things.
+TEST, NOTE = "penstock-conformance-test", "penstock-conformance-note"
+
+
+class Recorder:
+    """A pytest plugin."""
+
+    def __init__(self) -> None:
+        self._suites: dict[tuple[str, str], report.SuiteReport] = {}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Note what a test has found: the call, or a setup that let it not come to a call."""
+        told = dict(report.user_properties)
+        test = told.get(TEST)
+        if not isinstance(test, Mapping) or (report.when != "call" and report.passed):
+            return
+        outcome, reason = judge(report, told.get(NOTE))
+        self._note(test, outcome, reason)
+
+    def _note(self, test: Mapping[str, Any], outcome: Outcome, reason: str) -> None:
+        key = (test["connector"], test["variant"])
+        if key not in self._suites:
+            self._suites[key] = report.SuiteReport(*key, capabilities=test["capabilities"])
+        suite = self._suites[key]
+        finding = report.Finding(test["test"], test["group"], test["capability"], outcome, reason)
+        # A teardown that fails is the last word about its test.
+        suite.findings = [each for each in suite.findings if each.test != finding.test] + [finding]
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Print the matrix."""
+        if self._suites:
+            terminalreporter.section("conformance")
+            # Sorted: suites that run side by side end in any order.
+            suites = sorted(self._suites.values(), key=lambda suite: suite.title)
+            terminalreporter.write_line(matrix.as_text(suites))
+
+    def pytest_sessionfinish(self) -> None:
+        """Write the report, if somebody wants it."""
+        path = os.environ.get(REPORT)
+        if path and self._suites:
+            report.write(Path(path), self._suites.values())
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """For `-p`: listen from the beginning."""
+    listen(config)
+
+
+def listen(config: pytest.Config) -> None:
+    """Register the recorder, once a session.
+
+    Not in a process that runs a share of the tests for another one: that one is told all of them, and a report of a
+    share would pass for the whole.
+
+    Raises:
+        pytest.UsageError: a report is wanted, and the process that would write it does not listen.
+    """
+    if hasattr(config, "workerinput"):
+        # Asked for by `-p`, this module listens in that other process as well.
+        if os.environ.get(REPORT) and not config.pluginmanager.has_plugin(__name__):
+            raise pytest.UsageError(f"{REPORT} with pytest-xdist: run pytest with -p {__name__}, or nobody writes it")
+    elif not config.pluginmanager.has_plugin(PLUGIN):
+        config.pluginmanager.register(Recorder(), PLUGIN)
+
+
+def judge(found: pytest.TestReport, note: object) -> tuple[Outcome, str]:
+    """What a test's report says of its promise, and why."""
+    if found.failed:
+        return "broken", ""
+    if found.passed:
+        return "proved", ""
+    if hasattr(found, "wasxfail"):
+        return "known gap", str(found.wasxfail)
+    if isinstance(note, tuple | list) and len(note) == 2:
+        return cast("Outcome", note[0]), str(note[1])
+    text = found.longrepr[2] if isinstance(found.longrepr, tuple) else str(found.longrepr)
+    return "skipped", text.removeprefix("Skipped: ")
+
+
+@functools.cache
+def declared(connector: str) -> dict[str, Any]:
+    """The capabilities that a plugin declares, as plain data: asked for where the tests run, and the plugin is."""
+    try:
+        return asdict(Registry().connector(connector).capabilities)
+    except PluginError:
+        # Its tests say what is wrong with it.
+        return asdict(Capabilities())

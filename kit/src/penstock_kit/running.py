@@ -1,0 +1,181 @@
+"""An engine at work on the connector under test: a function between three queues of it, in the test's own process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from penstock.config.model import WorkerSettings
+from penstock.engine import Engine
+from penstock.envelope import uses_envelope
+from penstock.message import QueueMessage
+from penstock.queues.queue import InputQueue
+from penstock.worker.worker import Worker
+from penstock_kit.broken import Broken, must
+from penstock_kit.limits import until, within
+
+if TYPE_CHECKING:
+    from penstock_kit.kit import Kit
+
+APP = "conformance"
+IN, OUT, DEAD = "in", "out", "dead"
+"""What the engine's configuration calls its queues."""
+
+SHUTDOWN_TIMEOUT = 5.0  # seconds that an engine has to finish what runs
+STOP_LIMIT = 25.0  # seconds for an engine to stop: its shutdown_timeout, and a shutdown of each of three queues
+SOON = {"initial_delay": 0.01, "jitter": 0.0, "max_attempts": 3}
+"""A retry policy that does not keep a test waiting."""
+
+Function = Callable[[bytes], Any]
+
+
+def names(kit: Kit) -> dict[str, str]:
+    """What the backend calls the engine's queues."""
+    return {IN: kit.queue, OUT: f"{kit.queue}-out", DEAD: f"{kit.queue}-dead"}
+
+
+def queues(kit: Kit, **over: Any) -> list[dict[str, Any]]:
+    """The configuration of the engine's queues, with further options for its input; the function gets plain bytes."""
+    plain = {"serializer": None, "model_handler": None}
+    return [
+        {"name": name, **plain, **kit.config(queue, **(over if name == IN else {}))}
+        for name, queue in names(kit).items()
+    ]
+
+
+class Running:
+    """A worker with one engine, beside the block. What its function does, the test sees.
+
+    Args:
+        kit: Whose connector and queue.
+        function: Gets a body, and returns what a function may return.
+        configuration: Of its queues, if not `queues(kit)`.
+        shutdown_timeout: Seconds that it has to finish what runs when it is stopped.
+        **settings: Of the engine.
+    """
+
+    def __init__(
+        self,
+        kit: Kit,
+        function: Function,
+        *,
+        configuration: list[dict[str, Any]] | None = None,
+        shutdown_timeout: float = SHUTDOWN_TIMEOUT,
+        **settings: Any,
+    ) -> None:
+        self._timeout = kit.timeout
+        self.engine = Engine(
+            IN,
+            [OUT],
+            APP,
+            DEAD,
+            queue_config=configuration or queues(kit),
+            metrics_port=None,
+            **{"retry": SOON} | settings,
+        )
+        self.engine.stream_app(function)
+        self.worker = Worker(
+            [self.engine],
+            WorkerSettings(metrics_port=None, connect_timeout=2 * kit.timeout, shutdown_timeout=shutdown_timeout),
+        )
+
+    async def __aenter__(self) -> Self:
+        self._serving = asyncio.create_task(self.worker.serve())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            await self.cancel()
+        elif not self._serving.cancelled():
+            await self.stop()
+
+    @property
+    def done(self) -> int:
+        """Messages that are in their final state."""
+        return self.engine.pipeline.done if self.engine.pipeline is not None else 0
+
+    @property
+    def in_flight(self) -> int:
+        """Messages that it has taken and not settled."""
+        return self.engine.pipeline.in_flight if self.engine.pipeline is not None else 0
+
+    async def until(self, true: Callable[[], bool], promise: str, look: str, extra: float = 0.0) -> None:
+        """Wait until something is true of what the engine does.
+
+        Args:
+            true: Asked again and again.
+            promise: What it would keep by that.
+            look: Where an author should look.
+            extra: Seconds that the function itself takes.
+
+        Raises:
+            Broken: it was not, for as long as things may take; or the engine ended.
+        """
+        await until(lambda: true() or self._serving.done(), 3 * self._timeout + extra)
+        if self._serving.done():
+            await self._ended()
+        must(
+            true(),
+            f"{promise}; it had not after {3 * self._timeout + extra:g} s: received "
+            f"{self.counted('penstock_messages_received_total') or 0:g}, in flight {self.in_flight}, done {self.done}",
+            look,
+        )
+
+    async def until_done(self, count: int, extra: float = 0.0) -> None:
+        """Wait until so many messages are in their final state."""
+        await self.until(
+            lambda: self.done >= count,
+            f"an engine brings all {count} messages to their final state",
+            "consume: what waits in the queue is delivered; produce and on_success: they return",
+            extra,
+        )
+
+    async def stop(self) -> None:
+        """Stop it in order; it ends in time, and has nothing to complain of."""
+        if not self._serving.done():
+            self.worker.stop()
+        async with within(
+            STOP_LIMIT,
+            f"an engine stops in order within {STOP_LIMIT:g} s; it had not",
+            "calls of the connector that wait without end: consume, on_success, shutdown",
+        ):
+            await self._ended()
+
+    async def cancel(self) -> None:
+        """Stop it as who runs it in a loop of their own does."""
+        self._serving.cancel()
+        # What it raises, if anything, was told already, or is not what this test is about.
+        await asyncio.wait([self._serving], timeout=STOP_LIMIT)
+
+    async def _ended(self) -> None:
+        try:
+            await self._serving
+        except Exception as error:
+            raise Broken(
+                f"an engine runs on this connector until it is stopped; it stopped by itself: {error}\n"
+                "    look at: what the connector raises: NotConnected is waited out, anything else ends the engine"
+            ) from error
+
+    def counted(self, metric: str, **labels: str) -> float | None:
+        """The value of one time series of the engine; None if it does not show that one."""
+        for family in self.worker.metrics.collect():
+            for sample in family.samples:
+                if sample.name == metric and labels.items() <= sample.labels.items():
+                    return float(sample.value)
+        return None
+
+
+async def everything_in(kit: Kit, name: str, count: int) -> list[QueueMessage]:
+    """What an engine has left in one of its queues, out of its envelopes, and gone from the queue afterwards."""
+    async with kit.consumer(names(kit)[name]) as consumer:
+        messages = await consumer.receive(count)
+        messages += await consumer.rest()
+        await consumer.succeed(messages)
+    if uses_envelope(kit.capabilities):
+        for message in messages:
+            InputQueue.open_envelope(message)
+    return messages

@@ -1,0 +1,197 @@
+"""The correct connector, which passes the whole kit; every mutant is a variation of it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from mutants.options import ReferenceOptions
+from mutants.store import Store
+from penstock.connectors import Consumer, Producer, Refusal, Transacted
+from penstock.errors import ConnectorError, NotConnected, ProduceError
+from penstock.message import BrowsedMessage, QueueMessage, Record
+
+LOOK = 0.01  # seconds between two looks at an empty queue
+MOST_BYTES = 2_000_000  # of a body
+
+
+class Server:
+    """What a client sees of a server that is there, away, hung, or restarted."""
+
+    def __init__(self, path: str) -> None:
+        self._away = Path(f"{path}.away")
+        self._hangs = Path(f"{path}.hangs")
+        self._started = Path(f"{path}.started")
+        self._directory = Path(path).parent
+        self._connected_to = ""
+
+    async def connect(self) -> None:
+        """Return if it is there."""
+        while self._hangs.exists():
+            await asyncio.sleep(LOOK)
+        if self._away.exists() or not self._directory.exists():
+            raise NotConnected(f"nothing answers at {self._directory}")
+        self._connected_to = self._start()
+
+    async def answer(self) -> None:
+        """Return if it is there, and has been since `connect`."""
+        if self._connected_to != self._start():
+            raise NotConnected("the connection was closed by the server")
+        while self._hangs.exists():
+            await asyncio.sleep(LOOK)
+        if self._away.exists():
+            raise NotConnected(f"nothing answers at {self._directory}")
+
+    def _start(self) -> str:
+        return self._started.read_text() if self._started.exists() else "for the first time"
+
+
+class ReferenceConsumer(Consumer):
+    """Leases messages, and settles them by their tokens."""
+
+    options: ReferenceOptions
+
+    def __init__(self, name: str, options: ReferenceOptions) -> None:
+        super().__init__(name, options)
+        self.lease = options.lease
+        self.server = Server(options.path)
+        self.store: Store | None = None
+        self.held: dict[int, QueueMessage] = {}
+
+    def open(self) -> Store:
+        return Store(self.options.path, self.name, self.options.group)
+
+    async def connect(self) -> None:
+        await self.server.connect()
+        if self.store is None:
+            self.store = self.open()
+
+    def opened(self) -> Store:
+        if self.store is None:
+            raise ConnectorError(f"the consumer of {self.name!r} is not open")
+        return self.store
+
+    async def consume(self, max_messages: int, timeout: float) -> Sequence[QueueMessage]:
+        deadline = time.monotonic() + timeout
+        while True:
+            await self.server.answer()
+            messages = self.opened().take(max_messages, self.options.lease)
+            for message in messages:
+                if message.message_context[0] in self.held:
+                    message.abandoned = 0  # our own lease ended, and we live
+            if messages or time.monotonic() >= deadline:
+                self.held.update({message.message_context[0]: message for message in messages})
+                return messages
+            await asyncio.sleep(LOOK)
+
+    def forget(self, messages: Sequence[QueueMessage]) -> None:
+        for message in messages:
+            if self.held.get(message.message_context[0]) is message:
+                del self.held[message.message_context[0]]
+
+    async def on_success(self, messages: Sequence[QueueMessage]) -> int | None:
+        await self.server.answer()
+        settled = self.opened().settle(messages)
+        self.forget(messages)
+        return len(messages) - settled
+
+    async def on_fail(self, messages: Sequence[QueueMessage], delay: float | None = None) -> None:
+        await self.server.answer()
+        self.opened().give_back(messages, delay or 0.0)
+        self.forget(messages)
+
+    async def extend(self, messages: Sequence[QueueMessage]) -> None:
+        await self.server.answer()
+        self.opened().extend(messages, self.options.lease)
+
+    async def begin_call(self, messages: Sequence[QueueMessage]) -> None:
+        await self.server.answer()
+        self.opened().record(messages, [message.abandoned or 0 for message in messages])
+
+    async def end_call(self, messages: Sequence[QueueMessage]) -> None:
+        await self.server.answer()
+        self.opened().record(messages, [0] * len(messages))
+
+    async def lag(self) -> int | None:
+        await self.server.answer()
+        return self.opened().lag()
+
+    async def browse(self, limit: int, after: str | None = None) -> Sequence[BrowsedMessage]:
+        if self.store is None:
+            await self.connect()
+        return self.opened().browse(limit, int(after or 0))
+
+    def transaction_problem(self, producer: Producer) -> str | None:
+        same = isinstance(producer, ReferenceProducer) and producer.options.path == self.options.path
+        return None if same else "it is in another file"
+
+    async def transact(
+        self, messages: Sequence[QueueMessage], outputs: Sequence[tuple[Producer, Sequence[Record]]]
+    ) -> Transacted:
+        await self.server.answer()
+        refused = refusals(outputs)
+        if refused:
+            return Transacted(refused=refused)
+        lost = self.opened().settle_and_add(messages, [(producer.name, records) for producer, records in outputs])
+        if not lost:
+            self.forget(messages)
+        return Transacted(lost=lost)
+
+    async def shutdown(self) -> None:
+        store, self.store = self.store, None
+        if store is not None:
+            store.give_back(list(self.held.values()), 0.0)
+            self.held.clear()
+            store.close()
+
+
+class ReferenceProducer(Producer):
+    """Stores records; one that is too large is refused."""
+
+    options: ReferenceOptions
+
+    def __init__(self, name: str, options: ReferenceOptions) -> None:
+        super().__init__(name, options)
+        self.server = Server(options.path)
+        self.store: Store | None = None
+
+    def open(self) -> Store:
+        return Store(self.options.path, self.name, self.options.group)
+
+    async def connect(self) -> None:
+        await self.server.connect()
+        if self.store is None:
+            self.store = self.open()
+
+    def opened(self) -> Store:
+        if self.store is None:
+            raise ConnectorError(f"the producer of {self.name!r} is not open")
+        return self.store
+
+    async def produce(self, records: Sequence[Record]) -> Sequence[ProduceError | None]:
+        await self.server.answer()
+        answers = [self.refusal(record) for record in records]
+        self.opened().add([record for record, error in zip(records, answers, strict=True) if error is None])
+        return answers
+
+    def refusal(self, record: Record) -> ProduceError | None:
+        if len(record.message or b"") > MOST_BYTES:
+            return ProduceError(f"a body has at most {MOST_BYTES} bytes", retriable=False)
+        return None
+
+    async def shutdown(self) -> None:
+        store, self.store = self.store, None
+        if store is not None:
+            store.close()
+
+
+def refusals(outputs: Sequence[tuple[Producer, Sequence[Record]]]) -> list[Refusal]:
+    """What the producers of some outputs refuse."""
+    return [
+        Refusal(output, place, error)
+        for output, (producer, records) in enumerate(outputs)
+        for place, record in enumerate(records)
+        if isinstance(producer, ReferenceProducer) and (error := producer.refusal(record)) is not None
+    ]
