@@ -18,7 +18,6 @@ HOOKS = [
     "penstock_profiles",
     "penstock_commands",
     "penstock_middleware",
-    "penstock_routes",
 ]
 
 

@@ -74,7 +74,7 @@ class Claims:
         """Every claim to a name that counts: none, one, or rivals.
 
         Args:
-            kind: "connector", "serializer", "model_handler", "profile", "command", "middleware" or "route".
+            kind: "connector", "serializer", "model_handler", "profile", "command" or "middleware".
             name: The bare name.
             distribution: Ask only the plugins of this one.
         """
