@@ -18,11 +18,11 @@ ROWS = """
     observability.health observability.metric_definitions
 
     bulk  client_errors  client_slot
-    offsets  backoff  capabilities  options  middleware  connectors  routing  dead_letters  worker.listener
+    offsets  backoff  capabilities  options  middleware  connectors  routing  dead_letters  routes  worker.listener
     queues.threads  observability.metrics
     leases  polling  retry  envelope  worker.signals
     queues.one_at_a_time  queues.connection  queues.answers  observability.printable
-    pipeline.poison  pipeline.settlement  specs  worker.streams  worker.scrapes  worker.log_guard
+    pipeline.poison  pipeline.settlement  specs  worker.streams  worker.log_guard
     queues.adapters
     queues.codec  hookspecs
 
@@ -45,7 +45,7 @@ ROWS = """
     config.places  config.fields  config.names
     config.masking  config.sources
     config.faults
-    config.environment  config.middleware  config.model
+    config.environment  config.middleware  config.model  config.routes
     config.files  config.unresolved  config.schema
     config.stages  config.backend
     config.backend_options
@@ -63,7 +63,8 @@ ROWS = """
     pipeline.loop
     pipeline.compile
 
-    worker.endpoints  worker.summary
+    worker.pages  worker.status  worker.summary
+    worker.endpoints
     pipeline.annotation  worker.worker
     engine
 
@@ -82,21 +83,10 @@ ROWS = """
     cli.main
 """
 
-RUNS = "a program that declares an engine starts quickly; what runs it is loaded when it runs"
-
 LAZY = {
     ("cli.main", "plugins.hints"): "only a command of a plugin is looked up",
     ("cli.main", "plugins.registry"): "only a command of a plugin is looked up",
     ("cli.main", "observability.printable"): "only an error is escaped",
-    ("config.model", "config.faults"): "only what is wrong is put into words",
-    ("engine", "config.files"): RUNS,
-    ("engine", "config.middleware"): RUNS,
-    ("engine", "config.resolve"): RUNS,
-    ("engine", "observability.metrics"): RUNS,
-    ("engine", "pipeline.annotation"): RUNS,
-    ("engine", "pipeline.compile"): RUNS,
-    ("engine", "queues.cancellation"): RUNS,
-    ("engine", "worker.worker"): RUNS,
     ("plugins.registry", "plugins.check"): "only `penstock plugins --check` loads everything",
     ("worker.worker", "worker.endpoints"): "not every worker has a port",
 }
@@ -123,6 +113,7 @@ PUBLIC = frozenset(
         "polling",
         "progress",
         "retry",
+        "routes",
         "serializers",
         "specs",
         "turns",

@@ -18,6 +18,7 @@ HOOKS = [
     "penstock_profiles",
     "penstock_commands",
     "penstock_middleware",
+    "penstock_routes",
 ]
 
 

@@ -10,18 +10,25 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
-from penstock.config.model import EngineSettings, WorkerSettings
+from penstock.config.files import Source, read
+from penstock.config.middleware import configured_middleware, make_middleware
+from penstock.config.model import Configuration, EngineSettings, WorkerSettings
+from penstock.config.resolve import ResolvedQueue, problems_of, registry_for, resolve_queues
+from penstock.config.routes import configured_routes
 from penstock.errors import ConfigError, FunctionError
+from penstock.observability.health import Health
+from penstock.observability.metrics import EngineMetrics, MetricsRegistry
+from penstock.pipeline.annotation import with_annotation
+from penstock.pipeline.compile import compile_pipeline
 from penstock.pipeline.function import Function, understand
+from penstock.queues.cancellation import raise_if_exit
+from penstock.routes import Report, Response, Route
 from penstock.routing import Output
+from penstock.worker.status import EngineStatus
+from penstock.worker.worker import Worker
 
 if TYPE_CHECKING:
-    from penstock.config.files import Source
-    from penstock.config.model import Configuration
-    from penstock.config.resolve import ResolvedQueue
     from penstock.middleware import AnyMiddleware, Middleware, Wrapper
-    from penstock.observability.health import Health
-    from penstock.observability.metrics import MetricsRegistry
     from penstock.options import Role
     from penstock.pipeline.loop import Pipeline
     from penstock.retry import RetryPolicy
@@ -32,6 +39,7 @@ P = ParamSpec("P")
 Item = Output | tuple[str, Any] | tuple[str, Any, Mapping[str, Any] | None]
 Result = Item | Iterable[Item] | AsyncIterable[Item] | bool | None
 """What a function may return, for type checkers; `routing` judges what it does return."""
+Answer = TypeVar("Answer", bound=Callable[[Report], Response])
 R = TypeVar("R", bound=Result | Awaitable[Result])
 
 DEFAULT_CONFIG = "penstock.yml"
@@ -139,10 +147,11 @@ class Engine:
             "propagate": propagate,
         }
         self._middleware = tuple(middleware)
-        self._raise_if_fatal: Callable[[BaseException], None] | None = None
+        self._routes: list[Route] = []
+        self.status: EngineStatus | None = None
+        self._raise_if_fatal = raise_if_exit
         self._overrides = {key: value for key, value in overrides.items() if value is not None}
-        if self._overrides:
-            EngineSettings(**self._overrides)  # a wrong setting is reported here, where it was written
+        EngineSettings(**self._overrides)  # a wrong one is refused here, where it was written
         self._function: Function | None = None
         self._configuration: Configuration | None = None
         self._problems: Sequence[str] = ()
@@ -167,6 +176,22 @@ class Engine:
         self._function = understand(function)
         return StreamApp(function, self)
 
+    def route(self, path: str) -> Callable[[Answer], Answer]:
+        """Decorator: the worker's port answers `path` with what this function returns.
+
+        It takes the worker's report, which it may call for what `/status` shows, and returns a
+        `penstock.routes.Response`. It is called on a thread of its own.
+
+        Raises:
+            ConfigError: this is not a path.
+        """
+
+        def add(answer: Answer) -> Answer:
+            self._routes.append(Route(path, answer))
+            return answer
+
+        return add
+
     def configure(self, configuration: Source | Configuration) -> None:
         """Use this configuration instead of the engine's own."""
         self._source, self._configuration = configuration, None
@@ -185,13 +210,9 @@ class Engine:
 
     def problems(self, also: Iterable[tuple[str, Role]] = ()) -> Sequence[str]:
         """All that is wrong with its configuration and its queues, and with these queues of the same configuration."""
-        from penstock.config.resolve import problems_of
-
         return problems_of(self._read(), self._problems, [*self.wanted, *also])
 
     def _read(self) -> Configuration:
-        from penstock.config.files import read
-
         if self._configuration is None:
             self._configuration, self._problems = read(self._source)
         return self._configuration
@@ -210,8 +231,6 @@ class Engine:
         Raises:
             ConfigError: with every problem of every queue.
         """
-        from penstock.config.resolve import registry_for, resolve_queues
-
         resolved = resolve_queues(self.configuration, self.wanted, registry=registry_for(self.configuration))
         return dict(zip(self.wanted, resolved, strict=True))
 
@@ -221,11 +240,6 @@ class Engine:
         Raises:
             ConfigError, PluginError, FunctionError: it cannot run as it is.
         """
-        from penstock.observability.metrics import EngineMetrics
-        from penstock.pipeline.annotation import with_annotation
-        from penstock.pipeline.compile import compile_pipeline
-        from penstock.queues.cancellation import raise_if_exit
-
         if self._function is None:
             raise FunctionError(
                 f"engine {self.app_name!r} (input queue {self.input_queue!r}) has no function; decorate one with "
@@ -239,6 +253,9 @@ class Engine:
         targets = {name: _open_to_anything(queue) for (name, _role), queue in queues.items()}
         counters = EngineMetrics(self.app_name, source.name, source.connector, list(targets))
         metrics.add(counters)
+        self.status = EngineStatus(
+            self._function.name, [source, *targets.values()], self.dead_letter_queue, settings, counters
+        )
         self.pipeline = compile_pipeline(
             self.app_name,
             self._function,
@@ -249,14 +266,23 @@ class Engine:
             counters,
             health,
             middleware=self._made_middleware(),
-            raise_if_fatal=self._raise_if_fatal or raise_if_exit,
+            raise_if_fatal=self._raise_if_fatal,
         )
         return self.pipeline
 
-    def _made_middleware(self) -> list[Middleware | Wrapper]:
-        from penstock.config.middleware import configured_middleware, make_middleware
-        from penstock.config.resolve import registry_for
+    @property
+    def routes(self) -> list[Route]:
+        """What the worker's port answers beside its own routes: this engine's, and those that the configuration names.
 
+        Raises:
+            ConfigError: the configuration names one that is unknown.
+        """
+        configured, problems = configured_routes(self.configuration, registry_for(self.configuration))
+        if problems:
+            raise ConfigError(*problems)
+        return [*self._routes, *configured]
+
+    def _made_middleware(self) -> list[Middleware | Wrapper]:
         registry = registry_for(self.configuration)
         configured, problems = configured_middleware(self.configuration, registry)
         own, own_problems = make_middleware(self._middleware, registry, f"engine {self.app_name!r}")
@@ -288,8 +314,6 @@ class Engine:
         Raises:
             PenstockError: why it cannot run, or could not go on.
         """
-        from penstock.worker.worker import Worker
-
         Worker([self], self.worker_settings()).run()
 
 

@@ -27,7 +27,15 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
-    from penstock.specs import CommandSpec, ConnectorSpec, MiddlewareSpec, ModelHandlerSpec, Profile, SerializerSpec
+    from penstock.specs import (
+        CommandSpec,
+        ConnectorSpec,
+        MiddlewareSpec,
+        ModelHandlerSpec,
+        Profile,
+        RouteSpec,
+        SerializerSpec,
+    )
 
 PLUGIN_API = 1
 """Raised when this page changes so that older plugins cannot work. A plugin writes the number it was built for."""
@@ -67,3 +75,8 @@ def penstock_commands() -> Sequence[CommandSpec]:  # type: ignore[empty-body]
 @hookspec
 def penstock_middleware() -> Sequence[MiddlewareSpec]:  # type: ignore[empty-body]
     """Middleware, for `engine.middleware`."""
+
+
+@hookspec
+def penstock_routes() -> Sequence[RouteSpec]:  # type: ignore[empty-body]
+    """Routes of a worker's port, for `worker.routes`."""

@@ -160,4 +160,27 @@ class MiddlewareSpec:
         _check_import_string(self.kind, self.name, "target", self.target)
 
 
-Spec = ConnectorSpec | SerializerSpec | ModelHandlerSpec | Profile | CommandSpec | MiddlewareSpec
+@dataclass(frozen=True, slots=True)
+class RouteSpec:
+    """A route that a plugin offers for the port of a worker.
+
+    Attributes:
+        name: What a config writes in `worker.routes`.
+        path: Where it is, such as "/dashboard".
+        target: Import string of `answer(report) -> Response`; see `penstock.routes`.
+        summary: One line for `penstock plugins`.
+    """
+
+    kind: ClassVar[str] = "route"
+
+    name: str
+    path: str
+    target: str
+    summary: str = ""
+
+    def __post_init__(self) -> None:
+        _check_name(self.kind, self.name)
+        _check_import_string(self.kind, self.name, "target", self.target)
+
+
+Spec = ConnectorSpec | SerializerSpec | ModelHandlerSpec | Profile | CommandSpec | MiddlewareSpec | RouteSpec

@@ -14,6 +14,7 @@ from penstock.config.model import Configuration
 from penstock.config.names import unknown_queue
 from penstock.config.report import queue_rows, section_rows, table
 from penstock.config.resolve import ResolvedQueue, Verdict, judge, registry_for
+from penstock.config.routes import configured_routes
 from penstock.errors import ConfigError
 from penstock.observability.printable import lines, one_line
 from penstock.options import Role
@@ -65,7 +66,7 @@ def run(arguments: Namespace) -> int:
         roles = wanted.get(name) or ({arguments.role} if arguments.role else set())
         findings[name] = _find(configuration, name, roles, registry)
         problems += findings[name].problems
-    problems += configured_middleware(configuration, registry)[1]
+    problems += configured_middleware(configuration, registry)[1] + configured_routes(configuration, registry)[1]
     if problems:
         raise ConfigError(*problems)
     _print(arguments.config, configuration, findings)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     BaseModel,
@@ -21,13 +21,11 @@ from pydantic import (
     model_validator,
 )
 
+from penstock.config.faults import Fault, explain
 from penstock.config.places import Path, Places
 from penstock.errors import ConfigError
 from penstock.retry import RetryPolicy
 from penstock.specs import ConnectorSpec
-
-if TYPE_CHECKING:
-    from penstock.config.faults import Fault
 
 OFF = ("none", "disabled")
 """Words, in any case, that turn off a stage; the same as a plain None (null in YAML)."""
@@ -48,9 +46,7 @@ class Settings(BaseModel):
         ConfigError: by its constructor, with one sentence for each thing that is wrong.
     """
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, hide_input_in_errors=True, arbitrary_types_allowed=True, defer_build=True
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, arbitrary_types_allowed=True)
 
     owner: ClassVar[str] = "these settings"
     """Whose keys these are, as it reads in "… is not a key of"."""
@@ -59,8 +55,6 @@ class Settings(BaseModel):
         try:
             super().__init__(**values)
         except ValidationError as error:
-            from penstock.config.faults import explain
-
             name = values.get("name")
             subject = f"queue {name!r}" if isinstance(name, str) else type(self).owner
             raise InvalidSettings(subject, explain(error, type(self), values, type(self).owner)) from None
@@ -165,6 +159,7 @@ class WorkerSettings(Settings):
         connect_timeout: Seconds for which a backend that is away when the worker starts is waited for; once connected,
             it waits for as long as it takes.
         shutdown_timeout: Seconds that running messages have to finish after a first signal.
+        routes: Names of installed routes that the port answers, beside its own.
     """
 
     owner: ClassVar[str] = "the worker"
@@ -173,6 +168,7 @@ class WorkerSettings(Settings):
     metrics_port: Annotated[Annotated[int, Field(ge=0, le=65535)] | None, BeforeValidator(_off)] = 3000
     connect_timeout: float = Field(default=30.0, ge=0)
     shutdown_timeout: float = Field(default=30.0, ge=0)
+    routes: tuple[Name, ...] = ()
 
 
 class PluginSettings(Settings):

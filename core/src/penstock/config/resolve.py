@@ -14,6 +14,7 @@ from penstock.config.faults import placed
 from penstock.config.middleware import configured_middleware
 from penstock.config.model import Configuration
 from penstock.config.names import unknown_queue
+from penstock.config.routes import configured_routes
 from penstock.config.stages import choose_stages
 from penstock.config.unresolved import UnresolvedQueue
 from penstock.errors import ConfigError
@@ -121,7 +122,8 @@ def problems_of(
     for name, role in wanted:
         if name in configuration.queues or ("queues", name) not in configuration.places.roots:
             found |= dict.fromkeys(judge(configuration, name, role, registry=registry).problems)
-    return list(found | dict.fromkeys(configured_middleware(configuration, registry)[1]))
+    extras = (*configured_middleware(configuration, registry)[1], *configured_routes(configuration, registry)[1])
+    return list(found | dict.fromkeys(extras))
 
 
 @dataclass(frozen=True, slots=True)

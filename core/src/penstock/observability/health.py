@@ -162,7 +162,7 @@ class Health:
             "ready": _all_ok(board),
             "alive": not any(heartbeat.late for heartbeat in heartbeats),
             "components": {
-                name: {"state": status.state, "reason": status.reason, "since": _rfc3339(status.since)}
+                name: {"state": status.state, "reason": status.reason, "since": rfc3339(status.since)}
                 for name, status in board.items()
             },
             "heartbeats": {
@@ -181,5 +181,6 @@ def _all_ok(board: dict[str, Status]) -> bool:
     return bool(board) and all(status.state == "ok" for status in board.values())
 
 
-def _rfc3339(seconds: float) -> str:
+def rfc3339(seconds: float) -> str:
+    """A time in seconds since the epoch, as text in UTC."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -74,7 +74,7 @@ class Claims:
         """Every claim to a name that counts: none, one, or rivals.
 
         Args:
-            kind: "connector", "serializer", "model_handler", "profile", "command" or "middleware".
+            kind: "connector", "serializer", "model_handler", "profile", "command", "middleware" or "route".
             name: The bare name.
             distribution: Ask only the plugins of this one.
         """

@@ -10,7 +10,7 @@ from penstock.plugins.install_commands import install
 from penstock.plugins.loading import Plugin
 
 _SHOWN = 3  # plugins that did not work which an error lists
-KINDS = ("connector", "serializer", "model_handler", "profile", "command", "middleware")
+KINDS = ("connector", "serializer", "model_handler", "profile", "command", "middleware", "route")
 
 
 def words(kind: str) -> str:

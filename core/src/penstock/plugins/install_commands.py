@@ -10,7 +10,8 @@ import json
 import shlex
 from contextlib import suppress
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import importlib_metadata
 
@@ -59,7 +60,7 @@ def _clone() -> Path | None:
         text = importlib_metadata.distribution(CORE).read_text("direct_url.json")
         address = urlsplit(json.loads(text)["url"]) if text else None
         if address is not None and address.scheme == "file":
-            clone = Path(unquote(address.path)).parent
+            clone = Path(url2pathname(address.path)).parent
             return clone if (clone / "core" / "pyproject.toml").is_file() else None
     return None
 

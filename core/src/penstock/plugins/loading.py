@@ -15,7 +15,16 @@ from penstock.plugins import install_commands, remedies
 from penstock.plugins.discovery import Entry, core_version
 from penstock.plugins.hints import CORE, nearest
 from penstock.plugins.import_paths import describe
-from penstock.specs import CommandSpec, ConnectorSpec, MiddlewareSpec, ModelHandlerSpec, Profile, SerializerSpec, Spec
+from penstock.specs import (
+    CommandSpec,
+    ConnectorSpec,
+    MiddlewareSpec,
+    ModelHandlerSpec,
+    Profile,
+    RouteSpec,
+    SerializerSpec,
+    Spec,
+)
 
 State = Literal["ok", "broken", "incompatible", "blocked"]
 
@@ -26,6 +35,7 @@ _SPEC_OF_HOOK: Mapping[str, type[Spec]] = {
     "penstock_profiles": Profile,
     "penstock_commands": CommandSpec,
     "penstock_middleware": MiddlewareSpec,
+    "penstock_routes": RouteSpec,
 }
 
 

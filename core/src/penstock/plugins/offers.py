@@ -18,8 +18,8 @@ class Offer:
     """One line of `penstock plugins`.
 
     Attributes:
-        kind: "connector", "serializer", "model_handler", "profile", "command" or "middleware"; "plugin" for a plugin
-            that has a problem, or offers nothing.
+        kind: "connector", "serializer", "model_handler", "profile", "command", "middleware" or "route"; "plugin"
+            for a plugin that has a problem, or offers nothing.
         name: What a config writes; for a plugin, the name of its entry point.
         distribution, version: Who brings it.
         origin: Whose that distribution is.

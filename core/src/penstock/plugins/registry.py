@@ -11,7 +11,16 @@ from penstock.plugins import explain, hints, import_paths, remedies
 from penstock.plugins.claims import Claim, Claims, entries
 from penstock.plugins.offers import Offer, offers
 from penstock.plugins.policy import Policy
-from penstock.specs import CommandSpec, ConnectorSpec, MiddlewareSpec, ModelHandlerSpec, Profile, SerializerSpec, Spec
+from penstock.specs import (
+    CommandSpec,
+    ConnectorSpec,
+    MiddlewareSpec,
+    ModelHandlerSpec,
+    Profile,
+    RouteSpec,
+    SerializerSpec,
+    Spec,
+)
 
 __all__ = ["Offer", "Registry"]
 
@@ -63,6 +72,10 @@ class Registry:
     def middleware(self, name: str) -> MiddlewareSpec:
         """The middleware `name`; see `connector`."""
         return cast(MiddlewareSpec, self._find("middleware", name))
+
+    def route(self, name: str) -> RouteSpec:
+        """The route `name`; see `connector`."""
+        return cast(RouteSpec, self._find("route", name))
 
     def names(self, kind: str) -> Sequence[str]:
         """The names of a kind that a config can use, sorted. Loads every plugin."""

@@ -1,57 +1,68 @@
-"""HTTP for those who watch a worker: `/metrics`, `/livez`, `/readyz`.
+"""The HTTP port of a worker: `/livez`, `/readyz`, `/metrics`, `/status`, and routes of programs and plugins.
 
-It answers on a thread of its own, so that it still can when the event loop hangs. What it spends on clients is bounded:
+It answers on a thread of its own, so that it answers even when the event loop hangs. What clients may cost is limited:
 connections, bytes and time of a request, and a share of the processor. It reads the request line and ignores headers.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import selectors
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from http import HTTPStatus
 
+from penstock.errors import ConfigError
 from penstock.observability.health import Health
 from penstock.observability.metrics import MetricsRegistry
 from penstock.queues import forks
-from penstock.worker.scrapes import Answer, Scrapes
+from penstock.routes import Report, Response, Route, json_response
+from penstock.worker.pages import PageMaker, response_of
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("penstock")
 
-TOTAL_TIMEOUT = 10.0  # seconds that a connection may last, from its begin to the last byte of its answer
-MAX_CONNECTIONS = 64  # at once; past that the oldest one that has not asked yet gives way to a new one
+TOTAL_TIMEOUT = 10.0  # seconds that a connection may last, from its begin to the last byte of its response
+MAX_CONNECTIONS = 64  # at once; past that the oldest one that has not asked yet is closed for a new one
 MAX_REQUEST = 8_192  # bytes of a request line and its headers
-REST = 4  # times as long as it worked the thread rests after each turn: a flood gets a fifth of a core at most
+REST = 4  # times as long as it worked, the thread rests after each turn: a flood gets a fifth of a core at most
 LONGEST_REST = 0.1  # seconds
 POLL_INTERVAL = 0.2  # seconds until `stop` and the total timeout are noticed
 BACKLOG = 128  # connections that the system holds until they are accepted
 
-JSON = "application/json"
-TEXT = "text/plain; charset=utf-8"
-
 
 class Endpoints:
-    """Serves one worker's health and metrics.
+    """Serves one worker's routes.
 
-    Start it first and stop it last: while the worker drains, `/readyz` must say so.
+    Start it first and stop it last: `/readyz` must be answered while the worker drains.
 
     Args:
         host: Address to listen on. 127.0.0.1 unless the configuration says otherwise: there is no authentication.
         port: Port; 0 takes a free one.
-        health: The worker's board.
+        health: The states of the worker's components.
         metrics: The worker's metrics.
+        report: Makes what `/status` shows; by default what `/readyz` shows.
+        routes: More of them.
+
+    Raises:
+        ConfigError: two routes have one path.
     """
 
-    def __init__(self, host: str, port: int, health: Health, metrics: MetricsRegistry) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        health: Health,
+        metrics: MetricsRegistry,
+        report: Report | None = None,
+        routes: Iterable[Route] = (),
+    ) -> None:
         self._host = host
         self._port = port
-        self._health = health
-        self._metrics = metrics
+        self._report = report or health.report
+        self._routes = _table([*_builtin_routes(health, metrics), *routes])
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
         self._forget: Callable[[], None] | None = None
@@ -60,7 +71,7 @@ class Endpoints:
         """Begin to answer.
 
         Returns:
-            The port; None, with a warning in the log, if it cannot be had: a worker does not fail for its metrics.
+            The port; None, with a warning in the log, if it is not free: a worker does not fail for its metrics.
         """
         if self._server is not None:
             return self._server.port
@@ -74,22 +85,44 @@ class Endpoints:
                 error,
             )
             return None
-        self._server = server = _Server(listener, self._health, self._metrics)
-        # A child would keep the port, and every connection to it, for longer than the worker lives.
+        self._server = server = _Server(listener, self._routes, self._report)
+        # A forked child would keep the port, and every connection to it, for longer than the worker lives.
         self._forget = forks.on_child(server.close_in_child)
         self._thread = threading.Thread(target=server.serve, name="penstock-endpoints", daemon=True)
         self._thread.start()
-        log.info("health and metrics on %s port %d: /livez, /readyz, /metrics", self._host, server.port)
+        log.info("health and metrics on %s port %d: %s", self._host, server.port, ", ".join(self._routes))
         return server.port
 
     def stop(self) -> None:
-        """Stop answering. Harmless if it never began."""
+        """Stop answering; does nothing if it never began."""
         if self._server is None or self._thread is None or self._forget is None:
             return
         self._server.stop()
         self._thread.join()
         self._forget()
         self._server = self._thread = self._forget = None
+
+
+def _builtin_routes(health: Health, metrics: MetricsRegistry) -> list[Route]:
+    def probe(key: str) -> Response:
+        report = health.report()
+        return json_response(report, HTTPStatus.OK if report[key] else HTTPStatus.SERVICE_UNAVAILABLE)
+
+    return [
+        Route("/livez", lambda _report: probe("alive"), quick=True),
+        Route("/readyz", lambda _report: probe("ready"), quick=True),
+        Route("/metrics", lambda _report: Response(*metrics.exposition())),
+        Route("/status", lambda report: json_response(report())),
+    ]
+
+
+def _table(routes: Iterable[Route]) -> dict[str, Route]:
+    table: dict[str, Route] = {}
+    for route in routes:
+        # Engines of one configuration bring its routes once each.
+        if table.setdefault(route.path, route) != route:
+            raise ConfigError(f"route {route.path!r} is there twice; give one of them another path")
+    return table
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -106,12 +139,12 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 class _Connection:
-    """One request and its answer.
+    """One request and its response.
 
     Attributes:
         deadline: When it ends at the latest, by `monotonic`.
-        asked: Whether its request is whole, and has been read.
-        request, answer: Bytes that came, bytes that are still to be sent; None before there is an answer.
+        asked: Whether the whole request has been read.
+        request, answer: Bytes that were received; bytes to be sent, None before there is a response.
     """
 
     __slots__ = ("answer", "asked", "deadline", "head", "request", "socket")
@@ -128,28 +161,29 @@ class _Connection:
 class _Server:
     """Answers on one thread, without ever waiting for a client."""
 
-    def __init__(self, listener: socket.socket, health: Health, metrics: MetricsRegistry) -> None:
+    def __init__(self, listener: socket.socket, routes: Mapping[str, Route], report: Report) -> None:
         self.port = int(listener.getsockname()[1])
         self._listener = listener
-        self._health = health
+        self._routes = routes
+        self._report = report
         self._selector = selectors.DefaultSelector()
         self._open: dict[socket.socket, _Connection] = {}  # the oldest first
         self._stopped = False
-        self._bell, self._button = socket.socketpair()
-        self._bell.setblocking(False)
-        self._scrapes = Scrapes(metrics, self._ring)
-        self._waiting: list[tuple[int, _Connection]] = []  # for metrics: the page that will do
+        self._woken, self._waker = socket.socketpair()
+        self._woken.setblocking(False)
+        self._pages = {route.path: PageMaker(route, report, self._wake) for route in routes.values() if not route.quick}
+        self._waiting: list[tuple[PageMaker, int, _Connection]] = []  # with the number of the page that is waited for
         self._selector.register(listener, selectors.EVENT_READ)
-        self._selector.register(self._bell, selectors.EVENT_READ)
+        self._selector.register(self._woken, selectors.EVENT_READ)
 
     def stop(self) -> None:
         """Ask the thread to end."""
         self._stopped = True
-        self._ring()
+        self._wake()
 
     def close_in_child(self) -> None:
-        """In a forked child: let go of the sockets, which the worker goes on with."""
-        for connection in (self._listener, self._bell, self._button, *self._open):
+        """In a forked child: close its copies of the sockets; the worker goes on with its own."""
+        for connection in (self._listener, self._woken, self._waker, *self._open):
             connection.close()
 
     def serve(self) -> None:
@@ -164,23 +198,24 @@ class _Server:
                 # A flood of requests must not cost the engines more than a share of the processor.
                 time.sleep(min(LONGEST_REST, REST * (time.thread_time() - began)))
         finally:
-            self._scrapes.close()
+            for page in self._pages.values():
+                page.close()
             for connection in tuple(self._open.values()):
                 self._close(connection)
             self._selector.close()
-            for each in (self._listener, self._bell, self._button):
+            for each in (self._listener, self._woken, self._waker):
                 each.close()
 
-    def _ring(self) -> None:
-        with suppress(OSError):  # it is rung already, or over
-            self._button.send(b"!")
+    def _wake(self) -> None:
+        with suppress(OSError):  # it is awake already, or closed
+            self._waker.send(b"x")
 
     def _handle(self, ready: object) -> None:
         if ready is self._listener:
             self._accept()
-        elif ready is self._bell:
-            self._bell.recv(4096)
-            self._answer_scrapes()
+        elif ready is self._woken:
+            self._woken.recv(4096)
+            self._send_pages()
         elif isinstance(ready, socket.socket) and (connection := self._open.get(ready)) is not None:
             try:
                 self._read(connection) if not connection.asked else self._write(connection)
@@ -227,37 +262,33 @@ class _Server:
         connection.head = method == "HEAD"
         if method not in ("GET", "HEAD"):
             self._send(connection, _NOT_ALLOWED, "Allow: GET, HEAD\r\n")
-        elif path == "/metrics":
+        elif (page := self._pages.get(path)) is not None:
             connection.asked = True
             self._selector.unregister(connection.socket)
-            self._waiting.append((self._scrapes.ask(), connection))
-        elif path in ("/livez", "/readyz"):
-            report = self._health.report()
-            good = report["alive" if path == "/livez" else "ready"]
-            status = HTTPStatus.OK if good else HTTPStatus.SERVICE_UNAVAILABLE
-            self._send(connection, (status, JSON, json.dumps(report, indent=2).encode() + b"\n"))
+            self._waiting.append((page, page.ask(), connection))
+        elif (route := self._routes.get(path)) is not None:
+            self._send(connection, response_of(route, self._report))
         else:
-            self._send(connection, _NOT_FOUND)
+            text = f"not found; there are {', '.join(self._routes)}\n"
+            self._send(connection, Response(text.encode(), status=HTTPStatus.NOT_FOUND))
 
-    def _answer_scrapes(self) -> None:
-        """Give those who wait for metrics what has been made for them."""
-        if (page := self._scrapes.take()) is None:
-            return
-        number, answer = page
+    def _send_pages(self) -> None:
+        """Send the pages that are ready to the clients that wait for them."""
         waiting, self._waiting = self._waiting, []
-        for wanted, connection in waiting:
+        for page, wanted, connection in waiting:
             if connection.socket not in self._open:
                 continue  # it has waited too long
-            if wanted > number:
-                self._waiting.append((wanted, connection))
+            made = page.take()
+            if made is None or wanted > made[0]:
+                self._waiting.append((page, wanted, connection))
             else:
                 self._selector.register(connection.socket, selectors.EVENT_WRITE)
-                self._send(connection, answer)
+                self._send(connection, made[1])
 
-    def _send(self, connection: _Connection, answer: Answer, header: str = "") -> None:
-        status, content_type, body = answer
+    def _send(self, connection: _Connection, response: Response, header: str = "") -> None:
+        status, body = response.status, response.body
         head = (
-            f"HTTP/1.1 {status.value} {status.phrase}\r\nServer: penstock\r\nContent-Type: {content_type}\r\n"
+            f"HTTP/1.1 {status.value} {status.phrase}\r\nServer: penstock\r\nContent-Type: {response.content_type}\r\n"
             f"Content-Length: {len(body)}\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n{header}"
             f"Connection: close\r\n\r\n"
         )
@@ -273,7 +304,7 @@ class _Server:
         if not connection.answer:
             with suppress(OSError):
                 connection.socket.shutdown(socket.SHUT_WR)
-                # What the client still sends would otherwise make the system throw the answer away.
+                # If something that the client still sends was left unread, the system would drop the response.
                 connection.socket.recv(65_536)
             self._close(connection)
 
@@ -284,12 +315,11 @@ class _Server:
 
     def _close(self, connection: _Connection) -> None:
         self._open.pop(connection.socket, None)
-        with suppress(KeyError, ValueError):  # it waits for metrics
+        with suppress(KeyError, ValueError):  # it waits for a page
             self._selector.unregister(connection.socket)
         connection.socket.close()
 
 
-_NOT_FOUND = (HTTPStatus.NOT_FOUND, TEXT, b"not found; there are /livez, /readyz and /metrics\n")
-_NOT_ALLOWED = (HTTPStatus.METHOD_NOT_ALLOWED, TEXT, b"only GET and HEAD\n")
-_BAD = (HTTPStatus.BAD_REQUEST, TEXT, b"not an HTTP request\n")
-_TOO_LARGE = (HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, TEXT, b"the request is too large\n")
+_NOT_ALLOWED = Response(b"only GET and HEAD\n", status=HTTPStatus.METHOD_NOT_ALLOWED)
+_BAD = Response(b"not an HTTP request\n", status=HTTPStatus.BAD_REQUEST)
+_TOO_LARGE = Response(b"the request is too large\n", status=HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)

@@ -8,8 +8,8 @@ import os
 import threading
 import traceback
 from collections.abc import Callable, Sequence
-from time import monotonic
-from typing import TYPE_CHECKING, Protocol
+from time import monotonic, time
+from typing import TYPE_CHECKING, Any, Protocol
 
 from penstock.errors import ConfigError, PenstockError
 from penstock.observability.health import Health
@@ -19,6 +19,7 @@ from penstock.worker import streams
 from penstock.worker.listener import listening, nothing
 from penstock.worker.log_guard import unfailing_logs
 from penstock.worker.signals import stop_signals
+from penstock.worker.status import worker_report
 from penstock.worker.summary import summary
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ class Worker:
         self.health = Health()
         self.metrics = MetricsRegistry()
         self.drained = False
+        self._started = time()
         self._running: list[Running] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._errors: list[BaseException] = []
@@ -176,13 +178,20 @@ class Worker:
         return running
 
     def _endpoints(self) -> Endpoints | None:
-        if self._settings.metrics_port is None:
+        host, port = self._settings.metrics_host, self._settings.metrics_port
+        if port is None:
             return None
         from penstock.worker.endpoints import Endpoints  # here: not every worker has a port
 
-        endpoints = Endpoints(self._settings.metrics_host, self._settings.metrics_port, self.health, self.metrics)
+        routes = [route for each in self._runnables for route in getattr(each, "routes", ())]
+        endpoints = Endpoints(host, port, self.health, self.metrics, self.report, routes)
         endpoints.start()
         return endpoints
+
+    def report(self) -> dict[str, Any]:
+        """What `/status` shows, from any thread: the worker, its settings, and its engines."""
+        engines = [status for each in self._runnables if (status := getattr(each, "status", None)) is not None]
+        return worker_report(self._started, self.health, self._settings, engines)
 
     async def _supervise(self) -> None:
         settings = self._settings
