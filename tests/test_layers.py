@@ -83,10 +83,23 @@ ROWS = """
     cli.main
 """
 
+RUNS = "a program that declares an engine starts quickly; what runs it is loaded when it runs"
+
 LAZY = {
     ("cli.main", "plugins.hints"): "only a command of a plugin is looked up",
     ("cli.main", "plugins.registry"): "only a command of a plugin is looked up",
     ("cli.main", "observability.printable"): "only an error is escaped",
+    ("config.model", "config.faults"): "only what is wrong is put into words",
+    ("engine", "config.files"): RUNS,
+    ("engine", "config.middleware"): RUNS,
+    ("engine", "config.resolve"): RUNS,
+    ("engine", "config.routes"): RUNS,
+    ("engine", "observability.metrics"): RUNS,
+    ("engine", "pipeline.annotation"): RUNS,
+    ("engine", "pipeline.compile"): RUNS,
+    ("engine", "queues.cancellation"): RUNS,
+    ("engine", "worker.status"): RUNS,
+    ("engine", "worker.worker"): RUNS,
     ("plugins.registry", "plugins.check"): "only `penstock plugins --check` loads everything",
     ("worker.worker", "worker.endpoints"): "not every worker has a port",
 }

@@ -10,28 +10,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
-from penstock.config.files import Source, read
-from penstock.config.middleware import configured_middleware, make_middleware
-from penstock.config.model import Configuration, EngineSettings, WorkerSettings
-from penstock.config.resolve import ResolvedQueue, problems_of, registry_for, resolve_queues
-from penstock.config.routes import configured_routes
+from penstock.config.model import EngineSettings, WorkerSettings
 from penstock.errors import ConfigError, FunctionError
-from penstock.observability.health import Health
-from penstock.observability.metrics import EngineMetrics, MetricsRegistry
-from penstock.pipeline.annotation import with_annotation
-from penstock.pipeline.compile import compile_pipeline
 from penstock.pipeline.function import Function, understand
-from penstock.queues.cancellation import raise_if_exit
 from penstock.routes import Report, Response, Route
 from penstock.routing import Output
-from penstock.worker.status import EngineStatus
-from penstock.worker.worker import Worker
 
 if TYPE_CHECKING:
+    from penstock.config.files import Source
+    from penstock.config.model import Configuration
+    from penstock.config.resolve import ResolvedQueue
     from penstock.middleware import AnyMiddleware, Middleware, Wrapper
+    from penstock.observability.health import Health
+    from penstock.observability.metrics import MetricsRegistry
     from penstock.options import Role
     from penstock.pipeline.loop import Pipeline
     from penstock.retry import RetryPolicy
+    from penstock.worker.status import EngineStatus
 
 log = logging.getLogger("penstock")
 
@@ -149,9 +144,10 @@ class Engine:
         self._middleware = tuple(middleware)
         self._routes: list[Route] = []
         self.status: EngineStatus | None = None
-        self._raise_if_fatal = raise_if_exit
+        self._raise_if_fatal: Callable[[BaseException], None] | None = None
         self._overrides = {key: value for key, value in overrides.items() if value is not None}
-        EngineSettings(**self._overrides)  # a wrong one is refused here, where it was written
+        if self._overrides:
+            EngineSettings(**self._overrides)  # a wrong setting is reported here, where it was written
         self._function: Function | None = None
         self._configuration: Configuration | None = None
         self._problems: Sequence[str] = ()
@@ -210,9 +206,13 @@ class Engine:
 
     def problems(self, also: Iterable[tuple[str, Role]] = ()) -> Sequence[str]:
         """All that is wrong with its configuration and its queues, and with these queues of the same configuration."""
+        from penstock.config.resolve import problems_of
+
         return problems_of(self._read(), self._problems, [*self.wanted, *also])
 
     def _read(self) -> Configuration:
+        from penstock.config.files import read
+
         if self._configuration is None:
             self._configuration, self._problems = read(self._source)
         return self._configuration
@@ -231,6 +231,8 @@ class Engine:
         Raises:
             ConfigError: with every problem of every queue.
         """
+        from penstock.config.resolve import registry_for, resolve_queues
+
         resolved = resolve_queues(self.configuration, self.wanted, registry=registry_for(self.configuration))
         return dict(zip(self.wanted, resolved, strict=True))
 
@@ -240,6 +242,12 @@ class Engine:
         Raises:
             ConfigError, PluginError, FunctionError: it cannot run as it is.
         """
+        from penstock.observability.metrics import EngineMetrics
+        from penstock.pipeline.annotation import with_annotation
+        from penstock.pipeline.compile import compile_pipeline
+        from penstock.queues.cancellation import raise_if_exit
+        from penstock.worker.status import EngineStatus
+
         if self._function is None:
             raise FunctionError(
                 f"engine {self.app_name!r} (input queue {self.input_queue!r}) has no function; decorate one with "
@@ -266,7 +274,7 @@ class Engine:
             counters,
             health,
             middleware=self._made_middleware(),
-            raise_if_fatal=self._raise_if_fatal,
+            raise_if_fatal=self._raise_if_fatal or raise_if_exit,
         )
         return self.pipeline
 
@@ -277,12 +285,18 @@ class Engine:
         Raises:
             ConfigError: the configuration names one that is unknown.
         """
+        from penstock.config.resolve import registry_for
+        from penstock.config.routes import configured_routes
+
         configured, problems = configured_routes(self.configuration, registry_for(self.configuration))
         if problems:
             raise ConfigError(*problems)
         return [*self._routes, *configured]
 
     def _made_middleware(self) -> list[Middleware | Wrapper]:
+        from penstock.config.middleware import configured_middleware, make_middleware
+        from penstock.config.resolve import registry_for
+
         registry = registry_for(self.configuration)
         configured, problems = configured_middleware(self.configuration, registry)
         own, own_problems = make_middleware(self._middleware, registry, f"engine {self.app_name!r}")
@@ -314,6 +328,8 @@ class Engine:
         Raises:
             PenstockError: why it cannot run, or could not go on.
         """
+        from penstock.worker.worker import Worker
+
         Worker([self], self.worker_settings()).run()
 
 

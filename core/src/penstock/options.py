@@ -25,7 +25,9 @@ class ConnectorOptions(BaseModel):
       `secret_keys`, which of those are secrets; every other connector refuses an unknown key.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, populate_by_name=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, hide_input_in_errors=True, populate_by_name=True, defer_build=True
+    )
 
     @classmethod
     def is_secret_key(cls, key: str) -> bool:

@@ -24,7 +24,7 @@ class RetryPolicy(BaseModel):
             with `redelivery_count`.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     max_attempts: int = Field(default=3, ge=1)
     initial_delay: float = Field(default=0.5, ge=0)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     BaseModel,
@@ -21,11 +21,13 @@ from pydantic import (
     model_validator,
 )
 
-from penstock.config.faults import Fault, explain
 from penstock.config.places import Path, Places
 from penstock.errors import ConfigError
 from penstock.retry import RetryPolicy
 from penstock.specs import ConnectorSpec
+
+if TYPE_CHECKING:
+    from penstock.config.faults import Fault
 
 OFF = ("none", "disabled")
 """Words, in any case, that turn off a stage; the same as a plain None (null in YAML)."""
@@ -46,7 +48,9 @@ class Settings(BaseModel):
         ConfigError: by its constructor, with one sentence for each thing that is wrong.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, hide_input_in_errors=True, arbitrary_types_allowed=True, defer_build=True
+    )
 
     owner: ClassVar[str] = "these settings"
     """Whose keys these are, as it reads in "… is not a key of"."""
@@ -55,6 +59,8 @@ class Settings(BaseModel):
         try:
             super().__init__(**values)
         except ValidationError as error:
+            from penstock.config.faults import explain
+
             name = values.get("name")
             subject = f"queue {name!r}" if isinstance(name, str) else type(self).owner
             raise InvalidSettings(subject, explain(error, type(self), values, type(self).owner)) from None

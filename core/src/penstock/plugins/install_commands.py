@@ -10,8 +10,7 @@ import json
 import shlex
 from contextlib import suppress
 from pathlib import Path
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
+from urllib.parse import unquote, urlsplit
 
 import importlib_metadata
 
@@ -60,7 +59,7 @@ def _clone() -> Path | None:
         text = importlib_metadata.distribution(CORE).read_text("direct_url.json")
         address = urlsplit(json.loads(text)["url"]) if text else None
         if address is not None and address.scheme == "file":
-            clone = Path(url2pathname(address.path)).parent
+            clone = Path(unquote(address.path)).parent
             return clone if (clone / "core" / "pyproject.toml").is_file() else None
     return None
 
