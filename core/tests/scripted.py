@@ -13,7 +13,9 @@ from penstock.connectors import Consumer, Producer
 from penstock.errors import ProduceError
 from penstock.message import QueueMessage, Record
 
-ABLE = Capabilities(headers=True, keys=True, ordering="queue", redelivery_count=True, delay=True, lag=True)
+ABLE = Capabilities(
+    headers=True, keys=True, ordering="queue", redelivery_count=True, record_delay=True, requeue_delay=True, lag=True
+)
 
 Step = BaseException | Callable[[], Any] | None
 """What happens at one call: an error is raised, a callable is called (and awaited), None is nothing."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from penstock.capabilities import CAPABILITY_NAMES, Capabilities
@@ -67,3 +69,10 @@ def test_a_misspelt_capability_is_an_error_of_ours() -> None:
     """Asking for what is no capability at all is a bug, not an answer."""
     with pytest.raises(AttributeError):
         Capabilities().has("tranactions")
+
+
+def test_delay_declares_the_delay_of_records_and_of_requeues() -> None:
+    """As plugins wrote it before there were two; a copy keeps both."""
+    declared = replace(Capabilities(delay=True), lag=True)
+
+    assert [name for name in CAPABILITY_NAMES if declared.has(name)] == ["record_delay", "requeue_delay", "lag"]

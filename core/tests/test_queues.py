@@ -387,12 +387,12 @@ def test_a_record_with_a_delay_is_refused_where_it_cannot_be_delayed() -> None:
     out = writer(Sink().queue(producer=BareProducer))
     out.check(Record(b"1"))
 
-    with pytest.raises(FunctionError, match="connector 'BareProducer' has no 'delay'"):
+    with pytest.raises(FunctionError, match="connector 'BareProducer' has no 'record_delay'"):
         out.check(Record(b"1", delay=1.0))
 
 
 def test_a_delay_is_left_out_where_the_input_cannot_honour_one() -> None:
-    """A connector without `delay` is only asked for None."""
+    """A connector without `requeue_delay` is only asked for None."""
     able, bare = Source([b"1"]), Source([b"1"])
 
     async def main() -> None:

@@ -565,8 +565,8 @@ def test_a_delay_is_refused_for_a_connector_that_cannot_delay(stand: Stand) -> N
     said = read(stand.take("dead")[0])
     assert sink.stored == []
     assert said.error_text.endswith(
-        "an output for queue 'out', BareProducer has delay=5, but connector 'BareProducer' has no 'delay'; leave it "
-        "out, or use a connector that has it"
+        "an output for queue 'out', BareProducer has delay=5, but connector 'BareProducer' has no 'record_delay'; "
+        "leave it out, or use a connector that has it"
     )
 
 

@@ -256,12 +256,12 @@ def test_a_delay_that_the_real_connector_does_not_have_is_refused() -> None:
         harness.run()
 
         assert harness.sent("out") == []
-        assert "connector 'acme' has no 'delay'" in harness.dead_letters()[0].error_text
+        assert "connector 'acme' has no 'record_delay'" in harness.dead_letters()[0].error_text
 
 
 def test_where_the_real_connector_has_a_delay_so_has_its_stand_in() -> None:
     """And where nothing is known of it."""
-    for connector in (nowhere(delay=True), "not-installed"):
+    for connector in (nowhere(record_delay=True), "not-installed"):
         app = engine(lambda m: Output("out", m, delay=5), {"in": {}, "out": {"connector": connector}})
         with Harness(app) as harness:
             harness.send("in", 1)

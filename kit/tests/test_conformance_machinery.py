@@ -274,7 +274,7 @@ class TestCompleteness:
 ACME = SuiteReport(
     "acme",
     "old",
-    {"headers": True, "keys": True, "ordering": "key", "lag": False, "delay": False, "replay": True},
+    {"headers": True, "keys": True, "ordering": "key", "lag": False, "record_delay": False, "replay": True},
     [
         Finding("test_one", "basics", "", "proved"),
         Finding("test_headers", "fidelity", "headers", "proved"),
@@ -282,7 +282,7 @@ ACME = SuiteReport(
         Finding("test_order", "ordering", "ordering", "proved"),
         Finding("test_more_order", "ordering", "ordering", "known gap", "shards move"),
         Finding("test_lag", "lifecycle", "lag", "broken"),
-        Finding("test_delay", "settling", "delay", "not declared"),
+        Finding("test_delay", "settling", "record_delay", "not declared"),
         Finding("test_replay", "membership", "replay", "not provable", "it | forgets"),
         Finding("test_restart", "faults", "", "not provable", "it | forgets"),
     ],
@@ -298,7 +298,7 @@ class TestMatrix:
         assert capabilities["keys"] == "BROKEN"
         assert capabilities["ordering"] == "by key known gap"
         assert capabilities["lag"] == "BROKEN: not declared, and there"
-        assert capabilities["delay"] == "no"
+        assert capabilities["record_delay"] == "no"
         assert capabilities["replay"] == "not provable"
         assert families["fidelity"] == "1 proved, 1 BROKEN"
         assert families["ordering"] == "1 proved, 1 known gap"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import InitVar, dataclass, fields
 from typing import Literal, get_args
 
 from penstock.errors import CapabilityError
@@ -19,7 +19,8 @@ class Capabilities:
         keys: A message's key comes back byte for byte.
         ordering: "queue": messages come in the order they were produced; "key": in that order per key; "none".
         redelivery_count: `QueueMessage.attempts` grows with each delivery of a message and survives a crash.
-        delay: A record, or a message given back, can be held for a time.
+        record_delay: A record can be held for a time before it is delivered.
+        requeue_delay: A requeued message can be held for a time before it is delivered again.
         lease: A delivery is hidden for a time only and must be kept alive by `extend`.
         transactions: A producer and a consumer of the same backend can produce and settle together or not at all.
         replay: Messages stay after they are settled and can be read again.
@@ -33,7 +34,8 @@ class Capabilities:
     keys: bool = False
     ordering: Ordering = "none"
     redelivery_count: bool = False
-    delay: bool = False
+    record_delay: bool = False
+    requeue_delay: bool = False
     lease: bool = False
     transactions: bool = False
     replay: bool = False
@@ -41,13 +43,18 @@ class Capabilities:
     tombstones: bool = False
     groups: bool = False
     browse: bool = False
+    delay: InitVar[bool] = False
+    """Declares both delays: plugins wrote this before they were two."""
 
-    def __post_init__(self) -> None:
-        """Refuse an order that is none: it would pass for one that is kept.
+    def __post_init__(self, delay: bool) -> None:
+        """Reject an unknown `ordering`; `has` would treat it as supported.
 
         Raises:
             ValueError: `ordering` is not one of its words.
         """
+        if delay:
+            object.__setattr__(self, "record_delay", True)
+            object.__setattr__(self, "requeue_delay", True)
         if self.ordering not in get_args(Ordering):
             words = ", ".join(map(repr, get_args(Ordering)))
             raise ValueError(f"Capabilities: ordering is one of {words}; not {self.ordering!r}")

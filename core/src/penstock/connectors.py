@@ -121,8 +121,8 @@ class Consumer(ABC):
 
         Args:
             messages: Fenced as in `on_success`.
-            delay: Seconds to hold them back; None or 0 is at once. A connector without the capability `delay` is only
-                asked for None.
+            delay: Seconds to hold them back; None or 0 is at once. A connector without the capability
+                `requeue_delay` is only asked for None.
 
         Returns:
             How many were left alone, because they were no longer ours; None means 0.

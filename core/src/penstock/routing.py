@@ -40,7 +40,7 @@ class Output:
             have keys; None sends no key.
         headers: A mapping or pairs; values are text or bytes. Pairs, as a message has them, may have None.
         delay: Seconds until the message may be delivered, up to 1e9; the queue's connector must have the capability
-            `delay`.
+            `record_delay`.
         **options: Further keywords for the connector, by its own names.
 
     Raises:

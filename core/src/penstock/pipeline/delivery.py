@@ -146,7 +146,7 @@ class Delivery:
 
     async def _requeue(self, group: Group) -> Outcomes:
         messages, delay, report = group.messages, group.decision.delay, Report.REQUEUED
-        if delay > 0 and not self._source.resolved.capabilities.delay:
+        if delay > 0 and not self._source.resolved.capabilities.requeue_delay:
             # The connector would deliver it again at once; the wait here keeps that from being a hot loop.
             report = Report.HELD
             self._log.report(report, group.failures, delay)

@@ -171,7 +171,7 @@ class InputQueue(_Queue):
         """Give back; returns how many were no longer ours. The delay is left out where the connector has none."""
         if self._begun:
             await self.end_call(messages)
-        held = delay if delay and self.resolved.capabilities.delay else None
+        held = delay if delay and self.resolved.capabilities.requeue_delay else None
         late = await self._settle("on_fail", lambda: self._consumer.on_fail(messages, held))
         self._connection.refuse(count_problem("on_fail", late, len(messages)))
         return late or 0
@@ -289,10 +289,10 @@ class OutputQueue(_Queue):
                 written one message at a time does not take.
         """
         self._refuse_untaken(record)
-        if record.delay and not self.resolved.capabilities.delay:
+        if record.delay and not self.resolved.capabilities.record_delay:
             raise FunctionError(
                 f"an output for {self} has delay={record.delay}, but connector {self.resolved.connector!r} has no "
-                f"'delay'; leave it out, or use a connector that has it"
+                f"'record_delay'; leave it out, or use a connector that has it"
             )
 
     def _refuse_untaken(self, record: Record) -> None:

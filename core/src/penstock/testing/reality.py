@@ -20,7 +20,7 @@ log = logging.getLogger("penstock")
 WHERE = ("connector", "consumer", "producer", "config", "value")
 """Keys that only say where a queue is, which does not matter in a test."""
 
-CARRIED = ("headers", "keys", "redelivery_count", "delay", "lease", "lag", "tombstones")
+CARRIED = ("headers", "keys", "redelivery_count", "record_delay", "requeue_delay", "lease", "lag", "tombstones")
 """Capabilities that a stand-in has if both the real connector and `memory` have them."""
 
 RAW: Mapping[str, Any] = {"serializer": None, "model_handler": None, "data_model": None}

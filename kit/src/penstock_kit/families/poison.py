@@ -51,9 +51,9 @@ class Poison:
 
         kit.run(main)
 
-    @proves("delay", probe=False)
+    @proves("requeue_delay", probe=False)
     def test_a_message_that_waits_for_its_next_attempt_holds_up_nobody(self, kit: Kit) -> None:
-        """Given back with a long delay, it is out of the way, and it is there for the next consumer."""
+        """Requeued with a long delay, it is out of the way, and it is there for the next consumer."""
 
         async def main() -> None:
             await kit.send(*(b"%d" % n for n in range(20)))

@@ -22,7 +22,15 @@ def penstock_connectors() -> Sequence[ConnectorSpec]:
             options="penstock_kafka.options:KafkaOptions",
             check="penstock_kafka.check:check",
             capabilities=Capabilities(
-                headers=True, keys=True, ordering="key", replay=True, lag=True, tombstones=True, groups=True
+                headers=True,
+                keys=True,
+                ordering="key",
+                # A requeued message waits in this process: Kafka cannot hold a record.
+                requeue_delay=True,
+                replay=True,
+                lag=True,
+                tombstones=True,
+                groups=True,
             ),
             summary="Kafka topics",
         )

@@ -28,7 +28,8 @@ def penstock_connectors() -> Sequence[ConnectorSpec]:
                 # its id, so it comes before everything younger that has not been delivered yet.
                 ordering="queue",
                 redelivery_count=True,
-                delay=True,
+                record_delay=True,
+                requeue_delay=True,
                 lease=True,
                 transactions=True,
                 lag=True,
@@ -43,9 +44,15 @@ def penstock_connectors() -> Sequence[ConnectorSpec]:
             producer="penstock_postgres.producer:PostgresProducer",
             options="penstock_postgres.options:TableOptions",
             check="penstock_postgres.check:check",
-            # A row of somebody's table has its own columns and no place for headers, a key or a delay.
+            # A row of somebody's table has its own columns and no place for headers, a key or the delay of a record.
             capabilities=Capabilities(
-                ordering="queue", redelivery_count=True, lease=True, transactions=True, lag=True, browse=True
+                ordering="queue",
+                redelivery_count=True,
+                requeue_delay=True,
+                lease=True,
+                transactions=True,
+                lag=True,
+                browse=True,
             ),
             summary="rows of any PostgreSQL table, as JSON objects",
         ),

@@ -22,7 +22,9 @@ def penstock_connectors() -> Sequence[ConnectorSpec]:
             options="penstock_rsmq.options:RsmqOptions",
             check="penstock_rsmq.check:check",
             # No ordering: a message that is delivered again stands behind those that were sent meanwhile.
-            capabilities=Capabilities(redelivery_count=True, delay=True, lease=True, lag=True, browse=True),
+            capabilities=Capabilities(
+                redelivery_count=True, record_delay=True, requeue_delay=True, lease=True, lag=True, browse=True
+            ),
             summary="RSMQ, a message queue on Redis",
         )
     ]
