@@ -75,7 +75,7 @@ def capabilities() -> str:
 def profiles() -> str:
     """Every profile of our plugins."""
     registry = Registry()
-    found = [offer for offer in registry.offers() if offer.kind == "profile" and offer.origin == "first-party"]
+    found = [offer for offer in registry.listing() if offer.kind == "profile" and offer.origin == "first-party"]
     rows = (
         (
             f"`{each.name}`",

@@ -32,7 +32,7 @@ import yaml
 
 from penstock.cli.main import main
 from penstock.config.files import load
-from penstock.config.resolve import judge, registry_for
+from penstock.config.resolve import registry_for, validate
 from tests.servers.kafka.server import KafkaServer
 from tests.servers.postgres import PostgresServer, wheel_binaries
 from tests.servers.redis import RedisServer
@@ -173,9 +173,9 @@ def test_a_configuration_that_a_page_shows_works(page: Path, tmp_path: Path, mon
         configuration = load(file)
         registry = registry_for(configuration)
         for queue in configuration.queues:
-            verdicts = [judge(configuration, queue, role, registry=registry) for role in ("input", "output")]
-            problems = [problem for verdict in verdicts for problem in verdict.problems]
-            assert any(verdict.queue for verdict in verdicts), f"{page}:{block.line}: {problems}"
+            both = [validate(configuration, queue, role, registry=registry) for role in ("input", "output")]
+            problems = [str(problem) for resolution in both for problem in resolution.problems]
+            assert any(resolution.resolved for resolution in both), f"{page}:{block.line}: {problems}"
 
 
 def test_the_first_configuration_that_people_see_works_where_nothing_is_set(

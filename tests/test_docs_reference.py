@@ -176,7 +176,7 @@ def test_every_command_and_option_stands_on_its_page() -> None:
 def test_every_command_of_our_plugins_stands_on_its_page() -> None:
     """Each of its actions under a heading, with the options of that."""
     registry = Registry()
-    names = [each.name for each in registry.offers() if each.kind == "command" and each.origin == "first-party"]
+    names = [each.name for each in registry.listing() if each.kind == "command" and each.origin == "first-party"]
     page = text("command_line")
     for command in names:
         parser = argparse.ArgumentParser()
@@ -244,7 +244,7 @@ def test_every_variable_stands_on_its_page() -> None:
 
 def test_every_first_party_connector_and_profile_stands_on_its_page() -> None:
     """A new plugin of ours needs its table."""
-    ours = [offer for offer in Registry().offers() if offer.origin in ("first-party", "built-in")]
+    ours = [offer for offer in Registry().listing() if offer.origin in ("first-party", "built-in")]
     page = text("connectors")
     assert {offer.name for offer in ours if offer.kind == "connector"} == set(generator().CONNECTORS)
     assert {offer.name for offer in ours if offer.kind == "profile"} == set(rows(section("connectors", "Profiles")))

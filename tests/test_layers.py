@@ -24,17 +24,17 @@ ROWS = """
     queues.one_at_a_time  queues.connection  queues.answers  observability.printable
     pipeline.poison  pipeline.settlement  specs  worker.streams  worker.log_guard
     queues.adapters
-    queues.codec  hookspecs
+    queues.codec  queues.resolved_queue  hookspecs
 
     plugins.hints
     plugins.install_commands
     plugins.import_paths
     plugins.discovery
-    plugins.remedies  plugins.policy
+    plugins.fixes  plugins.policy
     plugins.loading
-    plugins.claims
+    plugins.candidates
     plugins.explain
-    plugins.offers
+    plugins.listing
     plugins.check
     plugins.registry
 
@@ -42,13 +42,13 @@ ROWS = """
     builtin.reading  builtin.writing
     builtin.json_serializer  builtin.pydantic_handler  builtin.timeout
 
-    config.places  config.fields  config.names
-    config.masking  config.sources
-    config.faults
+    config.fields  config.locations  config.names
+    config.masking  config.problems
+    config.sources  config.validation
     config.environment  config.middleware  config.model  config.routes
-    config.files  config.unresolved  config.schema
-    config.stages  config.backend
-    config.backend_options
+    config.files  config.resolution  config.schema
+    config.codecs  config.connector_class
+    config.connector_options
     config.resolve
     config.report
 
@@ -89,7 +89,7 @@ LAZY = {
     ("cli.main", "plugins.hints"): "only a command of a plugin is looked up",
     ("cli.main", "plugins.registry"): "only a command of a plugin is looked up",
     ("cli.main", "observability.printable"): "only an error is escaped",
-    ("config.model", "config.faults"): "only what is wrong is put into words",
+    ("config.model", "config.validation"): "only a rejected value needs an explanation",
     ("engine", "config.files"): RUNS,
     ("engine", "config.middleware"): RUNS,
     ("engine", "config.resolve"): RUNS,

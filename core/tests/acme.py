@@ -14,7 +14,7 @@ from penstock.connectors import Consumer, Producer
 from penstock.errors import ProduceError
 from penstock.hookspecs import hookimpl
 from penstock.message import QueueMessage, Record
-from penstock.options import ConnectorOptions, FromEnvironment, Role
+from penstock.options import ConnectorOptions, FromEnvironment, OptionProblem, Role
 from penstock.specs import ConnectorSpec, Profile
 
 PLUGIN_API = 1
@@ -114,13 +114,13 @@ class AcmeProducer(Producer):
 
 def check(name: str, options: Any, role: Role) -> list[str]:
     """What the options model cannot know: only inputs need a group, and names have no blanks."""
-    problems = []
+    problems: list[str] = []
     if name == "crash":
         raise RuntimeError(f"no rule for {name}")
     if role == "input" and options.group_id is None:
         problems.append("an input needs 'config.group.id'; write it")
     if options.port == 22:
-        problems.append("'port' is another service's; take one above 1024")
+        problems.append(OptionProblem("'port' is another service's; take one above 1024", "port"))
     if " " in name:
         problems.append("the queue's 'value' has a blank; take it out")
     if options.password is not None and options.password.get_secret_value() == "letmein123":

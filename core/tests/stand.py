@@ -12,11 +12,12 @@ from typing import Any
 
 from penstock.config.files import load
 from penstock.config.model import QueueConfig, WorkerSettings
-from penstock.config.resolve import ResolvedQueue, registry_for, resolve_queue
+from penstock.config.resolve import registry_for, resolve_queue
 from penstock.engine import Engine
 from penstock.message import QueueMessage, Record
 from penstock.options import Role
 from penstock.queues.queue import InputQueue, OutputQueue
+from penstock.queues.resolved_queue import ResolvedQueue
 from penstock.worker.worker import Runnable, Worker
 
 PATIENCE = 15.0

@@ -84,7 +84,7 @@ def test_a_reference_that_is_none_is_refused_and_not_shown(text: str) -> None:
     result = substitute({"password": text}, ENVIRONMENT)
 
     assert [fault.text for fault in result.broken] == [
-        "'password' has a '${' that is no variable; write ${NAME} or ${NAME:-default}, or '$${' for a plain '${'"
+        "'password' has a '${' that is not a variable; write ${NAME} or ${NAME:-default}, or '$${' for a plain '${'"
     ]
 
 

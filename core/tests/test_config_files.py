@@ -198,30 +198,30 @@ class TestPlaces:
 
     def test_of_yaml(self, tmp_path: Path) -> None:
         """Line and column of the key; of the nearest thing around it for what was not written."""
-        places = load(written(tmp_path, YAML), {}).places
+        locations = load(written(tmp_path, YAML), {}).locations
         name = str(tmp_path / "queues.yml")
 
-        assert places.of(("queues", "orders", "config", "retries")).exact == f"{name}:8:7"
-        assert str(places.of(("queues", "orders", "config", "retries"))) == f"{name}:8"
-        assert places.of(("queues", "orders", "profile")).exact == f"{name}:2:3"
-        assert places.of(("queues", "audit", "profile")).exact == f"{name}:9:11"
-        assert places.of(("engine", "retry", "max_attempts")).exact == f"{name}:12:11"
+        assert locations.of(("queues", "orders", "config", "retries")).exact == f"{name}:8:7"
+        assert str(locations.of(("queues", "orders", "config", "retries"))) == f"{name}:8"
+        assert locations.of(("queues", "orders", "profile")).exact == f"{name}:2:3"
+        assert locations.of(("queues", "audit", "profile")).exact == f"{name}:9:11"
+        assert locations.of(("engine", "retry", "max_attempts")).exact == f"{name}:12:11"
 
     def test_of_a_list_at_the_top(self, tmp_path: Path) -> None:
         """A queue in a list is found by its name."""
-        places = load(written(tmp_path, "- name: a\n- name: b\n  value: x\n"), {}).places
+        locations = load(written(tmp_path, "- name: a\n- name: b\n  value: x\n"), {}).locations
 
-        assert places.of(("queues", "b", "value")).exact == f"{tmp_path / 'queues.yml'}:3:3"
+        assert locations.of(("queues", "b", "value")).exact == f"{tmp_path / 'queues.yml'}:3:3"
 
     def test_of_toml(self, tmp_path: Path) -> None:
         """TOML tells no lines: the path in the file stands for them."""
-        places = load(written(tmp_path, TOML, "queues.toml"), {}).places
+        locations = load(written(tmp_path, TOML, "queues.toml"), {}).locations
 
-        assert str(places.of(("queues", "orders", "config"))) == f"{tmp_path / 'queues.toml'}, queues.orders.config"
+        assert str(locations.of(("queues", "orders", "config"))) == f"{tmp_path / 'queues.toml'}, queues.orders.config"
 
     def test_of_python_data(self) -> None:
         """There is no file to show."""
-        assert str(load({"orders": ORDERS}, {}).places.of(("queues", "orders"))) == ""
+        assert str(load({"orders": ORDERS}, {}).locations.of(("queues", "orders"))) == ""
 
 
 class TestProblems:
@@ -403,6 +403,6 @@ class TestVariables:
     def test_broken_ones_are_problems_at_once(self, tmp_path: Path) -> None:
         """A mistyped reference is wrong in every environment."""
         assert refused(written(tmp_path, "a: {config: {password: 'hunter2${'}}\n")) == [
-            "queue 'a' (queues.yml:1:14): 'config.password' has a '${' that is no variable; "
+            "queue 'a' (queues.yml:1:14): 'config.password' has a '${' that is not a variable; "
             "write ${NAME} or ${NAME:-default}, or '$${' for a plain '${'"
         ]

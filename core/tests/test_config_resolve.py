@@ -18,13 +18,14 @@ from penstock.builtin.pydantic_handler import PydanticModelHandler
 from penstock.capabilities import Capabilities
 from penstock.config.files import load
 from penstock.config.model import QueueConfig
-from penstock.config.resolve import ResolvedQueue, judge, registry_for, resolve_queue, resolve_queues
+from penstock.config.resolve import registry_for, resolve_queue, resolve_queues, validate
 from penstock.connectors import Consumer
 from penstock.data_models import GenericMessage
 from penstock.errors import ConfigError
 from penstock.message import QueueMessage
 from penstock.model_handlers import ModelHandler
 from penstock.options import Role
+from penstock.queues.resolved_queue import ResolvedQueue
 from penstock.serializers import Serializer
 from penstock.specs import ConnectorSpec
 
@@ -150,7 +151,7 @@ class TestWhoseWordCounts:
         """The smallest queue has a backend and nothing else."""
         queue = resolved({"connector": "acme-bare"})
 
-        assert (queue.name, queue.value, queue.role, queue.place) == ("orders", "orders", "output", "")
+        assert (queue.name, queue.value, queue.role, queue.location) == ("orders", "orders", "output", "")
         assert (queue.connector, queue.connector_class) == ("acme-bare", acme.AcmeProducer)
         assert isinstance(queue.serializer, JsonSerializer)
         assert isinstance(queue.model_handler, PydanticModelHandler)
@@ -228,7 +229,7 @@ class TestWhoseWordCounts:
             configuration, "orders", "input", registry=registry_for(configuration), environment=environment
         )
 
-        assert queue.place == f"{file}:1"
+        assert queue.location == f"{file}:1"
         assert queue.origins == {
             "profile": f"{file}:2",
             "connector": "profile acme",
@@ -406,7 +407,7 @@ class TestRefusals:
     def test_a_class_that_is_none(self) -> None:
         """Nothing is called that cannot consume."""
         assert refused({"consumer": here("here")}, "input") == [
-            f"'consumer' is '{here('here')}', which is no class but a function"
+            f"'consumer' is '{here('here')}', which is not a class but a function"
         ]
         assert refused({"consumer": Order}, "input") == [
             "'consumer' is Order, which has no method 'consume'; derive it from penstock.connectors.Consumer"
@@ -415,8 +416,8 @@ class TestRefusals:
     def test_a_stage_that_is_none(self) -> None:
         """A serializer must be one, and must be made without arguments."""
         assert refused({"connector": "acme-bare", "serializer": here("Order"), "model_handler": Upper}) == [
-            f"'serializer' is '{here('Order')}', which is no class derived from penstock.serializers.Serializer",
-            "'model_handler' is Upper, which is no class derived from penstock.model_handlers.ModelHandler",
+            f"'serializer' is '{here('Order')}', which is not a class derived from penstock.serializers.Serializer",
+            "'model_handler' is Upper, which is not a class derived from penstock.model_handlers.ModelHandler",
         ]
         (problem,) = refused({"connector": "acme-bare", "serializer": NeedsArguments})
         assert problem.startswith("'serializer' is NeedsArguments, which cannot be made without arguments: TypeError: ")
@@ -432,8 +433,8 @@ class TestRefusals:
     def test_a_connector_path_that_is_no_spec(self) -> None:
         """A class under `connector` is told where it belongs."""
         assert refused({"connector": here("OwnConsumer")}) == [
-            f"'connector' is '{here('OwnConsumer')}', which is no ConnectorSpec; "
-            "a connector is named as its plugin offers it, a class goes under 'consumer' or 'producer'"
+            f"'connector' is '{here('OwnConsumer')}', which is not a ConnectorSpec; "
+            "write the name that a plugin offers, and a class under 'consumer' or 'producer'"
         ]
 
     def test_import_paths_can_be_turned_off(self) -> None:
@@ -445,27 +446,31 @@ class TestRefusals:
         }
         configuration = load(source, {})
 
-        problems = judge(
+        problems = validate(
             configuration, "orders", "input", registry=registry_for(configuration), environment={}
         ).problems
 
         assert len(problems) == 2
-        assert all("these are turned off (plugins.allow_import_paths: false)" in problem for problem in problems)
+        assert all(
+            "these are turned off (plugins.allow_import_paths: false)" in problem for problem in map(str, problems)
+        )
 
     def test_classes_given_in_python_need_no_import_paths(self) -> None:
         """Whoever writes the program runs code anyway."""
         source = {"queues": {"a": {"consumer": ReferenceConsumer}}, "plugins": {"allow_import_paths": False}}
         configuration = load(source, {})
 
-        assert judge(configuration, "a", "input", registry=registry_for(configuration), environment={}).queue
+        assert validate(configuration, "a", "input", registry=registry_for(configuration), environment={}).resolved
 
     def test_a_blocked_plugin_does_not_serve(self) -> None:
         """The configuration's plugin settings reach the registry."""
         configuration = load({"queues": {"a": {"connector": "acme"}}, "plugins": {"block": ["acme"]}}, {})
 
-        (problem,) = judge(configuration, "a", "input", registry=registry_for(configuration), environment={}).problems
+        (problem,) = validate(
+            configuration, "a", "input", registry=registry_for(configuration), environment={}
+        ).problems
 
-        assert "blocked" in problem
+        assert "blocked" in str(problem)
 
     def test_missing_variables_stop_the_queue_that_needs_them(self) -> None:
         """With all other problems of the queue, and without follow-ups of the missing ones."""
@@ -490,7 +495,9 @@ class TestRefusals:
         """Workers that share a file need not share every secret."""
         configuration = load({"a": {"connector": "acme-bare"}, "b": {"config": {"password": "${PW}"}}}, {})
 
-        assert judge(configuration, "a", "input", registry=registry_for(configuration), environment={}).problems == ()
+        assert (
+            validate(configuration, "a", "input", registry=registry_for(configuration), environment={}).problems == []
+        )
 
     def test_all_problems_of_all_queues_come_together(self) -> None:
         """One start shows everything, and a queue with two roles says each thing once."""
@@ -519,8 +526,9 @@ def test_a_client_is_imported_only_for_queues_that_use_it(monkeypatch: pytest.Mo
     configuration = load({"a": {"connector": lazy}, "b": {"connector": "acme-bare"}}, {})
     registry = registry_for(configuration)
 
-    assert judge(configuration, "b", "input", registry=registry, environment={}).problems == ()
-    assert judge(configuration, "a", "input", registry=registry, environment={}).problems == [
+    assert validate(configuration, "b", "input", registry=registry, environment={}).problems == []
+    resolution = validate(configuration, "a", "input", registry=registry, environment={})
+    assert [str(problem) for problem in resolution.problems] == [
         "queue 'a': connector 'lazy': 'acme_lazy:Missing' cannot be imported: "
         "module 'acme_lazy' has no attribute 'Missing'"
     ]

@@ -32,7 +32,7 @@ def refused(file: Path) -> str:
 
 def found(file: Path) -> list[str]:
     """The problems of a file that parses, without its folder."""
-    return [problem.replace(f"{file.parent}/", "") for problem in parse(file).problems]
+    return [str(problem).replace(f"{file.parent}/", "") for problem in parse(file).problems]
 
 
 def test_a_key_given_twice_is_a_problem(tmp_path: Path) -> None:

@@ -250,7 +250,7 @@ def test_a_run_tells_what_is_wrong_with_worker_and_queues_at_once() -> None:
     assert "PENSTOCK_NO_SUCH" in worker
     assert "memroy" in source
     assert "queue 'out' is not in the configuration" in target
-    assert tuple(app.problems()) == caught.value.problems
+    assert tuple(map(str, app.problems())) == caught.value.problems
 
 
 def test_a_dead_letter_queue_that_takes_not_every_body_is_refused(stand: Stand) -> None:

@@ -21,11 +21,12 @@ from core.tests.stand import PATIENCE, Stand, drain, for_a_while, running, until
 from penstock.cli.feed import BACKLOG, Collector, Feed
 from penstock.config.files import load
 from penstock.config.model import QueueConfig
-from penstock.config.resolve import ResolvedQueue, registry_for, resolve_queue
+from penstock.config.resolve import registry_for, resolve_queue
 from penstock.errors import ConfigError, ConnectorError, NotConnected, ProduceError
 from penstock.message import QueueMessage
 from penstock.observability.health import Health
 from penstock.observability.metrics import MetricsRegistry
+from penstock.queues.resolved_queue import ResolvedQueue
 from penstock.serializers import Serializer
 from penstock.worker.streams import keep_numbers
 

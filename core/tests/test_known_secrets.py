@@ -82,7 +82,7 @@ def test_reading_options_remembers_their_secrets() -> None:
     )
     problems = problems_of(source, (), [("q", "input")])
 
-    assert "hunter2-of-the-queue" not in " ".join(problems)
+    assert "hunter2-of-the-queue" not in " ".join(map(str, problems))
     assert str(NotConnected("hunter2-of-the-queue is wrong")) == "******** is wrong"
 
 

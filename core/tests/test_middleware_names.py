@@ -62,7 +62,7 @@ def _acme(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def problems(*middleware: Any) -> list[str]:
     """What is wrong with a configuration's middleware."""
     configuration = load({"queues": {"in": {}}, "engine": {"middleware": list(middleware)}})
-    return configured_middleware(configuration, registry_for(configuration))[1]
+    return [str(problem) for problem in configured_middleware(configuration, registry_for(configuration))[1]]
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_an_engine_tells_all_problems_of_both_lists() -> None:
 
     assert "did you mean 'timeout'?" in raised.value.problems[0]
     assert raised.value.problems[1].startswith("engine 'penstock': middleware 'rate_limt'")
-    assert "did you mean 'timeout'?" in app.problems()[0]
+    assert "did you mean 'timeout'?" in str(app.problems()[0])
 
 
 def test_a_name_in_the_program_is_like_one_in_the_configuration() -> None:

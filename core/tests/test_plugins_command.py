@@ -10,7 +10,7 @@ from tests.plugins.distributions import install_only, offers_connector, plugin
 
 from penstock.cli.main import main
 from penstock.cli.plugins import _table
-from penstock.plugins.registry import Offer
+from penstock.plugins.registry import ListedName
 
 LONG = "a-connector-with-a-name-that-goes-on-and-on-and-on-for-ever"
 
@@ -54,7 +54,7 @@ def test_what_a_plugin_prints_at_import_does_not_spoil_the_json(
 def test_metadata_with_escapes_are_shown_escaped_and_cut() -> None:
     """A stranger's metadata cannot write to the terminal, and no cell is longer than the table."""
     evil = "\x1b[31mred\x9b1m\r\n\u202eforged"
-    offer = Offer("connector", evil, evil * 1_000, evil, "third-party", "broken", f"{evil}\n{evil}", "")
+    offer = ListedName("connector", evil, evil * 1_000, evil, "third-party", "broken", f"{evil}\n{evil}", "")
 
     shown = list(_table([offer]))
 

@@ -80,7 +80,7 @@ def test_a_plugin_with_damaged_metadata_is_listed_as_broken(install: Install) ->
     )
     registry = Registry()
 
-    offer = next(offer for offer in registry.offers() if offer.distribution == "acme-damaged")
+    offer = next(offer for offer in registry.listing() if offer.distribution == "acme-damaged")
 
     assert (offer.kind, offer.state) == ("plugin", "broken")
     assert "its entry_points.txt cannot be read" in offer.problem
@@ -95,7 +95,7 @@ def test_a_plugin_without_metadata_of_its_own_still_works(install: Install, tmp_
     registry = Registry()
 
     assert registry.connector("acme").name == "acme"
-    assert [offer.state for offer in registry.offers()] == ["ok", "ok", "ok"]
+    assert [offer.state for offer in registry.listing()] == ["ok", "ok", "ok"]
 
 
 def test_entry_points_that_are_not_utf_8_disturb_nobody(install: Install, tmp_path: Path) -> None:
@@ -107,4 +107,4 @@ def test_entry_points_that_are_not_utf_8_disturb_nobody(install: Install, tmp_pa
     registry = Registry()
 
     assert registry.connector("acme").name == "acme"
-    assert [offer.distribution for offer in registry.offers() if offer.state != "ok"] == []
+    assert [offer.distribution for offer in registry.listing() if offer.state != "ok"] == []

@@ -110,7 +110,7 @@ def test_one_bad_hook_leaves_the_others_alone(install: Install) -> None:
     assert registry.connector("acme").name == "acme"
     with pytest.raises(PluginError, match="its hook penstock_serializers raised OSError: disk"):
         registry.serializer("acme")
-    assert [(offer.kind, offer.state) for offer in registry.offers() if offer.distribution == "acme-queues"] == [
+    assert [(offer.kind, offer.state) for offer in registry.listing() if offer.distribution == "acme-queues"] == [
         ("plugin", "broken"),
         ("connector", "ok"),
     ]
@@ -124,7 +124,7 @@ def test_a_hook_marked_optional_may_be_unknown(install: Install) -> None:
     )
     install(plugin("acme-queues", "acme", source))
 
-    assert {offer.state for offer in Registry().offers()} == {"ok"}
+    assert {offer.state for offer in Registry().listing()} == {"ok"}
 
 
 def test_one_module_of_two_distributions_is_a_rivalry_and_no_crash(install: Install) -> None:
@@ -179,7 +179,7 @@ def test_an_api_number_that_is_none_is_incompatible(api: str, install: Install) 
     install(plugin("acme-queues", "acme", offers_connector("acme", "x").replace("API = 1", f"API = {api}")))
 
     assert "penstock-core 9.9 has PLUGIN_API 1" in _error()
-    assert next(offer.state for offer in Registry().offers() if offer.distribution == "acme-queues") == "incompatible"
+    assert next(offer.state for offer in Registry().listing() if offer.distribution == "acme-queues") == "incompatible"
 
 
 def test_the_hooks_of_an_incompatible_plugin_are_never_asked(install: Install) -> None:
@@ -207,7 +207,7 @@ def test_a_plugin_that_offers_nothing_is_listed(install: Install) -> None:
     """It is sound, and there: the list shows it."""
     install(plugin("acme-queues", "acme", "PLUGIN_API = 1"))
 
-    offer = next(offer for offer in Registry().offers() if offer.distribution == "acme-queues")
+    offer = next(offer for offer in Registry().listing() if offer.distribution == "acme-queues")
 
     assert (offer.kind, offer.name, offer.state, offer.problem) == ("plugin", "acme", "ok", "")
 

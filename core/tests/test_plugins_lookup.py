@@ -109,9 +109,9 @@ def test_a_blocked_plugin_gives_its_name_away(install: Install) -> None:
     registry = Registry(block=["acme-queues"])
 
     assert registry.connector("acme").name == "acme"
-    assert [offer.distribution for offer in registry.offers() if (offer.kind, offer.name) == ("connector", "acme")] == [
-        "other-queues"
-    ]
+    assert [
+        offer.distribution for offer in registry.listing() if (offer.kind, offer.name) == ("connector", "acme")
+    ] == ["other-queues"]
 
 
 @pytest.mark.parametrize("offered", ["acme", "acme.fast", "acme-fast"])
@@ -138,10 +138,10 @@ def test_the_entry_point_decides_whatever_was_loaded_before(install: Install) ->
     """`acme` is the plugin's whose entry point says so, also after another one that offers it too was loaded."""
     install(_acme(), _acme("other", "acme", "other-queues"))
     fresh, warm = Registry(), Registry()
-    warm.offers()
+    warm.listing()
 
-    owners = [registry._claims.of("connector", "acme")[0].plugin.entry.distribution for registry in (fresh, warm)]
-    offers = {offer.distribution: offer for offer in warm.offers() if offer.kind == "connector"}
+    owners = [registry._candidates.of("connector", "acme")[0].plugin.entry.distribution for registry in (fresh, warm)]
+    offers = {offer.distribution: offer for offer in warm.listing() if offer.kind == "connector"}
 
     assert owners == ["acme-queues", "acme-queues"]
     assert (offers["acme-queues"].state, offers["other-queues"].state) == ("ok", "duplicate")

@@ -14,12 +14,13 @@ from core.tests.stand import PATIENCE, Stand, until, warnings_in
 
 from penstock.config.files import load
 from penstock.config.model import QueueConfig
-from penstock.config.resolve import ResolvedQueue, registry_for, resolve_queue
+from penstock.config.resolve import registry_for, resolve_queue
 from penstock.errors import ConnectorError, FatalConnectorError, FunctionError, NotConnected, ProduceError
 from penstock.message import Record
 from penstock.observability.health import Health
 from penstock.options import Role
 from penstock.queues.queue import InputQueue, OutputQueue
+from penstock.queues.resolved_queue import ResolvedQueue
 
 AWAY = NotConnected("the broker is away", retry_after=0.0)
 

@@ -14,12 +14,13 @@ from tests.plugins.distributions import install_only, plugin
 
 from penstock.config.files import load
 from penstock.config.model import EngineSettings
-from penstock.config.resolve import ResolvedQueue, registry_for, resolve_queue
+from penstock.config.resolve import registry_for, resolve_queue
 from penstock.config.routes import configured_routes
 from penstock.engine import Engine
 from penstock.errors import ConfigError
 from penstock.observability.health import Health
 from penstock.observability.metrics import EngineMetrics, MetricsRegistry
+from penstock.queues.resolved_queue import ResolvedQueue
 from penstock.routes import Report, Response, Route, json_response
 from penstock.worker.endpoints import Endpoints
 from penstock.worker.status import EngineStatus
@@ -197,6 +198,7 @@ def penstock_routes():
     return [RouteSpec("dashboard", "/dashboard", "acme_dashboard.page:page", summary="a page for people")]
 """
 PAGE = """
+from penstock.queues.resolved_queue import ResolvedQueue
 from penstock.routes import Response
 
 def page(report):
@@ -213,8 +215,8 @@ def test_a_plugin_s_route_is_named_in_the_configuration(monkeypatch: pytest.Monk
 
     assert route.path == "/dashboard"
     assert route.answer(dict).body == b"<h1>"
-    assert problem.startswith("worker: route 'dashbord': nothing that is installed offers one of this name; ")
-    assert problem.endswith("did you mean 'dashboard'?")
+    assert str(problem).startswith("worker: route 'dashbord': nothing that is installed offers one of this name; ")
+    assert problem.text.endswith("did you mean 'dashboard'?")
 
 
 def test_engines_of_one_configuration_bring_its_routes_once() -> None:

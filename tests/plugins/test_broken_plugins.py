@@ -207,7 +207,7 @@ def test_a_plugin_that_is_kept_out_is_told_so(block: str, allow: str, reason: st
 def test_a_plugin_that_is_kept_out_is_never_imported(block: str, imported: bool, zoo: Path, run: Run) -> None:
     """The lists act before the load: not even the package around the plugin's module is imported."""
     program = (
-        "import sys; from penstock.plugins.registry import Registry; Registry().offers();"
+        "import sys; from penstock.plugins.registry import Registry; Registry().listing();"
         "print('penstock_leaves' in sys.modules)"
     )
 

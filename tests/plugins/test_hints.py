@@ -16,7 +16,7 @@ EXTRAS = ("kafka", "rsmq", "memory", "msgpack", "postgres")
 def test_every_name_of_ours_has_its_hint(extra: str) -> None:
     """A name that an extra brings leads to that extra, whoever lacks it."""
     pytest.importorskip(f"penstock_{extra}")
-    mine = [offer for offer in Registry().offers() if offer.distribution == f"penstock-{extra}"]
+    mine = [offer for offer in Registry().listing() if offer.distribution == f"penstock-{extra}"]
 
     assert mine
     assert {(offer.kind, offer.name, hints.extra_for(offer.kind, offer.name)) for offer in mine} == {
@@ -29,7 +29,7 @@ def test_no_hint_promises_what_does_not_exist(extra: str) -> None:
     """Each name in the table is offered, as it stands or, for a profile, with something after a dash."""
     pytest.importorskip(f"penstock_{extra}")
     import_module(f"penstock_{extra}.plugin")
-    offers = {(offer.kind, offer.name) for offer in Registry().offers() if offer.distribution == f"penstock-{extra}"}
+    offers = {(offer.kind, offer.name) for offer in Registry().listing() if offer.distribution == f"penstock-{extra}"}
     offered = {(kind, stem) for kind, name in offers for stem in hints.stems(kind, name)}
 
     promised = {

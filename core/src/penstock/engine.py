@@ -19,12 +19,13 @@ from penstock.routing import Output
 if TYPE_CHECKING:
     from penstock.config.files import Source
     from penstock.config.model import Configuration
-    from penstock.config.resolve import ResolvedQueue
+    from penstock.config.problems import Problem
     from penstock.middleware import AnyMiddleware, Middleware, Wrapper
     from penstock.observability.health import Health
     from penstock.observability.metrics import MetricsRegistry
     from penstock.options import Role
     from penstock.pipeline.loop import Pipeline
+    from penstock.queues.resolved_queue import ResolvedQueue
     from penstock.retry import RetryPolicy
     from penstock.worker.status import EngineStatus
 
@@ -150,7 +151,7 @@ class Engine:
             EngineSettings(**self._overrides)  # a wrong setting is reported here, where it was written
         self._function: Function | None = None
         self._configuration: Configuration | None = None
-        self._problems: Sequence[str] = ()
+        self._problems: Sequence[Problem] = ()
         self.pipeline: Pipeline | None = None
 
     def stream_app(self, function: Callable[P, R]) -> StreamApp[P, R]:
@@ -204,7 +205,7 @@ class Engine:
             raise ConfigError(*self.problems())
         return configuration
 
-    def problems(self, also: Iterable[tuple[str, Role]] = ()) -> Sequence[str]:
+    def problems(self, also: Iterable[tuple[str, Role]] = ()) -> Sequence[Problem]:
         """All that is wrong with its configuration and its queues, and with these queues of the same configuration."""
         from penstock.config.resolve import problems_of
 

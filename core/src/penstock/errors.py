@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 from penstock.known_secrets import hide
 
@@ -39,12 +40,17 @@ class ConfigError(PenstockError):
     """The configuration, or the way an engine was wired, cannot work.
 
     Args:
-        problems: One sentence a problem, each complete with its place; all that were found, not only the first.
+        problems: All that were found: a complete sentence each, or a value that prints as one.
+
+    Attributes:
+        problems: The sentences.
+        details: The problems as they were given.
     """
 
-    def __init__(self, *problems: str) -> None:
-        self.problems: Sequence[str] = problems
-        super().__init__("\n".join(problems))
+    def __init__(self, *problems: object) -> None:
+        self.details: Sequence[Any] = problems
+        self.problems: Sequence[str] = tuple(map(str, problems))
+        super().__init__("\n".join(self.problems))
 
 
 class CapabilityError(ConfigError):

@@ -34,13 +34,35 @@ class ConnectorOptions(BaseModel):
         """Whether the value of a passed-through key must never be shown."""
         return any(word in key.lower() for word in _SECRET_WORDS)
 
-    def code(self) -> Mapping[str, str]:
-        """Options by which the client loads native code or runs a command, and which of the two.
+    def code(self) -> Mapping[tuple[str, ...], str]:
+        """The options that make the client load native code or run a command.
 
-        They are refused where `plugins.allow_import_paths` is false. A connector that hands options on to its client
-        overrides this; for each key it says what the client does, as in "loads a library".
+        They are rejected where `plugins.allow_import_paths` is false. A connector that passes options on to its client
+        overrides this.
+
+        Returns:
+            For each option, by its keys from the top of `config:` (`("producer", "plugin.library.paths")`), what the
+            client does with it, as in "loads a library".
         """
         return {}
+
+
+class OptionProblem(str):
+    """A problem with one option, as a connector's `check` returns it: a sentence that knows its option.
+
+    A `check` may return plain text instead; then the error shows where `config:` stands, not the option's own line.
+
+    Args:
+        text: The sentence.
+        *keys: The option's keys from the top of `config:`: `OptionProblem("…", "tls", "cert")`.
+    """
+
+    keys: tuple[str, ...]
+
+    def __new__(cls, text: str, *keys: str) -> OptionProblem:
+        problem = super().__new__(cls, text)
+        problem.keys = keys
+        return problem
 
 
 def not_text(key: str, value: Any) -> str | None:

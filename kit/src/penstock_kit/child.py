@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from penstock.config.files import load
-from penstock.config.resolve import ResolvedQueue, registry_for, resolve_queue
+from penstock.config.resolve import registry_for, resolve_queue
 from penstock.connectors import Consumer, Producer
 from penstock.message import QueueMessage, Record
 from penstock.queues.adapters import make_consumer, make_producer
+from penstock.queues.resolved_queue import ResolvedQueue
 
 PACE = 0.001  # seconds of work for a message
 POLL = 0.2  # seconds of one consume

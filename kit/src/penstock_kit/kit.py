@@ -16,12 +16,13 @@ import pytest
 
 from penstock.capabilities import Capabilities
 from penstock.config.files import load
-from penstock.config.resolve import ResolvedQueue, registry_for, resolve_queue
+from penstock.config.resolve import registry_for, resolve_queue
 from penstock.message import QueueMessage, Record
 from penstock.options import Role
 from penstock.plugins.registry import Registry
 from penstock.queues.adapters import make_consumer, make_producer
 from penstock.queues.queue import InputQueue, OutputQueue
+from penstock.queues.resolved_queue import ResolvedQueue
 from penstock.specs import ConnectorSpec
 from penstock_kit import limits
 from penstock_kit.backend_fixture import FACILITIES, BackendFixture

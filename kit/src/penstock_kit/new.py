@@ -126,7 +126,7 @@ def _owner(name: str) -> str | None:
     ours = next((extra for kind in KINDS if (extra := extra_for(kind, name))), None) if is_ours(name) else None
     if ours is not None:
         return f"what {install(ours)} brings"
-    theirs = next((offer for offer in Registry().offers() if offer.name == name), None)
+    theirs = next((offer for offer in Registry().listing() if offer.name == name), None)
     return None if theirs is None else f"{theirs.distribution} {theirs.version}, which is installed here"
 
 

@@ -18,7 +18,7 @@ CONFIG: dict[str, Any] = {"bootstrap.servers": "localhost:1", "group.id": "g"}
 def found(plugins: dict[str, Any], **config: Any) -> list[str]:
     """What is wrong with the queue as an input and as an output."""
     source = load({"queues": {"q": {"connector": "kafka", "config": {**CONFIG, **config}}}, "plugins": plugins})
-    return list(problems_of(source, (), [("q", "input"), ("q", "output")]))
+    return [str(each) for each in problems_of(source, (), [("q", "input"), ("q", "output")])]
 
 
 @pytest.mark.parametrize("block", [None, "consumer", "producer"])

@@ -258,7 +258,7 @@ def test_what_yaml_makes_of_a_text_is_refused(key: str, written: str, tmp_path: 
 def problems(file: Path) -> list[str]:
     """What `penstock check` says of the queue as an input."""
     configuration, found = read(str(file), {})
-    return list(problems_of(configuration, found, [("q", "input")]))
+    return [str(each) for each in problems_of(configuration, found, [("q", "input")])]
 
 
 def test_a_number_where_the_client_wants_one_stays() -> None:

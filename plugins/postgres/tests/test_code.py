@@ -27,7 +27,7 @@ def problems(dsn: str, connector: str, allowed: bool) -> list[str]:
             "plugins": {"allow_import_paths": allowed},
         }
     )
-    return [each for each in problems_of(source, (), [("q", "output")]) if "code" in each]
+    return [str(each) for each in problems_of(source, (), [("q", "output")]) if "code" in each.text]
 
 
 @pytest.mark.parametrize("connector", ["postgres", "postgres.table"])

@@ -1,4 +1,4 @@
-"""`penstock check`: judges a configuration without a broker, and prints it as it is understood."""
+"""`penstock check`: checks a configuration without a broker, and prints it as it is understood."""
 
 from __future__ import annotations
 
@@ -12,21 +12,24 @@ from penstock.config.files import read
 from penstock.config.middleware import configured_middleware
 from penstock.config.model import Configuration
 from penstock.config.names import unknown_queue
+from penstock.config.problems import Problem
 from penstock.config.report import queue_rows, section_rows, table
-from penstock.config.resolve import ResolvedQueue, Verdict, judge, registry_for
+from penstock.config.resolution import Resolution
+from penstock.config.resolve import registry_for, validate
 from penstock.config.routes import configured_routes
 from penstock.errors import ConfigError
 from penstock.observability.printable import lines, one_line
 from penstock.options import Role
 from penstock.plugins.registry import Registry
+from penstock.queues.resolved_queue import ResolvedQueue
 
 ROLES: tuple[Role, ...] = ("input", "output")
 
 
 def configure(parser: ArgumentParser) -> None:
-    """Add what `penstock check` can be told."""
+    """Add the arguments of `penstock check`."""
     parser.add_argument("config", metavar="CONFIG", help="a YAML or TOML file")
-    parser.add_argument("--role", choices=ROLES, help="judge every queue for this role only")
+    parser.add_argument("--role", choices=ROLES, help="check every queue for this role only")
     parser.add_argument(
         "--input", action="append", default=[], metavar="QUEUE", help="this queue must work as an input (repeatable)"
     )
@@ -34,8 +37,8 @@ def configure(parser: ArgumentParser) -> None:
         "--output", action="append", default=[], metavar="QUEUE", help="this queue must work as an output (repeatable)"
     )
     parser.epilog = (
-        "A configuration does not say which queue is an input. So a queue is judged for both roles; what keeps it from "
-        "one of them only is a note, unless --role, --input or --output says that this role is wanted."
+        "A configuration does not say which queue is an input. So a queue is checked for both roles; a problem that "
+        "affects one of them only is a note, unless --role, --input or --output says that this role is wanted."
     )
 
 
@@ -45,8 +48,8 @@ def run(arguments: Namespace) -> int:
     Raises:
         ConfigError: with every problem, which the command line prints on stderr before it exits with 2.
     """
-    configuration, problems = read(arguments.config)
-    problems = list(problems)
+    configuration, found = read(arguments.config)
+    problems = list(found)
     if configuration.plugins.allow_import_paths and os.getcwd() not in sys.path:
         # As `python -m` does: a configuration names the classes of the program beside it.
         sys.path.insert(0, os.getcwd())
@@ -56,7 +59,7 @@ def run(arguments: Namespace) -> int:
             wanted.setdefault(name, set()).add(role)
     if not problems:
         problems += [
-            unknown_queue(name, configuration.queues.keys(), arguments.config)
+            Problem(("queues", name), unknown_queue(name, configuration.queues.keys(), arguments.config))
             for name in wanted
             if name not in configuration.queues
         ]
@@ -78,33 +81,33 @@ class _Finding:
     """What there is to say about one queue."""
 
     views: list[ResolvedQueue] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    notes: list[Problem] = field(default_factory=list)
 
 
 def _find(configuration: Configuration, name: str, wanted: set[Role], registry: Registry) -> _Finding:
     queue = configuration.queues[name]
-    verdicts = {
-        role: judge(configuration, name, role, registry=registry) for role in ROLES if not wanted or role in wanted
-    }
-    finding = _Finding([verdict.queue for verdict in verdicts.values() if verdict.queue is not None])
-    for role, verdict in verdicts.items():
-        # A class that was written down for a side is wanted on that side.
-        required = role in wanted or getattr(queue, "consumer" if role == "input" else "producer") is not None
-        others = [other for other in verdicts.values() if other is not verdict]
-        for text in verdict.problems:
-            if required or not _concerns_this_role_only(text, verdict, others):
-                finding.problems += [] if text in finding.problems else [text]
-            else:
-                finding.notes.append(f"not usable as {'an input' if role == 'input' else 'an output'}: {text}")
+    roles = [role for role in ROLES if not wanted or role in wanted]
+    resolutions = [validate(configuration, name, role, registry=registry) for role in roles]
+    finding = _Finding([each.resolved for each in resolutions if each.resolved is not None])
+    for resolution in resolutions:
+        # The user who names a class for a side wants that side to work.
+        own_class = getattr(queue, "consumer" if resolution.role == "input" else "producer")
+        required = resolution.role in wanted or own_class is not None
+        others = [other for other in resolutions if other is not resolution]
+        for problem in resolution.problems:
+            if not required and _concerns_this_role_only(problem, resolution, others):
+                finding.notes.append(problem)
+            elif problem not in finding.problems:
+                finding.problems.append(problem)
     return finding
 
 
-def _concerns_this_role_only(text: str, verdict: Verdict, others: Sequence[Verdict]) -> bool:
+def _concerns_this_role_only(problem: Problem, resolution: Resolution, others: Sequence[Resolution]) -> bool:
     """Whether the queue could serve in another role although it has this problem in this one."""
-    if not verdict.possible:
+    if not resolution.possible:
         return any(other.possible for other in others)
-    return any(set(other.problems) <= set(verdict.problems) - {text} for other in others)
+    return any(set(other.problems) <= set(resolution.problems) - {problem} for other in others)
 
 
 def _print(config: str, configuration: Configuration, findings: Mapping[str, _Finding]) -> None:
@@ -114,7 +117,8 @@ def _print(config: str, configuration: Configuration, findings: Mapping[str, _Fi
         print(f"\nqueue {one_line(name)}")
         print(lines(table(queue_rows(configuration.queues[name], finding.views))))
         for note in finding.notes:
-            print(f"  note: {lines(note)}")
+            role = "an input" if note.role == "input" else "an output"
+            print(f"  note: not usable as {role}: {lines(str(note))}")
     for section in ("engine", "worker", "plugins"):
         print(f"\n{section}")
         print(lines(table(section_rows(configuration, section))))

@@ -15,13 +15,13 @@ from typing import IO, Any, Protocol
 import orjson
 
 from penstock.cli.lines_file import Existing, LinesFile
-from penstock.config.resolve import ResolvedQueue
 from penstock.errors import ConfigError, ConnectorError
 from penstock.message import ERROR_STAGE, QueueMessage, Record
 from penstock.observability.health import Health
 from penstock.observability.metrics import MetricsRegistry
 from penstock.pipeline.settlement import StopEngine
 from penstock.queues.queue import OutputQueue
+from penstock.queues.resolved_queue import ResolvedQueue
 from penstock.queues.threads import Threads
 from penstock.serializers import Serializer
 

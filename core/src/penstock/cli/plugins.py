@@ -11,7 +11,7 @@ from dataclasses import asdict
 from textwrap import wrap
 
 from penstock.observability.printable import one_line
-from penstock.plugins.registry import Offer, Registry
+from penstock.plugins.registry import ListedName, Registry
 
 _COLUMNS = ("kind", "name", "distribution", "version", "origin", "state")
 _WIDTH = 100  # columns of a terminal that the table may take
@@ -38,24 +38,24 @@ def run(arguments: Namespace) -> int:
     registry = Registry()
     # What a plugin prints while it is imported must not end up in the JSON.
     with redirect_stdout(sys.stderr):
-        offers = registry.check() if arguments.check else registry.offers()
+        names = registry.check() if arguments.check else registry.listing()
     if arguments.json:
-        print(json.dumps([asdict(offer) for offer in offers], indent=2))
+        print(json.dumps([asdict(listed) for listed in names], indent=2))
     else:
-        print("\n".join(_table(offers)))
-    # A blocked plugin is what somebody asked for.
-    return int(arguments.check and any(offer.state not in ("ok", "blocked") for offer in offers))
+        print("\n".join(_table(names)))
+    # A blocked plugin is not a failure: the user blocked it.
+    return int(arguments.check and any(listed.state not in ("ok", "blocked") for listed in names))
 
 
-def _table(offers: Sequence[Offer]) -> Iterator[str]:
+def _table(names: Sequence[ListedName]) -> Iterator[str]:
     rows = [
         _COLUMNS,
-        *(tuple(one_line(str(getattr(offer, column)), _WIDTH) for column in _COLUMNS) for offer in offers),
+        *(tuple(one_line(str(getattr(listed, column)), _WIDTH) for column in _COLUMNS) for listed in names),
     ]
     widths = _widths(rows)
     for row in rows:
         yield _GAP.join(_cell(text, width) for text, width in zip(row, widths, strict=True)).rstrip()
-    problems = dict.fromkeys(one_line(line) for offer in offers for line in offer.problem.split("\n"))
+    problems = dict.fromkeys(one_line(line) for listed in names for line in listed.problem.split("\n"))
     for problem in problems:
         yield ""
         # A word is never broken: it may be part of a command.

@@ -16,11 +16,12 @@ from penstock.cli.lines_file import Existing
 from penstock.cli.progress import Progress
 from penstock.config.files import read
 from penstock.config.model import Configuration, WorkerSettings
-from penstock.config.resolve import ResolvedQueue, problems_of, registry_for, resolve_queue
+from penstock.config.resolve import problems_of, registry_for, resolve_queue
 from penstock.engine import NOT_GIVEN, Engine
 from penstock.errors import ConfigError
 from penstock.known_secrets import SecretFormatter
 from penstock.options import Role
+from penstock.queues.resolved_queue import ResolvedQueue
 from penstock.worker.summary import all_succeeded, left_in
 from penstock.worker.worker import Runnable, Worker
 

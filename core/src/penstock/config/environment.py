@@ -1,4 +1,4 @@
-"""`${NAME}` in a configuration: filled in on parsed values, so that a value can never change the file's structure."""
+"""Fills in `${NAME}` on parsed values, so that a variable can never change the structure of a file."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from penstock.config.faults import Fault
-from penstock.config.places import Path, dotted
+from penstock.config.locations import Path, dotted
+from penstock.config.problems import Problem
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 _REFERENCE = re.compile(
@@ -18,19 +18,19 @@ _REFERENCE = re.compile(
 
 @dataclass(slots=True)
 class Substitution:
-    """What became of a value and of everything in it.
+    """A value with its variables filled in, at any depth.
 
     Attributes:
-        values: A copy with the variables filled in; what is not set stays as it was written.
+        values: A copy; a variable that is not set stays as it was written.
         used: Which variables went into which value.
-        missing: One fault for each variable that is not set and has no default.
-        broken: One fault for each `${` that begins nothing.
+        missing: One problem for each variable that is not set and has no default.
+        broken: One problem for each `${` that does not begin a variable.
     """
 
     values: Any = None
     used: dict[Path, tuple[str, ...]] = field(default_factory=dict)
-    missing: list[Fault] = field(default_factory=list)
-    broken: list[Fault] = field(default_factory=list)
+    missing: list[Problem] = field(default_factory=list)
+    broken: list[Problem] = field(default_factory=list)
 
 
 def substitute(values: Any, environment: Mapping[str, str], path: Path = (), shown_from: int = 0) -> Substitution:
@@ -44,28 +44,28 @@ def substitute(values: Any, environment: Mapping[str, str], path: Path = (), sho
         values: Parsed data: mappings, lists, scalars, any objects. Not changed.
         environment: The variables.
         path: Where `values` stands.
-        shown_from: How many steps of a path the faults leave out.
+        shown_from: How many steps of a path the problems leave out.
     """
     result = Substitution()
     result.values = _fill(values, environment, path, shown_from, result)
     return result
 
 
-def unfit_texts(values: Any, path: Path, shown_from: int) -> Iterator[Fault]:
-    """One fault for each text that no client library takes; see `unfit`. Arguments as in `substitute`."""
+def unusable_texts(values: Any, path: Path, shown_from: int) -> Iterator[Problem]:
+    """One problem for each text that no client library accepts; see `unusable`. Arguments as in `substitute`."""
     if isinstance(values, str):
-        if (problem := unfit(values)) is not None:
-            yield Fault(path, f"{dotted(path[shown_from:])!r} {problem}")
+        if (defect := unusable(values)) is not None:
+            yield Problem(path, f"{dotted(path[shown_from:])!r} {defect}")
     elif isinstance(values, Mapping):
         for key, item in values.items():
-            yield from unfit_texts(item, (*path, key), shown_from)
+            yield from unusable_texts(item, (*path, key), shown_from)
     elif isinstance(values, list | tuple):
         for index, item in enumerate(values):
-            yield from unfit_texts(item, (*path, index), shown_from)
+            yield from unusable_texts(item, (*path, index), shown_from)
 
 
-def unfit(text: str) -> str | None:
-    """What no client library takes in a text, since it would cut it there or fail; None if there is nothing of it."""
+def unusable(text: str) -> str | None:
+    """Why no client library accepts a text: it would cut it there, or fail. None if there is no such reason."""
     if "\0" in text:
         return f"has a NUL character at position {text.index(chr(0)) + 1}; remove it"
     if not text.isascii():
@@ -93,12 +93,12 @@ def _fill_text(text: str, environment: Mapping[str, str], path: Path, shown_from
         if match["escape"]:
             return "${"
         name = match["name"]
-        # The text around a reference may hold a secret, so no fault repeats it.
+        # The text around a reference may hold a secret, so the problem does not repeat it.
         if match["broken"] or "${" in (match["text"] or ""):
             result.broken.append(
-                Fault(
+                Problem(
                     path,
-                    f"{shown!r} has a '${{' that is no variable; write ${{NAME}} or ${{NAME:-default}}, "
+                    f"{shown!r} has a '${{' that is not a variable; write ${{NAME}} or ${{NAME:-default}}, "
                     "or '$${' for a plain '${'",
                 )
             )
@@ -110,7 +110,7 @@ def _fill_text(text: str, environment: Mapping[str, str], path: Path, shown_from
         if match["default"] is not None:
             return str(match["text"])
         result.missing.append(
-            Fault(
+            Problem(
                 path,
                 f"{shown!r} needs the environment variable {name}, which is not set; "
                 f"set it, or write a default: ${{{name}:-default}}",

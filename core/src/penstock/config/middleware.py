@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from penstock.config.faults import Fault, explain, placed
+from penstock.config.locations import Locations, Path
 from penstock.config.masking import scrub, secrets_in
-from penstock.config.places import Path, Places
+from penstock.config.problems import Problem, located
+from penstock.config.validation import explain
 from penstock.dead_letters import error_text
 from penstock.errors import PluginError
 from penstock.known_secrets import remember
@@ -23,10 +24,10 @@ if TYPE_CHECKING:
 
 def configured_middleware(
     configuration: Configuration, registry: Registry
-) -> tuple[list[Middleware | Wrapper], list[str]]:
-    """What `engine.middleware` names, and the problems with it, as whole sentences with their places."""
+) -> tuple[list[Middleware | Wrapper], list[Problem]]:
+    """What `engine.middleware` names, and the problems with it."""
     items = configuration.engine.middleware
-    return make_middleware(items, registry, "engine", ("engine",), configuration.places)
+    return make_middleware(items, registry, "engine", ("engine",), configuration.locations)
 
 
 def make_middleware(
@@ -34,8 +35,8 @@ def make_middleware(
     registry: Registry,
     subject: str,
     root: Path = (),
-    places: Places | None = None,
-) -> tuple[list[Middleware | Wrapper], list[str]]:
+    locations: Locations | None = None,
+) -> tuple[list[Middleware | Wrapper], list[Problem]]:
     """Make what is given by name; what is an object already stays as it is.
 
     Args:
@@ -43,13 +44,13 @@ def make_middleware(
         registry: What is installed.
         subject: Begins each problem.
         root: The section that the items stand in, under the key `middleware`.
-        places: Finds the file and line of a path.
+        locations: Finds the file and line of a path.
 
     Returns:
         The middleware, in order, and the problems.
     """
     made: list[Middleware | Wrapper] = []
-    faults: list[Fault] = []
+    problems: list[Problem] = []
     for index, item in enumerate(items):
         if not isinstance(item, str | Mapping):
             made.append(item)
@@ -58,28 +59,28 @@ def make_middleware(
         try:
             made.append(_make(options, registry, ("middleware", index)))
         except _Refused as refused:
-            faults += [Fault((*root, *fault.path), fault.text) for fault in refused.faults]
-    return made, placed(faults, subject, places or Places())
+            problems += [Problem((*root, *problem.path), problem.text) for problem in refused.problems]
+    return made, located(problems, subject, locations or Locations())
 
 
 class _Refused(Exception):
-    def __init__(self, *faults: Fault) -> None:
-        self.faults = faults
+    def __init__(self, *problems: Problem) -> None:
+        self.problems = problems
 
 
 def _make(options: dict[str, Any], registry: Registry, path: Path) -> Any:
     name = options.pop("name", None)
     if not isinstance(name, str) or not name:
-        raise _Refused(Fault(path, "middleware is a name, or a mapping with a 'name' and the options"))
+        raise _Refused(Problem(path, "middleware is a name, or a mapping with a 'name' and the options"))
     try:
         spec = registry.middleware(name)
         target = registry.load(spec, spec.target)
     except PluginError as error:
-        raise _Refused(Fault(path, str(error))) from error
+        raise _Refused(Problem(path, str(error))) from error
     owner = f"middleware {name!r}"
     if not (isinstance(target, type) and issubclass(target, Middleware)):
         if options:
-            raise _Refused(Fault(path, f"{owner} takes no options; write its name alone"))
+            raise _Refused(Problem(path, f"{owner} takes no options; write its name alone"))
         return target
     remember(secrets_in(options, target))
     try:
@@ -91,4 +92,4 @@ def _make(options: dict[str, Any], registry: Registry, path: Path) -> Any:
     # A plugin's validator may raise anything.
     except BaseException as error:
         text = scrub(f"{type(error).__name__}: {error_text(error)}", options, target)
-        raise _Refused(Fault(path, f"{owner} cannot be made of its options: {text}")) from error
+        raise _Refused(Problem(path, f"{owner} cannot be made of its options: {text}")) from error

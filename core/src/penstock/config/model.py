@@ -6,7 +6,7 @@ Every key is typed. An unknown one is refused with the nearest known one, and No
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import (
@@ -21,24 +21,16 @@ from pydantic import (
     model_validator,
 )
 
-from penstock.config.places import Path, Places
+from penstock.config.locations import Locations, Path
 from penstock.errors import ConfigError
 from penstock.retry import RetryPolicy
 from penstock.specs import ConnectorSpec
 
 if TYPE_CHECKING:
-    from penstock.config.faults import Fault
+    from penstock.config.problems import Problem
 
 OFF = ("none", "disabled")
 """Words, in any case, that turn off a stage; the same as a plain None (null in YAML)."""
-
-
-class InvalidSettings(ConfigError):
-    """Settings that their model refuses; `faults` has the same without a subject, for whoever knows the place."""
-
-    def __init__(self, subject: str, faults: Sequence[Fault]) -> None:
-        self.faults = faults
-        super().__init__(*(f"{subject}: {fault.text}" for fault in faults))
 
 
 class Settings(BaseModel):
@@ -59,11 +51,12 @@ class Settings(BaseModel):
         try:
             super().__init__(**values)
         except ValidationError as error:
-            from penstock.config.faults import explain
+            from penstock.config.validation import explain
 
             name = values.get("name")
             subject = f"queue {name!r}" if isinstance(name, str) else type(self).owner
-            raise InvalidSettings(subject, explain(error, type(self), values, type(self).owner)) from None
+            problems = explain(error, type(self), values, type(self).owner)
+            raise ConfigError(*(replace(problem, subject=subject) for problem in problems)) from None
 
 
 def _nothing(value: Any) -> Any:
@@ -207,7 +200,7 @@ class Configuration:
     Attributes:
         queues: By name, in the order of the source.
         engine, worker, plugins: Their defaults where the source is silent.
-        places: Where each value was written.
+        locations: Where each value was written.
         used_variables: Which environment variables went into the value at a path.
         missing_variables: For each queue the variables it needs and does not find. They matter once the queue is used:
             workers that share a file need not share every secret.
@@ -217,11 +210,11 @@ class Configuration:
     engine: EngineSettings = field(default_factory=EngineSettings)
     worker: WorkerSettings = field(default_factory=WorkerSettings)
     plugins: PluginSettings = field(default_factory=PluginSettings)
-    places: Places = field(default_factory=Places, repr=False)
+    locations: Locations = field(default_factory=Locations, repr=False)
     used_variables: Mapping[Path, tuple[str, ...]] = field(default_factory=dict, repr=False)
-    missing_variables: Mapping[str, Sequence[Fault]] = field(default_factory=dict, repr=False)
+    missing_variables: Mapping[str, Sequence[Problem]] = field(default_factory=dict, repr=False)
 
     def origin(self, path: Path) -> str:
         """Where a value that was written came from: its place, and the variables that went into it."""
         variables = [f"environment {name}" for name in self.used_variables.get(path, ())]
-        return ", ".join([str(self.places.of(path)) or "the configuration", *variables])
+        return ", ".join([str(self.locations.of(path)) or "the configuration", *variables])

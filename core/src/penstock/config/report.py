@@ -9,10 +9,10 @@ from typing import Any
 from pydantic import BaseModel
 
 from penstock.config.fields import keyed_fields
+from penstock.config.locations import Path
 from penstock.config.masking import shown
 from penstock.config.model import Configuration, QueueConfig, Settings
-from penstock.config.places import Path
-from penstock.config.resolve import ResolvedQueue
+from penstock.queues.resolved_queue import ResolvedQueue
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,68 +1,27 @@
-"""A queue's settings into what the engine opens: profile, names, classes, options, all problems at once."""
+"""Resolves the settings of a queue: profile, names, classes and options, with all problems at once."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
 
-from penstock.capabilities import Capabilities
-from penstock.config.backend import choose_backend
-from penstock.config.backend_options import make_options
-from penstock.config.faults import placed
+from penstock.config.codecs import choose_codec
+from penstock.config.connector_class import choose_connector_class
+from penstock.config.connector_options import make_options
 from penstock.config.middleware import configured_middleware
-from penstock.config.model import Configuration
+from penstock.config.model import Configuration, QueueConfig
 from penstock.config.names import unknown_queue
+from penstock.config.problems import Problem, located
+from penstock.config.resolution import Resolution
 from penstock.config.routes import configured_routes
-from penstock.config.stages import choose_stages
-from penstock.config.unresolved import UnresolvedQueue
 from penstock.errors import ConfigError
-from penstock.model_handlers import ModelHandler
 from penstock.options import Role
 from penstock.plugins.registry import Registry
-from penstock.serializers import Serializer
-
-
-@dataclass(frozen=True, slots=True)
-class ResolvedQueue:
-    """A queue, ready to be opened for one role.
-
-    Attributes:
-        name: What engines and functions call it.
-        value: The backend's name of it.
-        place: Where it is configured ("queues.yml:12"); empty for a configuration made in Python.
-        role: What it is opened for.
-        connector: The connector's name, or the class's, for messages and metrics.
-        connector_class: A consumer's class for an input, a producer's for an output; made as `class(value, options)`.
-        options: What the connector's options model made of `config:`; a plain dict where there is no model.
-        capabilities: What the connector can do.
-        serializer, model_handler: None where that stage is off.
-        data_model: What the model handler builds; None without one.
-        data_model_is_default: Nobody chose it for this queue, so a function's annotation may replace it.
-        batch: The function gets lists; None if neither queue nor profile say so.
-        origins: For each key ("connector", "config.port") where its value came from.
-    """
-
-    name: str
-    value: str
-    place: str
-    role: Role
-    connector: str
-    connector_class: type[Any]
-    # Not in the repr: it may be a plain dict with passwords.
-    options: Any = field(repr=False)
-    capabilities: Capabilities
-    serializer: Serializer | None
-    model_handler: ModelHandler | None
-    data_model: Any
-    data_model_is_default: bool
-    batch: bool | None
-    origins: Mapping[str, str] = field(repr=False)
+from penstock.queues.resolved_queue import ResolvedQueue
 
 
 def registry_for(configuration: Configuration) -> Registry:
-    """A registry that keeps to the configuration's plugin settings."""
+    """A registry that follows the configuration's plugin settings."""
     plugins = configuration.plugins
     return Registry(allow=plugins.allow, block=plugins.block, allow_import_paths=plugins.allow_import_paths)
 
@@ -95,109 +54,92 @@ def resolve_queues(
     Raises:
         ConfigError: with every problem of all of them, so that one start shows them all.
     """
-    resolved: list[ResolvedQueue] = []
-    problems: dict[str, None] = {}  # A queue that is both input and output has most of its problems twice.
-    for name, role in wanted:
-        verdict = judge(configuration, name, role, registry=registry, environment=environment)
-        problems |= dict.fromkeys(verdict.problems)
-        if verdict.queue is not None:
-            resolved.append(verdict.queue)
+    resolutions = [validate(configuration, *each, registry=registry, environment=environment) for each in wanted]
+    # A queue that is both input and output has most of its problems twice.
+    problems = dict.fromkeys(problem for resolution in resolutions for problem in resolution.problems)
     if problems:
         raise ConfigError(*problems)
-    return resolved
+    return [resolution.resolved for resolution in resolutions if resolution.resolved is not None]
 
 
 def problems_of(
-    configuration: Configuration, problems: Sequence[str], wanted: Iterable[tuple[str, Role]]
-) -> Sequence[str]:
-    """All that is wrong with a configuration and with some queues of it, so that one start shows it all.
+    configuration: Configuration, problems: Sequence[Problem], wanted: Iterable[tuple[str, Role]]
+) -> Sequence[Problem]:
+    """Everything that is wrong with a configuration and with some of its queues, so that one start shows it all.
 
     Args:
         configuration: What could be read.
-        problems: What could not. A queue that was left out because of them is not missed.
-        wanted: The queues, each with the role it is wanted for.
+        problems: What could not. A queue that was left out because of them is not reported as unknown.
+        wanted: The queues, each with its role.
     """
     registry = registry_for(configuration)
     found = dict.fromkeys(problems)
     for name, role in wanted:
-        if name in configuration.queues or ("queues", name) not in configuration.places.roots:
-            found |= dict.fromkeys(judge(configuration, name, role, registry=registry).problems)
+        if name in configuration.queues or ("queues", name) not in configuration.locations.roots:
+            found |= dict.fromkeys(validate(configuration, name, role, registry=registry).problems)
     extras = (*configured_middleware(configuration, registry)[1], *configured_routes(configuration, registry)[1])
     return list(found | dict.fromkeys(extras))
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """Whether a queue can be opened for a role.
-
-    Attributes:
-        queue: None if there are problems.
-        problems: Whole sentences.
-        possible: False if its connector has no side for this role at all, so that nothing else was judged.
-    """
-
-    queue: ResolvedQueue | None
-    problems: Sequence[str] = ()
-    possible: bool = True
-
-
-def judge(
+def validate(
     configuration: Configuration,
     name: str,
     role: Role,
     *,
     registry: Registry,
     environment: Mapping[str, str] = os.environ,
-) -> Verdict:
-    """As `resolve_queue`, but hands back the problems instead of raising them."""
+) -> Resolution:
+    """Like `resolve_queue`, but returns the problems instead of raising them."""
     queue = configuration.queues.get(name)
     if queue is None:
-        return Verdict(None, [unknown_queue(name, configuration.queues.keys(), configuration.places.file)])
-    unresolved = UnresolvedQueue(configuration, queue, role, registry, environment)
-    unresolved.problems += placed(
-        configuration.missing_variables.get(name, ()), f"queue {name!r}", configuration.places
-    )
-    _find_profile(unresolved)
-    backend = choose_backend(unresolved)
-    options = make_options(unresolved, backend) if backend else None
-    stages = choose_stages(unresolved)
-    batch = _batch(unresolved)
-    unresolved.origins["value"] = unresolved.written("value") if queue.value else "default"
-    if unresolved.problems or backend is None:
-        return Verdict(None, unresolved.problems, unresolved.possible)
-    resolved = ResolvedQueue(
+        text = unknown_queue(name, configuration.queues.keys(), configuration.locations.file)
+        missing = QueueConfig.model_construct(name=name)
+        problem = Problem(("queues", name), text, role=role)
+        return Resolution(configuration, missing, role, registry, environment, problems=[problem])
+    resolution = Resolution(configuration, queue, role, registry, environment)
+    missing_variables = configuration.missing_variables.get(name, ())
+    resolution.problems += located(missing_variables, f"queue {name!r}", configuration.locations)
+    _find_profile(resolution)
+    choice = choose_connector_class(resolution)
+    options = make_options(resolution, choice) if choice else None
+    codec = choose_codec(resolution)
+    batch = _batch(resolution)
+    resolution.origins["value"] = resolution.written("value") if queue.value else "default"
+    if resolution.problems or choice is None:
+        return resolution
+    resolution.resolved = ResolvedQueue(
         name=name,
         value=queue.value or name,
-        place=unresolved.place(),
+        location=resolution.location(),
         role=role,
-        connector=backend.name,
-        connector_class=backend.connector_class,
+        connector=choice.name,
+        connector_class=choice.connector_class,
         options=options,
-        capabilities=backend.capabilities,
-        serializer=stages.serializer,
-        model_handler=stages.model_handler,
-        data_model=stages.data_model,
-        data_model_is_default=stages.data_model_is_default,
+        capabilities=choice.capabilities,
+        serializer=codec.serializer,
+        model_handler=codec.model_handler,
+        data_model=codec.data_model,
+        data_model_is_default=codec.data_model_is_default,
         batch=batch,
-        origins=unresolved.origins,
+        origins=resolution.origins,
     )
-    return Verdict(resolved)
+    return resolution
 
 
-def _find_profile(unresolved: UnresolvedQueue) -> None:
-    name = unresolved.queue.profile
+def _find_profile(resolution: Resolution) -> None:
+    name = resolution.queue.profile
     if name is not None:
-        unresolved.origins["profile"] = unresolved.written("profile")
-        unresolved.profile = unresolved.attempt("profile", lambda: unresolved.registry.profile(name))
+        resolution.origins["profile"] = resolution.written("profile")
+        resolution.profile = resolution.attempt("profile", lambda: resolution.registry.profile(name))
 
 
-def _batch(unresolved: UnresolvedQueue) -> bool | None:
-    queue, profile = unresolved.queue, unresolved.profile
+def _batch(resolution: Resolution) -> bool | None:
+    queue, profile = resolution.queue, resolution.profile
     if queue.batch is not None:
-        unresolved.origins["batch"] = unresolved.written("batch")
+        resolution.origins["batch"] = resolution.written("batch")
         return queue.batch
     if profile is not None and profile.batch:
-        unresolved.origins["batch"] = unresolved.from_profile()
+        resolution.origins["batch"] = resolution.from_profile()
         return True
-    unresolved.origins["batch"] = "default"
+    resolution.origins["batch"] = "default"
     return None

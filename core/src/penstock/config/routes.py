@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from penstock.config.faults import Fault, placed
+from penstock.config.problems import Problem, located
 from penstock.errors import ConfigError, PluginError
 from penstock.routes import Route
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from penstock.plugins.registry import Registry
 
 
-def configured_routes(configuration: Configuration, registry: Registry) -> tuple[list[Route], list[str]]:
-    """What `worker.routes` names, and the problems with it, as whole sentences with their places."""
+def configured_routes(configuration: Configuration, registry: Registry) -> tuple[list[Route], list[Problem]]:
+    """What `worker.routes` names, and the problems with it."""
     routes: list[Route] = []
-    faults: list[Fault] = []
+    problems: list[Problem] = []
     for index, name in enumerate(configuration.worker.routes):
         try:
             spec = registry.route(name)
             routes.append(Route(spec.path, registry.load(spec, spec.target)))
         except (PluginError, ConfigError) as error:
-            faults.append(Fault(("worker", "routes", index), str(error)))
-    return routes, placed(faults, "worker", configuration.places)
+            problems.append(Problem(("worker", "routes", index), str(error)))
+    return routes, located(problems, "worker", configuration.locations)

@@ -1,4 +1,4 @@
-"""YAML and TOML into plain data and the place of every key. No other module knows a file format."""
+"""Reads YAML and TOML into plain data and the location of every key. No other module knows a file format."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from typing import Any
 
 import yaml
 
-from penstock.config.places import Path, dotted
+from penstock.config.locations import Path, SourceLocation, dotted
+from penstock.config.problems import Problem
 from penstock.errors import ConfigError
 
 MAX_BYTES = 512 * 1024  # of a file; parsing more would keep a program from starting for minutes
@@ -31,12 +32,12 @@ class Parsed:
     Attributes:
         values: Plain data; without what `problems` complains of.
         marks: Line and column, from 1, of each key and list item; TOML has none.
-        problems: Whole sentences about well-formed text that is still wrong, such as a key given twice.
+        problems: What is wrong in well-formed text, such as a key given twice.
     """
 
     values: Any
     marks: Mapping[Path, tuple[int, int]] = field(default_factory=dict)
-    problems: Sequence[str] = ()
+    problems: Sequence[Problem] = ()
 
 
 def parse(file: FilePath) -> Parsed:
@@ -130,7 +131,7 @@ class _Yaml:
         self.file = file
         self.text = text
         self.marks: dict[Path, tuple[int, int]] = {}
-        self.problems: list[str] = []
+        self.problems: list[Problem] = []
         self.checked: set[int] = set()
         self.count = 0
 
@@ -224,7 +225,8 @@ class _Yaml:
         self.marks[path] = (node.start_mark.line + 1, node.start_mark.column + 1)
 
     def problem(self, node: Any, text: str) -> None:
-        self.problems.append(f"{self.file}:{node.start_mark.line + 1}:{node.start_mark.column + 1}: {text}")
+        mark = node.start_mark
+        self.problems.append(Problem((), text, origin=SourceLocation(str(self.file), mark.line + 1, mark.column + 1)))
 
 
 def _misread(node: Any) -> str:

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Any, ForwardRef, Union, get_args, get_origin, is_typeddict
 
-from penstock.config.resolve import ResolvedQueue
 from penstock.errors import FunctionError
 from penstock.model_handlers import ModelHandler
 from penstock.pipeline.function import Function
+from penstock.queues.resolved_queue import ResolvedQueue
 
 log = logging.getLogger("penstock")
 
@@ -118,7 +118,7 @@ def _not_to_be_found(source: ResolvedQueue, function: Function, annotation: str 
 
 
 def _queue(source: ResolvedQueue) -> str:
-    return f"queue {source.name!r}" + (f" ({source.place})" if source.place else "")
+    return f"queue {source.name!r}" + (f" ({source.location})" if source.location else "")
 
 
 def _shown(annotation: Any) -> str:

@@ -31,10 +31,10 @@ from penstock.queues.queue import InputQueue, OutputQueue
 
 if TYPE_CHECKING:
     from penstock.config.model import EngineSettings
-    from penstock.config.resolve import ResolvedQueue
     from penstock.observability.health import Health
     from penstock.observability.metrics import EngineMetrics
     from penstock.pipeline.function import Function
+    from penstock.queues.resolved_queue import ResolvedQueue
 
 
 def compile_pipeline(

@@ -136,7 +136,7 @@ def require_transactions(app: str, source: InputQueue, targets: Mapping[str, Out
         try:
             resolved.capabilities.require(
                 "transactions",
-                queue=f"{queue.name!r}" + (f" ({resolved.place})" if resolved.place else ""),
+                queue=f"{queue.name!r}" + (f" ({resolved.location})" if resolved.location else ""),
                 connector=resolved.connector,
                 wanted_by=wanted_by,
                 remedy="use delivery: at_least_once, or a connector that has them",

@@ -10,7 +10,7 @@ from penstock.errors import PluginError
 from penstock.model_handlers import ModelHandler
 from penstock.options import ConnectorOptions
 from penstock.plugins.explain import words
-from penstock.plugins.offers import Offer
+from penstock.plugins.listing import ListedName
 from penstock.serializers import Serializer
 from penstock.specs import Spec
 
@@ -25,21 +25,21 @@ _CONTRACTS: Mapping[tuple[str, str], type] = {
 """What must be a class, and derived from which. A connector's class may also be of the one-message-at-a-time form."""
 
 
-def after_import(offer: Offer, spec: Spec, load: Callable[[Spec, str], Any]) -> Offer:
-    """An offer as it stands after importing all that its spec names.
+def after_import(listed: ListedName, spec: Spec, load: Callable[[Spec, str], Any]) -> ListedName:
+    """The line for a name after importing everything that its spec names.
 
     Args:
-        offer: What is known without importing anything.
-        spec: What is offered.
+        listed: What is known without importing anything.
+        spec: The spec behind the name.
         load: Imports one of its import strings; raises `PluginError`.
     """
-    faults = list(_faults(spec, load))
-    if not faults:
-        return offer
-    return replace(offer, state="broken", problem="\n".join([offer.problem, *faults] if offer.problem else faults))
+    problems = list(_problems(spec, load))
+    if not problems:
+        return listed
+    return replace(listed, state="broken", problem="\n".join(filter(None, [listed.problem, *problems])))
 
 
-def _faults(spec: Spec, load: Callable[[Spec, str], Any]) -> Iterator[str]:
+def _problems(spec: Spec, load: Callable[[Spec, str], Any]) -> Iterator[str]:
     for key in _IMPORT_STRINGS:
         import_string = getattr(spec, key, None)
         if import_string is None:

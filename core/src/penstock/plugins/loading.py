@@ -1,4 +1,4 @@
-"""Loads one plugin in isolation: whatever it does wrong spoils that plugin only, and is told with its name."""
+"""Loads one plugin in isolation: an error in it disables that plugin only, and is reported with its name."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Literal
 import pluggy
 
 from penstock import hookspecs
-from penstock.plugins import install_commands, remedies
+from penstock.plugins import fixes, install_commands
 from penstock.plugins.discovery import Entry, core_version
 from penstock.plugins.hints import CORE, nearest
 from penstock.plugins.import_paths import describe
@@ -41,12 +41,12 @@ _SPEC_OF_HOOK: Mapping[str, type[Spec]] = {
 
 @dataclass(frozen=True, slots=True)
 class Plugin:
-    """An entry point after its module was imported and its hooks were asked, or why it was not.
+    """An entry point after its module was imported and its hooks were called, or why that failed.
 
     Attributes:
-        specs: What it offers; a hook that fails takes only its own away.
+        specs: What it offers, without the specs of a hook that failed.
         state: "ok" if nothing is wrong with it.
-        problems: One sentence a fault, each complete: plugin, distribution, version, cause, remedy.
+        problems: One complete sentence a problem: plugin, distribution, version, cause, fix.
         cause: The first exception behind them, for chaining.
     """
 
@@ -58,16 +58,16 @@ class Plugin:
 
 
 def load(entry: Entry) -> Plugin:
-    """Import a plugin's module and ask its hooks. Never raises what the plugin raises."""
+    """Import a plugin's module and call its hooks. Never raises what the plugin raises."""
     if entry.problem:
-        return Plugin(entry, "broken", problems=(f"{entry}: {entry.problem}; {remedies.reinstall(entry)}",))
+        return Plugin(entry, "broken", problems=(f"{entry}: {entry.problem}; {fixes.reinstall(entry)}",))
     try:
         module = _import(entry.module)
     except KeyboardInterrupt:
         raise  # meant for the process
     except BaseException as error:  # noqa: BLE001  (reported with the plugin's name)
-        remedy = remedies.after_import(entry, entry.module, error)
-        problem = f"{entry} does not load: importing {entry.module!r} raised {describe(error)}; {remedy}"
+        fix = fixes.after_import(entry, entry.module, error)
+        problem = f"{entry} does not load: importing {entry.module!r} raised {describe(error)}; {fix}"
         return Plugin(entry, "broken", problems=(problem,), cause=error)
     incompatible = _api_problem(entry, module)
     if incompatible:
@@ -91,16 +91,16 @@ def _api_problem(entry: Entry, module: Any) -> str:
     core = f"{core_version()} has PLUGIN_API {ours}"
     if type(theirs) is not int:
         said = "does not say for which PLUGIN_API it was built" if theirs is None else f"has PLUGIN_API = {theirs!r}"
-        return f"{entry}: {entry.module!r} {said}; {core}; {remedies.author(entry)}"
+        return f"{entry}: {entry.module!r} {said}; {core}; {fixes.author(entry)}"
     outdated = CORE if theirs > ours else entry.distribution
     return f"{entry}: it was built for PLUGIN_API {theirs}; {core}; {install_commands.upgrade(outdated)}"
 
 
 def _ask(entry: Entry, module: Any) -> Plugin:
-    """Register one plugin and ask all its hooks.
+    """Register one plugin and call all its hooks.
 
-    Each plugin has a manager of its own: pluggy stops a call at the first implementation that raises, and keeps half of
-    a plugin whose signature it refused.
+    Each plugin has a manager of its own: pluggy stops a call at the first implementation that raises, and keeps a
+    plugin half registered after rejecting its signature.
     """
     manager = pluggy.PluginManager(hookspecs.GROUP)
     manager.add_hookspecs(hookspecs)
@@ -109,7 +109,7 @@ def _ask(entry: Entry, module: Any) -> Plugin:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001  (reported with the plugin's name)
-        problem = f"{entry}: its hooks do not fit ({describe(error)}); {remedies.author(entry)}"
+        problem = f"{entry}: its hooks do not fit ({describe(error)}); {fixes.author(entry)}"
         return Plugin(entry, "broken", problems=(problem,), cause=error)
     problems = list(_unknown_hooks(entry, module, manager))
     specs: list[Spec] = []
@@ -121,39 +121,41 @@ def _ask(entry: Entry, module: Any) -> Plugin:
             raise
         except BaseException as error:  # noqa: BLE001  (reported with the plugin's name)
             cause = cause or error
-            what = str(error) if isinstance(error, _Unusable) else f"raised {describe(error)}"
-            problems.append(f"{entry}: its hook {hook} {what}; {remedies.author(entry)}")
+            what = str(error) if isinstance(error, _InvalidHookResult) else f"raised {describe(error)}"
+            problems.append(f"{entry}: its hook {hook} {what}; {fixes.author(entry)}")
     return Plugin(entry, "broken" if problems else "ok", tuple(specs), tuple(problems), cause)
 
 
-class _Unusable(Exception):
-    """What a hook returned is no list of specs; the text goes on after "its hook penstock_connectors"."""
+class _InvalidHookResult(Exception):
+    """A hook did not return a list of specs; the text continues "its hook penstock_connectors"."""
 
 
 def _specs(hook: str, spec_type: type[Spec], manager: pluggy.PluginManager) -> list[Spec]:
     caller = getattr(manager.hook, hook)
     results = caller()
     if not results and caller.get_hookimpls():
-        raise _Unusable(f"returned None, not a list of {spec_type.__name__}")
+        raise _InvalidHookResult(f"returned None, not a list of {spec_type.__name__}")
     specs: list[Spec] = []
     for result in results:
         if inspect.iscoroutine(result):
-            result.close()  # else Python warns that nobody awaited it
+            result.close()  # else Python warns that it was never awaited
         if not isinstance(result, list | tuple):
-            raise _Unusable(f"returned a {type(result).__name__}, not a list of {spec_type.__name__}")
+            raise _InvalidHookResult(f"returned a {type(result).__name__}, not a list of {spec_type.__name__}")
         specs += result
     for spec in specs:
         if not isinstance(spec, spec_type):
-            raise _Unusable(f"returned a list with a {type(spec).__name__} in it, not only {spec_type.__name__}")
+            raise _InvalidHookResult(
+                f"returned a list with a {type(spec).__name__} in it, not only {spec_type.__name__}"
+            )
     names = [spec.name for spec in specs]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
-        raise _Unusable(f"offers {twice!r} twice")
+        raise _InvalidHookResult(f"offers {twice!r} twice")
     return specs
 
 
 def _unknown_hooks(entry: Entry, module: Any, manager: pluggy.PluginManager) -> Iterator[str]:
-    """Hooks that nobody will ever ask: misspelt, of a newer core, or without the marker."""
+    """Hooks that the core never calls: misspelt, of a newer core, or without the marker."""
     known = [name for name in vars(hookspecs) if name.startswith(f"{hookspecs.GROUP}_")]
     asked = {hook.name for hook in manager.get_hookcallers(module) or ()}
     for hook in sorted(asked - set(known)):
@@ -161,7 +163,7 @@ def _unknown_hooks(entry: Entry, module: Any, manager: pluggy.PluginManager) -> 
         if not implementation.optionalhook:
             meant = nearest(hook, known)
             hint = f" (did you mean {meant!r}?)" if meant else ""
-            yield f"{entry}: it implements {hook!r}, which is no hook{hint}; {remedies.author(entry)}"
+            yield f"{entry}: it implements {hook!r}, which is no hook{hint}; {fixes.author(entry)}"
     for hook in known:
         if hook not in asked and inspect.isroutine(getattr(module, hook, None)):
-            yield f"{entry}: its {hook} is not marked with @hookimpl; {remedies.author(entry)}"
+            yield f"{entry}: its {hook} is not marked with @hookimpl; {fixes.author(entry)}"

@@ -1,4 +1,4 @@
-"""Which plugins may be loaded at all: the lists act before anything of a plugin is imported."""
+"""Which plugins may be loaded: the lists apply before anything of a plugin is imported."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class _List:
 
 
 class Policy:
-    """Block and allow lists, from arguments and from the environment. Each list can only narrow what another leaves.
+    """Block and allow lists, from arguments and from the environment. A plugin must pass all of them.
 
     Args:
         allow: Distributions or entry points that may be loaded beside the core's own; None allows all.
@@ -38,7 +38,7 @@ class Policy:
             self._allow.append(_List(ALLOW_VARIABLE, _names(environment[ALLOW_VARIABLE].split(","))))
         self._block.append(_List(BLOCK_VARIABLE, _names(environment.get(BLOCK_VARIABLE, "").split(","))))
 
-    def refusal(self, entry: Entry) -> str:
+    def block_reason(self, entry: Entry) -> str:
         """Why a plugin must not be loaded, with what to change; "" if it may be."""
         for blocked in self._block:
             if blocked.holds(entry):
@@ -48,8 +48,8 @@ class Policy:
                 return f"{entry} is not allowed by {allowed.where}; add {entry.distribution!r} to that list to use it"
         return ""
 
-    def idle(self, installed: Collection[Entry]) -> Iterator[str]:
-        """A sentence for each name on a block list that no plugin has: mistyped, it lets in what was to stay out."""
+    def unknown_blocks(self, installed: Collection[Entry]) -> Iterator[str]:
+        """A sentence for each blocked name that no plugin has: a mistyped name blocks nothing."""
         known = {name for entry in installed for name in (normalised(entry.distribution), normalised(entry.name))}
         for blocked in self._block:
             for name in sorted(blocked.names - known):

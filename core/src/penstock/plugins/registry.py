@@ -1,4 +1,4 @@
-"""From a name in a config to the spec that a plugin offers for it, and from an import string to the thing itself."""
+"""Finds the spec for a name in a configuration, and the object for an import string."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Collection, Sequence
 from typing import Any, cast
 
 from penstock.errors import DuplicateNameError, PluginError, UnknownNameError
-from penstock.plugins import explain, hints, import_paths, remedies
-from penstock.plugins.claims import Claim, Claims, entries
-from penstock.plugins.offers import Offer, offers
+from penstock.plugins import explain, fixes, hints, import_paths
+from penstock.plugins.candidates import Candidate, Candidates, entries
+from penstock.plugins.listing import ListedName, listing
 from penstock.plugins.policy import Policy
 from penstock.specs import (
     CommandSpec,
@@ -22,14 +22,14 @@ from penstock.specs import (
     Spec,
 )
 
-__all__ = ["Offer", "Registry"]
+__all__ = ["ListedName", "Registry"]
 
 
 class Registry:
-    """What is installed, by name. Scans the metadata on first use, and loads the plugins that may offer a wanted name.
+    """What is installed, by name. Scans the metadata on first use, and loads only plugins that may offer a wanted name.
 
     Args:
-        allow: Distributions or entry points that may be loaded, None for all; never keeps the core's own out.
+        allow: Distributions or entry points that may be loaded, None for all; the core's own always may.
         block: Distributions or entry points that must not be loaded.
         allow_import_paths: Whether a config may name classes by import path.
 
@@ -40,8 +40,8 @@ class Registry:
         self, *, allow: Collection[str] | None = None, block: Collection[str] = (), allow_import_paths: bool = True
     ) -> None:
         self.allow_import_paths = allow_import_paths
-        self._claims = Claims(Policy(allow, block, os.environ))
-        self._found: dict[tuple[str, str], Claim] = {}
+        self._candidates = Candidates(Policy(allow, block, os.environ))
+        self._found: dict[tuple[str, str], Candidate] = {}
 
     def connector(self, name: str) -> ConnectorSpec:
         """The connector `name`, which may be written `distribution:name`.
@@ -79,20 +79,20 @@ class Registry:
 
     def names(self, kind: str) -> Sequence[str]:
         """The names of a kind that a config can use, sorted. Loads every plugin."""
-        return sorted({offer.name for offer in self.offers() if offer.kind == kind and offer.state == "ok"})
+        return sorted({listed.name for listed in self.listing() if listed.kind == kind and listed.state == "ok"})
 
-    def offers(self) -> Sequence[Offer]:
+    def listing(self) -> Sequence[ListedName]:
         """Everything that is installed and what is wrong with it. Loads every plugin, and no client library."""
-        return [offer for offer, _claim in offers(self._claims)]
+        return [listed for listed, _candidate in listing(self._candidates)]
 
-    def check(self) -> Sequence[Offer]:
-        """`offers`, after importing everything that the specs name: client libraries, too."""
-        # Here, because it brings pydantic, which takes longer to import than all the rest of a listing takes.
+    def check(self) -> Sequence[ListedName]:
+        """`listing`, after importing everything that the specs name, client libraries too."""
+        # Here, because it imports pydantic, which takes longer than the rest of a listing.
         from penstock.plugins.check import after_import
 
         return [
-            after_import(offer, claim.spec, self.load) if claim is not None else offer
-            for offer, claim in offers(self._claims)
+            after_import(listed, candidate.spec, self.load) if candidate is not None else listed
+            for listed, candidate in listing(self._candidates)
         ]
 
     def _find(self, kind: str, wanted: str) -> Spec:
@@ -100,35 +100,35 @@ class Registry:
             self._found[kind, wanted] = self._look_up(kind, wanted)
         return self._found[kind, wanted].spec
 
-    def _look_up(self, kind: str, wanted: str) -> Claim:
+    def _look_up(self, kind: str, wanted: str) -> Candidate:
         before, colon, after = wanted.partition(":")
         distribution, name = (before, after) if colon else (None, wanted)
-        claims = self._claims.of(kind, name, distribution)
-        if len(claims) == 1:
-            return claims[0]
-        if claims:
-            raise DuplicateNameError(explain.rivalry(claims))
-        failed = explain.failure(self._claims, kind, name, distribution)
+        candidates = self._candidates.of(kind, name, distribution)
+        if len(candidates) == 1:
+            return candidates[0]
+        if candidates:
+            raise DuplicateNameError(explain.conflict(candidates))
+        failed = explain.failure(self._candidates, kind, name, distribution)
         if failed is not None:
             raise PluginError(f"{explain.words(kind)} {wanted!r}: " + "\n".join(failed.problems)) from failed.cause
-        raise UnknownNameError(explain.unknown(self._claims, kind, name, distribution))
+        raise UnknownNameError(explain.unknown(self._candidates, kind, name, distribution))
 
     def load(self, spec: Spec, import_string: str) -> Any:
         """Import what one of a spec's import strings names.
 
         Raises:
-            PluginError: it cannot be imported; names distribution, version, module, cause and remedy.
+            PluginError: it cannot be imported; names distribution, version, module, cause and fix.
         """
         what = f"{explain.words(spec.kind)} {spec.name!r}"
         try:
             return import_paths.resolve(import_string)
         except PluginError as error:
-            entry = self._claims.holder(spec)
+            entry = self._candidates.owner(spec)
             if entry is None:
                 raise PluginError(f"{what}: {import_string!r} cannot be imported: {error}") from error.__cause__
             what = f"{what} of {entry.distribution} {entry.version}: {import_string!r} cannot be imported"
-            remedy = remedies.after_import(entry, import_string, error.__cause__)
-            raise PluginError(f"{what}: {error}; {remedy}") from error.__cause__
+            fix = fixes.after_import(entry, import_string, error.__cause__)
+            raise PluginError(f"{what}: {error}; {fix}") from error.__cause__
 
     def import_path(self, path: str, *, wanted_by: str) -> Any:
         """Import what a config names by path: "package.module:Name" or "package.module.Name".
@@ -151,7 +151,7 @@ class Registry:
             raise PluginError(f"{wanted_by}: {path!r} cannot be imported: {error}") from error.__cause__
 
     def is_import_path(self, text: str) -> bool:
-        """Whether `text`, where a config may write a name or an import path, is an import path. Imports nothing.
+        """Whether `text`, in a place for a name or an import path, is an import path. Imports nothing.
 
         "a:B" is one unless `a` is a distribution with plugins, or could be no module. "a.b" is one unless `a` is the
         entry point of a plugin, or a name that one of our own distributions would bring.

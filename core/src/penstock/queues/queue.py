@@ -27,8 +27,8 @@ from penstock.queues.connection import Connection
 from penstock.queues.one_at_a_time import KEYWORDS, OneAtATimeProducer
 
 if TYPE_CHECKING:
-    from penstock.config.resolve import ResolvedQueue
     from penstock.connectors import Consumer, Producer
+    from penstock.queues.resolved_queue import ResolvedQueue
 
 log = logging.getLogger("penstock")
 
@@ -61,7 +61,7 @@ class _Queue:
         )
 
     def __str__(self) -> str:
-        place = f" ({self.resolved.place})" if self.resolved.place else ""
+        place = f" ({self.resolved.location})" if self.resolved.location else ""
         return f"queue {self.name!r}{place}, {self.resolved.connector}"
 
     async def open(self, patience: float | None = None) -> None:

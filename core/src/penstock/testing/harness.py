@@ -20,7 +20,6 @@ from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 
 from penstock.config.files import Source
-from penstock.config.resolve import ResolvedQueue
 from penstock.dead_letters import DeadLetter, read
 from penstock.engine import Engine, StreamApp
 from penstock.errors import ConfigError, delay_problem
@@ -29,6 +28,7 @@ from penstock.observability.metric_definitions import LATE_SETTLEMENTS, RETRIES,
 from penstock.options import Role
 from penstock.plugins.hints import nearest
 from penstock.queues.codec import Codec
+from penstock.queues.resolved_queue import ResolvedQueue
 from penstock.testing.conductor import Conductor
 from penstock.testing.faults import ConsumerFaults, ProducerFaults
 from penstock.testing.memory_queue import MemoryQueue, as_sent

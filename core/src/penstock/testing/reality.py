@@ -11,7 +11,7 @@ from penstock.capabilities import Capabilities
 from penstock.config.model import Configuration, QueueConfig
 from penstock.errors import ConfigError, PluginError, UnknownNameError
 from penstock.plugins import hints
-from penstock.plugins.claims import entries
+from penstock.plugins.candidates import entries
 from penstock.plugins.registry import Registry
 from penstock.specs import ConnectorSpec, Profile
 
@@ -132,7 +132,7 @@ def _presets(
     missing = extra is not None and not entries(hints.distribution_of(extra))
     presets = _by_name(name, registry) if missing else None
     if presets is None:
-        place = configuration.places.of(("queues", queue.name, "profile")).exact
+        place = configuration.locations.of(("queues", queue.name, "profile")).exact
         raise ConfigError(
             f"queue {queue.name!r}{f' ({place})' if place else ''}: {error}. A harness needs no connector, but must "
             f"know what the profile sets; install it, or say so: Harness(…, profiles={{{name!r}: {{'serializer': …}}}})"

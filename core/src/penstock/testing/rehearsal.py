@@ -14,13 +14,14 @@ from typing import Any
 
 from penstock.config.files import Source, load
 from penstock.config.model import Configuration, QueueConfig
-from penstock.config.resolve import ResolvedQueue, registry_for
+from penstock.config.resolve import registry_for
 from penstock.engine import Engine
 from penstock.options import Role
 from penstock.plugins.hints import EMBEDDED
 from penstock.plugins.registry import Registry
 from penstock.queues.adapters import make_consumer, make_producer
 from penstock.queues.cancellation import raise_if_not_exception
+from penstock.queues.resolved_queue import ResolvedQueue
 from penstock.testing.memory_queue import MemoryQueue, Watcher
 from penstock.testing.reality import WHERE, Profiles, Reality, capabilities, look
 from penstock.testing.stand_ins import consumer_class, producer_class

@@ -12,8 +12,8 @@ from penstock.observability.health import Health, rfc3339
 
 if TYPE_CHECKING:
     from penstock.config.model import EngineSettings, WorkerSettings
-    from penstock.config.resolve import ResolvedQueue
     from penstock.observability.metrics import EngineMetrics
+    from penstock.queues.resolved_queue import ResolvedQueue
 
 
 class EngineStatus:

@@ -15,7 +15,7 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaException, Producer
 
 from penstock.errors import ConfigError
-from penstock.options import Role
+from penstock.options import OptionProblem, Role
 from penstock_kafka.known_keys import BOTH, CONSUMER, PRODUCER
 from penstock_kafka.options import NOT_HERE, KafkaOptions, as_client_value, topics, wrong_key
 
@@ -50,7 +50,8 @@ def check(name: str, options: KafkaOptions, role: Role) -> Sequence[str]:
         if refusal is None and not any(_ignored(line) for line in log):
             return []
     for key, value in judged.items():
-        problems += _judge(key, value, role, options.is_secret_key(key))
+        texts = _judge(key, value, role, options.is_secret_key(key))
+        problems += [OptionProblem(text, *options.written_as(key, role)) for text in texts]
     if not problems and refusal is not None:
         problems.append(f"the client refuses these options together: {refusal.rpartition(f'{_NOT_MADE} ')[2]}")
     return problems

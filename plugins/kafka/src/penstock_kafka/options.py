@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, ConfigDict, Field, SecretStr
 
 from penstock.errors import ConfigError
-from penstock.options import ConnectorOptions, FromEnvironment, Role, not_text
+from penstock.options import ConnectorOptions, FromEnvironment, OptionProblem, Role, not_text
 from penstock_kafka.known_keys import CODE, TEXT
 
 BOTH_DEFAULTS: Mapping[str, Any] = {
@@ -128,11 +128,15 @@ class KafkaOptions(ConnectorOptions):
         for key, value in super().__repr_args__():
             yield key, "**********" if key and self.is_secret_key(key) and isinstance(value, str) else value
 
-    def code(self) -> Mapping[str, str]:
+    def code(self) -> Mapping[tuple[str, ...], str]:
         """See `ConnectorOptions.code`."""
-        blocks = {"": self.model_extra or {}, "consumer:": self.consumer, "producer:": self.producer}
+        blocks: Mapping[tuple[str, ...], Mapping[str, Any]] = {
+            (): self.model_extra or {},
+            ("consumer",): self.consumer,
+            ("producer",): self.producer,
+        }
         return {
-            f"{block}{key}": CODE[key]
+            (*block, key): CODE[key]
             for block, keys in blocks.items()
             for key, value in keys.items()
             if key in CODE and not _is_harmless(key, value)
@@ -147,6 +151,11 @@ class KafkaOptions(ConnectorOptions):
     def passed_through(self, role: Role) -> dict[str, Any]:
         """The keys that go to librdkafka as they are: those of both directions, over them those of `role` alone."""
         return {**(self.model_extra or {}), **(self.consumer if role == "input" else self.producer)}
+
+    def written_as(self, key: str, role: Role) -> tuple[str, ...]:
+        """The keys under which a passed-through key was written."""
+        block, keys = ("consumer", self.consumer) if role == "input" else ("producer", self.producer)
+        return (block, key) if key in keys else (key,)
 
     def cooperative(self) -> bool:
         """Whether rebalances take away only the partitions that move."""
@@ -164,11 +173,15 @@ class KafkaOptions(ConnectorOptions):
         for key, value in self.passed_through(role).items():
             text = wrong_key(key, value, role)
             if text:
-                found.append(text)
+                found.append(OptionProblem(text, *self.written_as(key, role)))
         for name in ("consumer", "producer"):
             block = getattr(self, name)
             typed = {field.alias or field_name for field_name, field in type(self).model_fields.items()}
-            found += [f"{key!r} stands under {name!r}; write it beside {name!r}" for key in block if key in typed]
+            found += [
+                OptionProblem(f"{key!r} stands under {name!r}; write it beside {name!r}", name, key)
+                for key in block
+                if key in typed
+            ]
         return found
 
     def client_settings(self, role: Role) -> dict[str, Any]:
@@ -192,7 +205,7 @@ class KafkaOptions(ConnectorOptions):
         return {key: as_client_value(value) for key, value in settings.items()}
 
     def _missing(self, role: Role) -> list[str]:
-        found = []
+        found: list[str] = []
         if not self.bootstrap_servers:
             variable = "KAFKA_CONSUMER_BROKERS" if role == "input" else "KAFKA_PRODUCER_BROKERS"
             found.append(
@@ -200,10 +213,11 @@ class KafkaOptions(ConnectorOptions):
                 f"KAFKA_BROKERS (or {variable})"
             )
         elif "@" in self.bootstrap_servers:
-            found.append(
+            text = (
                 "'bootstrap.servers' has an '@', but credentials are no part of an address; write them as "
                 "'sasl.username' and 'sasl.password' (KAFKA_KEY, KAFKA_SECRET)"
             )
+            found.append(OptionProblem(text, "bootstrap.servers"))
         if role == "input" and not self.group_id:
             found.append(
                 "no consumer group: write 'group.id' under 'config', or set the environment variable "
@@ -213,7 +227,7 @@ class KafkaOptions(ConnectorOptions):
             there, missing = ("sasl.username", "'sasl.password' (KAFKA_SECRET)")
             if self.sasl_username is None:
                 there, missing = ("sasl.password", "'sasl.username' (KAFKA_KEY)")
-            found.append(f"{there!r} is set, but {missing} is not; they go together")
+            found.append(OptionProblem(f"{there!r} is set, but {missing} is not; they go together", there))
         return found
 
     def _credentials(self, own: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from penstock.options import Role
+from penstock.options import OptionProblem, Role
 from penstock_postgres.options import ServerOptions, TableOptions, any_name
 
 LONGEST_QUEUE = 255  # characters of a queue's name; it stands in every row and in an index
@@ -50,5 +50,6 @@ def _dsn_problems(dsn: str) -> Sequence[str]:
         conninfo_to_dict(dsn)
     except psycopg.ProgrammingError:
         # Its text quotes the DSN.
-        return ["'dsn' does not parse; special characters of a password must be percent-encoded in a URL"]
+        text = "'dsn' does not parse; special characters of a password must be percent-encoded in a URL"
+        return [OptionProblem(text, "dsn")]
     return []

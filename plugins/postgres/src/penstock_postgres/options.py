@@ -93,11 +93,11 @@ class ServerOptions(ConnectorOptions):
             )
         return values
 
-    def code(self) -> Mapping[str, str]:
+    def code(self) -> Mapping[tuple[str, ...], str]:
         """See `ConnectorOptions.code`."""
         text = unquote(self.dsn.get_secret_value())
         found = [what for pattern, what in _CODE if pattern.search(text)]
-        return {"dsn": found[0]} if found else {}
+        return {("dsn",): found[0]} if found else {}
 
     @field_validator("dsn")
     @classmethod

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from penstock.options import Role
+from penstock.options import OptionProblem, Role
 from penstock_rsmq.keys import name_problem
 from penstock_rsmq.options import RsmqOptions, TlsOptions
 
@@ -18,7 +18,7 @@ def check(name: str, options: RsmqOptions, role: Role) -> Sequence[str]:  # noqa
         options: Its options.
         role: What it is opened for.
     """
-    problems = []
+    problems: list[str] = []
     wrong_name = name_problem(name)
     if wrong_name:
         problems.append(wrong_name)
@@ -26,7 +26,7 @@ def check(name: str, options: RsmqOptions, role: Role) -> Sequence[str]:  # noqa
         for key in ("ca", "cert", "key"):
             path = getattr(options.tls, key)
             if path is not None and not os.access(path, os.R_OK):
-                problems.append(f"tls.{key}: the file {path!r} cannot be read")
+                problems.append(OptionProblem(f"tls.{key}: the file {path!r} cannot be read", "tls", key))
         if options.tls.key and not options.tls.cert:
-            problems.append("tls.key is set without tls.cert, which it belongs to")
+            problems.append(OptionProblem("tls.key is set without tls.cert, which it belongs to", "tls", "key"))
     return problems

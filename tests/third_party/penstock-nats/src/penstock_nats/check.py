@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from penstock.options import Role
+from penstock.options import OptionProblem, Role
 
 from penstock_nats.options import NatsOptions
 
@@ -18,13 +18,13 @@ def check(name: str, options: NatsOptions, role: Role) -> Sequence[str]:
         options: Its options.
         role: What it is opened for; the rules are the same for both.
     """
-    problems = []
+    problems: list[str] = []
     if any(not token or token in "*>" or any(c.isspace() for c in token) for token in name.split(".")):
         problems.append(f"{name!r} is no subject to write to: tokens between dots, without spaces, '*' and '>'")
     if name.startswith("$"):
         problems.append(f"{name!r}: subjects that begin with '$' belong to NATS itself")
     if options.creds_file is not None and not os.access(options.creds_file, os.R_OK):
-        problems.append(f"creds_file: the file {options.creds_file!r} cannot be read")
+        problems.append(OptionProblem(f"creds_file: the file {options.creds_file!r} cannot be read", "creds_file"))
     if options.token is not None and (options.user or options.password):
-        problems.append("token is set beside user or password; the server takes one of both")
+        problems.append(OptionProblem("token is set beside user or password; the server takes one of both", "token"))
     return problems

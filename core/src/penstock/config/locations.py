@@ -10,7 +10,7 @@ Path = tuple[str | int, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class SourceLocation:
     """One spot in a configuration.
 
     Attributes:
@@ -33,7 +33,7 @@ class Place:
 
     @property
     def order(self) -> tuple[int, int]:
-        """Sorts places of one file from top to bottom; those without lines are all equal."""
+        """Sorts locations of one file from top to bottom; those without lines are all equal."""
         return (self.line, self.column)
 
     @property
@@ -43,11 +43,11 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
-    """The place of every value of one source.
+class Locations:
+    """The location of every value of one source.
 
     Attributes:
-        file: As in `Place`.
+        file: As in `SourceLocation`.
         marks: Line and column of each key, by the path as the source spells it.
         roots: How the source spells the first steps of a path: a queue may stand in a list or in a mapping, at the top
             or under `queues`.
@@ -57,15 +57,15 @@ class Places:
     marks: Mapping[Path, tuple[int, int]] = field(default_factory=dict)
     roots: Mapping[Path, Path] = field(default_factory=dict)
 
-    def of(self, path: Path) -> Place:
-        """The place of a value; of the nearest thing around it, if it was not written at all."""
+    def of(self, path: Path) -> SourceLocation:
+        """The location of a value; of the nearest thing around it, if it was not written at all."""
         if not self.file:
-            return Place()
+            return SourceLocation()
         spelled = self._spelled(path)
         for length in range(len(spelled), 0, -1):
             if mark := self.marks.get(spelled[:length]):
-                return Place(self.file, *mark)
-        return Place(self.file, key=dotted(spelled))
+                return SourceLocation(self.file, *mark)
+        return SourceLocation(self.file, key=dotted(spelled))
 
     def _spelled(self, path: Path) -> Path:
         for length in (2, 1):

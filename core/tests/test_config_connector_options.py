@@ -9,7 +9,7 @@ import pytest
 from core.tests import acme
 
 from penstock.config.files import load
-from penstock.config.resolve import judge, registry_for
+from penstock.config.resolve import registry_for, validate
 from penstock.options import Role
 
 
@@ -21,8 +21,8 @@ def _acme(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def problems(settings: Any, role: Role = "output", **environment: str) -> list[str]:
     """What is wrong with a queue of these settings, without the queue's name."""
     configuration = load({"orders": settings}, environment)
-    verdict = judge(configuration, "orders", role, registry=registry_for(configuration), environment=environment)
-    return [problem.removeprefix("queue 'orders'").removeprefix(": ") for problem in verdict.problems]
+    resolution = validate(configuration, "orders", role, registry=registry_for(configuration), environment=environment)
+    return [str(problem).removeprefix("queue 'orders'").removeprefix(": ") for problem in resolution.problems]
 
 
 def test_wrong_options_are_told_together() -> None:
@@ -75,7 +75,7 @@ def test_problems_show_file_line_and_column(tmp_path: Path) -> None:
 
     registry = registry_for(configuration)
 
-    (problem,) = judge(configuration, "orders", "output", registry=registry, environment={}).problems
+    (problem,) = map(str, validate(configuration, "orders", "output", registry=registry, environment={}).problems)
 
     assert problem == (
         f"queue 'orders' ({file}:6:7): 'config.tls.kee' is not a key of 'tls' of connector 'acme'; "
@@ -91,9 +91,8 @@ def test_a_check_that_names_an_option_points_to_its_line(tmp_path: Path) -> None
     registry = registry_for(configuration)
     sentence = "connector 'acme': 'port' is another service's; take one above 1024"
 
-    assert judge(configuration, "orders", "output", registry=registry, environment={}).problems == [
-        f"queue 'orders' ({file}:5:5): {sentence}"
-    ]
+    resolution = validate(configuration, "orders", "output", registry=registry, environment={})
+    assert [str(problem) for problem in resolution.problems] == [f"queue 'orders' ({file}:5:5): {sentence}"]
     assert problems({"connector": "acme"}, ACME_HOST="h", ACME_PORT="22") == [f" (environment ACME_PORT): {sentence}"]
 
 
@@ -117,14 +116,14 @@ def test_a_secret_in_a_plugins_own_message_is_taken_out(pin: str) -> None:
     """A validator that repeats the value does not print it."""
     (problem,) = problems({"connector": "acme", "config": {"host": "h", "pin": pin}})
 
-    assert problem == "'config.pin' must be even, and ******** is not"
+    assert problem == "'config.pin': must be even, and ******** is not"
 
 
 def test_a_model_or_a_check_that_crashes_is_a_problem_of_its_queue() -> None:
     """With all other problems still told, and no secret in the text."""
     assert problems({"connector": "acme", "config": {"host": "h", "pin": "000000"}, "serializer": int}) == [
         "'config': the options model of connector 'acme' raised KeyError: '********'",
-        "'serializer' is int, which is no class derived from penstock.serializers.Serializer",
+        "'serializer' is int, which is not a class derived from penstock.serializers.Serializer",
     ]
     assert problems({"connector": "acme", "config": {"host": "h"}, "value": "crash"}) == [
         "connector 'acme': its check raised RuntimeError: no rule for crash"
@@ -142,7 +141,7 @@ def test_keys_that_a_connector_passes_on_are_kept() -> None:
     """A model that allows unknown keys gets them all, as they are."""
     configuration = load({"a": {"connector": "acme-open", "config": {"linger.ms": 5, "host": "x"}}}, {})
 
-    queue = judge(configuration, "a", "input", registry=registry_for(configuration), environment={}).queue
+    queue = validate(configuration, "a", "input", registry=registry_for(configuration), environment={}).resolved
 
     assert queue is not None
     assert queue.options.model_extra == {"linger.ms": 5}

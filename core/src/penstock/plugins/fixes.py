@@ -1,4 +1,4 @@
-"""What to do about a plugin that fails: the end of every error about one."""
+"""What to do about a plugin that fails: the last part of each error about one."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""What pydantic found wrong, as sentences that name the key, the fix, and never the value."""
+"""Turns what pydantic rejects into problems that name the key and the fix, and never show the value."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -11,29 +11,33 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from penstock.config.fields import field_of, keyed_fields, model_in
+from penstock.config.locations import Path, dotted
 from penstock.config.masking import scrub
 from penstock.config.names import instead
-from penstock.config.places import Path, Places, dotted
+from penstock.config.problems import Problem
 from penstock.options import FromEnvironment, Role
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
-    """One thing that is wrong: the path of the value, and a sentence that begins with the key's name."""
+class _Finding:
+    """One error of pydantic in parts, so that the errors of a union's members can be joined.
 
-    path: Path
-    text: str
+    Attributes:
+        wanted: Completes "must be …"; empty if the error is of another form.
+        given: Completes "must be …, not …"; may be empty.
+        predicate: The other form that continues a sentence after the key ("is missing").
+        sentence: A sentence by itself: the words of a validator.
+    """
 
+    wanted: str = ""
+    given: str = ""
+    predicate: str = ""
+    sentence: str = ""
 
-def placed(faults: Iterable[Fault], subject: str, places: Places) -> list[str]:
-    """Whole sentences, from top to bottom: whose setting it is, where it stands, what is wrong with it."""
-    found = sorted(((places.of(fault.path), fault.text) for fault in faults), key=lambda pair: pair[0].order)
-    return [f"{subject}{in_brackets(place.exact)}: {text}" for place, text in found]
-
-
-def in_brackets(place: str) -> str:
-    """A place as it stands behind a name; nothing, if there is none."""
-    return f" ({place})" if place else ""
+    @property
+    def text(self) -> str:
+        must_be = f"must be {self.wanted}" + (f", not {self.given}" if self.given else "") if self.wanted else ""
+        return must_be or self.predicate or self.sentence
 
 
 def explain(
@@ -43,32 +47,32 @@ def explain(
     owner: str,
     prefix: Path = (),
     role: Role | None = None,
-) -> list[Fault]:
-    """Turn a validation error into faults, one a key.
+) -> list[Problem]:
+    """Turn a validation error into problems, one a key.
 
     Args:
         error: What pydantic raised for `values`.
-        model: The model that refused them.
-        values: What was validated. Only types are told of it, never a value.
+        model: The model that rejected them.
+        values: What was validated. The problems name types, never a value.
         owner: Completes "… is not a key of": "a queue", "connector 'rsmq'".
         prefix: The path of `values` itself; its steps are part of a key's shown name.
-        role: What the queue is opened for, where that decides which environment variable fills a missing key.
+        role: The role of the queue, where that decides which environment variable fills a missing key.
     """
-    texts: dict[Path, list[str]] = {}
+    by_path: dict[Path, list[_Finding]] = {}
     for detail in error.errors(include_url=False):
         path = _as_written(detail, values)
-        texts.setdefault(path, []).append(scrub(_what(detail, path, model, owner, role), values, model))
-    faults = []
-    for path, said in texts.items():
-        if any(len(other) > len(path) and other[: len(path)] == path for other in texts):
-            # A union of a scalar and a mapping, given a mapping: what is wrong inside of it is the news.
+        by_path.setdefault(path, []).append(_finding(detail, path, model, owner, role))
+    problems = []
+    for path, findings in by_path.items():
+        if any(len(other) > len(path) and other[: len(path)] == path for other in by_path):
+            # For a union of a scalar and a mapping that was given a mapping, only the errors inside it help.
             continue
         key = dotted(prefix + path)
-        text = _one_of(said)
-        # A plugin's own words are a sentence by themselves.
-        goes_on = bool(path) and text.startswith(("must ", "is "))
-        faults.append(Fault(prefix + path, f"{key!r}{' ' if goes_on else ': '}{text}" if key else text))
-    return faults
+        finding = _joined(findings)
+        separator = ": " if finding.sentence or not path else " "
+        text = f"{key!r}{separator}{finding.text}" if key else finding.text
+        problems.append(Problem(prefix + path, scrub(text, values, model)))
+    return problems
 
 
 def _as_written(detail: ErrorDetails, values: Mapping[str, Any]) -> Path:
@@ -92,24 +96,25 @@ def _as_written(detail: ErrorDetails, values: Mapping[str, Any]) -> Path:
     return path
 
 
-def _what(detail: ErrorDetails, path: Path, model: type[BaseModel], owner: str, role: Role | None) -> str:
-    kind, context = detail["type"], detail.get("ctx", {})
+def _finding(detail: ErrorDetails, path: Path, model: type[BaseModel], owner: str, role: Role | None) -> _Finding:
+    kind, context, message = detail["type"], detail.get("ctx", {}), detail["msg"]
     if kind == "extra_forbidden":
         known = _keys(_model_at(model, path[:-1]))
         inside = f"{dotted(path[:-1])!r} of {owner}" if len(path) > 1 else owner
-        return f"is not a key of {inside}; {instead(str(path[-1]), known, 'its keys are')}"
+        return _Finding(predicate=f"is not a key of {inside}; {instead(str(path[-1]), known, 'its keys are')}")
     if kind == "missing":
-        return "is missing; write it" + _or_set(_model_at(model, path[:-1]), path, role)
+        return _Finding(predicate="is missing; write it" + _or_set(_model_at(model, path[:-1]), path, role))
     if kind in ("value_error", "assertion_error"):
-        return str(context.get("error", detail["msg"]))
+        return _Finding(sentence=str(context.get("error", message)))
     if kind in _WANTED:
         quotes = (
             " (put it in quotes if it is text)" if kind == "string_type" and _looks_like_text(detail["input"]) else ""
         )
-        return f"must be {_WANTED[kind]}, not {_given(detail['input'])}{quotes}"
+        return _Finding(wanted=_WANTED[kind], given=_given(detail["input"]) + quotes)
     if kind in _LIMITS:
-        return f"must be {_LIMITS[kind].format(**context)}"
-    return detail["msg"].replace("Input should be", "must be")
+        return _Finding(wanted=_LIMITS[kind].format(**context))
+    expected = message.removeprefix("Input should be ")
+    return _Finding(sentence=message) if expected == message else _Finding(wanted=expected)
 
 
 def _or_set(model: type[BaseModel] | None, path: Path, role: Role | None) -> str:
@@ -154,12 +159,12 @@ _LIMITS = {
 
 
 def _looks_like_text(value: Any) -> bool:
-    """Whether YAML or TOML made something else of it only for want of quotes."""
+    """Whether YAML or TOML may have read text without quotes as this value."""
     return isinstance(value, bool | int | float | date)
 
 
 def _given(value: Any) -> str:
-    """What kind of thing was written: its type is no secret, its value may be one."""
+    """The kind of value that was written; the value itself may be a secret."""
     if value is None:
         return "nothing (null)"
     if isinstance(value, bool):
@@ -175,14 +180,15 @@ def _given(value: Any) -> str:
     return f"a {type(value).__name__}"
 
 
-def _one_of(said: list[str]) -> str:
-    """The members of a union each say what they want; the reader wants one sentence."""
-    unique = list(dict.fromkeys(said))
-    wanted = [text.removeprefix("must be ").split(", not ")[0] for text in unique if text.startswith("must be ")]
-    if len(unique) == 1 or len(wanted) != len(unique):
-        return "; ".join(unique)
-    end = unique[-1].partition(", not ")[2]
-    return f"must be {' or '.join(dict.fromkeys(wanted))}" + (f", not {end}" if end else "")
+def _joined(findings: Sequence[_Finding]) -> _Finding:
+    """One finding for the members of a union, each of which said what it wants."""
+    unique = list(dict.fromkeys(findings))
+    if len(unique) == 1:
+        return unique[0]
+    if all(finding.wanted for finding in unique):
+        return _Finding(" or ".join(dict.fromkeys(finding.wanted for finding in unique)), unique[-1].given)
+    texts = "; ".join(finding.text for finding in unique)
+    return _Finding(sentence=texts) if unique[0].sentence else _Finding(predicate=texts)
 
 
 def _keys(model: type[BaseModel] | None) -> list[str]:

@@ -1,0 +1,49 @@
+"""What the configuration says of one queue, checked and looked up: all that is needed to open it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from penstock.capabilities import Capabilities
+from penstock.model_handlers import ModelHandler
+from penstock.options import Role
+from penstock.serializers import Serializer
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedQueue:
+    """A queue, ready to be opened for one role.
+
+    Attributes:
+        name: What engines and functions call it.
+        value: The backend's name of it.
+        location: Where it is configured ("queues.yml:12"); empty for a configuration made in Python.
+        role: What it is opened for.
+        connector: The connector's name, or the class's, for messages and metrics.
+        connector_class: A consumer's class for an input, a producer's for an output; made as `class(value, options)`.
+        options: What the connector's options model made of `config:`; a plain dict where there is no model.
+        capabilities: What the connector can do.
+        serializer, model_handler: None if it is turned off.
+        data_model: What the model handler builds; None without one.
+        data_model_is_default: The configuration does not choose it, so a function's annotation may replace it.
+        batch: The function gets lists; None if neither queue nor profile say so.
+        origins: For each key ("connector", "config.port") where its value came from.
+    """
+
+    name: str
+    value: str
+    location: str
+    role: Role
+    connector: str
+    connector_class: type[Any]
+    # Not in the repr: it may be a plain dict with passwords.
+    options: Any = field(repr=False)
+    capabilities: Capabilities
+    serializer: Serializer | None
+    model_handler: ModelHandler | None
+    data_model: Any
+    data_model_is_default: bool
+    batch: bool | None
+    origins: Mapping[str, str] = field(repr=False)
