@@ -17,10 +17,10 @@ ROWS = """
     queues.cancellation  queues.forks
     observability.health observability.metric_definitions
 
-    bulk  client_errors  client_slot
+    bulk  client_errors  client_slot  headers  timeouts
     offsets  backoff  capabilities  options  middleware  connectors  routing  dead_letters  routes  worker.listener
     queues.threads  observability.metrics
-    leases  polling  retry  envelope  worker.signals
+    confirmations  leases  polling  redelivery  retry  envelope  worker.signals
     queues.one_at_a_time  queues.connection  queues.answers  observability.printable
     pipeline.poison  pipeline.settlement  specs  worker.streams  worker.log_guard
     queues.adapters
@@ -112,9 +112,11 @@ PUBLIC = frozenset(
         "capabilities",
         "client_errors",
         "client_slot",
+        "confirmations",
         "connectors",
         "dead_letters",
         "errors",
+        "headers",
         "hookspecs",
         "known_secrets",
         "leases",
@@ -125,10 +127,12 @@ PUBLIC = frozenset(
         "options",
         "polling",
         "progress",
+        "redelivery",
         "retry",
         "routes",
         "serializers",
         "specs",
+        "timeouts",
         "turns",
     }
 )

@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import ClassVar
 
@@ -16,8 +17,9 @@ from penstock.connectors import BlockingConsumer
 from penstock.errors import ConnectorError, FatalConnectorError, NotConnected
 from penstock.message import QueueMessage
 from penstock.offsets import OffsetTracker
+from penstock.redelivery import Redelivery
+from penstock.timeouts import run_with_timeout
 from penstock_kafka.assignment import Assignment, keys_of
-from penstock_kafka.bounded import within
 from penstock_kafka.commits import Commits
 from penstock_kafka.connection import check_connection, invalid_settings
 from penstock_kafka.damage import ABOUT_DAMAGE, Damage
@@ -26,8 +28,6 @@ from penstock_kafka.listener import Listener
 from penstock_kafka.message import KafkaMessage, Partition
 from penstock_kafka.notes import Notes
 from penstock_kafka.options import KafkaOptions, topics
-from penstock_kafka.redelivery import Redelivery
-from penstock_kafka.settling import succeed
 
 log = logging.getLogger("penstock_kafka")
 
@@ -57,7 +57,7 @@ class KafkaConsumer(BlockingConsumer):
         self._where = f"Kafka at {options.brokers}"
         self._listener = Listener()
         self._damage = Damage(self._where)
-        self._redelivery = Redelivery()
+        self._redelivery = Redelivery[KafkaMessage]()
         self._ready: list[KafkaMessage] = []  # taken from the client, and not asked for yet
         self._settled = threading.Event()
         self._tracker: OffsetTracker[Partition] = OffsetTracker()
@@ -118,7 +118,8 @@ class KafkaConsumer(BlockingConsumer):
         self._connected, self._subscribed, self._unanswered_since = None, False, None
         self._commits = Commits(self._tracker, self._notes, self._options.commit_interval, self._where)
         try:
-            within(CLOSE_TIMEOUT, client.close)
+            with suppress(TimeoutError):
+                run_with_timeout(client.close, CLOSE_TIMEOUT)
         except KafkaException as error:
             log.warning("%s: the old client did not close cleanly: %s", self._where, describe(error.args[0]))
 
@@ -285,14 +286,14 @@ class KafkaConsumer(BlockingConsumer):
     def on_success(self, messages: Sequence[QueueMessage]) -> int:
         """Mark for commit; the polling thread commits."""
         ours: Sequence[KafkaMessage] = messages  # type: ignore[assignment]
-        late = succeed(ours, self._redelivery.used)
+        late = self._redelivery.succeed(ours)
         self._settled.set()
         return late
 
     def on_fail(self, messages: Sequence[QueueMessage], delay: float | None = None) -> int:
         """Deliver again from memory; the offsets stay open, so a crash delivers again from the broker."""
         ours: Sequence[KafkaMessage] = messages  # type: ignore[assignment]
-        late = self._redelivery.give_back(ours, delay or 0.0)
+        late = self._redelivery.requeue(ours, delay or 0.0)
         self._settled.set()
         return late
 
@@ -356,8 +357,9 @@ class KafkaConsumer(BlockingConsumer):
         client, assignment = self._connected
         self._closing = True
         try:
-            if not within(COMMIT_TIMEOUT + CLOSE_TIMEOUT, lambda: self._end(client, assignment)):
-                log.warning("%s: the group was not left in time; it notices by itself", self._where)
+            run_with_timeout(lambda: self._end(client, assignment), COMMIT_TIMEOUT + CLOSE_TIMEOUT)
+        except TimeoutError:
+            log.warning("%s: the group was not left in time; it notices by itself", self._where)
         except KafkaException as error:
             raise connector_error(error.args[0], f"{self._where}: closing") from None
         finally:

@@ -32,14 +32,14 @@ class KafkaMessage(QueueMessage):
     Attributes:
         ledger: The assignment that it came with, where it is settled.
         offset: Its offset in its partition.
-        given_back: Not there while it is under way; True once it was given back, False once it has succeeded.
+        requeued: Not set while it is under way; then True if it was requeued, False if it succeeded.
     """
 
-    __slots__ = ("_as_it_came", "_source", "given_back", "ledger", "offset")
+    __slots__ = ("_as_it_came", "_source", "ledger", "offset", "requeued")
 
     _source: Message
     _as_it_came: tuple[bytes | None, bytes | None, tuple[tuple[str, bytes | None], ...] | None]
-    given_back: bool
+    requeued: bool
 
     def __init__(
         self, source: Message, body: bytes | None, ledger: Ledger[Partition], offset: int, attempts: int = 1

@@ -7,7 +7,7 @@ import logging
 import os
 import socket
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import psycopg
@@ -16,11 +16,11 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from penstock.errors import ConfigError, ConnectorError, FatalConnectorError, NotConnected
 from penstock.known_secrets import SecretFilter
+from penstock.timeouts import Watchdog
 from penstock.turns import Turns
 from penstock_postgres.errors import as_connector_error
 from penstock_postgres.options import ServerOptions
 from penstock_postgres.parts import Portion
-from penstock_postgres.watch import watch
 
 logging.getLogger("psycopg").addFilter(SecretFilter())
 
@@ -297,9 +297,9 @@ class Connection:
             self._suspect = self._suspect or isinstance(ours, NotConnected)
             raise ours from error
 
-    def _watched(self, session: psycopg.AsyncConnection[Any]) -> AbstractContextManager[None]:
+    def _watched(self, session: psycopg.AsyncConnection[Any]) -> Watchdog:
         """Cut the connection when the block takes longer than `timeout`: the server, or the way to it, is gone."""
-        return watch(self.timeout + GRACE, GRACE, lambda: self._give_up(session))
+        return Watchdog(self.timeout + GRACE, lambda: self._give_up(session), GRACE)
 
     def _give_up(self, session: psycopg.AsyncConnection[Any]) -> None:
         if session.closed or session is not self._session:

@@ -8,8 +8,8 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from penstock.errors import DecodeError
+from penstock.headers import load_headers
 from penstock.message import Headers, QueueMessage
-from penstock_postgres import headers as header_text
 
 LOST = UUID(int=0)  # no delivery has this token, so it fences every statement
 _ONE_OWNER = 64  # bits at the end of a token in which the tokens of one consumer differ
@@ -37,7 +37,7 @@ def abandoned(last_lease: UUID | None, unended_calls: int, token: UUID) -> int:
 def readable_headers(written: str | None) -> Headers:
     """Header pairs. Damaged ones, which only another program can have written, count as none."""
     try:
-        return header_text.read(written)
+        return load_headers(written)
     except DecodeError:
         return ()
 

@@ -10,8 +10,9 @@ from uuid import UUID
 from psycopg import sql
 
 from penstock.errors import ConnectorError, ProduceError
+from penstock.headers import dump_headers
 from penstock.message import Record
-from penstock_postgres import headers, schema
+from penstock_postgres import schema
 from penstock_postgres.connection import Parameters, Query
 from penstock_postgres.message import PostgresMessage, abandoned
 from penstock_postgres.names import channel, table
@@ -22,6 +23,8 @@ from penstock_postgres.statements import Runs, statement
 
 _ID = re.compile(r"[0-9]{1,18}")
 
+UTF_8 = "UTF8"  # as PostgreSQL calls this encoding
+
 
 class MessageTable:
     """See `QueueShape`."""
@@ -29,7 +32,7 @@ class MessageTable:
     def __init__(self, queue: str, options: PostgresOptions) -> None:
         names = {"table": table(options.schema_name, options.table)}
         self._options = options
-        self._encoding = headers.UTF_8
+        self._encoding = UTF_8
         self.shown = f"queue {queue!r}"
         self.channel: str | None = channel(options, queue) if options.notify else None
         self.scope: Mapping[str, Any] = {"queue": queue}
@@ -97,10 +100,11 @@ class MessageTable:
 
 def columns(records: Sequence[Record], encoding: str) -> dict[str, Any]:
     """Records as the arrays that `insert.sql` takes, in a database of this encoding."""
+    ascii_only = encoding != UTF_8
     return {
         "bodies": [record.message for record in records],
         "keys": [record.key for record in records],
-        "headers": [headers.written(record.headers, encoding) for record in records],
+        "headers": [dump_headers(record.headers, ascii_only=ascii_only) for record in records],
         "priorities": [int((record.options or {}).get("priority", 0)) for record in records],
         "delays": [float(record.delay) for record in records],
     }
