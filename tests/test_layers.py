@@ -40,7 +40,7 @@ ROWS = """
 
     builtin.core_schema  builtin.plugin
     builtin.reading  builtin.writing
-    builtin.json_serializer  builtin.pydantic_handler  builtin.timeout
+    builtin.json_serializer  builtin.pydantic_handler  builtin.rate_limit  builtin.timeout
 
     config.fields  config.locations  config.names
     config.masking  config.problems

@@ -69,7 +69,7 @@ def problems(*middleware: Any) -> list[str]:
     ("middleware", "problem"),
     [
         ("timout", "did you mean 'timeout'?"),
-        ("json", "'json' is a serializer; installed are timeout"),
+        ("json", "'json' is a serializer; installed are rate_limit, timeout"),
         ({"seconds": 3}, "middleware is a name, or a mapping with a 'name' and the options"),
         ("timeout", "'middleware[0].seconds' is missing; write it"),
         (

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
@@ -100,17 +100,39 @@ Wrapper = Callable[[Call], Iterator[None] | AsyncIterator[None]]
 """A function with one `yield`."""
 
 
+class Limit(Protocol):
+    """Says how many messages an engine may fetch. Its methods are called on the event loop, and never wait."""
+
+    def room(self, now: float) -> int:
+        """How many messages may be fetched now.
+
+        Args:
+            now: The event loop's time, in seconds.
+        """
+
+    def due_in(self, now: float) -> float:
+        """Seconds until there is room."""
+
+    def took(self, count: int, now: float) -> None:
+        """The engine has fetched `count` messages."""
+
+
 class Middleware(BaseModel):
     """Middleware with options: derive from it, one typed field for each option.
 
     A configuration that names it, `{name: acme, seconds: 5}`, makes it with the other keys; a program makes it as
-    `Acme(seconds=5)`.
+    `Acme(seconds=5)`. Both methods are called once for each engine, before it starts, so that what they return belongs
+    to that engine alone.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     def around(self, engine: EngineInfo) -> Wrapper | None:  # noqa: ARG002  (for those who override it)
         """The function that stands around each call; None for none."""
+        return None
+
+    def limit(self, engine: EngineInfo) -> Limit | None:  # noqa: ARG002  (as above)
+        """What limits how many messages the engine fetches; None for nothing."""
         return None
 
 

@@ -30,7 +30,10 @@ def penstock_model_handlers() -> Sequence[ModelHandlerSpec]:
 
 @hookimpl
 def penstock_middleware() -> Sequence[MiddlewareSpec]:
-    """Time limits."""
+    """Time and rate limits."""
     return [
         MiddlewareSpec("timeout", target="penstock.builtin.timeout:Timeout", summary="how long one call may take"),
+        MiddlewareSpec(
+            "rate_limit", target="penstock.builtin.rate_limit:RateLimit", summary="messages a second, for an engine"
+        ),
     ]

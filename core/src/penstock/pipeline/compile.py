@@ -89,6 +89,7 @@ def compile_pipeline(
     info = EngineInfo(app, source.name, function.name, function.is_async, whole_batch, metrics.middleware_event, stop)
     wrappers = [each.around(info) if isinstance(each, Middleware) else each for each in middleware]
     around = [wrapper for wrapper in wrappers if wrapper is not None]
+    limits = [limit for each in middleware if isinstance(each, Middleware) and (limit := each.limit(info)) is not None]
     steps = Steps(
         input_queue,
         function,
@@ -115,7 +116,7 @@ def compile_pipeline(
     )
     make_executor = partial(_executor, steps, state, settings, is_async=function.is_async, whole_batch=whole_batch)
     return Pipeline(
-        app, queues, settings, state, in_flight, make_executor, delivery, deliveries, suspicion, metrics, health
+        app, queues, settings, state, in_flight, make_executor, delivery, deliveries, suspicion, metrics, health, limits
     )
 
 

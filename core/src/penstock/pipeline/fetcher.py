@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 from time import monotonic
 
+from penstock.middleware import Limit
 from penstock.observability.metrics import EngineMetrics
 from penstock.pipeline.drain import DrainDetector
 from penstock.pipeline.executor import Executor
@@ -34,6 +36,7 @@ class Fetcher:
         suspects: Submits the messages to the executor.
         state: The engine's state.
         metrics: Counts what is received.
+        limits: What middleware allows to fetch.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class Fetcher:
         suspects: SuspectCalls,
         state: EngineState,
         metrics: EngineMetrics,
+        limits: Sequence[Limit] = (),
     ) -> None:
         self._source = source
         self._batch_size = batch_size
@@ -57,6 +61,7 @@ class Fetcher:
         self._suspects = suspects
         self._state = state
         self._metrics = metrics
+        self._limits = limits
         self._asked_at = monotonic()
 
     async def run(self) -> None:
@@ -66,11 +71,16 @@ class Fetcher:
             ConnectorError: the backend refused for good, or the connector has a bug.
         """
         state, source, suspects = self._state, self._source, self._suspects
+        loop = asyncio.get_running_loop()
         while not state.stopping:
             await suspects.call_alone()
-            room = self._room()
+            room, wait = self._room(), FULL_WAIT
+            for limit in self._limits:
+                now = loop.time()
+                if (allowed := limit.room(now)) < room:
+                    room, wait = allowed, min(FULL_WAIT, limit.due_in(now))
             if room < 1:
-                await self._wait_for_room()
+                await self._wait_for_room(wait)
                 continue
             asked_at = monotonic()
             timeout = min(DRAIN_TIMEOUT if state.draining else IDLE_TIMEOUT, suspects.due_in)
@@ -83,6 +93,8 @@ class Fetcher:
             self._metrics.received(len(messages))
             self._in_flight.add(messages, asked_at)
             self._window.weigh(messages)
+            for limit in self._limits:
+                limit.took(len(messages), loop.time())
             if not state.stopping:  # otherwise they are requeued when the consumer shuts down
                 await suspects.submit(messages)
 
@@ -98,13 +110,13 @@ class Fetcher:
         lease, since = self._source.lease, self._source.settling_since
         return bool(lease and since is not None and monotonic() - since > lease * SLOW_SETTLEMENT)
 
-    async def _wait_for_room(self) -> None:
+    async def _wait_for_room(self, seconds: float) -> None:
         space_freed = self._in_flight.space_freed
         space_freed.clear()
         if self._state.stopping:
             return
         with suppress(TimeoutError):
-            await asyncio.wait_for(space_freed.wait(), FULL_WAIT)
+            await asyncio.wait_for(space_freed.wait(), seconds)
         # Also while one message after the other is settled, and there is no room yet.
         if self._source.keep_polling and monotonic() - self._asked_at >= FULL_WAIT:
             await self._source.consume(0, 0.0)

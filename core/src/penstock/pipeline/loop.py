@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from penstock.errors import PenstockError
 from penstock.message import QueueMessage
+from penstock.middleware import Limit
 from penstock.observability.health import Health
 from penstock.observability.metrics import EngineMetrics
 from penstock.pipeline.batch import Batch
@@ -58,6 +59,7 @@ class Pipeline:
         deliveries: The tasks in which that happens.
         suspicion: Which messages may be poison messages.
         metrics, health: Where the engine shows what it does.
+        limits: What middleware allows to fetch.
 
     Attributes:
         executor: What calls the function.
@@ -77,6 +79,7 @@ class Pipeline:
         suspicion: Suspicion,
         metrics: EngineMetrics,
         health: Health,
+        limits: Sequence[Limit] = (),
     ) -> None:
         source, component = queues.source, f"engine {app}"
         self.app = app
@@ -104,6 +107,7 @@ class Pipeline:
             self._suspects,
             state,
             metrics,
+            limits,
         )
         self._side_tasks = SideTasks(app, component, source, in_flight, WatchedTasks(app, state), metrics, health)
         state.on_stop(lambda: self._set_state("stopping"))
