@@ -156,7 +156,7 @@ def test_the_console_script_and_the_module_are_the_same(tmp_path: Path) -> None:
     assert module.stdout == f"penstock {penstock.__version__}\n"
     loaded = [
         "cli", "cli.main", "errors", "exports", "known_secrets", "queues", "queues.forks",
-        "worker", "worker.listener", "worker.streams",
+        "version", "worker", "worker.listener", "worker.streams",
     ]  # fmt: skip
     assert imported.stdout.splitlines()[1] == str([f"penstock.{name}" for name in loaded])
     if script.exists():

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from penstock.queues.threads import Threads
+from penstock.queues.threads import DaemonThreadPool
 
 request_id: contextvars.ContextVar[str] = contextvars.ContextVar("request_id", default="none")
 WAIT = 10.0  # seconds after which something that should happen has not
@@ -39,7 +39,7 @@ def test_one_thread_makes_the_calls_in_their_order() -> None:
     """First come, first served, and always on the same thread, as a client library may need it."""
 
     async def main() -> list[tuple[int, int]]:
-        threads = Threads("t-order")
+        threads = DaemonThreadPool("t-order")
         calls = [threads.submit(lambda n=n: (n, threading.get_ident())) for n in range(500)]
         results = list(await asyncio.gather(*calls))
         threads.close()
@@ -61,7 +61,7 @@ def test_urgent_calls_leave_every_second_turn_to_the_others() -> None:
         assert go_on.wait(WAIT)
 
     async def main() -> None:
-        threads = Threads("t-urgent")
+        threads = DaemonThreadPool("t-urgent")
         calls = [threads.submit(first)]
         while not began.is_set():
             await asyncio.sleep(0.001)
@@ -81,7 +81,7 @@ def test_several_threads_make_several_calls_at_once() -> None:
     meeting = threading.Barrier(3)
 
     async def main() -> None:
-        threads = Threads("t-several", 3)
+        threads = DaemonThreadPool("t-several", 3)
         await asyncio.gather(*(threads.submit(meeting.wait, WAIT) for _ in range(3)))
         assert penstock_threads() == {"t-several-0", "t-several-1", "t-several-2"}
         threads.close()
@@ -97,7 +97,7 @@ def test_whatever_a_call_raises_is_raised_where_it_is_awaited(error: BaseExcepti
         raise error
 
     async def main() -> Any:
-        threads = Threads("t-raise")
+        threads = DaemonThreadPool("t-raise")
         call = threads.submit(fail)
         await asyncio.wait([call])
         after = await threads.submit(lambda: "after")
@@ -111,7 +111,7 @@ def test_a_stop_iteration_arrives_as_an_error() -> None:
     """A future refuses it; lost, it would leave whoever awaits waiting for ever."""
 
     async def main() -> None:
-        threads = Threads("t-stop")
+        threads = DaemonThreadPool("t-stop")
         try:
             await threads.submit(next, iter(()))
         finally:
@@ -131,7 +131,7 @@ def test_a_call_sees_the_context_of_whoever_submits_it() -> None:
         return seen
 
     async def main() -> list[str]:
-        threads = Threads("t-context")
+        threads = DaemonThreadPool("t-context")
         request_id.set("first")
         first = threads.submit(read_and_write)
         request_id.set("second")
@@ -152,7 +152,7 @@ def test_a_cancelled_call_is_made_and_its_result_dropped() -> None:
         assert go_on.wait(WAIT)
 
     async def main() -> str:
-        threads = Threads("t-cancel")
+        threads = DaemonThreadPool("t-cancel")
         call = threads.submit(work)
         while not began.is_set():
             await asyncio.sleep(0.001)
@@ -169,7 +169,7 @@ def test_closing_lets_the_queued_calls_end() -> None:
     """What was submitted is done; what comes later is refused aloud, since it would never be made."""
 
     async def main() -> list[int]:
-        threads = Threads("t-close", 2)
+        threads = DaemonThreadPool("t-close", 2)
         calls = [threads.submit(lambda n=n: n) for n in range(20)]
         threads.close()
         threads.close()
@@ -182,7 +182,7 @@ def test_closing_lets_the_queued_calls_end() -> None:
 
 def test_threads_that_are_never_used_never_start() -> None:
     """A pipeline is made before it is known whether all of the worker can run."""
-    threads = Threads("t-unused", 4)
+    threads = DaemonThreadPool("t-unused", 4)
 
     assert penstock_threads() == set()
 
@@ -198,7 +198,7 @@ def test_an_idle_thread_keeps_nothing_alive() -> None:
         """A list that can be watched."""
 
     async def main() -> None:
-        threads = Threads("t-idle")
+        threads = DaemonThreadPool("t-idle")
         argument = Batch([1])
         watched = weakref.ref(argument)
         result = await threads.submit(lambda batch: Batch(batch), argument)
@@ -220,7 +220,7 @@ def test_a_thread_ends_when_its_event_loop_is_gone() -> None:
     go_on = threading.Event()
 
     async def main() -> None:
-        Threads("t-gone").submit(go_on.wait, WAIT)
+        DaemonThreadPool("t-gone").submit(go_on.wait, WAIT)
 
     asyncio.run(main())
     go_on.set()
@@ -229,14 +229,14 @@ def test_a_thread_ends_when_its_event_loop_is_gone() -> None:
 
 STUCK = """
 import asyncio, threading
-from penstock.queues.threads import Threads
+from penstock.queues.threads import DaemonThreadPool
 
 async def main():
     began = threading.Event()
     def forever():
         began.set()
         threading.Event().wait()
-    threads = Threads("stuck", 2)
+    threads = DaemonThreadPool("stuck", 2)
     threads.submit(forever)
     while not began.is_set():
         await asyncio.sleep(0.001)

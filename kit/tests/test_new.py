@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from penstock import __version__
 from penstock.cli.main import main
 from penstock.errors import ConfigError
 from penstock.plugins.install_commands import install
+from penstock.version import __version__
 from penstock_kit.new import LONGEST_NAME, write_plugin
 
 Run = Callable[..., tuple[int, str, str]]

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from penstock.exports import lazily
+from penstock.exports import lazy_exports
+from penstock.version import __version__
 
 if TYPE_CHECKING:
     from penstock.config.model import QueueConfig
@@ -42,7 +43,6 @@ _HOMES = {
     "Worker": "penstock.worker.worker",
 }
 
-__version__ = "0.1.0"
 __all__ = [
     "BlockingConsumer",
     "BlockingProducer",
@@ -65,7 +65,7 @@ __all__ = [
 
 
 if not TYPE_CHECKING:  # a type checker that saw it would take every misspelt name for Any
-    __getattr__ = lazily(__name__, _HOMES)
+    __getattr__ = lazy_exports(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from penstock.connectors import BlockingConsumer, BlockingProducer
 from penstock.message import QueueMessage
-from penstock.queues.threads import Threads
+from penstock.queues.threads import DaemonThreadPool
 from penstock_kit.watched import call
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Bare:
         self.connector = resolved.connector_class(resolved.value, resolved.options)
         self._timeout = kit.timeout
         blocks = isinstance(self.connector, BlockingConsumer | BlockingProducer)
-        self._threads = [Threads("penstock-bare"), Threads("penstock-bare-settle")] if blocks else []
+        self._threads = [DaemonThreadPool("penstock-bare"), DaemonThreadPool("penstock-bare-settle")] if blocks else []
 
     async def call(self, method: str, *arguments: Any) -> Any:
         """Call a method and wait for what it returns."""

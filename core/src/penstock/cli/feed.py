@@ -22,7 +22,7 @@ from penstock.observability.metrics import MetricsRegistry
 from penstock.pipeline.settlement import StopEngine
 from penstock.queues.queue import OutputQueue
 from penstock.queues.resolved_queue import ResolvedQueue
-from penstock.queues.threads import Threads
+from penstock.queues.threads import DaemonThreadPool
 from penstock.serializers import Serializer
 
 PIECE = 256 * 1024  # bytes of lines that are read and produced together
@@ -91,7 +91,7 @@ class Feed:
 
     async def run(self, connect_timeout: float | None, shutdown_timeout: float) -> None:
         """Feed the whole file. At a stop only what is being sent is waited for, `shutdown_timeout` seconds at most."""
-        reader = Threads("penstock-feed")
+        reader = DaemonThreadPool("penstock-feed")
         feeding = asyncio.create_task(self._feed(connect_timeout, reader))
         stopped = asyncio.create_task(self._stopped.wait())
         try:
@@ -111,7 +111,7 @@ class Feed:
         if not feeding.cancelled():
             feeding.result()
 
-    async def _feed(self, connect_timeout: float | None, reader: Threads) -> None:
+    async def _feed(self, connect_timeout: float | None, reader: DaemonThreadPool) -> None:
         await self._queue.open(connect_timeout)
         while not self._stopped.is_set():
             if not (lines := await reader.submit(self._read)):

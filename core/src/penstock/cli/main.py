@@ -16,6 +16,7 @@ from typing import Any
 
 from penstock.errors import ConfigError, FunctionError, PenstockError, PluginError, UnknownNameError
 from penstock.known_secrets import hide
+from penstock.version import __version__
 from penstock.worker import streams
 from penstock.worker.listener import Stopped, listening, stop_early
 
@@ -67,8 +68,6 @@ def _main(argv: Sequence[str]) -> int:
     except PluginError as error:
         parser.error(str(error))
     if _options(parser, argv[:start]).version:
-        from penstock import __version__
-
         print(f"penstock {__version__}")
         return 0
     if asked is None or command is None:

@@ -39,23 +39,3 @@ def unknown_queue(name: str, configured: Collection[str], source: str = "") -> s
     guess = nearest(name, configured)
     hint = f"; did you mean {guess!r}?" if guess else ""
     return f"queue {name!r} is not in {where}, which has {listed(configured)}{hint}"
-
-
-def undeclared_output(name: object, declared: Collection[str], configured: Collection[str] = ()) -> str:
-    """The sentence for an output that a function returns for a queue its engine does not have.
-
-    Args:
-        name: The queue that the function named; anything else than a string is named by its type, not shown.
-        declared: The engine's output queues, its dead-letter queue included.
-        configured: The queues of the configuration.
-    """
-    if not isinstance(name, str):
-        return f"the function returned an output whose queue is of type {type(name).__name__}; write the queue's name"
-    said = f"the function returned an output for queue {name!r}, which is not one of the engine's output queues"
-    if name in configured:
-        return f"{said}; it is configured, so add it: output_queues={[*declared, name]!r}"
-    if not declared:
-        return f"{said}; the engine has none: name them in output_queues"
-    guess = nearest(name, declared)
-    hint = f"; did you mean {guess!r}?" if guess else ""
-    return f"{said} ({listed(declared)}){hint}"

@@ -37,6 +37,7 @@ from penstock.observability.metric_definitions import (
     STAGES,
     Metric,
 )
+from penstock.version import __version__
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -299,8 +300,6 @@ class MetricsRegistry:
 def _families(engines: Iterable[EngineMetrics]) -> Iterator[Family]:
     """The engines' metrics as the client's families, and who we are."""
     from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
-
-    from penstock import __version__
 
     info = GaugeMetricFamily("penstock_build_info", "1, labelled with the version of Penstock.", labels=["version"])
     info.add_metric([__version__], 1)

@@ -12,7 +12,7 @@ from penstock.pipeline.batch import ThreadBatch
 from penstock.pipeline.executor import Executor, OnBatchDone
 from penstock.pipeline.state import EngineState
 from penstock.pipeline.steps import SLICE, Steps
-from penstock.queues.threads import Threads
+from penstock.queues.threads import DaemonThreadPool
 
 HAND_OFF_AFTER = 2 * SLICE  # seconds; what a thread that is still at the same batch has finished is handed off then
 
@@ -24,7 +24,7 @@ class ThreadExecutor(Executor):
         self, steps: Steps, state: EngineState, concurrency: int, batch_size: int, on_batch_done: OnBatchDone
     ) -> None:
         super().__init__(steps, state, concurrency, batch_size, on_batch_done)
-        self._threads = Threads("penstock-function", concurrency)
+        self._threads = DaemonThreadPool("penstock-function", concurrency)
         self._batches: set[ThreadBatch] = set()
         # How many messages a thread takes now: few of a slow function, so that the rest waits where others can take it.
         self._share = batch_size

@@ -13,7 +13,7 @@ from penstock.connectors import BlockingConsumer, BlockingProducer, Consumer, Pr
 from penstock.errors import ConfigError, ConnectorError, ProduceError
 from penstock.message import BrowsedMessage, QueueMessage, Record
 from penstock.queues.one_at_a_time import KEYWORDS, OneAtATimeConsumer, OneAtATimeProducer, keywords_of
-from penstock.queues.threads import Threads
+from penstock.queues.threads import DaemonThreadPool
 
 log = logging.getLogger("penstock")
 
@@ -26,9 +26,9 @@ class ThreadedConsumer(Consumer):
     def __init__(self, blocking: BlockingConsumer) -> None:
         super().__init__(blocking.name, blocking.options)
         self._blocking = blocking
-        self._consuming = Threads(f"penstock-consume-{blocking.name}")
-        self._settling = Threads(f"penstock-settle-{blocking.name}")
-        self._browsing = Threads(f"penstock-browse-{blocking.name}")
+        self._consuming = DaemonThreadPool(f"penstock-consume-{blocking.name}")
+        self._settling = DaemonThreadPool(f"penstock-settle-{blocking.name}")
+        self._browsing = DaemonThreadPool(f"penstock-browse-{blocking.name}")
         self.keep_polling = blocking.keep_polling  # type: ignore[misc]  # the wrapped class's own, not this one's
 
     async def connect(self) -> None:
@@ -101,7 +101,7 @@ class ThreadedProducer(Producer):
     def __init__(self, blocking: BlockingProducer) -> None:
         super().__init__(blocking.name, blocking.options)
         self.blocking = blocking
-        self._thread = Threads(f"penstock-produce-{blocking.name}")
+        self._thread = DaemonThreadPool(f"penstock-produce-{blocking.name}")
         self.any_body = blocking.any_body
 
     async def connect(self) -> None:

@@ -14,15 +14,15 @@ from penstock.connectors import Consumer, Producer
 from penstock.dead_letters import error_text
 from penstock.errors import ConnectorError, FatalConnectorError, NotConnected, ProduceError
 from penstock.message import QueueMessage, Record
-from penstock.queues.threads import Threads
+from penstock.queues.threads import DaemonThreadPool
 
 log = logging.getLogger("penstock")
 
 
-class _Foreign:
+class LegacyConnector:
     """What both sides share: a foreign class that is made, called and shut down on one thread."""
 
-    def __init__(self, connector_class: type[Any], name: str, options: Any, thread: Threads) -> None:
+    def __init__(self, connector_class: type[Any], name: str, options: Any, thread: DaemonThreadPool) -> None:
         self.class_name = connector_class.__qualname__
         self._class = connector_class
         self._name = name
@@ -98,14 +98,14 @@ class OneAtATimeConsumer(Consumer):
 
     def __init__(self, connector_class: type[Any], name: str, options: Any) -> None:
         super().__init__(name, options)
-        self._thread = Threads(f"penstock-consume-{name}")
-        self._foreign = _Foreign(connector_class, name, options, self._thread)
+        self._thread = DaemonThreadPool(f"penstock-consume-{name}")
+        self._legacy = LegacyConnector(connector_class, name, options, self._thread)
         self._success = "on_success" if hasattr(connector_class, "on_success") else "delete"
         # Messages of a call that was interrupted half-way: they are not settled again when it is repeated.
         self._settled: set[QueueMessage] = set()
 
     async def connect(self) -> None:
-        await self._foreign.connect()
+        await self._legacy.connect()
 
     async def consume(self, max_messages: int, timeout: float) -> Sequence[QueueMessage]:
         deadline = asyncio.get_running_loop().time() + timeout
@@ -117,7 +117,7 @@ class OneAtATimeConsumer(Consumer):
 
     def _take(self) -> list[QueueMessage]:
         # One a call: who holds a database transaction a message should not be asked for hundreds of them.
-        message = self._foreign.call(".consume()", self._foreign.connector.consume)
+        message = self._legacy.call(".consume()", self._legacy.connector.consume)
         return [] if message is None else [self._as_queue_message(message)]
 
     def _as_queue_message(self, message: Any) -> QueueMessage:
@@ -127,7 +127,7 @@ class OneAtATimeConsumer(Consumer):
                 return QueueMessage(message_context=message.message_context, message=body)
         except AttributeError as error:
             raise ConnectorError(
-                f"{self._foreign.class_name}.consume() returned a {type(message).__name__}; it must return a "
+                f"{self._legacy.class_name}.consume() returned a {type(message).__name__}; it must return a "
                 f"penstock.QueueMessage, or None"
             ) from error
         message.message = body
@@ -140,7 +140,7 @@ class OneAtATimeConsumer(Consumer):
         if isinstance(body, (bytearray, memoryview)):
             return bytes(body)
         written: bytes = (
-            body.encode() if isinstance(body, str) else self._foreign.call(".consume()'s body", to_json, body)
+            body.encode() if isinstance(body, str) else self._legacy.call(".consume()'s body", to_json, body)
         )
         return written
 
@@ -152,15 +152,15 @@ class OneAtATimeConsumer(Consumer):
         await self._thread.submit(self._each, "on_fail", messages)
 
     def _each(self, method: str, messages: Sequence[QueueMessage]) -> None:
-        call = getattr(self._foreign.connector, method)
+        call = getattr(self._legacy.connector, method)
         for message in messages:
             if message not in self._settled:
-                self._foreign.call(f".{method}()", call, message.message_context)
+                self._legacy.call(f".{method}()", call, message.message_context)
                 self._settled.add(message)
         self._settled.difference_update(messages)
 
     async def shutdown(self) -> None:
-        await self._foreign.shutdown()
+        await self._legacy.shutdown()
 
 
 KEYWORDS = ("key", "headers", "delay")
@@ -197,11 +197,11 @@ class OneAtATimeProducer(Producer):
     def __init__(self, connector_class: type[Any], name: str, options: Any) -> None:
         super().__init__(name, options)
         self.keywords = keywords_of(connector_class)
-        self._thread = Threads(f"penstock-produce-{name}")
-        self._foreign = _Foreign(connector_class, name, options, self._thread)
+        self._thread = DaemonThreadPool(f"penstock-produce-{name}")
+        self._legacy = LegacyConnector(connector_class, name, options, self._thread)
 
     async def connect(self) -> None:
-        await self._foreign.connect()
+        await self._legacy.connect()
 
     async def produce(self, records: Sequence[Record]) -> Sequence[ProduceError | None]:
         if self._thread.closed:
@@ -229,9 +229,9 @@ class OneAtATimeProducer(Producer):
             options["headers"] = record.headers
         if record.delay:
             options["delay"] = record.delay
-        produce = self._foreign.connector.produce
+        produce = self._legacy.connector.produce
         try:
-            done = self._foreign.call(".produce()", produce, self.name, record.message, None, **options)
+            done = self._legacy.call(".produce()", produce, self.name, record.message, None, **options)
         except (NotConnected, FatalConnectorError):
             raise
         except ProduceError as error:
@@ -240,7 +240,7 @@ class OneAtATimeProducer(Producer):
             return ProduceError(str(error))
         if done:
             return None
-        return ProduceError(f"{self._foreign.class_name}.produce() returned {done!r}, not True")
+        return ProduceError(f"{self._legacy.class_name}.produce() returned {done!r}, not True")
 
     async def shutdown(self) -> None:
-        await self._foreign.shutdown()
+        await self._legacy.shutdown()

@@ -18,7 +18,7 @@ T = TypeVar("T")
 _Job = tuple[asyncio.AbstractEventLoop, "asyncio.Future[Any]", contextvars.Context, Callable[..., Any], tuple[Any, ...]]
 
 
-class Threads:
+class DaemonThreadPool:
     """Runs blocking calls off the event loop, first come, first served, unless one is urgent.
 
     The threads are daemons, unlike `ThreadPoolExecutor`'s: a call that never returns (a user's function in an endless

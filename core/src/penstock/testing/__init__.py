@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from penstock.exports import lazily
+from penstock.exports import lazy_exports
 
 if TYPE_CHECKING:
     from penstock.testing.conductor import NotQuiet
@@ -22,7 +22,7 @@ __all__ = ["Harness", "NotQuiet"]
 
 
 if not TYPE_CHECKING:  # a type checker that saw it would take every misspelt name for Any
-    __getattr__ = lazily(__name__, _HOMES)
+    __getattr__ = lazy_exports(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:

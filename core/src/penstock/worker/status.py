@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from penstock.config.masking import mask_text, shown
 from penstock.observability.health import Health, rfc3339
+from penstock.version import __version__
 
 if TYPE_CHECKING:
     from penstock.config.model import EngineSettings, WorkerSettings
@@ -65,8 +66,6 @@ def worker_report(
         settings: Its settings.
         engines: Those that were started.
     """
-    from penstock import __version__  # here: the package's root stands above all its modules
-
     return {
         "version": __version__,
         "pid": os.getpid(),
