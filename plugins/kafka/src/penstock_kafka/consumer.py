@@ -15,11 +15,12 @@ from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition,
 
 from penstock.connectors import BlockingConsumer
 from penstock.errors import ConnectorError, FatalConnectorError, NotConnected
-from penstock.message import QueueMessage
+from penstock.message import BrowsedMessage, QueueMessage
 from penstock.offsets import OffsetTracker
 from penstock.redelivery import Redelivery
 from penstock.timeouts import run_with_timeout
 from penstock_kafka.assignment import Assignment, keys_of
+from penstock_kafka.browsing import Browser
 from penstock_kafka.commits import Commits
 from penstock_kafka.connection import check_connection, invalid_settings
 from penstock_kafka.damage import ABOUT_DAMAGE, Damage
@@ -56,6 +57,7 @@ class KafkaConsumer(BlockingConsumer):
         self._topics = topics(name, "input")
         self._where = f"Kafka at {options.brokers}"
         self._listener = Listener()
+        self._browser = Browser(name, options)
         self._damage = Damage(self._where)
         self._redelivery = Redelivery[KafkaMessage]()
         self._ready: list[KafkaMessage] = []  # taken from the client, and not asked for yet
@@ -305,6 +307,10 @@ class KafkaConsumer(BlockingConsumer):
         lag = connected[1].lag()
         return None if lag is None else lag + len(self._redelivery) + len(self._ready)
 
+    def browse(self, limit: int, after: str | None = None) -> Sequence[BrowsedMessage]:
+        """All that the topics keep, sorted by topic, partition and offset; without a group, and without a commit."""
+        return self._browser.browse(limit, after)
+
     # -- rebalances; called on the polling thread, inside of the client's calls
 
     def _on_assign(self, assignment: Assignment, _client: Client, partitions: list[TopicPartition]) -> None:
@@ -352,6 +358,7 @@ class KafkaConsumer(BlockingConsumer):
 
     def shutdown(self) -> None:
         """Commit what is safe, leave the group. What is open is delivered again, to whom the partitions go."""
+        self._browser.close()
         if self._connected is None:
             return
         client, assignment = self._connected

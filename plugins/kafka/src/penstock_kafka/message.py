@@ -37,6 +37,7 @@ class KafkaMessage(QueueMessage):
 
     __slots__ = ("_as_it_came", "_source", "ledger", "offset", "requeued")
 
+    abandoned = None  # Kafka counts no deliveries; on the class, because a slot would be filled for each message
     _source: Message
     _as_it_came: tuple[bytes | None, bytes | None, tuple[tuple[str, bytes | None], ...] | None]
     requeued: bool
@@ -72,25 +73,12 @@ class KafkaMessage(QueueMessage):
         try:
             return _headers(self._source) or ()
         except (SystemError, UnicodeDecodeError):
-            return self._readable_headers()
-
-    def _readable_headers(self) -> list[tuple[str, bytes | None]]:
-        """What the client gives of headers whose names it could not read."""
-        log.warning("%s: the name of a header is not UTF-8, and reads as %r", self.position, UNREADABLE)
-        # Once it has failed, the client gives a list in which such a name is a null pointer, so that only a repr
-        # survives a look at it. It is replaced at once, before anybody else looks.
-        found = [
-            (UNREADABLE, pair[1]) if repr(pair).startswith("(<NULL>, ") else pair
-            for pair in _headers(self._source) or []
-        ]
-        self._source.set_headers(found)
-        return found
+            return _readable_headers(self._source)
 
     @property
     def timestamp(self) -> float | None:  # type: ignore[override]
         """When it was produced, or appended, as the topic is configured; seconds since the epoch."""
-        kind, milliseconds = self._source.timestamp()
-        return None if kind == _NO_TIMESTAMP else milliseconds / 1000
+        return timestamp_of(self._source)
 
     @property
     def position(self) -> str:  # type: ignore[override]
@@ -113,3 +101,32 @@ class KafkaMessage(QueueMessage):
             setters.set_value(body)
             setters.set_headers(None if headers is None else list(headers))
         return KafkaMessage(source, source.value(), self.ledger, self.offset, self.attempts + 1)
+
+
+def headers_of(source: Message) -> Headers:
+    """The headers of a client's message; a value may be None."""
+    try:
+        return _headers(source) or ()
+    except (SystemError, UnicodeDecodeError):
+        return _readable_headers(source)
+
+
+def timestamp_of(source: Message) -> float | None:
+    """When a message was produced, or appended, in seconds since the epoch."""
+    kind, milliseconds = source.timestamp()
+    return None if kind == _NO_TIMESTAMP else milliseconds / 1000
+
+
+def position_of(source: Message) -> str:
+    """Topic, partition and offset of a client's message: "orders/0/42"."""
+    return f"{source.topic()}/{source.partition()}/{source.offset()}"
+
+
+def _readable_headers(source: Message) -> list[tuple[str, bytes | None]]:
+    """What the client gives of headers whose names it could not read."""
+    log.warning("%s: the name of a header is not UTF-8, and reads as %r", position_of(source), UNREADABLE)
+    # Once it has failed, the client gives a list in which such a name is a null pointer, so that only a repr survives a
+    # look at it. It is replaced at once, before anybody else looks.
+    found = [(UNREADABLE, pair[1]) if repr(pair).startswith("(<NULL>, ") else pair for pair in _headers(source) or []]
+    source.set_headers(found)
+    return found

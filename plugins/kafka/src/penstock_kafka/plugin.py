@@ -31,6 +31,7 @@ def penstock_connectors() -> Sequence[ConnectorSpec]:
                 lag=True,
                 tombstones=True,
                 groups=True,
+                browse=True,
             ),
             summary="Kafka topics",
         )

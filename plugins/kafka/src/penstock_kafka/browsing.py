@@ -1,0 +1,160 @@
+"""Reading topics without changing anything: by assignment, in no group, without a commit."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+
+from confluent_kafka import Consumer as Client
+from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
+
+from penstock.errors import ConnectorError, NotConnected
+from penstock.message import BrowsedMessage
+from penstock.timeouts import run_with_timeout
+from penstock_kafka.connection import check_connection, invalid_settings
+from penstock_kafka.errors import connector_error
+from penstock_kafka.listener import Listener
+from penstock_kafka.message import Partition, headers_of, position_of, timestamp_of
+from penstock_kafka.options import KafkaOptions, topics
+
+MOST_BYTES = 8 * 1024 * 1024  # of bodies in one page
+MOST_AT_ONCE = 1_000  # messages of one call of the client
+POLL_SLICE = 0.1  # seconds of one wait in the client
+CLOSE_TIMEOUT = 4.0  # seconds
+
+GROUP = "penstock-browse"  # the client needs a name, though it never joins
+
+
+class Browser:
+    """Reads the messages of a queue's topics: by topic, by partition, by offset. Its calls run on one thread.
+
+    Args:
+        name: The queue's `value`.
+        options: Its options; the group may be missing.
+    """
+
+    def __init__(self, name: str, options: KafkaOptions) -> None:
+        self._name = name
+        self._topics = topics(name, "input")
+        self._options = options
+        self._where = f"Kafka at {options.brokers}"
+        self._listener = Listener()
+        self._client: Client | None = None
+
+    def browse(self, limit: int, after: str | None) -> list[BrowsedMessage]:
+        """See `Consumer.browse`."""
+        start = None if after is None else self._parse(after)
+        client = self._open()
+        messages: list[BrowsedMessage] = []
+        room = MOST_BYTES
+        try:
+            for key in self._partitions(client):
+                if start is not None and key < start[0]:
+                    continue
+                first = start[1] if start is not None and key == start[0] else 0
+                for found in self._read(client, key, first, limit - len(messages)):
+                    messages.append(_message(found))
+                    room -= len(found.value() or b"")
+                    if len(messages) == limit or room <= 0:
+                        return messages
+            return messages
+        except KafkaException as error:
+            raise connector_error(error.args[0], f"{self._where}: {self._name}") from None
+        finally:
+            client.unassign()
+
+    def _parse(self, after: str) -> tuple[Partition, int]:
+        """The partition to begin with, and the offset."""
+        topic, partition, offset = ("", *after.split("/"))[-3:] if after.count("/") == 2 else ("", "", "")
+        if not (topic and partition.isdecimal() and offset.isdecimal()):
+            raise ConnectorError(
+                f"{after!r} is not a position of queue {self._name!r}; a position is topic/partition/offset, like "
+                "'orders/0/42'"
+            )
+        return (topic, int(partition)), int(offset) + 1
+
+    def _open(self) -> Client:
+        if self._client is None:
+            options = self._options.model_copy(update={"group_id": self._options.group_id or GROUP})
+            settings = options.client_settings("input") | {"auto.offset.reset": "earliest"}
+            try:
+                self._client = Client(self._listener.listening(settings))
+            except KafkaException as error:
+                raise invalid_settings(error) from None
+        client = self._client
+        check_connection(
+            client,
+            lambda: client.poll(0),
+            self._listener,
+            self._topics,
+            self._options.brokers,
+            self._options.connect_timeout,
+        )
+        return client
+
+    def _partitions(self, client: Client) -> list[Partition]:
+        found = client.list_topics(timeout=self._options.connect_timeout).topics
+        patterns = [re.compile(name) for name in self._topics if name.startswith("^")]
+        return sorted(
+            (name, number)
+            for name, topic in found.items()
+            if name in self._topics or any(pattern.match(name) for pattern in patterns)
+            for number in topic.partitions
+        )
+
+    def _read(self, client: Client, key: Partition, first: int, most: int) -> Iterator[Message]:
+        """Messages of a partition from an offset up to where it ends now."""
+        timeout = self._options.connect_timeout
+        low, high = client.get_watermark_offsets(TopicPartition(*key), timeout=timeout)
+        first = max(first, low)
+        if first >= high:
+            return
+        client.assign([TopicPartition(*key, first)])
+        heard = time.monotonic()
+        while time.monotonic() - heard < timeout:
+            # The client waits for as many messages as it is asked for: so one is waited for, the rest only taken.
+            one = client.poll(POLL_SLICE)
+            found = [] if one is None else [one, *client.consume(min(most, MOST_AT_ONCE), 0)]
+            for message in found:
+                error = message.error()
+                if error is None:
+                    heard = time.monotonic()
+                    yield message
+                elif self._ends(error, key):
+                    return
+            if found and (found[-1].offset() or 0) >= high - 1:
+                return
+        raise NotConnected(
+            f"{self._where}: {key[0]}/{key[1]}: no message came for {timeout:g} s, although there are more: "
+            f"{self._listener.reason('the brokers do not answer')}"
+        )
+
+    def _ends(self, error: KafkaError, key: Partition) -> bool:
+        """Whether the partition is read to its end; what the client tries again by itself is left to it."""
+        if error.code() == KafkaError._PARTITION_EOF:
+            return True
+        problem = connector_error(error, f"{self._where}: {key[0]}/{key[1]}")
+        # A user who may read a topic need not be permitted to use the group, which is not used here.
+        if not isinstance(problem, NotConnected) and error.code() != KafkaError.GROUP_AUTHORIZATION_FAILED:
+            raise problem
+        return False
+
+    def close(self) -> None:
+        """Close the client."""
+        client, self._client = self._client, None
+        if client is not None:
+            with suppress(TimeoutError, KafkaException):  # it holds nothing that could be lost
+                run_with_timeout(client.close, CLOSE_TIMEOUT)
+
+
+def _message(found: Message) -> BrowsedMessage:
+    return BrowsedMessage(
+        found.value(),
+        position_of(found),
+        key=found.key(),
+        headers=headers_of(found),
+        timestamp=timestamp_of(found),
+        state="kept",
+    )
