@@ -22,7 +22,7 @@ ROWS = """
     queues.threads  observability.metrics
     confirmations  leases  polling  redelivery  retry  envelope  worker.signals
     queues.one_at_a_time  queues.connection  queues.answers  observability.printable
-    pipeline.poison  pipeline.settlement  specs  worker.streams  worker.log_guard
+    pipeline.poison  pipeline.settlement  specs  worker.streams  worker.log_guard  worker.collector
     queues.adapters
     queues.codec  queues.resolved_queue  hookspecs
 
@@ -66,7 +66,7 @@ ROWS = """
     worker.pages  worker.status  worker.summary
     worker.endpoints
     pipeline.annotation  worker.worker
-    engine  installed  standalone
+    engine
 
     testing.clock  testing.faults  testing.reality
     testing.memory_queue

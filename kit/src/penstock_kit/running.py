@@ -7,10 +7,12 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from penstock import Engine, Worker
 from penstock.config.model import WorkerSettings
+from penstock.engine import Engine
+from penstock.envelope import uses_envelope
 from penstock.message import QueueMessage
-from penstock.standalone import open_envelopes
+from penstock.queues.queue import InputQueue
+from penstock.worker.worker import Worker
 from penstock_kit.broken import Broken, must
 from penstock_kit.limits import until, within
 
@@ -173,5 +175,7 @@ async def everything_in(kit: Kit, name: str, count: int) -> list[QueueMessage]:
         messages = await consumer.receive(count)
         messages += await consumer.rest()
         await consumer.succeed(messages)
-    open_envelopes(messages, kit.capabilities)
+    if uses_envelope(kit.capabilities):
+        for message in messages:
+            InputQueue.open_envelope(message)
     return messages

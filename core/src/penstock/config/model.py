@@ -158,6 +158,8 @@ class WorkerSettings(Settings):
         connect_timeout: Seconds for which a backend that is away when the worker starts is waited for; once connected,
             it waits for as long as it takes.
         shutdown_timeout: Seconds that running messages have to finish after a first signal.
+        tune_garbage_collector: Whether Python's garbage collector runs less often while a worker has the process to
+            itself (`penstock run`, `Engine.run`). It never does where a worker is embedded (`Worker.serve`).
         routes: Names of installed routes that the port answers, beside its own.
     """
 
@@ -167,6 +169,7 @@ class WorkerSettings(Settings):
     metrics_port: Annotated[Annotated[int, Field(ge=0, le=65535)] | None, BeforeValidator(_off)] = 3000
     connect_timeout: float = Field(default=30.0, ge=0)
     shutdown_timeout: float = Field(default=30.0, ge=0)
+    tune_garbage_collector: bool = True
     routes: tuple[Name, ...] = ()
 
 

@@ -28,6 +28,7 @@ class Function:
         is_async: Whether the function runs on the event loop.
         generates: Whether it is a generator function.
         annotation: The type of the message parameter; `inspect.Parameter.empty` if it has none.
+        plain: The function itself, if it is neither async nor a generator and takes nothing but the message.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Function:
     is_async: bool
     generates: bool
     annotation: Any
+    plain: Callable[[Any], Any] | None
 
 
 def understand(function: Callable[..., Any]) -> Function:
@@ -51,12 +53,15 @@ def understand(function: Callable[..., Any]) -> Function:
     message, context = _parameters(function, name)
     annotation, context_annotation = (_annotation(target, each) for each in (message, context))
     generates_async = inspect.isasyncgenfunction(target)
+    is_async = generates_async or inspect.iscoroutinefunction(target)
+    generates = generates_async or inspect.isgeneratorfunction(target)
     return Function(
         name,
         _bind(function, message, context, context_annotation),
-        is_async=generates_async or inspect.iscoroutinefunction(target),
-        generates=generates_async or inspect.isgeneratorfunction(target),
+        is_async=is_async,
+        generates=generates,
         annotation=annotation,
+        plain=None if generates or is_async or context is not None else function,
     )
 
 

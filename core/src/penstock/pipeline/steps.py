@@ -91,7 +91,7 @@ class Steps:
             encode = self.encode if function.generates else self._encode_for
             self.call = surroundings.put_around(self.call, encode, self._add_headers, generates=function.generates)
             self.encode = _as_it_is
-        self._one = _calling(self.call, self.encode)
+        self._one = self._calling(function.plain if surroundings is None else None)
 
     def process(self, batch: ThreadBatch) -> Sequence[QueueMessage]:
         """All steps for a function that is not async; meant for a thread of its own.
@@ -270,6 +270,44 @@ class Steps:
     def _unknown(self, queue: Any) -> NoReturn:
         raise unknown_queue(queue, self._targets)
 
+    def _calling(self, plain: Callable[[Any], Any] | None) -> Callable[[Any, QueueMessage], Made]:
+        """One call and the encoding of its result.
+
+        Args:
+            plain: The function, if a call needs nothing but the model: then all of it is one frame, for frames cost
+                more than what is done in them.
+        """
+        call, encode = self.call, self.encode
+
+        def one(model: Any, message: QueueMessage) -> Made:
+            result = call(model, message)
+            return () if result is None or result is True else encode(result, message)
+
+        if plain is None:
+            return one
+        encoders = self._encoders
+
+        def plain_one(model: Any, message: QueueMessage) -> Made:
+            result = plain(model)
+            if result is None or result is True:
+                return ()
+            usual = result.__class__ is list and len(result) == 1 and result[0].__class__ is tuple
+            if not usual or len(result[0]) != 2:
+                return encode(result, message)
+            queue = None
+            try:
+                queue, obj = result[0]
+                queue, encode_body, carries_keys = encoders.get(queue) or self._unknown(queue)
+                body = encode_body(obj)
+                if body.__class__ is not bytes:
+                    self._check_body(queue, body)
+                return ((queue, Record(body, message.key if carries_keys else None)),)
+            except BaseException as error:  # noqa: BLE001  (as in `_records`)
+                self.raise_if_fatal(error)
+                raise Unsendable from self._named(error, queue)
+
+        return plain_one
+
     def _check_body(self, queue: str, body: object) -> None:
         if body is not None and not isinstance(body, bytes):
             raise FunctionError(
@@ -329,16 +367,6 @@ def fail_all(batch: Batch, error: BaseException) -> None:
     """Every message of the batch failed together."""
     batch.failures += [failure(message, error) for message in batch.messages]
     batch.messages = []
-
-
-def _calling(
-    call: Callable[[Any, Any], Any], encode: Callable[[Any, QueueMessage], Made]
-) -> Callable[[Any, Any], Made]:
-    def one(model: Any, message: QueueMessage) -> Made:
-        result = call(model, message)
-        return () if result is None or result is True else encode(result, message)
-
-    return one
 
 
 def _as_it_is(made: Made, _owner: QueueMessage) -> Made:

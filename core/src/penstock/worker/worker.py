@@ -8,6 +8,7 @@ import os
 import threading
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -16,6 +17,7 @@ from penstock.observability.health import Health
 from penstock.observability.metrics import MetricsRegistry
 from penstock.pipeline.loop import ProcessEnded
 from penstock.worker import streams
+from penstock.worker.collector import tuned_collector
 from penstock.worker.listener import listening, nothing
 from penstock.worker.log_guard import unfailing_logs
 from penstock.worker.signals import stop_signals
@@ -78,6 +80,7 @@ class Worker:
         self._runnables = runnables
         self._settings = settings
         self._drain = drain
+        self._owns_process = False
         self.health = Health()
         self.metrics = MetricsRegistry()
         self.drained = False
@@ -89,11 +92,13 @@ class Worker:
     def run(self) -> None:
         """Run until done. Signals are handled on the main thread only, and given back afterwards.
 
-        Meanwhile `sys.stdout` and `sys.stderr` drop what cannot be written, and no log call raises.
+        Meanwhile `sys.stdout` and `sys.stderr` drop what cannot be written, no log call raises, and the garbage
+        collector is tuned unless the settings say otherwise.
 
         Raises:
             PenstockError: why an engine could not go on; all others were stopped in order first.
         """
+        self._owns_process = True
         with (
             listening(nothing, self._abort),
             streams.guarded(),
@@ -111,19 +116,25 @@ class Worker:
             with stop_signals(self.stop, self._abort):
                 self._running = self._start()
                 endpoints = self._endpoints()
-                await self._supervise()
+                with tuned_collector() if self._tunes_collector else nullcontext():
+                    await self._supervise()
         finally:
             for line in self.summary():
                 log.info("%s", line)
             if endpoints is not None:
                 endpoints.stop()
 
+    @property
+    def _tunes_collector(self) -> bool:
+        # In a program that only embeds a worker, the collector is the program's.
+        return self._owns_process and self._settings.tune_garbage_collector
+
     def _hear_loss(self) -> Callable[[str], None]:
         loop = asyncio.get_running_loop()
 
         def tell(text: str) -> None:
-            # Also in the health registry, since the log may be what is lost. It does not make the worker unready.
-            self.health.set_state(text.partition(" cannot")[0], "ok", text)
+            # Also on the board, since the log may be what is lost. It does not make the worker unready.
+            self.health.set(text.partition(" cannot")[0], "ok", text)
             log.warning("%s", text)
 
         def hear(text: str) -> None:

@@ -1,0 +1,34 @@
+"""Tunes Python's cyclic garbage collector for a process that a worker has to itself."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+THRESHOLDS = (100_000, 50, 100)
+"""For `gc.set_threshold`. With Python's own (700 or 2,000) the collector walks the thousands of messages in flight over
+and over and finds nothing to free, which costs a third of a worker's CPU time."""
+
+_PYTHONS_OWN = (700, 2_000)  # the first threshold of a Python that nobody has tuned, by its release
+
+
+@contextmanager
+def tuned_collector() -> Iterator[None]:
+    """Run the collector less often, and let it skip what was there before the first message.
+
+    Afterwards it is as it was. A program that has set thresholds of its own, or has switched the collector off, keeps
+    what it chose.
+    """
+    before = gc.get_threshold()
+    if not gc.isenabled() or before[0] not in _PYTHONS_OWN:
+        yield
+        return
+    gc.collect()  # first: what is frozen is never freed
+    gc.freeze()
+    gc.set_threshold(*THRESHOLDS)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
