@@ -93,7 +93,7 @@ class Source(Script):
         self.held.update(taken)
         return taken
 
-    def give_back(self, messages: Iterable[QueueMessage]) -> None:
+    def requeue(self, messages: Iterable[QueueMessage]) -> None:
         """They come again, as new deliveries."""
         for old in messages:
             self.held.discard(old)
@@ -135,7 +135,7 @@ class ScriptedConsumer(Consumer):
     async def on_fail(self, messages: Sequence[QueueMessage], delay: float | None = None) -> None:
         await self.source.play("on_fail", [message.message for message in messages])
         self.source.delays.append(delay)
-        self.source.give_back(messages)
+        self.source.requeue(messages)
 
     async def extend(self, messages: Sequence[QueueMessage]) -> None:
         await self.source.play("extend", [message.message for message in messages])

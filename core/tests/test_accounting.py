@@ -160,7 +160,7 @@ def by_number(number: int, msg_ctx: QueueMessage) -> Any:
 @both
 @pytest.mark.parametrize("form", ["sync", "async"])
 def test_every_kind_of_outcome_is_counted_once(delivery: str, form: str) -> None:
-    """Succeeded, with and without an output; tried again; given back by Retry and by False; refused; not valid; never
+    """Succeeded, with and without an output; tried again; requeued by Retry and by False; refused; not valid; never
     done: and each of them lost to another consumer on the way."""
 
     async def asynchronous(number: int, msg_ctx: QueueMessage) -> Any:
@@ -171,7 +171,7 @@ def test_every_kind_of_outcome_is_counted_once(delivery: str, form: str) -> None
 
     found = bench.drain(by_number if form == "sync" else asynchronous)
 
-    # What was given back is received a second time.
+    # What was requeued is received a second time.
     assert found == {"succeeded": 5, "dead_lettered": 3, "requeued": 2, "late": 8}
     if delivery == "exactly_once":
         assert len(bench.dead.stored) == 3
@@ -192,7 +192,7 @@ def test_lost_messages_are_late_and_never_dead_lettered(delivery: str) -> None:
 
 @both
 def test_a_whole_batch_with_lost_messages_is_counted_once(delivery: str) -> None:
-    """Exactly once gives the others back, for the outputs were made of all of them together."""
+    """Exactly once requeues the others, for the outputs were made of all of them together."""
     bench = Bench(delivery, b"10", b"90", b"20")
 
     found = bench.drain(lambda numbers: ("out", sum(numbers)), batch=True)
@@ -314,7 +314,7 @@ def test_a_dead_letter_that_is_too_large_is_stored_with_less(
 
 
 @both
-def test_a_dead_letter_that_fits_nowhere_is_given_back_and_neighbours_are_not(
+def test_a_dead_letter_that_fits_nowhere_is_requeued_and_neighbours_are_not(
     delivery: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Not lost, not claimed, not in a hot loop; the log names the size and what the queue says."""

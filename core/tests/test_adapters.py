@@ -443,7 +443,7 @@ class NoConnector:
 
 
 class HalfConsumer:
-    """Cannot give back."""
+    """Cannot requeue."""
 
     def consume(self) -> None: ...
     def delete(self, message_context: Any) -> None: ...

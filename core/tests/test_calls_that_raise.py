@@ -415,7 +415,7 @@ def cancelled_by_a_timer(number: Any) -> Any:
     ids=lambda f: f.__name__,
 )
 def test_a_function_that_cancels_its_own_task_fails_alone(stand: Stand, cancel: Any, waits: bool) -> None:
-    """As in a task of its own. The cancellation strikes no other message's call, and no lane ends."""
+    """As in a task of its own. The cancellation reaches no other message's call, and the executor goes on."""
 
     async def function(number: int) -> Any:
         if number == 2:
@@ -499,7 +499,7 @@ def test_time_limits_task_groups_and_scopes_work_inside_a_call(stand: Stand) -> 
 
 
 def test_a_time_limit_that_is_never_left_strikes_one_call_at_most(stand: Stand) -> None:
-    """`asyncio.timeout` misused: entered, and left for good. The lane goes on."""
+    """`asyncio.timeout` misused: entered, and left for good. The executor goes on."""
 
     async def function(number: int) -> Any:
         if number == 0:

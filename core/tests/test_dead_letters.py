@@ -108,7 +108,7 @@ def test_a_message_that_dies_again_tells_its_last_death_only() -> None:
 
 
 def test_the_message_itself_is_not_touched() -> None:
-    """The input is still there to be given back if the dead-letter queue is away."""
+    """The input is still there to be requeued if the dead-letter queue is away."""
     own: Headers = [("trace", b"1")]
     message = QueueMessage(None, b"body", headers=own)
 

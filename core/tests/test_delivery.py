@@ -227,7 +227,7 @@ def test_a_failed_batch_function_is_tried_again_with_all_its_messages(stand: Sta
     assert stand.bodies("dead") == [b"0", b"1", b"2"]
 
 
-def test_without_a_dead_letter_queue_a_failed_message_is_given_back(stand: Stand) -> None:
+def test_without_a_dead_letter_queue_a_failed_message_is_requeued(stand: Stand) -> None:
     """It stays in its queue and comes again, for as long as it takes; others go on."""
     mended = threading.Event()
     source = Source([b"0", b"1", b"2"])
@@ -256,7 +256,7 @@ def test_without_a_dead_letter_queue_a_failed_message_is_given_back(stand: Stand
 
 
 def test_a_drain_without_a_dead_letter_queue_ends_with_the_error(stand: Stand) -> None:
-    """A message given back for ever would keep a queue from ever being empty."""
+    """A message requeued for ever would keep a queue from ever being empty."""
     stand.numbers(3)
 
     def function(number: int) -> None:
@@ -310,7 +310,7 @@ def test_retry_is_bounded_too(stand: Stand) -> None:
 
 
 def test_retry_waits_itself_where_the_connector_cannot_delay(stand: Stand) -> None:
-    """The message is held back here, not given back at once in a hot loop."""
+    """The message is held back here, not requeued at once in a hot loop."""
     source = Source([b"0"])
     calls: list[float] = []
 
@@ -473,7 +473,7 @@ def test_an_input_is_left_while_the_dead_letter_queue_is_away(stand: Stand, how:
     assert sorted(source.settled()) == [b"1", b"2", b"bad"]
 
 
-def test_a_message_that_even_the_dead_letter_queue_refuses_is_given_back(
+def test_a_message_that_even_the_dead_letter_queue_refuses_is_requeued(
     stand: Stand, caplog: pytest.LogCaptureFixture
 ) -> None:
     """With all its reasons, with few, and with none: nothing is lost and nobody is silent."""
@@ -540,7 +540,7 @@ def test_an_input_is_settled_once_all_its_outputs_are_confirmed(stand: Stand, fo
 
 
 def test_each_message_is_settled_exactly_once_whatever_becomes_of_it(stand: Stand) -> None:
-    """Done, dead-lettered, given back: each delivery gets one settlement, in one way."""
+    """Done, dead-lettered, requeued: each delivery gets one settlement, in one way."""
     count = 500
     source, dead = Source([b"%d" % n for n in range(count)]), Sink()
     sink = Sink([ProduceError("busy") if n % 7 == 0 else None for n in range(300)])
@@ -645,7 +645,7 @@ def test_a_bug_in_a_consumer_stops_the_engine_and_is_named(stand: Stand, method:
     assert source.held | set(source.visible) or method == "lag"
 
 
-def test_a_bug_in_giving_back_stops_the_engine_and_is_named(stand: Stand) -> None:
+def test_a_bug_in_requeueing_stops_the_engine_and_is_named(stand: Stand) -> None:
     """on_fail like the others."""
     source = Source([b"1"], on_fail=[Bug("oops")])
 

@@ -430,7 +430,7 @@ def test_a_lag_that_hangs_does_not_look_like_a_hung_worker(stand: Stand, monkeyp
 
 @pytest.mark.parametrize("form", ["sync", "async"])
 def test_a_stop_finishes_what_runs_settles_it_and_leaves_the_rest(stand: Stand, form: str) -> None:
-    """The call under way ends, its output is sent, its input settled; what was only fetched is given back."""
+    """The call under way ends, its output is sent, its input settled; what was only fetched is requeued."""
     source, sink = source_of(50), Sink()
     begun, go = threading.Event(), threading.Event()
     calls: list[int] = []
@@ -486,13 +486,13 @@ def test_a_connector_that_waits_at_a_stop_gets_back_what_was_not_begun(stand: St
     """As one that may give a partition away only when its messages are settled: no others come, so it need not wait."""
     go = threading.Event()
 
-    async def until_given_back() -> None:
+    async def until_requeued() -> None:
         waiting.set()
         while source.held:
             await asyncio.sleep(0.01)
         source.visible.clear()
 
-    source, waiting = source_of(4, consume=[None, until_given_back]), asyncio.Event()
+    source, waiting = source_of(4, consume=[None, until_requeued]), asyncio.Event()
 
     def function(_number: int) -> None:
         assert go.wait(30)
@@ -672,7 +672,7 @@ def test_nothing_fetched_is_lost_between_a_stop_and_its_end(stand: Stand) -> Non
 
 
 def test_a_drain_waits_for_what_is_held_back(stand: Stand) -> None:
-    """A message given back with a delay is not there, and yet to come."""
+    """A message requeued with a delay is not there, and yet to come."""
     calls: list[float] = []
 
     def function(number: int) -> bool:

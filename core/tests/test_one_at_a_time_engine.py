@@ -145,7 +145,7 @@ def test_rows_go_in_and_bytes_come_out() -> None:
 
 
 def test_classes_named_by_their_paths_move_every_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As the reference registers a plugin in YAML. What the function gives back comes again; what the producer answers
+    """As the reference registers a plugin in YAML. What the function requeues comes again; what the producer answers
     with False is sent again; nothing is lost, and nothing comes twice."""
     (tmp_path / "rows_plugin.py").write_text(PLUGIN)
     (tmp_path / "queues.yml").write_text(QUEUES)

@@ -18,7 +18,7 @@ from penstock.routing import INHERIT, SHAPES, Output, as_output, outputs, unknow
 
 SECRET = "4111-1111-1111-1111"
 LEGAL = (
-    "None or True (done), False (give the message back), an Output, (queue, object), (queue, object, {options}), "
+    "None or True (done), False (requeue the message), an Output, (queue, object), (queue, object, {options}), "
     "or a list of those"
 )
 

@@ -117,7 +117,7 @@ def test_a_message_whose_attempts_are_used_up_is_given_up_on(
 def test_a_function_that_says_later_gets_the_message_later(
     retry: Retry, attempts: int, delay: float, dead_letters: bool, draining: bool
 ) -> None:
-    """`Retry` gives the message back, after its own delay (0 is a delay) or else the policy's."""
+    """`Retry` requeues the message, after its own delay (0 is a delay) or else the policy's."""
     decision = fate("function", retry, attempts=attempts, dead_letters=dead_letters, draining=draining)
 
     assert decision == Decision(REQUEUE, delay)

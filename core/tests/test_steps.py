@@ -57,7 +57,7 @@ def test_false_gives_the_message_back_and_it_comes_again(stand: Stand) -> None:
 
 
 def test_false_is_never_dead_lettered(stand: Stand) -> None:
-    """Giving back is the function's own word, not a failure: more often than max_attempts, and no dead letter."""
+    """Requeueing is the function's own word, not a failure: more often than max_attempts, and no dead letter."""
     stand.numbers(1)
     attempts: list[int] = []
 
@@ -397,7 +397,7 @@ def test_a_batch_function_may_do_with_its_lists_what_it_likes(stand: Stand) -> N
     assert stand.bodies("in") == []
 
 
-def test_a_batch_that_is_given_back_comes_again_whole(stand: Stand) -> None:
+def test_a_batch_that_is_requeued_comes_again_whole(stand: Stand) -> None:
     """False stands for all of its messages."""
     calls: list[list[int]] = []
 
@@ -464,7 +464,7 @@ def test_msg_ctx_is_the_whole_message_where_it_is_annotated_so(stand: Stand) -> 
 @pytest.mark.parametrize(
     ("returned", "text"),
     [
-        ("text", "the function returned a str; it may return None or True (done), False (give the message back), "
+        ("text", "the function returned a str; it may return None or True (done), False (requeue the message), "
                  "an Output, (queue, object), (queue, object, {options}), or a list of those"),
         (7, "the function returned an int; it may return"),
         ({"out": 1}, "the function returned a dict; it may return"),

@@ -194,7 +194,7 @@ def test_a_message_that_is_repeated_is_itself_byte_for_byte() -> None:
         assert seen == [(*expected, 1), (*expected, second)]
 
 
-def test_a_repeated_message_that_is_given_back_comes_once_more() -> None:
+def test_a_repeated_message_that_is_requeued_comes_once_more() -> None:
     """At once or later: it is as good as any other."""
     answers = [None, False, None]
 

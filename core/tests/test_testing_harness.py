@@ -227,7 +227,7 @@ def test_a_backoff_of_minutes_takes_no_time() -> None:
     assert time.monotonic() - began < 5
 
 
-def test_a_message_given_back_comes_again_when_its_time_has_come() -> None:
+def test_a_message_requeued_comes_again_when_its_time_has_come() -> None:
     """`Retry(delay=…)` and False; what is asked for is waited for."""
     answers: list[Any] = [Retry(delay=600), False, None]
 
@@ -412,7 +412,7 @@ def test_an_engine_without_a_function_is_refused_by_run() -> None:
         harness.run()
 
 
-def test_a_message_that_is_given_back_for_ever_ends_at_the_limit() -> None:
+def test_a_message_that_is_requeued_for_ever_ends_at_the_limit() -> None:
     """The text names the engine, the message, its attempts, what was raised, and what to do."""
     app = engine(failing(10**9), dead_letter_queue=None)
     began = time.monotonic()

@@ -33,7 +33,7 @@ class Numbers(Consumer):
         return 0
 
     async def on_fail(self, _messages, delay=None):
-        raise AssertionError(f"nothing fails here, and nothing is given back for {delay} s")
+        raise AssertionError(f"nothing fails here, and nothing is requeued for {delay} s")
 
     async def shutdown(self):
         pass

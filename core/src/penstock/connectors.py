@@ -211,7 +211,7 @@ class Consumer(ABC):
 
     @abstractmethod
     async def shutdown(self) -> None:
-        """Make settlements durable, give back what is unsettled, leave the group, close. Bounded: about 10 s."""
+        """Make settlements durable, requeue what is unsettled, leave the group, close. Bounded: about 10 s."""
 
 
 class Producer(ABC):

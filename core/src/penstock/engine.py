@@ -159,7 +159,7 @@ class Engine:
 
         It takes one message (a list of them where the input queue is set to `batch`) and may take `msg_ctx`, the
         connector's handle of it. It may be a plain function, a coroutine function, or a generator of either kind, and
-        returns None or True (done), False (give the message back), an `Output`, `(queue, object)`,
+        returns None or True (done), False (requeue the message), an `Output`, `(queue, object)`,
         `(queue, object, {options})`, or a list of those.
 
         Raises:

@@ -127,7 +127,7 @@ class InvalidMessage(MessageError):
 
 
 class Retry(Exception):
-    """Raised by a user's function: give this message back and deliver it again later.
+    """Raised by a user's function: requeue this message and deliver it again later.
 
     Args:
         delay: Seconds until it may be delivered again, up to 1e9; None uses the engine's backoff.

@@ -9,7 +9,7 @@ from penstock.errors import FunctionError, delay_problem
 from penstock.message import Headers
 
 SHAPES = (
-    "None or True (done), False (give the message back), an Output, (queue, object), (queue, object, {options}), "
+    "None or True (done), False (requeue the message), an Output, (queue, object), (queue, object, {options}), "
     "or a list of those"
 )
 

@@ -115,7 +115,7 @@ class WatchedConsumer:
         must(
             messages,
             f"a message that waits in the queue is delivered; none was within {self._timeout:g} s",
-            "consume(), and what happens to a message that is given back, or whose consumer went away",
+            "consume(), and what happens to a message that is requeued, or whose consumer went away",
         )
         return messages[0]
 
@@ -133,7 +133,7 @@ class WatchedConsumer:
 
     async def fail(self, messages: Sequence[QueueMessage], delay: float | None = None) -> None:
         """See `Consumer.on_fail`."""
-        async with call("on_fail", self._timeout, "giving back must not wait for messages"):
+        async with call("on_fail", self._timeout, "requeueing must not wait for messages"):
             await self.inner.on_fail(messages, delay)
 
     async def extend(self, messages: Sequence[QueueMessage]) -> None:

@@ -24,7 +24,7 @@ class CountsWhileBrowsing(ReferenceConsumer):
 
     async def browse(self, limit: int, after: str | None = None) -> Sequence[BrowsedMessage]:
         found = await super().browse(limit, after)
-        self.opened().give_back(self.opened().take(limit, self.options.lease), 0.0)
+        self.opened().requeue(self.opened().take(limit, self.options.lease), 0.0)
         return found
 
 

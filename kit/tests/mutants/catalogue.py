@@ -111,7 +111,7 @@ REFERENCE_BY_KEY = Part("reference_by_key", consumer="ordering:ReferenceByKeyCon
 
 DEATH = "a_death_is_told_from_a_requeue"
 COMES_BACK = "a_message_comes_back_as_it_was_sent"
-COMES_AGAIN = "a_message_given_back_comes_again_in_the_same_session"
+COMES_AGAIN = "a_message_requeued_comes_again_in_the_same_session"
 LEASE_ENDS = "a_lease_that_ends_lets_others_have_the_message"
 LEASE_STAYS = "a_lease_that_is_extended_does_not_end"
 ONE_BY_ONE = "a_batch_is_settled_message_by_message"
@@ -164,7 +164,7 @@ MUTANTS = [
     # losing
     consumer("losing:LosesOnClose", "a_close_with_messages_in_flight_loses_none"),
     consumer("losing:SettlesAtConsume", "killed_workers_lose_nothing"),
-    consumer("losing:KeepsFailuresToItself", "a_message_given_back_survives_the_close"),
+    consumer("losing:KeepsFailuresToItself", "a_message_requeued_survives_the_close"),
     consumer("losing:LosesDelayedOnClose", "a_message_that_waits_for_its_next_attempt_holds_up_nobody"),
     consumer("losing:GivesUpSilently", "consumers_that_fail_everything_lose_nothing"),
     consumer("losing:LosesWhatItFetchedAhead", "a_close_just_after_consuming_loses_nothing"),

@@ -107,7 +107,7 @@ class LosesWhatItFetchedAhead(ReferenceConsumer):
 
 
 class HoldsFetchedForEver(LosesWhatItFetchedAhead):
-    """What it has fetched in portions of 20 is leased for ever, and is not given back."""
+    """What it has fetched in portions of 20 is leased for ever, and is not requeued."""
 
     async def shutdown(self) -> None:
         if self.store is not None:
@@ -229,7 +229,7 @@ class TakesEverything(ReferenceConsumer):
 
     async def shutdown(self) -> None:
         if self.store is not None:
-            self.store.give_back(self.ahead, 0.0)
+            self.store.requeue(self.ahead, 0.0)
         await super().shutdown()
 
 

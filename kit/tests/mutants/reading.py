@@ -120,16 +120,16 @@ class LagIsUnknown(ReferenceConsumer):
 
 
 class LagForgetsFailures(ReferenceConsumer):
-    """Does not count what was just given back."""
+    """Does not count what was just requeued."""
 
-    given_back = 0
+    requeued = 0
 
     async def on_fail(self, messages: Sequence[QueueMessage], delay: float | None = None) -> None:
-        self.given_back += len(messages)
+        self.requeued += len(messages)
         await super().on_fail(messages, delay)
 
     async def lag(self) -> int | None:
-        return max(0, (await super().lag() or 0) - self.given_back)
+        return max(0, (await super().lag() or 0) - self.requeued)
 
 
 class LagForgetsDelays(ReferenceConsumer):

@@ -99,7 +99,7 @@ class ReferenceConsumer(Consumer):
 
     async def on_fail(self, messages: Sequence[QueueMessage], delay: float | None = None) -> None:
         await self.server.answer()
-        self.opened().give_back(messages, delay or 0.0)
+        self.opened().requeue(messages, delay or 0.0)
         self.forget(messages)
 
     async def extend(self, messages: Sequence[QueueMessage]) -> None:
@@ -142,7 +142,7 @@ class ReferenceConsumer(Consumer):
     async def shutdown(self) -> None:
         store, self.store = self.store, None
         if store is not None:
-            store.give_back(list(self.held.values()), 0.0)
+            store.requeue(list(self.held.values()), 0.0)
             self.held.clear()
             store.close()
 

@@ -114,7 +114,7 @@ class Store:
         """For good; returns how many were still ours."""
         return self._update("settled = 1", messages)
 
-    def give_back(self, messages: Sequence[QueueMessage], delay: float) -> int:
+    def requeue(self, messages: Sequence[QueueMessage], delay: float) -> int:
         """Free after `delay` seconds, in their old places."""
         return self._update("token = '', until = :value", messages, time.time() + delay if delay else 0.0)
 
@@ -130,7 +130,7 @@ class Store:
 
     def lag(self) -> int:
         """Messages that nobody holds."""
-        # What was given back with a delay has no token: nobody holds it, though it is not due.
+        # What was requeued with a delay has no token: nobody holds it, though it is not due.
         free = FREE.replace("d.until <= :now", "(d.until <= :now OR d.token = '')")
         known = {"grp": self.group, "queue": self.queue, "now": time.time()}
         count: int = self._db.execute("SELECT count(*) " + free, known).fetchone()[0]

@@ -229,7 +229,7 @@ class Steps:
         """The records of a result, all of them or none.
 
         Raises:
-            RequeueRequested: the function gives its input back.
+            RequeueRequested: the function requeues its input.
             Unsendable: an output is none, is for no queue of ours, or cannot be encoded.
         """
         if result is False:

@@ -164,7 +164,7 @@ class Conductor:
         return NotQuiet(
             f"the harness did not come to rest within {within} ({setting}). "
             + ". ".join(lines)
-            + ". A message that is given back again and again needs a dead_letter_queue, or a function that takes it "
+            + ". A message that is requeued again and again needs a dead_letter_queue, or a function that takes it "
             f"in the end; what is only slow, a larger {setting}"
         )
 

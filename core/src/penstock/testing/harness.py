@@ -196,7 +196,7 @@ class Harness:
 
     @property
     def requeued(self) -> int:
-        """Times that a message was given back to its queue."""
+        """Times that a message was requeued."""
         return self._count(SETTLED, "requeued")
 
     @property

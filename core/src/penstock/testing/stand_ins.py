@@ -36,7 +36,7 @@ class StandInConsumer(Consumer):
         self._inner = self.queue.new_consumer()
         self._changed = asyncio.Event()
         self._changed.set()  # nobody has looked yet
-        self._held_back: list[tuple[float, int, QueueMessage]] = []  # given back with a delay, by the time they are due
+        self._held_back: list[tuple[float, int, QueueMessage]] = []  # requeued with a delay, by the time they are due
         self._number = count()
         self._copies: set[QueueMessage] = set()  # those in flight
         self._attempts_before: dict[str, int] = {}
@@ -89,7 +89,7 @@ class StandInConsumer(Consumer):
         lost = [message for message in messages if faults.loses_lease(message)]
         settled = [message for message in messages if message not in lost] if lost else messages
         late = await self._inner.on_success([message for message in settled if message not in self._copies]) or 0
-        await self._give_back(lost)
+        await self._requeue(lost)
         for message in settled:
             self._copies.discard(message)
             self.queue.stories[message.position].settled = True
@@ -106,7 +106,7 @@ class StandInConsumer(Consumer):
             for message in messages:
                 heappush(self._held_back, (due, next(self._number), message))
         else:
-            await self._give_back(messages)
+            await self._requeue(messages)
         self.wake()
 
     async def extend(self, messages: Sequence[QueueMessage]) -> None:
@@ -157,7 +157,7 @@ class StandInConsumer(Consumer):
         due = []
         while self._held_back and self._held_back[0][0] <= now:
             due.append(heappop(self._held_back)[2])
-        await self._give_back(due)
+        await self._requeue(due)
         copies = [self.queue.copies.popleft() for _ in range(min(max_messages, len(self.queue.copies)))]
         self._copies.update(copies)
         room = max_messages - len(copies)
@@ -174,7 +174,7 @@ class StandInConsumer(Consumer):
             message.attempts -= self._attempts_before.setdefault(message.position, message.attempts - 1)
         return message
 
-    async def _give_back(self, messages: Sequence[QueueMessage]) -> None:
+    async def _requeue(self, messages: Sequence[QueueMessage]) -> None:
         for copy in [message for message in messages if message in self._copies]:
             self._copies.discard(copy)
             self._copy(copy)

@@ -61,7 +61,7 @@ class FolderConsumer(BlockingConsumer):
     def on_fail(self, messages: Sequence[QueueMessage], delay: float | None = None) -> None:  # noqa: ARG002
         """`delay` is never given: the capability is not declared, so the engine waits itself."""
         with told(f"folder {self._path}"):
-            self._open().give_back([message.message_context for message in messages])
+            self._open().requeue([message.message_context for message in messages])
 
     def lag(self) -> int:
         """What waits; what is in flight does not count."""

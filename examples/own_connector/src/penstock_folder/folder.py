@@ -98,7 +98,7 @@ class Holder:
                 missing += 1
         return missing
 
-    def give_back(self, names: Sequence[str]) -> None:
+    def requeue(self, names: Sequence[str]) -> None:
         """Make messages visible again; one that we do not hold is left alone."""
         for name in names:
             _move(self._home / name, self._folder.new / name)

@@ -140,7 +140,7 @@ class Batches:
                             "a lock or a thread that consume holds while it waits for messages",
                         )
                     found = await waiting or await consumer.receive(1)
-                balance([b"3"], bodies(found), story="one of four messages was given back while consume waited")
+                balance([b"3"], bodies(found), story="one of four messages was requeued while consume waited")
 
         kit.run(main)
 

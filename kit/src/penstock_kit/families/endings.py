@@ -50,7 +50,7 @@ class Endings:
             async with kit.consumer() as successor:
                 rest = bodies(await successor.receive(80 - len(set(did)))) + bodies(await successor.rest())
             story = f"a worker was stopped by SIGTERM when it had done {len(did)} of 80 messages"
-            look = "shutdown: it makes settlements durable, and gives back what is unsettled"
+            look = "shutdown: it makes settlements durable, and requeues what is unsettled"
             balance(sent, [*did, *rest], repeats=AT_ONCE, story=story, look=look)
 
         kit.run(main)

@@ -242,7 +242,7 @@ class Engines:
                 "shutdown while messages are in flight: threads to join, sockets to close, tasks to cancel and await",
             )
             async with kit.consumer() as successor:
-                balance(sent, bodies(await successor.receive(10)), story=story, look="shutdown: it gives back")
+                balance(sent, bodies(await successor.receive(10)), story=story, look="shutdown: it requeues")
 
         kit.run(main)
 

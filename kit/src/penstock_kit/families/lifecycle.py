@@ -124,7 +124,7 @@ class Lifecycle:
 
     @proves("lag", probe=False)
     def test_lag_is_not_zero_while_a_message_waits(self, kit: Kit) -> None:
-        """Also just after it was given back: an engine that works until its queue is empty must not stop too early."""
+        """Also just after it was requeued: an engine that works until its queue is empty must not stop too early."""
 
         async def main() -> None:
             async with kit.producer() as producer, kit.consumer() as consumer:
@@ -135,7 +135,7 @@ class Lifecycle:
                     lag = await consumer.lag()
                     must(
                         lag != 0,
-                        "lag is 0 only when nothing waits; one message had just been given back, and lag said 0",
+                        "lag is 0 only when nothing waits; one message had just been requeued, and lag said 0",
                         "lag: messages that wait inside of the connector to be delivered again count as well",
                     )
 

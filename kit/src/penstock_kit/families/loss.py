@@ -103,7 +103,7 @@ class Loss:
                 await consumer.succeed(again)
                 again += await consumer.rest()
             story = "a consumer closed after it had settled 8 of 20"
-            look = "shutdown: it makes settlements durable, and gives back what is unsettled"
+            look = "shutdown: it makes settlements durable, and requeues what is unsettled"
             balance(bodies(messages[8:]), bodies(again), story=story, look=look)
 
         kit.run(main)
@@ -125,7 +125,7 @@ class Loss:
         kit.run(main)
 
     def test_consumers_that_fail_everything_lose_nothing(self, kit: Kit) -> None:
-        """Three of them give back all they get, several times, and close; then everything is still there, once."""
+        """Three of them requeue all they get, several times, and close; then everything is still there, once."""
 
         async def main() -> None:
             sent = numbered(30)
@@ -138,7 +138,7 @@ class Loss:
                 seen = await consumer.receive(30)
                 await consumer.succeed(seen)
                 seen += await consumer.rest()
-            balance(sent, bodies(seen), story="three consumers gave everything back four times each")
+            balance(sent, bodies(seen), story="three consumers requeued everything four times each")
 
         kit.run(main)
 

@@ -21,7 +21,7 @@ class Ordering:
 
     @proves("ordering", "queue")
     def test_messages_come_in_the_order_they_were_produced(self, kit: Kit) -> None:
-        """Over several produce calls and consume calls, and what was given back comes before what is younger."""
+        """Over several produce calls and consume calls, and what was requeued comes before what is younger."""
 
         async def main() -> None:
             await _send(kit, range(60))
@@ -33,11 +33,11 @@ class Ordering:
             numbers = _numbers([*first, *rest])
             must(
                 numbers == [*range(20), *range(10, 60)],
-                "a queue with order delivers in the order of producing, what was given back before what is younger; "
-                f"after 20, of which 10 to 19 were given back, it went on with {numbers[20:]}"
+                "a queue with order delivers in the order of producing, what was requeued before what is younger; "
+                f"after 20, of which 10 to 19 were requeued, it went on with {numbers[20:]}"
                 if numbers[:20] == [*range(20)]
                 else f"a queue with order delivers in the order of producing; it began {numbers[:20]}",
-                "where a message is put when it is given back: in its old place, not behind the others"
+                "where a message is put when it is requeued: in its old place, not behind the others"
                 if numbers[:20] == [*range(20)]
                 else "the order in which produce stores the records of a call, and consume takes them; a backend that "
                 'has none declares ordering="none"',
@@ -56,14 +56,14 @@ class Ordering:
                 await consumer.succeed(first[:20])
                 await consumer.fail(first[20:])
                 rest = await consumer.receive(60, at_once=9)
-            balance(_all(80), bodies([*first[:20], *rest]), story="half of 40 messages given back, 40 to follow")
-            _check_keys([*first[:20], *rest], "20 of 40 messages were given back, 40 followed")
+            balance(_all(80), bodies([*first[:20], *rest]), story="half of 40 messages requeued, 40 to follow")
+            _check_keys([*first[:20], *rest], "20 of 40 messages were requeued, 40 followed")
 
         kit.run(main)
 
     @proves("ordering", "key", probe=False)
     def test_order_survives_a_failure_of_every_message(self, kit: Kit) -> None:
-        """Messages given back one by one, the last first, come again in their order."""
+        """Messages requeued one by one, the last first, come again in their order."""
 
         async def main() -> None:
             await _send(kit, range(24))
@@ -72,8 +72,8 @@ class Ordering:
                 for message in reversed(first):
                     await consumer.fail([message])
                 again = await consumer.receive(24)
-            balance(_all(24), bodies(again), story="24 messages given back one by one")
-            _check_keys(again, "24 messages were given back one by one, the last first")
+            balance(_all(24), bodies(again), story="24 messages requeued one by one")
+            _check_keys(again, "24 messages were requeued one by one, the last first")
 
         kit.run(main)
 
@@ -193,5 +193,5 @@ def _check_keys(messages: Iterable[QueueMessage], story: str) -> None:
         must(
             numbers == sorted(numbers),
             f"messages of a key come in the order of producing; {story}, and key-{key} was seen in the order {numbers}",
-            "what is handed out while an older message of the same key is given back or on its way to another consumer",
+            "what is handed out while an older message of the same key is requeued or on its way to another consumer",
         )

@@ -137,7 +137,7 @@ class Faults:
             balance(
                 [*before, *meanwhile], bodies(seen), repeats=repeats, story=f"the backend was away for {OUTAGE:g} s"
             )
-            look = "connect after NotConnected: what was in flight is still ours, or is given back"
+            look = "connect after NotConnected: what was in flight is still ours, or is requeued"
             balance(left, again, story="in flight during an outage, and never settled", look=look)
 
         kit.run(main)

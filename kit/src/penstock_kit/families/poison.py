@@ -21,7 +21,7 @@ class Poison:
     """Failing again and again."""
 
     def test_a_message_that_always_fails_does_not_starve_the_others(self, kit: Kit) -> None:
-        """It is given back each time it comes; all others are delivered meanwhile, and none twice."""
+        """It is requeued each time it comes; all others are delivered meanwhile, and none twice."""
 
         async def main() -> None:
             async with kit.producer() as producer:

@@ -20,7 +20,7 @@ EARLY = 0.1  # seconds that a delay may end before its time, for clocks and roun
 class Settling:
     """`on_success` and `on_fail`."""
 
-    def test_a_message_given_back_comes_again_in_the_same_session(self, kit: Kit) -> None:
+    def test_a_message_requeued_comes_again_in_the_same_session(self, kit: Kit) -> None:
         """At once, with one attempt more each time; the others do not come again."""
 
         async def main() -> None:
@@ -32,7 +32,7 @@ class Settling:
                 for attempt in (2, 3):
                     await consumer.fail(failed)
                     failed = await consumer.receive(2)
-                    story = f"two of ten messages were given back, attempt {attempt}"
+                    story = f"two of ten messages were requeued, attempt {attempt}"
                     balance([b"3", b"7"], bodies(failed), story=story, look="on_fail: who delivers again, and when")
                     must(
                         [message.attempts for message in failed] == [attempt, attempt],
@@ -45,8 +45,8 @@ class Settling:
 
         kit.run(main)
 
-    def test_a_message_given_back_survives_the_close(self, kit: Kit) -> None:
-        """Given back and then closed at once: the next consumer gets it."""
+    def test_a_message_requeued_survives_the_close(self, kit: Kit) -> None:
+        """Requeued and then closed at once: the next consumer gets it."""
 
         async def main() -> None:
             await kit.send(*numbered(5))
@@ -54,8 +54,8 @@ class Settling:
                 messages = await consumer.receive(5)
                 await consumer.fail(messages)
             async with kit.consumer() as consumer:
-                look = "shutdown, when messages given back wait inside of the connector to be delivered again"
-                balance(numbered(5), bodies(await consumer.receive(5)), story="given back, then closed", look=look)
+                look = "shutdown, when messages requeued wait inside of the connector to be delivered again"
+                balance(numbered(5), bodies(await consumer.receive(5)), story="requeued, then closed", look=look)
 
         kit.run(main)
 
@@ -76,13 +76,13 @@ class Settling:
                 balance((), bodies(await consumer.rest()), story="three messages were settled twice", look=look)
             async with kit.consumer() as consumer:
                 seen = bodies(await consumer.receive(3)) + bodies(await consumer.rest())
-                look = "shutdown, which gives back what is unsettled; settlements that touch others than they are given"
+                look = "shutdown, which requeues what is unsettled; settlements that touch others than they are given"
                 balance(bodies(held), seen, story="three settled twice, three not at all, then closed", look=look)
 
         kit.run(main)
 
     def test_a_success_after_a_failure_comes_too_late(self, kit: Kit) -> None:
-        """Once given back, a message is delivered again, whatever is said of the old delivery afterwards."""
+        """Once requeued, a message is delivered again, whatever is said of the old delivery afterwards."""
 
         async def main() -> None:
             await kit.send(b"x")
@@ -92,7 +92,7 @@ class Settling:
                 await consumer.succeed([message])
                 again = await consumer.receive(1)
                 look = "on_success: it must be fenced by the token of the delivery, not go by the message's id"
-                balance([b"x"], bodies(again), story="given back, then reported as a success", look=look)
+                balance([b"x"], bodies(again), story="requeued, then reported as a success", look=look)
 
         kit.run(main)
 

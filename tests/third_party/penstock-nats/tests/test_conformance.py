@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from tests.servers.nats import NatsServer
 
 ORDER_ENDS = (
-    "messages that are given back one by one come again in that order, whichever it is, so order is not declared; the "
-    "probe gives them back in the order of the queue, and finds it kept"
+    "messages that are requeued one by one come again in that order, whichever it is, so order is not declared; the "
+    "probe requeues them in the order of the queue, and finds it kept"
 )
 
 

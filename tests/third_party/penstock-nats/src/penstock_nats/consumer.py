@@ -147,7 +147,7 @@ class NatsConsumer(Consumer):
     async def shutdown(self) -> None:
         """See `Consumer.shutdown`."""
         held = [message.message_context for message in self._ours(list(self._held))]
-        # In their order: the server delivers them again in the order in which they are given back.
+        # In their order: the server delivers them again in the order in which they are requeued.
         back = sorted([*held, *(delivery for delivery, _asked in self._puller.arrived)], key=_number)
         self._puller.arrived.clear()
         try:

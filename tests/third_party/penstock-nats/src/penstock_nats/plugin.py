@@ -21,7 +21,7 @@ def penstock_connectors() -> Sequence[ConnectorSpec]:
             producer="penstock_nats.producer:NatsProducer",
             options="penstock_nats.options:NatsOptions",
             check="penstock_nats.check:check",
-            # No ordering: of several messages that were given back, the first to be given back comes first.
+            # No ordering: of several messages that were requeued, the first to be requeued comes first.
             capabilities=Capabilities(
                 headers=True,
                 keys=True,

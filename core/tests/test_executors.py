@@ -152,8 +152,8 @@ def test_so_many_calls_run_at_a_time(stand: Stand, asynchronous: bool) -> None:
 
 
 @FORMS
-def test_a_slow_call_leaves_the_rest_of_its_share_to_the_other_lanes(stand: Stand, asynchronous: bool) -> None:
-    """With two lanes, one call that hangs costs one lane, not the messages behind it."""
+def test_a_slow_call_leaves_the_rest_of_its_share_to_the_other_calls(stand: Stand, asynchronous: bool) -> None:
+    """With a concurrency of two, one call that hangs costs one of them, not the messages behind it."""
     gate = Gate(lambda number: number == 0, asynchronous)
     count = 40
     source = Source([b"%d" % n for n in range(count)])
@@ -170,7 +170,7 @@ def test_a_slow_call_leaves_the_rest_of_its_share_to_the_other_lanes(stand: Stan
 
 
 @FORMS
-def test_every_lane_may_have_a_slow_call_again_and_again(stand: Stand, asynchronous: bool) -> None:
+def test_every_call_may_be_slow_again_and_again(stand: Stand, asynchronous: bool) -> None:
     """Nothing is called twice, nothing is forgotten, whatever is slow when."""
     seen: list[int] = []
     lock = threading.Lock()
@@ -201,7 +201,7 @@ def test_every_lane_may_have_a_slow_call_again_and_again(stand: Stand, asynchron
     assert sorted(sink.bodies) == sorted(source.settled()) == sorted(b"%d" % n for n in range(count))
 
 
-def test_a_single_lane_keeps_the_order_whatever_is_slow(stand: Stand) -> None:
+def test_a_concurrency_of_one_keeps_the_order_whatever_is_slow(stand: Stand) -> None:
     """concurrency: 1 is one message after the other, also when batches are cut."""
     seen: list[int] = []
 
@@ -219,7 +219,7 @@ def test_a_single_lane_keeps_the_order_whatever_is_slow(stand: Stand) -> None:
     assert stand.bodies() == [b"%d" % n for n in range(60)]
 
 
-def test_one_thread_serves_all_calls_of_a_single_lane(stand: Stand) -> None:
+def test_one_thread_serves_all_calls_with_a_concurrency_of_one(stand: Stand) -> None:
     """So that a function may use a client that belongs to its thread; and it is not the event loop's."""
     threads: set[int] = set()
     stand.numbers(100)
@@ -318,7 +318,7 @@ def test_batches_grow_with_the_backlog_and_are_one_message_when_idle(stand: Stan
 @FORMS
 @pytest.mark.parametrize("batch", [False, True], ids=["each", "batch"])
 def test_a_cancelled_error_from_the_function_is_its_failure(stand: Stand, asynchronous: bool, batch: bool) -> None:
-    """A task that the function awaits may have been cancelled; that must not end the lane in silence."""
+    """A task that the function awaits may have been cancelled; that must not end the executor's task in silence."""
 
     def sync(number: Any) -> None:
         raise asyncio.CancelledError
