@@ -23,7 +23,7 @@ ROWS = """
     confirmations  leases  polling  redelivery  retry  envelope  worker.signals
     queues.one_at_a_time  queues.connection  queues.answers  observability.printable
     pipeline.poison  pipeline.settlement  specs  worker.streams  worker.log_guard  worker.collector
-    queues.adapters
+    queues.adapters  queues.record_rules
     queues.codec  queues.resolved_queue  hookspecs
 
     plugins.hints

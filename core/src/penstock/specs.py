@@ -37,6 +37,9 @@ class ConnectorSpec:
         check: Import string of `check(name, options, role) -> Sequence[str]`, which judges options without a broker and
             returns one sentence a problem; None if the options model says it all.
         summary: One line for `penstock plugins`.
+        record_options: Names that `Record.options` may have; a record with another one is rejected before it reaches
+            the producer. None leaves the check to the producer.
+        max_record_bytes: The largest record, with key and headers; a larger one is rejected likewise.
     """
 
     kind: ClassVar[str] = "connector"
@@ -48,6 +51,8 @@ class ConnectorSpec:
     capabilities: Capabilities = field(default_factory=Capabilities)
     check: str | None = None
     summary: str = ""
+    record_options: frozenset[str] | None = None
+    max_record_bytes: int | None = None
 
     def __post_init__(self) -> None:
         _check_name(self.kind, self.name)
@@ -114,6 +119,35 @@ class Profile:
     def __post_init__(self) -> None:
         _check_name(self.kind, self.name)
         _check_import_string(self.kind, self.name, "data_model", self.data_model)
+
+
+def standard_profiles(connector: str, stored: str, *, also: Mapping[str, str] | None = None) -> list[Profile]:
+    """The profiles that a connector offers: NAME, NAME-pydantic, NAME-batch and NAME-dlq.
+
+    Args:
+        connector: The connector's name.
+        stored: Where messages are, to go on after "JSON ": "on Redis".
+        also: More profiles, by what follows NAME-, with the serializer of each.
+    """
+    more = {"pydantic": "json", **(also or {})}
+    return [
+        Profile(connector, connector, summary=f"JSON {stored}"),
+        *(
+            Profile(
+                f"{connector}-{name}", connector, serializer=serializer, summary=f"{serializer} {stored}, validated"
+            )
+            for name, serializer in more.items()
+        ),
+        Profile(f"{connector}-batch", connector, batch=True, summary=f"JSON {stored}; the function gets lists"),
+        Profile(
+            f"{connector}-dlq",
+            connector,
+            serializer=None,
+            model_handler=None,
+            data_model=None,
+            summary=f"bytes {stored} as they are, for dead letters",
+        ),
+    ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,6 +122,8 @@ def validate(
         data_model_is_default=codec.data_model_is_default,
         batch=batch,
         origins=resolution.origins,
+        record_options=None if choice.spec is None else choice.spec.record_options,
+        max_record_bytes=None if choice.spec is None else choice.spec.max_record_bytes,
     )
     return resolution
 

@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 from penstock import envelope
 from penstock.backoff import Backoff
-from penstock.connectors import Transacted
-from penstock.errors import ConnectorError, FunctionError, NotConnected, ProduceError
+from penstock.connectors import Refusal, Transacted
+from penstock.errors import ConnectorError, NotConnected, ProduceError
 from penstock.message import QueueMessage, Record
 from penstock.observability.health import Health
 from penstock.queues.adapters import make_consumer, make_producer
 from penstock.queues.answers import consume_problem, count_problem, lag_problem, transact_problem
 from penstock.queues.codec import Codec
 from penstock.queues.connection import Connection
-from penstock.queues.one_at_a_time import KEYWORDS, OneAtATimeProducer
+from penstock.queues.record_rules import RecordRules
 
 if TYPE_CHECKING:
     from penstock.connectors import Consumer, Producer
@@ -229,6 +229,8 @@ class InputQueue(_Queue):
     ) -> Transacted:
         """Store and settle together, or not at all; see `Consumer.transact`. Reconnects by itself."""
         stored = [(output._producer, output._packed(records)) for output, records in outputs]
+        if refused := _rejected_outputs(outputs, stored):
+            return Transacted(refused=refused)
         done = await self._settle("transact", lambda: self._consumer.transact(messages, stored))
         self._connection.refuse(transact_problem(done, messages, [records for _, records in stored]))
         assert done is not None  # noqa: S101  (for type checkers)
@@ -258,6 +260,7 @@ class OutputQueue(_Queue):
 
     Attributes:
         encode: Object → body, validated by the queue's model handler.
+        check: Checks a record's delay and options; see `RecordRules.check`.
         carries_keys: Whether the backend has keys.
         any_body: Whether it takes any body, as a dead-letter queue must.
     """
@@ -275,37 +278,11 @@ class OutputQueue(_Queue):
         super().__init__(resolved, self._producer, health, on_reconnect, engine)
         self._on_refused = on_refused
         self.carries_keys = resolved.capabilities.keys
-        # None: any, or it is for the connector to judge.
-        self._keywords = self._producer.keywords if isinstance(self._producer, OneAtATimeProducer) else None
+        self._rules = RecordRules(str(self), resolved, self._producer)
+        self.check = self._rules.check
         self.any_body = self._producer.any_body
         self._enveloped = envelope.uses_envelope(resolved.capabilities)
         self.encode = self.codec.encode
-
-    def check(self, record: Record) -> None:
-        """Refuse a record that asks for what the connector cannot do.
-
-        Raises:
-            FunctionError: it has a delay, and the connector cannot delay; or options that the `produce` of a class
-                written one message at a time does not take.
-        """
-        self._refuse_untaken(record)
-        if record.delay and not self.resolved.capabilities.record_delay:
-            raise FunctionError(
-                f"an output for {self} has delay={record.delay}, but connector {self.resolved.connector!r} has no "
-                f"'record_delay'; leave it out, or use a connector that has it"
-            )
-
-    def _refuse_untaken(self, record: Record) -> None:
-        taken = self._keywords
-        if taken is None:
-            return
-        wanted = set(record.options or ())
-        wanted |= {name for name in KEYWORDS if getattr(record, name)}
-        if untaken := sorted(wanted - taken):
-            raise FunctionError(
-                f"an output for {self} has {', '.join(untaken)}, which produce() of {self.resolved.connector!r} does "
-                f"not take; leave it out, or add it to the parameters of produce()"
-            )
 
     def pass_on(
         self,
@@ -340,6 +317,10 @@ class OutputQueue(_Queue):
         return await self._produce_again(records, list(errors))
 
     async def _produce(self, records: Sequence[Record]) -> Sequence[ProduceError | None]:
+        if rejected := self._rules.rejected(records):
+            taken = [record for position, record in enumerate(records) if position not in rejected]
+            answers = iter(await self._produce(taken) if taken else ())
+            return [rejected.get(position) or next(answers) for position in range(len(records))]
         errors = await self._connection.call("produce", lambda: self._producer.produce(records))
         if not isinstance(errors, Sequence):
             raise self._connection.bug(f"the producer answered a {type(errors).__name__} instead of a result a record")
@@ -384,6 +365,16 @@ class OutputQueue(_Queue):
             return record
         key = record.key if self.carries_keys else None
         return Record(envelope.wrap(record), key, (), record.delay, record.options)
+
+
+def _rejected_outputs(
+    outputs: Sequence[tuple[OutputQueue, Sequence[Record]]], stored: Sequence[tuple[Producer, Sequence[Record]]]
+) -> list[Refusal]:
+    return [
+        Refusal(number, position, error)
+        for number, ((output, _), (_, records)) in enumerate(zip(outputs, stored, strict=True))
+        for position, error in output._rules.rejected(records).items()
+    ]
 
 
 def _add_headers(record: Record, headers: Sequence[tuple[str, bytes | None]]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +25,8 @@ class ResolvedQueue:
         connector_class: A consumer's class for an input, a producer's for an output; made as `class(value, options)`.
         options: What the connector's options model made of `config:`; a plain dict where there is no model.
         capabilities: What the connector can do.
+        record_options: Options that a record may have; None if the connector checks them itself.
+        max_record_bytes: The largest record that the connector takes; None if it says nothing.
         serializer, model_handler: None if it is turned off.
         data_model: What the model handler builds; None without one.
         data_model_is_default: The configuration does not choose it, so a function's annotation may replace it.
@@ -47,3 +49,5 @@ class ResolvedQueue:
     data_model_is_default: bool
     batch: bool | None
     origins: Mapping[str, str] = field(repr=False)
+    record_options: Set[str] | None = None
+    max_record_bytes: int | None = None
