@@ -53,7 +53,7 @@ def test_the_generated_plugin_takes_public_names_only(tmp_path: Path) -> None:
 def test_the_contracts_are_all_there() -> None:
     """The list names modules that exist, and the tests look at all plugins."""
     assert [module for module in sorted(CONTRACTS | FOR_TESTS) if module not in MODULES] == []
-    assert {path.parent.name for path in OURS} >= {"kafka", "rsmq", "memory", "msgpack", "postgres"}
+    assert {path.parent.name for path in OURS} >= {"kafka", "rsmq", "memory", "sqlite", "msgpack", "postgres"}
     assert [path.parent.name for path in STRANGERS] == ["penstock-nats"]
 
 

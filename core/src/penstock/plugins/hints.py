@@ -19,6 +19,7 @@ _PROVIDED: Mapping[str, Mapping[str, Collection[str]]] = {
     "kafka": {"connector": ("kafka",), "profile": ("kafka", "confluent")},
     "rsmq": {"connector": ("rsmq",), "profile": ("rsmq",)},
     "memory": {"connector": ("memory",), "profile": ("memory",)},
+    "sqlite": {"connector": ("sqlite",), "profile": ("sqlite",)},
     "postgres": {
         "connector": ("postgres", "postgres.table"),
         "profile": ("postgres",),
