@@ -30,7 +30,7 @@ HOST = "127.0.0.1"
 def health() -> Health:
     """A board that says ready."""
     board = Health()
-    board.set("engine orders", "ok")
+    board.set_state("engine orders", "ok")
     return board
 
 
@@ -86,7 +86,7 @@ def test_a_worker_that_works_is_ready_and_alive(port: int) -> None:
 
 def test_a_broker_that_is_away_makes_the_worker_not_ready_but_leaves_it_alive(port: int, health: Health) -> None:
     """An outage stops a rollout, with the reason; it does not restart the fleet."""
-    health.set("input orders", "degraded", "broker-1:9092 refused the connection")
+    health.set_state("input orders", "degraded", "broker-1:9092 refused the connection")
 
     ready, _, body = ask(port, "/readyz")
     alive, _, _ = ask(port, "/livez")
@@ -97,7 +97,7 @@ def test_a_broker_that_is_away_makes_the_worker_not_ready_but_leaves_it_alive(po
 
 def test_a_worker_that_drains_is_not_ready(port: int, health: Health) -> None:
     """From SIGTERM on `/readyz` says 503, while `/livez` asks for patience."""
-    health.set("engine orders", "stopping")
+    health.set_state("engine orders", "stopping")
 
     assert (ask(port, "/readyz")[0], ask(port, "/livez")[0]) == (503, 200)
 

@@ -45,9 +45,9 @@ def hasty_threads() -> Iterator[None]:
 def test_only_ok_is_ready(state: State) -> None:
     """One component in any other state than "ok" makes the worker not ready, and never dead."""
     health = Health()
-    health.set("engine orders", "ok")
+    health.set_state("engine orders", "ok")
 
-    health.set("output invoices", state, "why")
+    health.set_state("output invoices", state, "why")
 
     assert health.ready() is (state == "ok")
     assert health.alive()
@@ -56,9 +56,9 @@ def test_only_ok_is_ready(state: State) -> None:
 def test_a_component_that_recovers_makes_the_worker_ready_again() -> None:
     """The board tells the present state, not the worst one seen."""
     health = Health()
-    health.set("input orders", "degraded", "the broker is away")
+    health.set_state("input orders", "degraded", "the broker is away")
 
-    health.set("input orders", "ok")
+    health.set_state("input orders", "ok")
 
     assert health.ready()
     assert health.get("input orders").reason == ""
@@ -67,10 +67,10 @@ def test_a_component_that_recovers_makes_the_worker_ready_again() -> None:
 def test_a_misspelt_state_is_refused_and_changes_nothing() -> None:
     """A state that is none raises an error which names the component and the states that exist."""
     health = Health()
-    health.set("engine orders", "ok")
+    health.set_state("engine orders", "ok")
 
     with pytest.raises(ValueError, match=r"engine orders.*'OK'.*ok, starting, degraded, failed, stopping"):
-        health.set("engine orders", "OK")  # type: ignore[arg-type]
+        health.set_state("engine orders", "OK")  # type: ignore[arg-type]
 
     assert health.get("engine orders").state == "ok"
 
@@ -79,10 +79,10 @@ def test_since_tells_when_the_state_began_and_not_when_its_reason_changed() -> N
     """Ten failed attempts to connect are one outage, which began at the first."""
     clock = Clock(100.0)
     health = Health(clock=clock)
-    health.set("input orders", "degraded", "refused, attempt 1")
+    health.set_state("input orders", "degraded", "refused, attempt 1")
     clock.seconds = 160.0
 
-    health.set("input orders", "degraded", "refused, attempt 2")
+    health.set_state("input orders", "degraded", "refused, attempt 2")
     status = health.get("input orders")
 
     assert (status.since, status.reason) == (100.0, "refused, attempt 2")
@@ -92,10 +92,10 @@ def test_since_moves_when_the_state_changes() -> None:
     """A new state begins now."""
     clock = Clock(100.0)
     health = Health(clock=clock)
-    health.set("input orders", "degraded", "refused")
+    health.set_state("input orders", "degraded", "refused")
     clock.seconds = 160.0
 
-    health.set("input orders", "ok")
+    health.set_state("input orders", "ok")
 
     assert health.get("input orders").since == 160.0
 
@@ -104,7 +104,7 @@ def test_a_page_long_reason_is_cut() -> None:
     """What a client library says can be long; the board keeps the beginning."""
     health = Health()
 
-    health.set("input orders", "failed", "x" * 100_000)
+    health.set_state("input orders", "failed", "x" * 100_000)
 
     assert health.get("input orders").reason == "x" * REASON_LENGTH
 
@@ -185,8 +185,8 @@ def test_the_report_is_the_whole_board_as_json() -> None:
     """Every state, reason, time and pulse is in the report, with units in the names."""
     clock, monotonic = Clock(0.0), Clock()
     health = Health(clock=clock, monotonic=monotonic)
-    health.set("engine orders", "ok")
-    health.set("output invoices", "degraded", "broker 10.0.0.1:9092 refused the connection")
+    health.set_state("engine orders", "ok")
+    health.set_state("output invoices", "degraded", "broker 10.0.0.1:9092 refused the connection")
     health.heartbeat("event loop", limit=2.0)
     monotonic.seconds = 2.5
 
@@ -212,7 +212,7 @@ def test_the_board_can_be_read_while_other_threads_write_new_components() -> Non
     """A report in the middle of a start-up is whole: nobody sees a dict change its size."""
     health = Health()
     writers = [
-        threading.Thread(target=lambda n=n: [health.set(f"{n}/{i}", "ok") for i in range(2000)]) for n in range(3)
+        threading.Thread(target=lambda n=n: [health.set_state(f"{n}/{i}", "ok") for i in range(2000)]) for n in range(3)
     ]
     for writer in writers:
         writer.start()
@@ -241,8 +241,8 @@ def test_importing_health_brings_no_http_and_no_prometheus() -> None:
 def test_a_component_whose_work_is_done_leaves_the_board() -> None:
     """A feed that is through is neither well nor ill, and the worker is as ready as before."""
     health = Health()
-    health.set("engine orders", "ok")
-    health.set("output orders", "stopping")
+    health.set_state("engine orders", "ok")
+    health.set_state("output orders", "stopping")
     assert not health.ready()
 
     health.remove("output orders")

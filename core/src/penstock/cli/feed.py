@@ -107,7 +107,7 @@ class Feed:
             self._through = True
             reader.close()
             await self._queue.close()
-            self._queue.forget()  # the worker goes on, and is no less ready for it
+            self._queue.remove_from_health()  # the worker goes on, and is no less ready for it
         if not feeding.cancelled():
             feeding.result()
 

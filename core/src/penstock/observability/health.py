@@ -1,6 +1,6 @@
-"""A board of states with reasons: what works, what does not and why, and whether every loop still turns.
+"""A registry of states with reasons: what works, what does not and why, and whether every loop still turns.
 
-Parts of a worker write it, `worker/endpoints.py` shows it. It knows nothing of HTTP, queues or brokers.
+The parts of a worker fill it, and `worker/endpoints.py` shows it. It knows nothing of HTTP, queues or brokers.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ REASON_LENGTH = 500  # characters of a reason that are kept; a client's error ca
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What the board says of one component.
+    """The state of one component.
 
     Attributes:
         state: See `State`.
@@ -44,7 +44,7 @@ class Status:
 
 
 class Heartbeat:
-    """The pulse of one loop. `beat` is one clock read and one attribute write, so a loop may call it on every turn."""
+    """Watches one loop. `beat` is one clock read and one attribute write, so a loop may call it on every turn."""
 
     __slots__ = ("_last", "_monotonic", "_stopped", "component", "limit")
 
@@ -56,11 +56,11 @@ class Heartbeat:
         self._stopped = False
 
     def beat(self) -> None:
-        """Say that the loop has turned."""
+        """The loop has turned."""
         self._last = self._monotonic()
 
     def stop(self) -> None:
-        """Say that the loop has ended as it should, and no further beat is due."""
+        """The loop has ended as it should, and no further beat is due."""
         self._stopped = True
 
     @property
@@ -75,7 +75,7 @@ class Heartbeat:
 
 
 class Health:
-    """The board. Every method may be called from any thread.
+    """The registry. Every method may be called from any thread.
 
     Args:
         clock: Seconds since the epoch, for `since`.
@@ -86,11 +86,11 @@ class Health:
         self._clock = clock
         self._monotonic = monotonic
         self._lock = threading.Lock()
-        self._board: dict[str, Status] = {}
+        self._states: dict[str, Status] = {}
         self._heartbeats: dict[str, Heartbeat] = {}
 
-    def set(self, component: str, state: State, reason: str = "") -> None:
-        """Write the state of one component. That it works, or begins or ends to, is logged.
+    def set_state(self, component: str, state: State, reason: str = "") -> None:
+        """Set the state of one component. "starting", "ok" and "stopping" are logged.
 
         Args:
             component: Its name, the same on every call ("engine orders", "output invoices").
@@ -98,27 +98,29 @@ class Health:
             reason: Why; without secrets. Cut to 500 characters.
 
         Raises:
-            ValueError: no such state.
+            ValueError: the state is unknown.
         """
         if state not in get_args(State):
-            raise ValueError(f"health of {component!r}: no state {state!r}; use one of {', '.join(get_args(State))}")
+            raise ValueError(
+                f"health of {component!r}: unknown state {state!r}; use one of {', '.join(get_args(State))}"
+            )
         with self._lock:
-            before = self._board.get(component)
+            before = self._states.get(component)
             since = before.since if before is not None and before.state == state else self._clock()
-            self._board[component] = Status(state, reason[:REASON_LENGTH], since)
-        # What went wrong is logged by who found it, with all that there is to say.
+            self._states[component] = Status(state, reason[:REASON_LENGTH], since)
+        # A failure is logged where it is found, with all that is known there.
         if state in ("starting", "ok", "stopping") and not reason and (before is None or before.state != state):
             log.info("%s: %s", component, state)
 
     def get(self, component: str) -> Status | None:
-        """What the board says of one component; None if it never said anything."""
+        """The state of one component; None if it was never set."""
         with self._lock:
-            return self._board.get(component)
+            return self._states.get(component)
 
     def remove(self, component: str) -> None:
-        """Take a component off the board: its work is done, and it is neither well nor ill."""
+        """Remove a component that has finished; it must not affect readiness."""
         with self._lock:
-            self._board.pop(component, None)
+            self._states.pop(component, None)
 
     def heartbeat(self, component: str, limit: float) -> Heartbeat:
         """Watch a loop from now on. A second call for the same component replaces the first.
@@ -141,29 +143,29 @@ class Health:
     def ready(self) -> bool:
         """Whether everything works: there are components and each is "ok"."""
         with self._lock:
-            return _all_ok(self._board)
+            return _all_ok(self._states)
 
     def alive(self) -> bool:
-        """Whether every loop still turns. Says nothing of brokers: restarting this process would not mend them."""
+        """Whether every loop still turns. Brokers do not matter: restarting this process would not repair them."""
         with self._lock:
             return not any(heartbeat.late for heartbeat in self._heartbeats.values())
 
     def report(self) -> dict[str, Any]:
-        """The whole board as plain data, for JSON.
+        """All states as plain data, for JSON.
 
         Returns:
             `{"ready": bool, "alive": bool, "components": {name: {"state", "reason", "since"}}, "heartbeats": {name:
             {"age_seconds", "limit_seconds", "late"}}}`; `since` is RFC 3339 in UTC.
         """
         with self._lock:
-            board = dict(self._board)
+            states = dict(self._states)
             heartbeats = list(self._heartbeats.values())
         return {
-            "ready": _all_ok(board),
+            "ready": _all_ok(states),
             "alive": not any(heartbeat.late for heartbeat in heartbeats),
             "components": {
                 name: {"state": status.state, "reason": status.reason, "since": rfc3339(status.since)}
-                for name, status in board.items()
+                for name, status in states.items()
             },
             "heartbeats": {
                 heartbeat.component: {
@@ -176,9 +178,9 @@ class Health:
         }
 
 
-def _all_ok(board: dict[str, Status]) -> bool:
-    # An empty board belongs to a worker that has not begun.
-    return bool(board) and all(status.state == "ok" for status in board.values())
+def _all_ok(states: dict[str, Status]) -> bool:
+    # Without any state, the worker has not begun.
+    return bool(states) and all(status.state == "ok" for status in states.values())
 
 
 def rfc3339(seconds: float) -> str:

@@ -91,7 +91,7 @@ class Pipeline:
         self._delivery = delivery
         self._deliveries = deliveries
         self._metrics = metrics
-        self._set_state = partial(health.set, component)
+        self._set_state = partial(health.set_state, component)
         self._idle = DrainDetector(source, in_flight)
         self._retries: dict[asyncio.TimerHandle, Sequence[QueueMessage]] = {}
         self._suspects = SuspectCalls(

@@ -1,4 +1,4 @@
-"""Keeps one connector connected: connects, connects again with backoff, names what it raises, and says how it is."""
+"""Keeps one connector connected: connects, reconnects with backoff, adds the queue to its errors, shows its state."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class Connection:
     Args:
         connector: What connects.
         label: What errors and logs call the queue.
-        author: The connector's class, which a bug is blamed on.
-        health: The board, and
-        component: the name on it.
+        author: The connector's class, named in the error when it has a bug.
+        health: The health registry.
+        component: The connector's name in it.
         on_lost: Called each time the connection was lost.
     """
 
@@ -53,30 +53,30 @@ class Connection:
         self._on_lost = on_lost
         self._connecting = asyncio.Lock()
         self._number = 0  # how many times it was connected
-        self._lost = -1  # the connection whose loss was told already: several calls notice it
-        self.say("starting")
+        self._lost = -1  # the connection whose loss was reported already: several calls notice it
+        self.set_state("starting")
 
-    def say(self, state: Any, reason: str = "") -> None:
-        """Write the state on the board."""
-        self._health.set(self._component, state, reason)
+    def set_state(self, state: Any, reason: str = "") -> None:
+        """Show the state in the health registry."""
+        self._health.set_state(self._component, state, reason)
 
     @property
-    def good(self) -> bool:
-        """Whether the last that was heard from the backend was good."""
+    def connected(self) -> bool:
+        """Whether the last call to the backend went well."""
         status = self._health.get(self._component)
         return status is not None and status.state == "ok"
 
-    async def open(self, patience: float | None) -> None:
+    async def open(self, connect_timeout: float | None) -> None:
         """Connect.
 
         Args:
-            patience: Seconds for which a backend that is away is waited for; None waits until cancelled.
+            connect_timeout: Seconds to wait for a backend that is away; None waits until cancelled.
 
         Raises:
-            NotConnected: the backend stayed away for `patience` seconds.
-            ConnectorError: it answered, and will not have us; or the connector has a bug.
+            NotConnected: the backend stayed away for that long.
+            ConnectorError: the backend refused the connection for good, or the connector has a bug.
         """
-        await self._connect(self._number, patience)
+        await self._connect(self._number, connect_timeout)
 
     async def call(self, method: str, call: Callable[[], Awaitable[T]], stop: asyncio.Event | None = None) -> T | None:
         """Make a call to the connector; while the backend is away, connect again and repeat it until it is through.
@@ -99,7 +99,7 @@ class Connection:
                 return await call()
             except NotConnected as error:
                 failures += 1
-                self._tell_lost(seen, error)
+                self._report_lost(seen, error)
                 again = self._connect_again(seen, failures, error)
                 if stop is None:
                     await again
@@ -116,8 +116,8 @@ class Connection:
             return await call()
         except NotConnected as error:
             if connect_again:
-                # Perhaps nobody else does: there may be no room to consume, and nothing to settle.
-                self._tell_lost(seen, error)
+                # Perhaps no other call does: there may be no room to consume, and nothing to settle.
+                self._report_lost(seen, error)
                 await self._connect_again(seen, 1, error)
             raise
         except BaseException as error:
@@ -133,8 +133,8 @@ class Connection:
         if problem is not None:
             raise self.bug(problem)
 
-    def forget(self) -> None:
-        """Take it off the board, once it is closed because its work is done."""
+    def remove_from_health(self) -> None:
+        """Remove it from the health registry, once it is closed because its work is done."""
         self._health.remove(self._component)
 
     async def close(self) -> bool:
@@ -143,7 +143,7 @@ class Connection:
         Returns:
             Whether it closed cleanly; else what was settled last may not be durable.
         """
-        self.say("stopping")
+        self.set_state("stopping")
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT):
                 await self._connector.shutdown()
@@ -158,10 +158,10 @@ class Connection:
             log.warning("%s: did not close cleanly: shutdown raised %s", self._label, _shown(error), exc_info=error)
         return False
 
-    async def _connect(self, seen: int, patience: float | None = None) -> None:
-        """Connect, unless somebody else has since this caller saw connection number `seen`."""
+    async def _connect(self, seen: int, connect_timeout: float | None = None) -> None:
+        """Connect, unless another call has connected since this one saw connection number `seen`."""
         clock = asyncio.get_running_loop().time
-        deadline = None if patience is None else clock() + patience
+        deadline = None if connect_timeout is None else clock() + connect_timeout
         async with self._connecting:
             failures = 0
             while self._number == seen:
@@ -170,12 +170,13 @@ class Connection:
                 except NotConnected as error:
                     failures += 1
                     reason = _text(error)
-                    self.say("degraded", reason)
+                    self.set_state("degraded", reason)
                     wait = _wait(failures, error)
                     if deadline is not None:
                         if clock() >= deadline:
                             raise NotConnected(
-                                f"{self._label}: {reason}; given up after {patience:g} s (worker: connect_timeout)"
+                                f"{self._label}: {reason}; given up after {connect_timeout:g} s "
+                                "(worker: connect_timeout)"
                             ) from error
                         wait = min(wait, deadline - clock())
                     log.warning("%s: %s; trying again in %.1f s", self._label, reason, wait)
@@ -185,7 +186,7 @@ class Connection:
                     raise self._named("connect", error) from error
                 else:
                     self._number += 1
-            self.say("ok")
+            self.set_state("ok")
 
     async def _connect_again(self, seen: int, failures: int, error: NotConnected) -> None:
         # The first time at once, unless the connector asks for a pause. If connect() succeeds and the call fails again,
@@ -194,25 +195,25 @@ class Connection:
             await asyncio.sleep(_wait(failures, error))
         await self._connect(seen)
 
-    def _tell_lost(self, seen: int, error: NotConnected) -> None:
+    def _report_lost(self, seen: int, error: NotConnected) -> None:
         if self._lost == seen:
             return
         self._lost = seen
         reason = _text(error)
-        self.say("degraded", reason)
+        self.set_state("degraded", reason)
         log.warning("%s: %s; connecting again", self._label, reason)
         if self._on_lost is not None:
             self._on_lost()
 
     def _named(self, method: str, error: BaseException) -> ConnectorError:
-        """The error with the queue's name; what is no word of the contract is blamed on the connector's author."""
+        """The error with the queue's name. One that the contract does not know is a bug of the connector's author."""
         if isinstance(error, ProduceError):
             return ProduceError(f"{self._label}: {_text(error)}", error.retriable)
         if isinstance(error, FatalConnectorError):
             return FatalConnectorError(f"{self._label}: {_text(error)}")
         if isinstance(error, ConnectorError):
             return ConnectorError(f"{self._label}: {_text(error)}")
-        # Only here the way to the raising line is of use.
+        # Only for a bug the traceback is of use.
         log.error("%s: %s raised %s", self._label, method, type(error).__name__, exc_info=error)
         return ConnectorError(
             f"{self._label}: {method} raised {_shown(error)}; this is a bug of {self._author}, or a case that it does "

@@ -39,7 +39,7 @@ END_CALLS_WITHIN = 2.0  # seconds, at the end of a worker whose calls did not en
 
 
 class _Queue:
-    """What both directions share: opening, closing, saying how it is."""
+    """What both directions share: opening, closing, showing the state."""
 
     def __init__(
         self,
@@ -64,22 +64,22 @@ class _Queue:
         place = f" ({self.resolved.location})" if self.resolved.location else ""
         return f"queue {self.name!r}{place}, {self.resolved.connector}"
 
-    async def open(self, patience: float | None = None) -> None:
+    async def open(self, connect_timeout: float | None = None) -> None:
         """Connect; see `Connection.open`."""
-        await self._connection.open(patience)
+        await self._connection.open(connect_timeout)
 
     @property
     def connected(self) -> bool:
-        """Whether the last that was heard from the backend was good."""
-        return self._connection.good
+        """Whether the last call to the backend went well."""
+        return self._connection.connected
 
     async def close(self) -> bool:
         """Shut the connector down; see `Connection.close`. Never raises: what was not settled is redelivered."""
         return await self._connection.close()
 
-    def forget(self) -> None:
-        """Take a closed queue off the board of health: it ended because its work is done."""
-        self._connection.forget()
+    def remove_from_health(self) -> None:
+        """Remove a closed queue from the health registry: it ended because its work is done."""
+        self._connection.remove_from_health()
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -96,9 +96,9 @@ class InputQueue(_Queue):
 
     Args:
         resolved: What the configuration says of it, resolved for the role "input".
-        health: The board on which its state is shown.
+        health: The registry in which its state is shown.
         on_reconnect: Called each time the connection was lost.
-        engine: Whose queue it is, for the board.
+        engine: The name of the engine that has the queue, for the registry.
 
     Attributes:
         decode: Body → object, as the queue's serializer and model handler say. `codec.explain` says why one was
@@ -160,7 +160,7 @@ class InputQueue(_Queue):
             message.message, message.key, message.headers = opened
 
     async def on_success(self, messages: Sequence[QueueMessage]) -> int:
-        """Settle for good; returns how many were no longer ours."""
+        """Settle for good; returns how many were lost to another consumer before."""
         late = await self._settle("on_success", lambda: self._consumer.on_success(messages))
         self._connection.refuse(count_problem("on_success", late, len(messages)))
         if self._begun:
@@ -168,7 +168,7 @@ class InputQueue(_Queue):
         return late or 0
 
     async def on_fail(self, messages: Sequence[QueueMessage], delay: float | None = None) -> int:
-        """Give back; returns how many were no longer ours. The delay is left out where the connector has none."""
+        """Requeue; returns how many were lost before. The delay is left out where it cannot be kept."""
         if self._begun:
             await self.end_call(messages)
         held = delay if delay and self.resolved.capabilities.requeue_delay else None
@@ -190,7 +190,7 @@ class InputQueue(_Queue):
         return next(iter(self._settling.values()), None)
 
     async def extend(self, messages: Sequence[QueueMessage]) -> None:
-        """Keep the leases alive. One try, which is not made again: what became due meanwhile comes first.
+        """Keep the leases alive. One attempt, because what became due meanwhile comes first.
 
         Raises:
             NotConnected: it did not succeed; the queue is connected again by now.
@@ -198,19 +198,19 @@ class InputQueue(_Queue):
         await self._connection.once("extend", lambda: self._consumer.extend(messages), connect_again=True)
 
     async def begin_call(self, messages: Sequence[QueueMessage]) -> None:
-        """Record that these are about to be called, so that the next delivery knows if the worker dies of it."""
-        self._begun.update(messages)  # first: it may be recorded although no answer comes
+        """Record that calls with these are about to begin, so that the next delivery knows if the worker dies."""
+        self._begun.update(messages)  # first: the backend may record it although no answer comes
         await self._connection.call("begin_call", lambda: self._consumer.begin_call(messages), self._stopped)
 
     async def end_call(self, messages: Sequence[QueueMessage]) -> None:
-        """Remove what `begin_call` recorded, of those that are neither settled nor ended yet."""
+        """Remove what `begin_call` recorded of those that are neither settled nor ended yet."""
         begun = [message for message in messages if message in self._begun]
         if begun:
             await self._connection.call("end_call", lambda: self._consumer.end_call(begun))
             self._begun.difference_update(begun)
 
     async def close(self) -> bool:
-        """See `_Queue.close`. A worker that stops in order does not die of the calls that it leaves."""
+        """See `_Queue.close`. Calls that did not end in time are ended first: no message is to blame for a stop."""
         if self._begun:
             try:
                 async with asyncio.timeout(END_CALLS_WITHIN):
@@ -253,10 +253,10 @@ class OutputQueue(_Queue):
 
     Args:
         resolved: What the configuration says of it, resolved for the role "output".
-        health: The board on which its state is shown.
+        health: The registry in which its state is shown.
         on_reconnect: Called each time the connection was lost.
         on_refused: Called with the number of records that were not confirmed and will be sent again.
-        engine: Whose queue it is, for the board.
+        engine: The name of the engine that has the queue, for the registry.
 
     Attributes:
         encode: Object → body, validated by the queue's model handler.
@@ -336,7 +336,7 @@ class OutputQueue(_Queue):
             failures += 1
             wait = PRODUCE_AGAIN.delay(failures)
             reason = str(errors[pending[0]])
-            self._connection.say("degraded", reason)
+            self._connection.set_state("degraded", reason)
             log.warning("%s: %d of %d records not confirmed: %s; sending them again in %.1f s",
                         self, len(pending), len(records), reason, wait)  # fmt: skip
             if self._on_refused is not None:
@@ -345,7 +345,7 @@ class OutputQueue(_Queue):
             again = await self._produce([records[i] for i in pending])
             for i, error in zip(pending, again, strict=True):
                 errors[i] = error
-        self._connection.say("ok")
+        self._connection.set_state("ok")
         return errors if any(errors) else ()
 
     def _may_be_sent_again(self, error: object) -> bool:

@@ -21,8 +21,8 @@ class _Board(Health):
         super().__init__()
         self._on_stopping = on_stopping
 
-    def set(self, component: str, state: State, reason: str = "") -> None:
-        super().set(component, state, reason)
+    def set_state(self, component: str, state: State, reason: str = "") -> None:
+        super().set_state(component, state, reason)
         if state == "stopping" and component.startswith("engine "):
             self._on_stopping()
 

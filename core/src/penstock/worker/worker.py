@@ -133,8 +133,8 @@ class Worker:
         loop = asyncio.get_running_loop()
 
         def tell(text: str) -> None:
-            # Also on the board, since the log may be what is lost. It does not make the worker unready.
-            self.health.set(text.partition(" cannot")[0], "ok", text)
+            # Also in the health registry, since the log may be what is lost. It does not make the worker unready.
+            self.health.set_state(text.partition(" cannot")[0], "ok", text)
             log.warning("%s", text)
 
         def hear(text: str) -> None:
