@@ -66,7 +66,7 @@ ROWS = """
     worker.pages  worker.status  worker.summary
     worker.endpoints
     pipeline.annotation  worker.worker
-    engine
+    engine  installed  standalone
 
     testing.clock  testing.faults  testing.reality
     testing.memory_queue

@@ -26,6 +26,13 @@ FOR_TESTS = CONTRACTS | {
 }
 """What a stranger's tests may import as well."""
 
+FOR_TOOLS = FOR_TESTS - {"penstock_kit", "penstock.testing"} | {
+    "penstock.config.model",
+    "penstock.installed",
+    "penstock.standalone",
+}
+"""What the conformance kit, a tool beside the core, may import."""
+
 OURS = sorted(ROOT.glob("plugins/*/src"))
 STRANGERS = sorted(ROOT.glob("tests/third_party/*/src"))
 
@@ -40,6 +47,14 @@ def test_a_plugin_takes_public_names_only(folder: Path) -> None:
 def test_a_strangers_tests_take_public_names_only(folder: Path) -> None:
     """The conformance kit, and the way of a configuration."""
     assert private_uses(folder / "tests", FOR_TESTS) == []
+
+
+def test_the_kit_takes_public_names_only() -> None:
+    """It tests connectors from outside, as any tool could."""
+    found = private_uses(ROOT / "kit" / "src", FOR_TOOLS)
+
+    # Its own modules, and those of the plugin under test, are its own business.
+    assert [use for use in found if "penstock_kit" not in use.partition(": ")[2] and "composed" not in use] == []
 
 
 def test_the_generated_plugin_takes_public_names_only(tmp_path: Path) -> None:

@@ -134,8 +134,8 @@ DISTURB = "two plugins with one name disturb each other, choose another"
         ("x" * (LONGEST_NAME + 1), f"'{'x' * 31}' has 31 characters; a plugin's name has at most {LONGEST_NAME}"),
         ("on", "'on' after `connector:` would be read as True, as YAML has it; choose another name"),
         ("null", "'null' after `connector:` would be read as None, as YAML has it; choose another name"),
-        ("kafka", f"'kafka' is taken by what {install('kafka')} brings; {DISTURB}"),
-        ("confluent", f"'confluent' is taken by what {install('kafka')} brings; {DISTURB}"),
+        ("kafka", f"'kafka' is taken by the plugin that `{install('kafka')}` installs; {DISTURB}"),
+        ("confluent", f"'confluent' is taken by the plugin that `{install('kafka')}` installs; {DISTURB}"),
         ("json", f"'json' is taken by penstock-core {__version__}, which is installed here; {DISTURB}"),
     ],
 )

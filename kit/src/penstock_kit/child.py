@@ -16,12 +16,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from penstock.config.files import load
-from penstock.config.resolve import registry_for, resolve_queue
 from penstock.connectors import Consumer, Producer
 from penstock.message import QueueMessage, Record
-from penstock.queues.adapters import make_consumer, make_producer
-from penstock.queues.resolved_queue import ResolvedQueue
+from penstock.standalone import make_consumer, make_producer, resolve
 
 PACE = 0.001  # seconds of work for a message
 POLL = 0.2  # seconds of one consume
@@ -37,12 +34,6 @@ class Log:
         """One line a body, or the word alone."""
         lines = [f"{word} {(body or b'').decode()}\n" for body in bodies] or [f"{word}\n"]
         os.write(self._file, "".join(lines).encode())
-
-
-def resolve(settings: dict[str, Any], role: Any) -> ResolvedQueue:
-    """The queue, on the way that every configuration takes."""
-    configuration = load([{"name": "kit", **settings}])
-    return resolve_queue(configuration, "kit", role, registry=registry_for(configuration))
 
 
 async def work(consumer: Consumer, log: Log, job: dict[str, Any]) -> None:
@@ -124,10 +115,8 @@ def peak() -> int:
 async def main(job: dict[str, Any]) -> None:
     """Open the queue, wait for "go", do the job."""
     log = Log(job["log"])
-    resolved = resolve(job["settings"], job["role"])
-    connector: Any = (make_consumer if job["role"] == "input" else make_producer)(
-        resolved.connector_class, resolved.value, resolved.options
-    )
+    queue = resolve(job["settings"], job["role"])
+    connector: Any = (make_consumer if job["role"] == "input" else make_producer)(queue)
     log.write("loaded")
     await asyncio.to_thread(sys.stdin.readline)
     await connector.connect()

@@ -13,21 +13,19 @@ import time
 from pathlib import Path
 from typing import Any
 
+from penstock import Engine, Worker
 from penstock.config.model import WorkerSettings
-from penstock.engine import Engine
-from penstock.observability.health import Health
-from penstock.worker.worker import Worker
 from penstock_kit.child import Log
 
 LOOK = 0.05  # seconds between two looks at the board of health
 CONNECT_TIMEOUT = 120.0  # seconds that a backend is waited for at the start: longer than any test
 
 
-def watch(health: Health, log: Log) -> None:
+def watch(worker: Worker, log: Log) -> None:
     """Write down, for ever, why anything does not work; each reason once."""
     told: set[str] = set()
     while True:
-        for status in health.report()["components"].values():
+        for status in worker.health.report()["components"].values():
             if status["state"] == "degraded" and status["reason"] not in told:
                 told.add(status["reason"])
                 log.write("degraded", status["reason"].encode())
@@ -56,7 +54,7 @@ def main(job: dict[str, Any]) -> None:
     worker = Worker([engine], settings)
     log.write("loaded")
     sys.stdin.readline()
-    threading.Thread(target=watch, args=(worker.health, log), daemon=True).start()
+    threading.Thread(target=watch, args=(worker, log), daemon=True).start()
     worker.run()
 
 

@@ -15,15 +15,11 @@ from typing import Any, NoReturn
 import pytest
 
 from penstock.capabilities import Capabilities
-from penstock.config.files import load
-from penstock.config.resolve import registry_for, resolve_queue
+from penstock.installed import find_connector
 from penstock.message import QueueMessage, Record
 from penstock.options import Role
-from penstock.plugins.registry import Registry
-from penstock.queues.adapters import make_consumer, make_producer
-from penstock.queues.queue import InputQueue, OutputQueue
-from penstock.queues.resolved_queue import ResolvedQueue
 from penstock.specs import ConnectorSpec
+from penstock.standalone import InputQueue, OutputQueue, ResolvedQueue, make_consumer, make_producer, resolve
 from penstock_kit import limits
 from penstock_kit.backend_fixture import FACILITIES, BackendFixture
 from penstock_kit.broken import Broken, must
@@ -33,9 +29,6 @@ from penstock_kit.watched import SHUTDOWN_LIMIT, WatchedConsumer, WatchedProduce
 ROLES: tuple[Role, Role] = ("input", "output")
 
 Note = Callable[[Outcome, str], None]
-
-NAME = "kit"
-"""What a configuration of the kit calls its one queue."""
 
 
 class Kit:
@@ -57,7 +50,7 @@ class Kit:
         self.connector = connector
         self.backend = backend
         self.timeout = backend.timeout
-        self.spec: ConnectorSpec = Registry().connector(connector)
+        self.spec: ConnectorSpec = find_connector(connector)
         self.capabilities: Capabilities = self.spec.capabilities
         self.limit = 30.0 + 8 * backend.timeout
         self._note = note
@@ -136,13 +129,11 @@ class Kit:
         self, role: Role, settings: Mapping[str, Any], environment: Mapping[str, str] = os.environ
     ) -> ResolvedQueue:
         """Settings into what can be opened, on the way that every configuration takes."""
-        configuration = load([{"name": NAME, **settings}])
-        return resolve_queue(configuration, NAME, role, registry=registry_for(configuration), environment=environment)
+        return resolve(settings, role, environment)
 
     def make_consumer(self, queue: str | None = None, group: str | None = None, **over: Any) -> WatchedConsumer:
         """A consumer that is not connected."""
-        resolved = self.resolve("input", self.config(queue, group, **over))
-        inner = make_consumer(resolved.connector_class, resolved.value, resolved.options)
+        inner = make_consumer(self.resolve("input", self.config(queue, group, **over)))
         return WatchedConsumer(inner, self.timeout, self.backend.idle_timeout)
 
     def make_producer(self, queue: str | None = None, **over: Any) -> WatchedProducer:
@@ -151,8 +142,7 @@ class Kit:
 
     def make_producer_of(self, settings: Mapping[str, Any]) -> WatchedProducer:
         """The same of settings that a backend fixture has given."""
-        resolved = self.resolve("output", settings)
-        return WatchedProducer(make_producer(resolved.connector_class, resolved.value, resolved.options), self.timeout)
+        return WatchedProducer(make_producer(self.resolve("output", settings)), self.timeout)
 
     def refusing(self) -> tuple[dict[str, Any], Record]:
         """The backend fixture's settings for the test's queue, and a record that it refuses."""

@@ -14,14 +14,10 @@ from pathlib import Path
 import yaml
 
 from penstock.errors import ConfigError
-from penstock.plugins.hints import extra_for, is_ours
-from penstock.plugins.install_commands import install
-from penstock.plugins.registry import Registry
+from penstock.installed import owner_of
 
 SUFFIX = ".tmpl"
 """Of every file of the template, so that nothing takes them for modules or settings of the core."""
-
-KINDS = ("connector", "serializer", "model_handler", "profile")
 
 LICENSES = {"MIT": "MIT", "proprietary": "LicenseRef-Proprietary"}
 """What `--license` takes → what stands in the metadata (SPDX)."""
@@ -117,23 +113,14 @@ def _check_name(name: str) -> None:
     read = yaml.safe_load(name)
     if not isinstance(read, str):
         raise ConfigError(f"{name!r} after `connector:` would be read as {read}, as YAML has it; choose another name")
-    if owner := _owner(name):
+    if owner := owner_of(name):
         raise ConfigError(f"{name!r} is taken by {owner}; two plugins with one name disturb each other, choose another")
-
-
-def _owner(name: str) -> str | None:
-    """Who has this name already; None if nobody is known to."""
-    ours = next((extra for kind in KINDS if (extra := extra_for(kind, name))), None) if is_ours(name) else None
-    if ours is not None:
-        return f"what {install(ours)} brings"
-    theirs = next((offer for offer in Registry().listing() if offer.name == name), None)
-    return None if theirs is None else f"{theirs.distribution} {theirs.version}, which is installed here"
 
 
 def _usable(name: str) -> str:
     """What was probably meant by a name that cannot be used; empty if there is nothing near."""
     candidate = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
-    return candidate if name.isascii() and _NAME.fullmatch(candidate) and not _owner(candidate) else ""
+    return candidate if name.isascii() and _NAME.fullmatch(candidate) and not owner_of(candidate) else ""
 
 
 def _names(name: str) -> dict[str, str]:

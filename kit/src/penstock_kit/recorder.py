@@ -17,7 +17,7 @@ import pytest
 
 from penstock.capabilities import Capabilities
 from penstock.errors import PluginError
-from penstock.plugins.registry import Registry
+from penstock.installed import find_connector
 from penstock_kit import matrix, report
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def judge(found: pytest.TestReport, note: object) -> tuple[Outcome, str]:
 def declared(connector: str) -> dict[str, Any]:
     """The capabilities that a plugin declares, as plain data: asked for where the tests run, and the plugin is."""
     try:
-        return asdict(Registry().connector(connector).capabilities)
+        return asdict(find_connector(connector).capabilities)
     except PluginError:
         # Its tests say what is wrong with it.
         return asdict(Capabilities())

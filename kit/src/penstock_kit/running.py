@@ -7,12 +7,10 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from penstock import Engine, Worker
 from penstock.config.model import WorkerSettings
-from penstock.engine import Engine
-from penstock.envelope import uses_envelope
 from penstock.message import QueueMessage
-from penstock.queues.queue import InputQueue
-from penstock.worker.worker import Worker
+from penstock.standalone import open_envelopes
 from penstock_kit.broken import Broken, must
 from penstock_kit.limits import until, within
 
@@ -175,7 +173,5 @@ async def everything_in(kit: Kit, name: str, count: int) -> list[QueueMessage]:
         messages = await consumer.receive(count)
         messages += await consumer.rest()
         await consumer.succeed(messages)
-    if uses_envelope(kit.capabilities):
-        for message in messages:
-            InputQueue.open_envelope(message)
+    open_envelopes(messages, kit.capabilities)
     return messages

@@ -24,7 +24,7 @@ from penstock_kit.families.lifecycle import Lifecycle
 from penstock_kit.families.loss import Loss
 from penstock_kit.families.membership import Membership
 from penstock_kit.families.ordering import Ordering
-from penstock_kit.families.outages import Faults
+from penstock_kit.families.outages import Outages
 from penstock_kit.families.poison import Poison
 from penstock_kit.families.producing import Producing
 from penstock_kit.families.settling import Settling
@@ -40,7 +40,7 @@ class ConnectorConformance(
     Endings,
     Engines,
     Lifecycle,
-    Faults,
+    Outages,
     Producing,
     Poison,
     BackPressure,

@@ -77,6 +77,11 @@ class Registry:
         """The route `name`; see `connector`."""
         return cast(RouteSpec, self._find("route", name))
 
+    def plugin_of(self, kind: str, name: str) -> str:
+        """The module of the plugin that offers a name of a kind; see `connector`."""
+        self._find(kind, name)
+        return self._found[kind, name].plugin.entry.module
+
     def names(self, kind: str) -> Sequence[str]:
         """The names of a kind that a config can use, sorted. Loads every plugin."""
         return sorted({listed.name for listed in self.listing() if listed.kind == kind and listed.state == "ok"})

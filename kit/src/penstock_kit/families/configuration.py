@@ -10,8 +10,8 @@ import pydantic
 from pydantic.fields import FieldInfo
 
 from penstock.errors import ConfigError, PenstockError
+from penstock.installed import options_model
 from penstock.options import ConnectorOptions, Role
-from penstock.plugins.registry import Registry
 from penstock_kit.alone import run_alone
 from penstock_kit.bare import Bare
 from penstock_kit.broken import Broken, must
@@ -23,14 +23,12 @@ SECRET = "k1t-s3cret-nobody-may-see"  # noqa: S105  (it is the bait)
 
 JUDGE = """
 import json, sys
-from penstock.config.files import load
-from penstock.config.resolve import registry_for, resolve_queue
+from penstock.standalone import resolve
 done = []
 watched = ("socket.connect", "socket.getaddrinfo", "subprocess.Popen", "os.system", "os.fork")
 sys.addaudithook(lambda event, arguments: done.append(event) if event in watched else None)
-configuration = load([{"name": "kit", **json.loads(sys.argv[1])}])
 for role in ("input", "output"):
-    resolve_queue(configuration, "kit", role, registry=registry_for(configuration))
+    resolve(json.loads(sys.argv[1]), role)
 json.dump(done, sys.stdout)
 """
 
@@ -60,7 +58,7 @@ class Configuration:
 
     def test_a_missing_option_is_refused_by_name(self, kit: Kit) -> None:
         """Before anything is connected, with the key in the sentence."""
-        model = options_model(kit)
+        model = options_model(kit.spec)
         required = [(name, field.alias or name) for name, field in _fields(model) if field.is_required()]
         if not required:
             kit.not_promised("no option of this connector must be given")
@@ -98,7 +96,7 @@ class Configuration:
 
     def test_the_options_are_typed_and_described(self, kit: Kit) -> None:
         """They have a model, whose schema can be printed for editors, and knows the backend fixture's options."""
-        model = options_model(kit)
+        model = options_model(kit.spec)
         must(
             model is not None and issubclass(model, ConnectorOptions),
             "a connector's options are a model derived from penstock.options.ConnectorOptions",
@@ -124,7 +122,7 @@ class Configuration:
 
     def test_no_secret_is_ever_shown(self, kit: Kit) -> None:
         """Not in a repr of options or connectors, not in an error about them, not in an error of the connection."""
-        model = options_model(kit)
+        model = options_model(kit.spec)
 
         async def main() -> None:
             for key in secret_keys(model) if model is not None else ():
@@ -136,7 +134,7 @@ class Configuration:
 
     def test_what_sounds_secret_is_a_secret(self, kit: Kit) -> None:
         """An option whose name says that it is one has the type that hides it."""
-        model = options_model(kit)
+        model = options_model(kit.spec)
         hidden = set(secret_keys(model)) if model is not None else set()
         for name, field in _fields(model):
             key = field.alias or name
@@ -196,14 +194,6 @@ def _chain(error: BaseException | None) -> Iterator[str]:
     while error is not None:
         yield f"{error!r} {error}"
         error = error.__cause__
-
-
-def options_model(kit: Kit) -> type[pydantic.BaseModel] | None:
-    """The options model of the connector."""
-    if kit.spec.options is None:
-        return None
-    model: type[pydantic.BaseModel] = Registry().load(kit.spec, kit.spec.options)
-    return model
 
 
 def _fields(model: type[pydantic.BaseModel] | None) -> list[tuple[str, FieldInfo]]:

@@ -7,10 +7,9 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from penstock import dead_letters
+from penstock import Output, dead_letters
 from penstock.connectors import Producer
 from penstock.message import Record
-from penstock.routing import Output
 from penstock_kit.accounts import balance, shown, shown_headers
 from penstock_kit.broken import must
 from penstock_kit.capability import declares

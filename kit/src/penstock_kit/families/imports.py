@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 
 from penstock.errors import PenstockError
-from penstock.plugins.discovery import scan
+from penstock.installed import plugin_of
 from penstock_kit.alone import run_alone
 from penstock_kit.broken import Broken, must
 from penstock_kit.kit import Kit
@@ -14,7 +14,7 @@ IMPORT_LIMIT = 0.25  # seconds of CPU for a plugin's module and its options, on 
 
 PROGRAM = """
 import collections.abc, json, sys, threading, time
-import penstock.config.resolve, penstock.hookspecs, penstock.specs, penstock.options, penstock.capabilities
+import penstock.standalone, penstock.hookspecs, penstock.specs, penstock.options, penstock.capabilities
 import pydantic, importlib_metadata
 pydantic.create_model("Warm", number=(int, 0), texts=(collections.abc.Sequence[str], ()))
 before = set(sys.modules)
@@ -37,7 +37,7 @@ class Imports:
     def test_the_plugin_is_light(self, kit: Kit) -> None:
         """Importing it and its options connects nowhere, starts nothing, takes next to no time, and does not import
         the client library."""
-        plugin = plugin_module(kit.connector)
+        plugin = plugin_of(kit.connector)
         names = [plugin, *([kit.spec.options.partition(":")[0]] if kit.spec.options else [])]
         look = f"what {' and '.join(names)} import or do at their top; a spec names classes by import strings"
         found = run_alone(PROGRAM, names, "a plugin is imported", look)
@@ -85,16 +85,3 @@ class Imports:
                 f"everything that a plugin names exists; check={kit.spec.check!r} does not, or is no function",
                 "`check` of its ConnectorSpec",
             )
-
-
-def plugin_module(connector: str) -> str:
-    """The module of the plugin that offers a connector."""
-    for entry in scan():
-        try:
-            hook = getattr(import_module(entry.module), "penstock_connectors", None)
-            specs = hook() if hook is not None else ()
-        except Exception:  # noqa: BLE001, S112  (a plugin that is broken offers nothing, and is not the one that is asked for)
-            continue
-        if any(spec.name == connector for spec in specs):
-            return entry.module
-    raise Broken(f"no installed plugin offers the connector {connector!r}\n    look at: its entry point")

@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager
 
 from penstock.errors import NotConnected
 from penstock.message import QueueMessage, Record
-from penstock.queues.queue import InputQueue
+from penstock.standalone import InputQueue
 from penstock_kit.accounts import balance
 from penstock_kit.bare import Bare
 from penstock_kit.broken import Broken, must
@@ -20,7 +20,7 @@ OUTAGE = 1.0  # seconds
 HELD = 10  # messages in flight when it happens
 
 
-class Faults:
+class Outages:
     """Nothing is lost, and everything goes on by itself."""
 
     def test_an_address_where_nothing_listens_is_not_connected(self, kit: Kit) -> None:
