@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import sys
 from pathlib import Path
 
 import nox
@@ -17,6 +19,9 @@ DISTRIBUTIONS = [
     "kit",
     *sorted(str(path.parent.relative_to(ROOT)) for path in ROOT.glob("plugins/*/pyproject.toml")),
 ]
+EDITABLE = [word for path in DISTRIBUTIONS for word in ("-e", path)]
+"""For pip, in one go, so that siblings satisfy each other."""
+
 PROJECT = nox.project.load_toml("pyproject.toml")
 
 
@@ -26,9 +31,30 @@ def group(name: str) -> list[str]:
 
 
 def install_workspace(session: nox.Session, *requirements: str) -> None:
-    """All distributions of the workspace, editable, in one go, so that siblings satisfy each other."""
-    editable = [word for path in DISTRIBUTIONS for word in ("-e", path)]
-    session.install(*editable, *requirements)
+    """Install all distributions, editable, into an environment of the session's own."""
+    session.install("--no-compile", *EDITABLE, *requirements)
+
+
+ENVIRONMENT = ROOT / ".nox" / f"workspace-{sys.version_info.major}.{sys.version_info.minor}"
+"""The environment that most sessions share: installing takes longer than some of them."""
+
+installed = False
+
+
+def run_in_workspace(session: nox.Session, program: str, *arguments: str, **variables: str) -> None:
+    """Run a program beside all distributions of the workspace, which are installed once, editable."""
+    global installed
+    programs = ENVIRONMENT / "bin"
+    if not (programs / "python").exists():
+        session.run(sys.executable, "-m", "venv", str(ENVIRONMENT), external=True)
+    if not installed:
+        # Most is never imported, so not compiled. One hatchling builds all; pip would install one for each.
+        pip = [str(programs / "python"), "-m", "pip", "install", "--quiet", "--no-compile"]
+        session.run(*pip, *group("types"), *group("test"), external=True)
+        session.run(*pip, "--no-build-isolation", *EDITABLE, external=True)
+        installed = True
+    path = f"{programs}{os.pathsep}{os.environ['PATH']}"
+    session.run(str(programs / program), *arguments, env={"PATH": path, **variables}, external=True)
 
 
 @nox.session
@@ -39,20 +65,17 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "format", "--check", ".")
 
 
-@nox.session
+@nox.session(python=False)
 def types(session: nox.Session) -> None:
-    """mypy, strict, over every distribution, and over user code that must, and must not, pass."""
-    install_workspace(session, *group("types"))
-    for path in DISTRIBUTIONS:
-        session.run("mypy", f"{path}/src")
+    """Check the types of every distribution, strictly."""
+    run_in_workspace(session, "mypy", *(f"{path}/src" for path in DISTRIBUTIONS))
 
 
-@nox.session
+@nox.session(python=False)
 def tests(session: nox.Session) -> None:
     """All tests, on real servers. PENSTOCK_TEST_REQUIRE=kafka,redis,postgres,nats makes a missing server a failure."""
-    install_workspace(session, *group("test"))
-    # Four at a time: most of a test on a server is waiting. A file's tests stay together, and share its servers.
-    session.run("pytest", "-n", "4", "--dist", "loadfile", "--no-loadscope-reorder", *session.posargs)
+    # Four at a time: most of a test on a server is waiting. A file's tests stay together and share its servers.
+    run_in_workspace(session, "pytest", "-n", "4", "--dist", "loadfile", "--no-loadscope-reorder", *session.posargs)
 
 
 @nox.session
@@ -82,18 +105,16 @@ def conformance(session: nox.Session) -> None:
         print(mutants.read_text())
 
 
-@nox.session
+@nox.session(python=False)
 def chaos(session: nox.Session) -> None:
     """Every fault in every scenario, counted by a ledger of its own; prints a table. `-- --help` shows the options."""
-    install_workspace(session, *group("test"))
-    session.run("python", "-m", "tests.chaos", *session.posargs, env={"PYTHONPATH": str(ROOT)})
+    run_in_workspace(session, "python", "-m", "tests.chaos", *session.posargs, PYTHONPATH=str(ROOT))
 
 
-@nox.session
+@nox.session(python=False)
 def chaos_short(session: nox.Session) -> None:
     """The short form of `chaos`: each scenario under several faults, at most two minutes on two cores."""
-    install_workspace(session, *group("test"))
-    session.run("python", "-m", "tests.chaos", "--short", *session.posargs, env={"PYTHONPATH": str(ROOT)})
+    run_in_workspace(session, "python", "-m", "tests.chaos", "--short", *session.posargs, PYTHONPATH=str(ROOT))
 
 
 @nox.session

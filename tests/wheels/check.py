@@ -27,10 +27,11 @@ def check(wheel: Path, wheels: Path) -> str:
     metadata = metadata_of(wheel)
     bounds = siblings(wheel, metadata)
     with tempfile.TemporaryDirectory() as folder:
-        venv.create(folder, with_pip=True, symlinks=True)
+        venv.create(folder, symlinks=True)
         python = str(Path(folder) / "bin" / "python")
         # Siblings come from beside it, everything else from the index: a missing dependency shows.
-        call(python, "-m", "pip", "install", "--quiet", "--find-links", str(wheels), str(wheel))
+        pip = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-compile"]
+        call(*pip, "--find-links", str(wheels), str(wheel))
         call(python, "-c", f"import {module}; assert {module}.__version__", cwd=folder)
         assert f"{module}/py.typed" in zipfile.ZipFile(wheel).namelist(), f"{wheel.name} is not typed: no py.typed"
         listing = call(python, "-m", "penstock.cli.main", "plugins", "--check", cwd=folder)
