@@ -18,7 +18,8 @@ ROWS = """
     observability.health observability.metric_definitions
 
     bulk  client_errors  client_slot  headers  timeouts
-    offsets  backoff  capabilities  options  middleware  connectors  routing  dead_letters  routes  worker.listener
+    backoff  capabilities  options  middleware  routing  dead_letters  routes  worker.listener
+    connectors  offsets
     queues.threads  observability.metrics
     confirmations  leases  polling  redelivery  retry  envelope  worker.signals
     queues.one_at_a_time  queues.connection  queues.answers  observability.printable

@@ -70,6 +70,7 @@ class Stand:
             **{
                 "input_queue": "in",
                 "output_queues": outputs,
+                "app_name": "penstock",
                 "dead_letter_queue": "dead" if dead_letters else None,
                 "queue_config": list(queues.values()),
                 "retry": SHORT_RETRY,

@@ -151,7 +151,7 @@ def test_an_engine_tells_all_problems_of_both_lists() -> None:
         drain(app)
 
     assert "did you mean 'timeout'?" in raised.value.problems[0]
-    assert raised.value.problems[1].startswith("engine 'penstock': middleware 'rate_limt'")
+    assert raised.value.problems[1].startswith("engine 'lambda': middleware 'rate_limt'")
     assert "did you mean 'timeout'?" in str(app.problems()[0])
 
 

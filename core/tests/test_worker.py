@@ -406,7 +406,7 @@ def test_an_engine_that_fails_is_exit_code_1_and_one_line(tmp_path: Path) -> Non
     assert result.returncode == 1
     assert "Traceback" not in result.stderr
     last = result.stderr.splitlines()[-1]
-    assert last.startswith("penstock: engine 'penstock', queue 'in', memory, message at 2: the body is not valid json")
+    assert last.startswith("penstock: engine 'main', queue 'in', memory, message at 2: the body is not valid json")
 
 
 @pytest.mark.parametrize("form", ["def", "async def"])
@@ -430,7 +430,7 @@ def test_a_function_may_end_the_process(tmp_path: Path, form: str, batch: str) -
 
     assert (result.returncode, result.stdout) == (3, "")
     assert result.stderr.partition(" ERROR ")[2] == (
-        f"penstock: engine 'penstock': the function ended the process: SystemExit(3) at {tmp_path / 'app.py'}:6; "
+        f"penstock: engine 'main': the function ended the process: SystemExit(3) at {tmp_path / 'app.py'}:6; "
         "the message is left in its queue\n"
     )
 

@@ -12,7 +12,7 @@ from penstock.exports import lazy_exports
 from penstock.version import __version__
 
 if TYPE_CHECKING:
-    from penstock.config.model import QueueConfig
+    from penstock.config.model import QueueConfig, WorkerSettings
     from penstock.connectors import BlockingConsumer, BlockingProducer, Consumer, Producer
     from penstock.data_models import GenericMessage
     from penstock.engine import Engine
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from penstock.message import QueueMessage, Record
     from penstock.model_handlers import ModelHandler
     from penstock.retry import RetryPolicy
-    from penstock.routing import Output
+    from penstock.routing import Output, TypedOutput
     from penstock.serializers import Serializer
     from penstock.worker.worker import Worker
 
@@ -40,7 +40,9 @@ _HOMES = {
     "Retry": "penstock.errors",
     "RetryPolicy": "penstock.retry",
     "Serializer": "penstock.serializers",
+    "TypedOutput": "penstock.routing",
     "Worker": "penstock.worker.worker",
+    "WorkerSettings": "penstock.config.model",
 }
 
 __all__ = [
@@ -59,7 +61,9 @@ __all__ = [
     "Retry",
     "RetryPolicy",
     "Serializer",
+    "TypedOutput",
     "Worker",
+    "WorkerSettings",
     "__version__",
 ]
 

@@ -17,6 +17,9 @@ What to raise, from any method:
   to be redelivered.
 
 The engine adds its own name and the queue's to an error; a connector need not.
+
+This module offers everything that a connector's code needs: the contracts, the messages, the errors, the options and
+the capabilities. The names that need pydantic are loaded on first use.
 """
 
 from __future__ import annotations
@@ -24,10 +27,43 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from penstock.errors import ProduceError
-from penstock.message import BrowsedMessage, QueueMessage, Record
+from penstock.backoff import Backoff
+from penstock.capabilities import Capabilities
+from penstock.errors import ConfigError, ConnectorError, FatalConnectorError, NotConnected, ProduceError
+from penstock.exports import lazy_exports
+from penstock.message import BrowsedMessage, Headers, QueueMessage, Record
+
+if TYPE_CHECKING:
+    from penstock.options import ConnectorOptions, FromEnvironment, OptionProblem, Role
+else:
+    _OPTIONS = ("ConnectorOptions", "FromEnvironment", "OptionProblem", "Role")
+    __getattr__ = lazy_exports(__name__, dict.fromkeys(_OPTIONS, "penstock.options"))
+
+__all__ = [
+    "Backoff",
+    "BlockingConsumer",
+    "BlockingProducer",
+    "BrowsedMessage",
+    "Capabilities",
+    "ConfigError",
+    "ConnectorError",
+    "ConnectorOptions",
+    "Consumer",
+    "FatalConnectorError",
+    "FromEnvironment",
+    "Headers",
+    "NotConnected",
+    "OptionProblem",
+    "ProduceError",
+    "Producer",
+    "QueueMessage",
+    "Record",
+    "Refusal",
+    "Role",
+    "Transacted",
+]
 
 
 @dataclass(frozen=True, slots=True)

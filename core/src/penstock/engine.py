@@ -14,7 +14,7 @@ from penstock.config.model import EngineSettings, WorkerSettings
 from penstock.errors import ConfigError, FunctionError
 from penstock.pipeline.function import Function, understand
 from penstock.routes import Report, Response, Route
-from penstock.routing import Output
+from penstock.routing import Output, TypedOutput
 
 if TYPE_CHECKING:
     from penstock.config.files import Source
@@ -37,6 +37,7 @@ Result = Item | Iterable[Item] | AsyncIterable[Item] | bool | None
 """What a function may return, for type checkers; `routing` judges what it does return."""
 Answer = TypeVar("Answer", bound=Callable[[Report], Response])
 R = TypeVar("R", bound=Result | Awaitable[Result])
+M = TypeVar("M")
 
 DEFAULT_CONFIG = "penstock.yml"
 
@@ -85,27 +86,27 @@ class Engine:
 
     Args:
         input_queue: Name of the queue that messages come from.
-        output_queues: Names of the queues that the function may send to.
-        app_name: The engine's name in logs, metrics and dead letters.
+        output_queues: Names of the queues that the function may send to; `output` adds to them.
+        app_name: The engine's name in logs, metrics and dead letters; the function's name if not given.
         dead_letter_queue: Name of the queue for messages that are not valid, or whose attempts are used up.
-        queue_config: The configuration as Python data: a list of `QueueConfig`, or a mapping.
-        yaml_config_path: The configuration as a YAML or TOML file; `penstock.yml` if neither is given. Read when the
-            engine runs; `penstock run --config` replaces it.
+        queue_config, yaml_config_path: Other names for `config`, for Python data and for a file.
         metrics_port: Port of metrics and health; None for none. By default what the configuration's `worker:` says.
         max_in_flight, max_in_flight_bytes, batch_size, concurrency, retry, on_invalid, delivery, propagate: What the
             configuration's `engine:` section says for all engines, for this one; see `EngineSettings`.
         middleware: What stands around each call of the function, the first outermost, inside of what the configuration
             names: functions with one `yield`, `penstock.middleware.Middleware` objects, names, mappings.
+        config: The configuration: a YAML or TOML file, a mapping, or a list of `QueueConfig`; `penstock.yml` if not
+            given. A file is read when the engine runs; `penstock run --config` replaces it.
 
     Raises:
-        ConfigError: both `queue_config` and `yaml_config_path` are given, or a setting is impossible.
+        ConfigError: more than one configuration is given, or a setting is impossible.
     """
 
     def __init__(
         self,
         input_queue: str,
         output_queues: Sequence[str] = (),
-        app_name: str = "penstock",
+        app_name: str | None = None,
         dead_letter_queue: str | None = None,
         queue_config: Source | None = None,
         yaml_config_path: str | Path | None = None,
@@ -120,17 +121,21 @@ class Engine:
         delivery: str | None = None,
         propagate: Sequence[str] | None = None,
         middleware: Sequence[AnyMiddleware] = (),
+        config: Source | None = None,
     ) -> None:
-        if queue_config is not None and yaml_config_path is not None:
-            raise ConfigError(f"engine {app_name!r}: give queue_config or yaml_config_path, not both")
-        if isinstance(output_queues, str):
-            raise ConfigError(f"engine {app_name!r}: output_queues is a list of names; write [{output_queues!r}]")
+        self._function: Function | None = None
+        self._app_name = app_name
         self.input_queue = input_queue
+        given = {"config": config, "queue_config": queue_config, "yaml_config_path": yaml_config_path}
+        sources = {name: source for name, source in given.items() if source is not None}
+        if len(sources) > 1:
+            raise ConfigError(f"engine {self.app_name!r}: give {' or '.join(sources)}, not both")
+        if isinstance(output_queues, str):
+            raise ConfigError(f"engine {self.app_name!r}: output_queues is a list of names; write [{output_queues!r}]")
         self.output_queues = tuple(output_queues)
-        self.app_name = app_name
+        self._output_models: dict[str, Any] = {}
         self.dead_letter_queue = dead_letter_queue
-        own = Path(yaml_config_path or DEFAULT_CONFIG) if queue_config is None else queue_config
-        self._source: Source | Configuration = own
+        self._source: Source | Configuration = next(iter(sources.values()), Path(DEFAULT_CONFIG))
         self.metrics_port = metrics_port
         overrides: dict[str, Any] = {
             "max_in_flight": max_in_flight,
@@ -149,18 +154,50 @@ class Engine:
         self._overrides = {key: value for key, value in overrides.items() if value is not None}
         if self._overrides:
             EngineSettings(**self._overrides)  # a wrong setting is reported here, where it was written
-        self._function: Function | None = None
-        self._configuration: Configuration | None = None
-        self._problems: Sequence[Problem] = ()
+        self._read_source: tuple[Configuration, Sequence[Problem]] | None = None
         self.pipeline: Pipeline | None = None
+
+    @property
+    def app_name(self) -> str:
+        """The engine's name in logs, metrics and dead letters: as given, else the function's name."""
+        if self._app_name is not None:
+            return self._app_name
+        return self._function.name.rpartition(".")[2].strip("<>") if self._function else "penstock"
+
+    @overload
+    def output(self, queue: str) -> TypedOutput[Any]: ...
+    @overload
+    def output(self, queue: str, model: type[M]) -> TypedOutput[M]: ...
+    def output(self, queue: str, model: Any = Any) -> TypedOutput[Any]:
+        """Declare an output queue; what is returned makes outputs for it, and a type checker knows its model.
+
+            invoices = app.output("invoices", Invoice)
+
+            @app.stream_app
+            def invoice(order: Order) -> Output:
+                return invoices(Invoice(order=order.id), key=order.customer)
+
+        Args:
+            queue: Its name; it is added to `output_queues`.
+            model: The model of its objects. It is the queue's data model where the configuration does not choose one,
+                so other objects are rejected.
+
+        Raises:
+            ConfigError: the queue was declared with another model.
+        """
+        if self._output_models.setdefault(queue, model) is not model:
+            raise ConfigError(f"engine {self.app_name!r}: output {queue!r} has another model already; declare it once")
+        if queue not in (*self.output_queues, self.dead_letter_queue):
+            self.output_queues = (*self.output_queues, queue)
+        return TypedOutput(queue, model)
 
     def stream_app(self, function: Callable[P, R]) -> StreamApp[P, R]:
         """Decorator: this is the function that the engine runs.
 
-        It takes one message (a list of them where the input queue is set to `batch`) and may take `msg_ctx`, the
-        connector's handle of it. It may be a plain function, a coroutine function, or a generator of either kind, and
-        returns None or True (done), False (requeue the message), an `Output`, `(queue, object)`,
-        `(queue, object, {options})`, or a list of those.
+        It takes one message (a list of them where the input queue is set to `batch`) and may take
+        `msg_ctx: QueueMessage`, the delivery with key, headers and attempts. It may be a plain function, a coroutine
+        function, or a generator of either kind, and returns None or True (done), False (requeue the message), an
+        `Output`, `(queue, object)`, `(queue, object, {options})`, or a list of those.
 
         Raises:
             FunctionError: it takes something else, or the engine has a function already.
@@ -191,7 +228,7 @@ class Engine:
 
     def configure(self, configuration: Source | Configuration) -> None:
         """Use this configuration instead of the engine's own."""
-        self._source, self._configuration = configuration, None
+        self._source, self._read_source = configuration, None
 
     @property
     def configuration(self) -> Configuration:
@@ -200,8 +237,8 @@ class Engine:
         Raises:
             ConfigError: it does not read; with every problem of the engine's queues as well.
         """
-        configuration = self._read()
-        if self._problems:
+        configuration, problems = self._read()
+        if problems:
             raise ConfigError(*self.problems())
         return configuration
 
@@ -209,14 +246,14 @@ class Engine:
         """All that is wrong with its configuration and its queues, and with these queues of the same configuration."""
         from penstock.config.resolve import problems_of
 
-        return problems_of(self._read(), self._problems, [*self.wanted, *also])
+        return problems_of(*self._read(), [*self.wanted, *also])
 
-    def _read(self) -> Configuration:
+    def _read(self) -> tuple[Configuration, Sequence[Problem]]:
         from penstock.config.files import read
 
-        if self._configuration is None:
-            self._configuration, self._problems = read(self._source)
-        return self._configuration
+        if self._read_source is None:
+            self._read_source = read(self._source)
+        return self._read_source
 
     @property
     def wanted(self) -> Sequence[tuple[str, Role]]:
@@ -258,8 +295,7 @@ class Engine:
         settings = self._settings()
         log.info("%s", self._route(queues))
         source = with_annotation(queues.pop((self.input_queue, "input")), self._function)
-        _refuse_feeding_itself(self.app_name, source, queues.get((self.dead_letter_queue or "", "output")))
-        targets = {name: _open_to_anything(queue) for (name, _role), queue in queues.items()}
+        targets = {name: self._with_model(queue) for (name, _role), queue in queues.items()}
         counters = EngineMetrics(self.app_name, source.name, source.connector, list(targets))
         metrics.add(counters)
         self.status = EngineStatus(
@@ -312,16 +348,27 @@ class Engine:
         dead = f", dead letters to {shown[self.dead_letter_queue]}" if self.dead_letter_queue is not None else ""
         return f"engine {self.app_name!r}: from {shown[self.input_queue]}{outputs}{dead}"
 
+    def _with_model(self, target: ResolvedQueue) -> ResolvedQueue:
+        """An output queue whose data model the configuration does not choose takes the declared model, or anything."""
+        if target.data_model_is_default and target.model_handler:
+            return replace(target, data_model=self._output_models.get(target.name, Any))
+        return target
+
     def _settings(self) -> EngineSettings:
         base = self.configuration.engine.model_dump(exclude_unset=True)
         return EngineSettings(**(base | self._overrides))
 
-    def worker_settings(self) -> WorkerSettings:
-        """The worker's settings, with this engine's own port if it was given one."""
+    def worker_settings(self, others: Iterable[object] = ()) -> WorkerSettings:
+        """The settings of a worker that runs this engine, beside others if it does.
+
+        They are those of this engine's configuration, with the first port that one of the engines was given.
+        """
         settings = self.configuration.worker
-        if self.metrics_port is NOT_GIVEN:
+        engines = [self, *(each for each in others if isinstance(each, Engine))]
+        ports = [engine.metrics_port for engine in engines if engine.metrics_port is not NOT_GIVEN]
+        if not ports:
             return settings
-        return settings.model_copy(update={"metrics_port": self.metrics_port})
+        return settings.model_copy(update={"metrics_port": next((port for port in ports if port is not None), None)})
 
     def run(self) -> None:
         """Run this engine alone until SIGTERM or Ctrl-C.
@@ -332,25 +379,3 @@ class Engine:
         from penstock.worker.worker import Worker
 
         Worker([self], self.worker_settings()).run()
-
-
-def _refuse_feeding_itself(app: str, source: ResolvedQueue, dead_letters: ResolvedQueue | None) -> None:
-    """A dead letter that comes back as a message fails again, and again, as fast as the backend can.
-
-    Raises:
-        ConfigError: the dead-letter queue is the input queue, by its name or by what that means to the backend.
-    """
-    if dead_letters is None:
-        return
-    where, there = ((each.connector, each.value, each.options) for each in (source, dead_letters))
-    if source.name == dead_letters.name or where == there:
-        same = "" if source.name == dead_letters.name else f", which is input queue {source.name!r} under another name"
-        raise ConfigError(
-            f"engine {app!r}: dead_letter_queue={dead_letters.name!r} is where its messages come from{same}: a message "
-            f"that fails would be fed to the function for ever; name another queue, or none"
-        )
-
-
-def _open_to_anything(target: ResolvedQueue) -> ResolvedQueue:
-    """An output takes any model or plain data where nobody chose a data model for it."""
-    return replace(target, data_model=Any) if target.data_model_is_default and target.model_handler else target

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
 from penstock.errors import FunctionError, delay_problem
 from penstock.message import Headers
@@ -68,6 +68,39 @@ class Output:
 
     def __repr__(self) -> str:
         return f"Output({self.queue!r}, {type(self.obj).__name__})"
+
+
+M = TypeVar("M")
+
+
+class TypedOutput(Generic[M]):
+    """One output queue of an engine. Called with an object of its model, it makes the `Output`; see `Engine.output`.
+
+    Attributes:
+        queue: The queue's name.
+        model: The type of its objects.
+    """
+
+    __slots__ = ("model", "queue")
+
+    def __init__(self, queue: str, model: Any) -> None:
+        self.queue = queue
+        self.model = model
+
+    def __call__(
+        self,
+        obj: M,
+        *,
+        key: str | bytes | Inherit | None = INHERIT,
+        headers: Mapping[str, str | bytes] | Iterable[tuple[str, str | bytes | None]] = (),
+        delay: float = _NOW,
+        **options: Any,
+    ) -> Output:
+        """The object as an output for this queue; arguments as of `Output`."""
+        return Output(self.queue, obj, key=key, headers=headers, delay=delay, **options)
+
+    def __repr__(self) -> str:
+        return f"TypedOutput({self.queue!r})"
 
 
 def _key(queue: str, key: str | bytes | Inherit | None) -> bytes | Inherit | None:

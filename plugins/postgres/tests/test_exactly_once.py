@@ -234,7 +234,7 @@ def test_queues_that_share_no_database_are_refused_at_start(dsn: str) -> None:
     text = refused(["elsewhere"])
     assert "queue 'elsewhere'" in text
     assert "its `dsn` leads to another server, database or user" in text
-    assert "delivery: exactly_once of engine 'penstock'" in text
+    assert "delivery: exactly_once of engine 'lambda'" in text
     assert "connector 'memory' has no 'transactions'" in refused(["memory"])
     assert "connector 'memory' has no 'transactions'" in refused([], source="memory")
 

@@ -6,8 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from penstock import Engine, GenericMessage, PenstockError, QueueConfig, RetryPolicy, Worker
-from penstock.config.model import WorkerSettings
+from penstock import Engine, GenericMessage, PenstockError, QueueConfig, RetryPolicy, Worker, WorkerSettings
 from penstock.errors import ConfigError
 
 queues = [
@@ -18,6 +17,9 @@ queues = [
 mapping: dict[str, Any] = {"queues": {"orders": {"connector": "memory"}}}
 table: dict[str, dict[str, str]] = {"orders": {"connector": "memory"}}
 
+by_config = Engine("orders", config=queues)
+by_config_mapping = Engine("orders", config=mapping)
+by_config_file = Engine("orders", config="penstock.yml")
 by_list = Engine("orders", queue_config=queues)
 by_mapping = Engine("orders", queue_config=mapping)
 by_table = Engine("orders", queue_config=table)
@@ -50,6 +52,7 @@ def run_both() -> None:
     """Two engines in one process."""
     try:
         Worker([by_list, by_mapping], WorkerSettings(), drain=True).run()
+        Worker([by_config, by_config_file]).run()
     except ConfigError as error:
         for problem in error.problems:
             print(problem)

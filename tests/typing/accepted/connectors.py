@@ -22,11 +22,16 @@ from penstock import (
     Record,
     Serializer,
 )
-from penstock.capabilities import Capabilities
-from penstock.errors import FatalConnectorError, NotConnected, ProduceError
+from penstock.connectors import (
+    Capabilities,
+    ConnectorOptions,
+    FatalConnectorError,
+    FromEnvironment,
+    NotConnected,
+    ProduceError,
+)
 from penstock.hookspecs import hookimpl
 from penstock.offsets import OffsetTracker
-from penstock.options import ConnectorOptions, FromEnvironment
 from penstock.specs import ConnectorSpec, Profile
 
 PLUGIN_API = 1

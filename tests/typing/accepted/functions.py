@@ -43,6 +43,16 @@ def one_output(order: Order) -> Output:
     return Output("invoices", Invoice(order=order.id), key=str(order.id), headers={"a": b"b"}, delay=1.5, partition=3)
 
 
+typed = Engine("orders")
+invoices = typed.output("invoices", Invoice)
+anything = typed.output("audit")
+
+
+@typed.stream_app
+def typed_outputs(order: Order, msg_ctx: QueueMessage) -> list[Output]:
+    return [invoices(Invoice(order=order.id), key=msg_ctx.key), anything({"id": order.id}, delay=1.5)]
+
+
 @Engine("orders").stream_app
 def pairs(order: Order) -> tuple[str, Invoice]:
     return "invoices", Invoice(order=order.id)

@@ -44,6 +44,12 @@ Output("invoices", order, key=5)  # error: arg-type
 Output("invoices", order, headers={"a": 1})  # error: arg-type
 Output("invoices", order, delay="soon")  # error: arg-type
 
+orders = app.output("orders", Order)
+orders(5)  # error: arg-type
+orders(order, key=5)  # error: arg-type
+app.output("orders", 5)  # error: call-overload
+truth = orders(order)  # error: assignment
+
 Retry(delay="soon")  # error: arg-type
 Retry(after=5)  # error: call-arg
 

@@ -17,7 +17,7 @@ from penstock.cli.progress import Progress
 from penstock.config.files import read
 from penstock.config.model import Configuration, WorkerSettings
 from penstock.config.resolve import problems_of, registry_for, resolve_queue
-from penstock.engine import NOT_GIVEN, Engine
+from penstock.engine import Engine
 from penstock.errors import ConfigError
 from penstock.known_secrets import SecretFormatter
 from penstock.options import Role
@@ -172,15 +172,10 @@ def _configure(arguments: argparse.Namespace, engines: Sequence[Engine]) -> Conf
 
 
 def _worker_settings(configuration: Configuration, engines: Sequence[Engine], port: str | None) -> WorkerSettings:
-    settings = configuration.worker
-    given = [engine.metrics_port for engine in engines if engine.metrics_port is not NOT_GIVEN]
     if port is not None:
-        # Through the model, so that a bad number is refused in its words.
-        settings = WorkerSettings(**(settings.model_dump() | {"metrics_port": port}))
-    elif given:
-        chosen = next((each for each in given if each is not None), None)
-        settings = settings.model_copy(update={"metrics_port": chosen})
-    return settings
+        # Through the model, which explains a wrong number.
+        return WorkerSettings(**(configuration.worker.model_dump() | {"metrics_port": port}))
+    return engines[0].worker_settings(engines) if engines else configuration.worker
 
 
 def _split(option: str, text: str) -> tuple[str, str]:

@@ -268,8 +268,13 @@ class MetricsRegistry:
     def add(self, engine_metrics: EngineMetrics) -> None:
         """Show one more engine. Adding it again, as after a restart, changes nothing."""
         with self._lock:
-            if engine_metrics not in self._engines:
-                self._engines.append(engine_metrics)
+            if engine_metrics in self._engines:
+                return
+            if any(each.labels == engine_metrics.labels for each in self._engines):
+                log.warning("engine %r, queue %r: another engine of this worker has the same name and input queue, so "
+                            "their metrics are the same series; give each its app_name",
+                            *engine_metrics.labels[:2])  # fmt: skip
+            self._engines.append(engine_metrics)
 
     def exposition(self) -> tuple[bytes, str]:
         """All metrics in Prometheus's text format, and its content type."""

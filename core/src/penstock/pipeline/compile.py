@@ -65,8 +65,9 @@ def compile_pipeline(
 
     Raises:
         CapabilityError: `delivery: exactly_once`, and these queues cannot keep it.
-        ConfigError: the dead-letter queue does not take any message.
+        ConfigError: the dead-letter queue is the input queue, or does not take any message.
     """
+    _reject_dead_letter_loop(app, source, targets.get(dead_letter_queue or ""))
     whole_batch = bool(source.batch)
     input_queue = InputQueue(source, health=health, on_reconnect=lambda: metrics.reconnects(source.name), engine=app)
     output_queues = {name: _output_queue(app, name, resolved, metrics, health) for name, resolved in targets.items()}
@@ -161,3 +162,20 @@ def _stop_from_any_thread(state: EngineState) -> Callable[[Exception], None]:
             loop.call_soon_threadsafe(state.fail, error)
 
     return stop
+
+
+def _reject_dead_letter_loop(app: str, source: ResolvedQueue, dead_letters: ResolvedQueue | None) -> None:
+    """Reject a dead-letter queue that is the input queue: a dead letter would come back and fail again without end.
+
+    Raises:
+        ConfigError: the dead-letter queue is the input queue, by its name, or by its place in the backend.
+    """
+    if dead_letters is None:
+        return
+    where, there = ((each.connector, each.value, each.options) for each in (source, dead_letters))
+    if source.name == dead_letters.name or where == there:
+        same = "" if source.name == dead_letters.name else f", which is input queue {source.name!r} under another name"
+        raise ConfigError(
+            f"engine {app!r}: dead_letter_queue={dead_letters.name!r} is where its messages come from{same}: a message "
+            f"that fails would be fed to the function for ever; name another queue, or none"
+        )

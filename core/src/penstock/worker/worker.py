@@ -7,11 +7,13 @@ import logging
 import os
 import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
+from functools import cached_property
 from time import monotonic, time
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from penstock.config.model import WorkerSettings
 from penstock.errors import ConfigError, PenstockError
 from penstock.observability.health import Health
 from penstock.observability.metrics import MetricsRegistry
@@ -25,7 +27,6 @@ from penstock.worker.status import worker_report
 from penstock.worker.summary import summary
 
 if TYPE_CHECKING:
-    from penstock.config.model import WorkerSettings
     from penstock.worker.endpoints import Endpoints
 
 log = logging.getLogger("penstock")
@@ -62,12 +63,20 @@ class Runnable(Protocol):
         """
 
 
+@runtime_checkable
+class Configured(Protocol):
+    """A runnable whose configuration has settings for its worker."""
+
+    def worker_settings(self, others: Iterable[object] = ()) -> WorkerSettings:
+        """The settings of a worker that runs it beside others."""
+
+
 class Worker:
     """Runs engines in this process until a signal, until one fails, or until their queues are empty.
 
     Args:
         runnables: The engines (and feeds).
-        settings: Ports and timeouts.
+        settings: Ports and timeouts; by default those of the first engine's configuration.
         drain: Work until every input queue is empty and nothing is in flight, then stop.
 
     Attributes:
@@ -76,9 +85,11 @@ class Worker:
             that came first.
     """
 
-    def __init__(self, runnables: Sequence[Runnable], settings: WorkerSettings, *, drain: bool = False) -> None:
+    def __init__(
+        self, runnables: Sequence[Runnable], settings: WorkerSettings | None = None, *, drain: bool = False
+    ) -> None:
         self._runnables = runnables
-        self._settings = settings
+        self._given_settings = settings
         self._drain = drain
         self._owns_process = False
         self.health = Health()
@@ -88,6 +99,14 @@ class Worker:
         self._running: list[Running] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._errors: list[BaseException] = []
+
+    @cached_property
+    def _settings(self) -> WorkerSettings:
+        if self._given_settings is not None:
+            return self._given_settings
+        configured = (each for each in self._runnables if isinstance(each, Configured))
+        first = next(configured, None)
+        return WorkerSettings() if first is None else first.worker_settings(self._runnables)
 
     def run(self) -> None:
         """Run until done. Signals are handled on the main thread only, and given back afterwards.
