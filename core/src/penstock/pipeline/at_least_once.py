@@ -44,7 +44,7 @@ class AtLeastOnce:
 
     async def deliver(self, batch: Batch) -> Delivered:
         """See `Strategy.deliver`."""
-        if batch.outgoing:
+        if batch.outputs:
             await self._send(batch)
         if not batch.messages:
             return Delivered()
@@ -65,21 +65,23 @@ class AtLeastOnce:
 
     async def _send(self, batch: Batch) -> None:
         """Produce every record. An input of which the backend refuses an output for good becomes a failure."""
-        names = [name for name, column in batch.outgoing.items() if column.records]
+        names = [name for name, column in batch.outputs.items() if column.records]
         started = time.perf_counter()
         answers = await self._produce(names, batch)
         seconds = time.perf_counter() - started
         for name, errors in zip(names, answers, strict=True):
-            column = batch.outgoing[name]
-            refused = [(owner, error) for owner, error in zip(column.owners, errors, strict=False) if error is not None]
+            column = batch.outputs[name]
+            refused = [
+                (source, error) for source, error in zip(column.inputs, errors, strict=False) if error is not None
+            ]
             self._metrics.produced(name, len(column.records) - len(refused))
             self._metrics.produce_time(name, seconds)
-            for owner, error in refused:
+            for source, error in refused:
                 self._metrics.produce_failed(name, 1)
-                batch.refuse(owner, error)
+                batch.refuse(source, error)
 
     async def _produce(self, names: Sequence[str], batch: Batch) -> list[Sequence[ProduceError | None]]:
-        calls = [self._targets[name].produce(batch.outgoing[name].records) for name in names]
+        calls = [self._targets[name].produce(batch.outputs[name].records) for name in names]
         if len(calls) == 1:
             return [await calls[0]]
         # Side by side. One that fails stops the engine at once, and the others finish what they have begun.

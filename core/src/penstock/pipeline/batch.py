@@ -10,23 +10,23 @@ from typing import Any
 from penstock.message import QueueMessage, Record
 from penstock.pipeline.settlement import Failure
 
-Made = Sequence[tuple[str, Record]]
+Encoded = Sequence[tuple[str, Record]]
 """The records that were made of one message, or of a whole batch, each with the name of its queue."""
 
 
-class Outgoing:
-    """The records of one batch for one queue, and whose they are.
+class OutputColumn:
+    """The records of one batch for one queue.
 
     Attributes:
         records: What is to be produced, in order.
-        owners: For each record the input message it came from; None where it came from the whole batch.
+        inputs: For each record the message it was made of; None where it was made of the whole batch.
     """
 
-    __slots__ = ("owners", "records")
+    __slots__ = ("inputs", "records")
 
     def __init__(self) -> None:
         self.records: list[Record] = []
-        self.owners: list[QueueMessage | None] = []
+        self.inputs: list[QueueMessage | None] = []
 
 
 class Batch:
@@ -35,26 +35,26 @@ class Batch:
     Attributes:
         messages: The deliveries.
         models: What `decode` made of them.
-        made: The records that were made of what the function returned; one entry for all messages, where it takes the
+        encoded: What was made of what the function returned; one entry for all messages, where the function takes the
             whole batch.
-        outgoing: Queue name → records.
-        failures: What did not make it.
-        seconds: How long the function ran for this batch, its outputs' encoding included.
+        outputs: Queue name → records.
+        failures: What failed.
+        seconds: How long the function ran for this batch, the encoding of its outputs included.
     """
 
-    __slots__ = ("failures", "made", "messages", "models", "outgoing", "seconds")
+    __slots__ = ("encoded", "failures", "messages", "models", "outputs", "seconds")
 
     def __init__(self, messages: Sequence[QueueMessage] = ()) -> None:
         self.messages: list[QueueMessage] = list(messages)
         self.models: list[Any] = []
-        self.made: list[Made] = []
-        self.outgoing: dict[str, Outgoing] = {}
+        self.encoded: list[Encoded] = []
+        self.outputs: dict[str, OutputColumn] = {}
         self.failures: list[Failure] = []
         self.seconds = 0.0
 
-    def refuse(self, owner: QueueMessage | None, error: BaseException) -> None:
+    def refuse(self, source: QueueMessage | None, error: BaseException) -> None:
         """An output was refused for good: its input fails; all of them fail if it was made of the whole batch."""
-        failed = self.messages if owner is None else [owner]
+        failed = self.messages if source is None else [source]
         self.failures += [Failure(message, "produce", error) for message in failed if message in self.messages]
         self.drop(set(failed))
 
@@ -66,30 +66,27 @@ class Batch:
 class ThreadBatch(Batch):
     """A batch on a thread, of which the event loop may take what is finished while a slow call runs.
 
-    The thread appends to `made` and `failures`, and begins no further call once its slice is over: `hand_off`, which
-    is called after that, finds at most one call under way. The lock is taken once a batch, never for a message.
+    The thread appends one outcome a message, in order, and starts no further call once its slice is over. `hand_off`,
+    which is called after that, finds at most one call under way. The lock is taken once a batch, never for a message.
 
     Attributes:
+        outcomes: What each call came to: the records, or the failure.
         began: When the calls began, by `perf_counter`; 0 before.
-        done: How many calls were made; known once it is closed.
-        handed_off: Whether `hand_off` took anything.
+        handed_off: How many messages `hand_off` took from the front; None if it took nothing.
     """
 
-    __slots__ = ("_before", "_closed", "_lock", "_taken", "began", "done", "handed_off")
+    __slots__ = ("_closed", "_lock", "began", "handed_off", "outcomes")
 
     def __init__(self, messages: Sequence[QueueMessage]) -> None:
         super().__init__(messages)
+        self.outcomes: list[Encoded | Failure] = []
         self.began = 0.0
-        self.done = 0
-        self.handed_off = False
+        self.handed_off: int | None = None
         self._lock = threading.Lock()
         self._closed = False
-        self._before = 0
-        self._taken = (0, 0, 0)
 
     def begin(self) -> float:
         """On the thread: the calls begin now. Returns when that is."""
-        self._before = len(self.failures)
         self.began = perf_counter()
         return self.began
 
@@ -97,40 +94,45 @@ class ThreadBatch(Batch):
         """On the event loop, after the slice: take what is finished, and what waits behind the call under way.
 
         Returns:
-            Both; None if there is nothing to take, or the thread is through by itself.
+            Both; None if there is nothing to take, or if the thread has ended its work by itself.
         """
         with self._lock:
-            succeeded, failed = len(self.made), len(self.failures)
-            finished = succeeded + failed - self._before
-            rest = self.messages[finished + 1 :]
-            if self._closed or self.handed_off or not (finished or failed or rest):
+            finished = len(self.outcomes)
+            waiting = self.messages[finished + 1 :]
+            if self._closed or self.handed_off is not None or not (finished or self.failures or waiting):
                 return None
-            self.handed_off = True
-            self._taken = (finished, succeeded, failed)
-            part = Batch(self.messages[:finished])
-            part.made, part.failures = self.made[:succeeded], self.failures[:failed]
-            if failed:
-                part.drop({failure.message for failure in part.failures})
-            return part, rest
+            self.handed_off = finished
+            part = Batch()
+            part.failures, self.failures = self.failures, []
+            _fill(part, self.messages[:finished], self.outcomes[:finished])
+            return part, waiting
 
-    def close(self, done: int) -> list[QueueMessage]:
-        """On the thread, after its last call: keep what is finished and not taken.
-
-        Args:
-            done: How many calls were made.
+    def close(self) -> list[QueueMessage]:
+        """On the thread, after its last call: keep what is finished and not handed off.
 
         Returns:
-            The messages that were not begun, and that nobody took.
+            The messages that were not started and not handed off.
         """
         with self._lock:
             self._closed = True
-            self.done = done
-            if not self.handed_off:
-                rest = self.messages[done:]
-                del self.messages[done:]
-                return rest
-            finished, succeeded, failed = self._taken
-            rest = self.messages[done : finished + 1]
-            self.messages = self.messages[finished:done]
-            del self.made[:succeeded], self.failures[:failed]
-            return rest
+            done = len(self.outcomes)
+            if self.handed_off is None:
+                first, unstarted = 0, self.messages[done:]
+            else:
+                first, unstarted = self.handed_off, self.messages[done : self.handed_off + 1]
+            _fill(self, self.messages[first:done], self.outcomes[first:])
+            return unstarted
+
+
+def _fill(batch: Batch, messages: list[QueueMessage], outcomes: list[Encoded | Failure]) -> None:
+    """Enter messages and what their calls came to."""
+    if Failure not in map(type, outcomes):
+        batch.messages, batch.encoded = messages, outcomes  # type: ignore[assignment]
+        return
+    batch.messages, batch.encoded = [], []
+    for message, outcome in zip(messages, outcomes, strict=True):
+        if isinstance(outcome, Failure):
+            batch.failures.append(outcome)
+        else:
+            batch.messages.append(message)
+            batch.encoded.append(outcome)

@@ -9,13 +9,13 @@ from penstock.connectors import Transacted
 from penstock.errors import CapabilityError
 from penstock.message import QueueMessage, Record
 from penstock.observability.metrics import EngineMetrics
-from penstock.pipeline.batch import Batch, Outgoing
+from penstock.pipeline.batch import Batch, OutputColumn
 from penstock.pipeline.in_flight import InFlight
 from penstock.pipeline.settlement import Failure
 from penstock.pipeline.strategy import Delivered, Stored
 from penstock.queues.queue import InputQueue, OutputQueue
 
-Columns = Sequence[tuple[str, Outgoing]]
+Columns = Sequence[tuple[str, OutputColumn]]
 
 
 class ExactlyOnce:
@@ -39,7 +39,7 @@ class ExactlyOnce:
     async def deliver(self, batch: Batch) -> Delivered:
         """See `Strategy.deliver`."""
         messages = batch.messages
-        columns = [(name, column) for name, column in batch.outgoing.items() if column.records]
+        columns = [(name, column) for name, column in batch.outputs.items() if column.records]
         originals = self._in_flight.for_settlement(messages)
         if not columns:
             return Delivered(messages, await self._source.on_success(originals))
@@ -56,18 +56,18 @@ class ExactlyOnce:
         return Delivered(messages)
 
     def _without_refused_and_lost(self, batch: Batch, columns: Columns, answer: Transacted) -> Delivered:
-        # The owners are looked up before anything leaves the columns, and the positions with it.
+        # The inputs are looked up before anything leaves the columns, and the positions with it.
         refused = [(columns[each.output], each) for each in answer.refused]
-        owners = [(column.owners[each.record], name, each.error) for (name, column), each in refused]
+        inputs = [(column.inputs[each.record], name, each.error) for (name, column), each in refused]
         lost = self._lost(batch.messages, answer)
         delivered = Delivered(lost=lost)
         _drop(batch, lost)
-        if lost and any(None in column.owners for _name, column in columns):
+        if lost and any(None in column.inputs for _name, column in columns):
             # The outputs were made of all of them together: they are made again, without what is lost.
             delivered.requeue, batch.messages = batch.messages, []
-        for owner, name, error in owners:
+        for source, name, error in inputs:
             self._metrics.produce_failed(name, 1)
-            batch.refuse(owner, error)
+            batch.refuse(source, error)
         _drop(batch, [failure.message for failure in batch.failures])
         if batch.messages:
             delivered.rest = batch
@@ -113,14 +113,14 @@ def _drop(batch: Batch, messages: Sequence[QueueMessage]) -> None:
         return
     gone = set(messages)
     batch.drop(gone)
-    for column in batch.outgoing.values():
+    for column in batch.outputs.values():
         kept = [
-            (record, owner)
-            for record, owner in zip(column.records, column.owners, strict=True)
-            if owner is None or owner not in gone
+            (record, source)
+            for record, source in zip(column.records, column.inputs, strict=True)
+            if source is None or source not in gone
         ]
-        column.records = [record for record, _owner in kept]
-        column.owners = [owner for _record, owner in kept]
+        column.records = [record for record, _source in kept]
+        column.inputs = [source for _record, source in kept]
 
 
 def require_transactions(app: str, source: InputQueue, targets: Mapping[str, OutputQueue]) -> None:

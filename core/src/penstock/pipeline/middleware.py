@@ -10,10 +10,10 @@ from typing import Any
 from penstock.errors import FunctionError
 from penstock.message import QueueMessage
 from penstock.middleware import Call, EngineInfo, Wrapper
-from penstock.pipeline.batch import Made
-from penstock.pipeline.steps import Unsendable
+from penstock.pipeline.batch import Encoded
+from penstock.pipeline.steps import InvalidOutput
 
-Encode = Callable[[Any, Any], Made]
+Encode = Callable[[Any, Any], Encoded]
 SyncCall = Callable[[Call], None]
 AsyncCall = Callable[[Call], Awaitable[None]]
 
@@ -60,7 +60,7 @@ class Surroundings:
             call.result = None if generates else result
             call.outputs = () if result is None or result is True else encode(result, deliveries(call))
 
-        def outputs_of(call: Call) -> Made:
+        def outputs_of(call: Call) -> Encoded:
             if call.headers and call.outputs:
                 add_headers(call)
             return call.outputs
@@ -74,7 +74,7 @@ class Surroundings:
             for wrapper, is_async in self._wrappers:
                 run_async = (_async_around if is_async else _sync_around_async)(wrapper, run_async)
 
-            async def call_async(model: Any, message: Any) -> Made:
+            async def call_async(model: Any, message: Any) -> Encoded:
                 call = new_call(engine, message, model)
                 await run_async(call)
                 return outputs_of(call)
@@ -88,7 +88,7 @@ class Surroundings:
         for wrapper, _ in self._wrappers:
             run = _sync_around(wrapper, run)
 
-        def call_sync(model: Any, message: Any) -> Made:
+        def call_sync(model: Any, message: Any) -> Encoded:
             call = new_call(engine, message, model)
             run(call)
             return outputs_of(call)
@@ -208,7 +208,7 @@ def _second_yield(wrapper: Any) -> FunctionError:
 def _shown(error: BaseException) -> BaseException:
     """What a wrapper sees of an exception: for an invalid output, what is wrong with it."""
     cause = error.__cause__
-    return cause if isinstance(error, Unsendable) and cause is not None else error
+    return cause if isinstance(error, InvalidOutput) and cause is not None else error
 
 
 def _is_async(wrapper: Wrapper, engine: EngineInfo) -> bool:

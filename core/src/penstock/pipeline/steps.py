@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from penstock.dead_letters import error_text
 from penstock.errors import DecodeError, FunctionError, Retry, delay_problem
 from penstock.message import QueueMessage, Record
-from penstock.pipeline.batch import Batch, Made, Outgoing, ThreadBatch
+from penstock.pipeline.batch import Batch, Encoded, OutputColumn, ThreadBatch
 from penstock.pipeline.function import Function
 from penstock.pipeline.propagation import PassedOn, Propagation
 from penstock.pipeline.settlement import Failure, RequeueRequested
@@ -30,16 +30,14 @@ if TYPE_CHECKING:
     from penstock.middleware import Call
     from penstock.pipeline.middleware import Surroundings
 
-SLICE = (
-    0.05  # seconds; a batch that a slow function has worked on for this long is cut, and its finished part delivered
-)
+SLICE = 0.05  # seconds of work after which a batch of a slow function is cut, and its finished part delivered
 
-NOBODY = QueueMessage(None, None)
-"""Stands for the input message of an output that was made of a whole batch: it has no key to pass on."""
+BATCH_INPUT = QueueMessage(None, None)
+"""The input message of an output that was made of a whole batch: it has no key to pass on."""
 
 
-class Unsendable(Exception):
-    """Carries what is wrong with an output out of the function's frame. See `failure`."""
+class InvalidOutput(Exception):
+    """Carries what is wrong with an output, as its cause, out of the function's frame. See `failure`."""
 
 
 class Steps:
@@ -52,13 +50,13 @@ class Steps:
         whole_batch: The function takes a list of models.
         propagate: Names of headers that go from an input to its outputs, beside those that always do.
         surroundings: The middleware around each call, if there is any.
-        raise_if_fatal: Raises an error of the user's code that is to end the engine, and no failed call.
+        raise_if_fatal: Raises an error of the user's code that is not a failed call, but ends the engine.
 
     Attributes:
         function: The function's name.
         call: `call(model, message)`, or `call(models, messages)` for a batch: the function's result, or an awaitable of
-            it if the function is async. Of a generator what it yielded, encoded.
-        encode: `encode(result, owner)`: the records of a result that is neither None nor True.
+            it if the function is async. For a generator function, what it yielded, encoded.
+        encode: `encode(result, message)`: the records of a result that is neither None nor True.
     """
 
     def __init__(
@@ -83,7 +81,7 @@ class Steps:
         self._encoders = {name: (name, target.encode, target.carries_keys) for name, target in targets.items()}
         self._whole_batch = whole_batch
         self.call: Callable[[Any, Any], Any] = function.call
-        self.encode: Callable[[Any, QueueMessage], Made] = self._records
+        self.encode: Callable[[Any, QueueMessage], Encoded] = self._records
         if function.generates:
             self.call = self._gathering_async(function.call) if function.is_async else self._gathering(function.call)
             self.encode = _as_it_is
@@ -97,12 +95,12 @@ class Steps:
         """All steps for a function that is not async; meant for a thread of its own.
 
         Returns:
-            The messages that were not begun because the function is slow.
+            The messages that were not started because the function is slow.
         """
         self.decode(batch)
-        rest = self._call_batch(batch) if self._whole_batch else self._call_each(batch)
+        unstarted = self._call_batch(batch) if self._whole_batch else self._call_each(batch)
         self.route(batch)
-        return rest
+        return unstarted
 
     def decode(self, batch: Batch) -> None:
         """Bodies → models."""
@@ -114,6 +112,19 @@ class Steps:
         except BaseException as error:  # noqa: BLE001  (which one it was is found out below; decoding has no effects)
             self.raise_if_fatal(error)
             self._decode_each(batch)
+
+    def decode_one(self, message: QueueMessage) -> Any:
+        """One body → a model; the failure if that is not possible."""
+        try:
+            if self._open_envelope is not None:
+                self._open_envelope(message)
+        except DecodeError as error:
+            return Failure(message, "decode", error)
+        try:
+            return self._decode(message.message)
+        except BaseException as error:  # noqa: BLE001  (any error of a codec means that the message is not valid)
+            self.raise_if_fatal(error)
+            return Failure(message, *self._explain(message.message, error))
 
     @staticmethod
     def _open_envelopes(batch: Batch, open_envelope: Callable[[QueueMessage], None]) -> None:
@@ -132,7 +143,7 @@ class Steps:
         for message in batch.messages:
             try:
                 model = self._decode(message.message)
-            except BaseException as error:  # noqa: BLE001  (any error of a codec means: no valid message)
+            except BaseException as error:  # noqa: BLE001  (any error of a codec means that the message is not valid)
                 self.raise_if_fatal(error)
                 batch.failures.append(Failure(message, *self._explain(message.message, error)))
             else:
@@ -141,29 +152,24 @@ class Steps:
         batch.messages, batch.models = messages, models
 
     def _call_each(self, batch: ThreadBatch) -> Sequence[QueueMessage]:
-        """Models → records, until the slice is over; returns the messages not begun."""
-        one, made, failures = self._one, batch.made, batch.failures
-        failed: set[QueueMessage] = set()
-        done = 0
+        """Models → records, until the slice is over; returns the messages that were not started."""
+        one, add, clock = self._one, batch.outcomes.append, perf_counter
         generation = forks.generation
         started = batch.begin()
         end = started + SLICE
-        for done, (model, message) in enumerate(zip(batch.models, batch.messages, strict=True), 1):  # noqa: B007
+        for model, message in zip(batch.models, batch.messages, strict=True):
             try:
-                # In a context of its own, so that what it sets there is not seen by the next message.
-                made.append(copy_context().run(one, model, message))
+                # In a context of its own, so that the next message does not see what this call sets there.
+                add(copy_context().run(one, model, message))
             except BaseException as error:  # noqa: BLE001  (it is the user's)
                 self.raise_if_fatal(error)
-                failures.append(failure(message, error))
-                failed.add(message)
-            # Or the function forked, and this is the child: it must not call it for the rest.
-            if perf_counter() > end or forks.generation != generation:
+                add(failure(message, error))
+            # The slice is over; or the function forked, and this is the child, which must not go on.
+            if clock() > end or forks.generation != generation:
                 break
-        rest = batch.close(done)
-        if failed:
-            batch.drop(failed)
-        batch.seconds = perf_counter() - started
-        return rest
+        unstarted = batch.close()
+        batch.seconds = clock() - started
+        return unstarted
 
     def _call_batch(self, batch: Batch) -> Sequence[QueueMessage]:
         if batch.models:
@@ -182,60 +188,60 @@ class Steps:
         self._encode_whole(batch, await call(batch.models, batch.messages))
 
     def _encode_whole(self, batch: Batch, result: Any) -> None:
-        batch.made.append(() if result is None or result is True else self.encode(result, NOBODY))
+        batch.encoded.append(() if result is None or result is True else self.encode(result, BATCH_INPUT))
 
-    def _gathering(self, function: Callable[[Any, Any], Generator[Any, Any, Any]]) -> Callable[[Any, Any], Made]:
+    def _gathering(self, function: Callable[[Any, Any], Generator[Any, Any, Any]]) -> Callable[[Any, Any], Encoded]:
         """All of a message's outputs are known before one is sent."""
 
-        def call(model: Any, message: Any) -> Made:
-            made: list[tuple[str, Record]] = []
+        def call(model: Any, message: Any) -> Encoded:
+            encoded: list[tuple[str, Record]] = []
             generator = function(model, message)
             try:
                 for item in generator:
-                    made += self._records([item], self._owner(message))
+                    encoded += self._records([item], self._input(message))
             except BaseException:
                 generator.close()
                 raise
-            return made
+            return encoded
 
         return call
 
     def _gathering_async(
         self, function: Callable[[Any, Any], AsyncGenerator[Any, Any]]
-    ) -> Callable[[Any, Any], Awaitable[Made]]:
-        async def call(model: Any, message: Any) -> Made:
-            made: list[tuple[str, Record]] = []
+    ) -> Callable[[Any, Any], Awaitable[Encoded]]:
+        async def call(model: Any, message: Any) -> Encoded:
+            encoded: list[tuple[str, Record]] = []
             generator = function(model, message)
             try:
                 async for item in generator:
-                    made += self._records([item], self._owner(message))
+                    encoded += self._records([item], self._input(message))
             except BaseException:
                 await generator.aclose()
                 raise
-            return made
+            return encoded
 
         return call
 
-    def _encode_for(self, result: Any, message: Any) -> Made:
-        return self._records(result, self._owner(message))
+    def _encode_for(self, result: Any, message: Any) -> Encoded:
+        return self._records(result, self._input(message))
 
     def _add_headers(self, call: Call) -> None:
         self._pass_on(self._propagation.divide(call.headers), call.outputs)
 
-    def _owner(self, message: Any) -> QueueMessage:
-        return NOBODY if self._whole_batch else message
+    def _input(self, message: Any) -> QueueMessage:
+        return BATCH_INPUT if self._whole_batch else message
 
-    def _records(self, result: Any, owner: QueueMessage) -> Made:
+    def _records(self, result: Any, message: QueueMessage) -> Encoded:
         """The records of a result, all of them or none.
 
         Raises:
             RequeueRequested: the function requeues its input.
-            Unsendable: an output is none, is for no queue of ours, or cannot be encoded.
+            InvalidOutput: an output has a wrong form, is for an unknown queue, or cannot be encoded.
         """
         if result is False:
             raise RequeueRequested
         encoders = self._encoders
-        made: list[tuple[str, Record]] = []
+        encoded: list[tuple[str, Record]] = []
         queue = None
         try:
             for item in result if type(result) is list else outputs(result):
@@ -246,23 +252,23 @@ class Steps:
                     body = encode(obj)
                     if type(body) is not bytes:
                         self._check_body(queue, body)
-                    made.append((queue, Record(body, owner.key if carries_keys else None)))
+                    encoded.append((queue, Record(body, message.key if carries_keys else None)))
                 else:
                     output = as_output(item)
                     queue = output.queue
-                    made.append(self._record_of(output, owner))
+                    encoded.append(self._record_of(output, message))
         except BaseException as error:  # noqa: BLE001  (the codec's or the user's: a failed call either way)
             self.raise_if_fatal(error)
-            raise Unsendable from self._named(error, queue)
-        return made
+            raise InvalidOutput from self._named(error, queue)
+        return encoded
 
-    def _record_of(self, output: Output, owner: QueueMessage) -> tuple[str, Record]:
+    def _record_of(self, output: Output, message: QueueMessage) -> tuple[str, Record]:
         queue, encode, carries_keys = self._encoders.get(output.queue) or self._unknown(output.queue)
         body = encode(output.obj)
         self._check_body(queue, body)
         key = output.key
         if isinstance(key, Inherit):
-            key = owner.key if carries_keys else None
+            key = message.key if carries_keys else None
         record = Record(body, key, output.headers, output.delay, output.options)
         self._targets[queue].check(record)
         return queue, record
@@ -270,16 +276,16 @@ class Steps:
     def _unknown(self, queue: Any) -> NoReturn:
         raise unknown_queue(queue, self._targets)
 
-    def _calling(self, plain: Callable[[Any], Any] | None) -> Callable[[Any, QueueMessage], Made]:
+    def _calling(self, plain: Callable[[Any], Any] | None) -> Callable[[Any, QueueMessage], Encoded]:
         """One call and the encoding of its result.
 
         Args:
-            plain: The function, if a call needs nothing but the model: then all of it is one frame, for frames cost
+            plain: The function, if a call needs nothing but the model. Then all of it is one frame, because frames cost
                 more than what is done in them.
         """
         call, encode = self.call, self.encode
 
-        def one(model: Any, message: QueueMessage) -> Made:
+        def one(model: Any, message: QueueMessage) -> Encoded:
             result = call(model, message)
             return () if result is None or result is True else encode(result, message)
 
@@ -287,16 +293,16 @@ class Steps:
             return one
         encoders = self._encoders
 
-        def plain_one(model: Any, message: QueueMessage) -> Made:
+        def plain_one(model: Any, message: QueueMessage) -> Encoded:
             result = plain(model)
             if result is None or result is True:
                 return ()
-            usual = result.__class__ is list and len(result) == 1 and result[0].__class__ is tuple
-            if not usual or len(result[0]) != 2:
+            # The usual results are one pair, or a list of one.
+            item = result[0] if result.__class__ is list and len(result) == 1 else result
+            if item.__class__ is not tuple or len(item) != 2 or item[0].__class__ is not str:
                 return encode(result, message)
-            queue = None
+            queue, obj = item
             try:
-                queue, obj = result[0]
                 queue, encode_body, carries_keys = encoders.get(queue) or self._unknown(queue)
                 body = encode_body(obj)
                 if body.__class__ is not bytes:
@@ -304,7 +310,7 @@ class Steps:
                 return ((queue, Record(body, message.key if carries_keys else None)),)
             except BaseException as error:  # noqa: BLE001  (as in `_records`)
                 self.raise_if_fatal(error)
-                raise Unsendable from self._named(error, queue)
+                raise InvalidOutput from self._named(error, queue)
 
         return plain_one
 
@@ -325,30 +331,32 @@ class Steps:
     def route(self, batch: Batch) -> None:
         """Records → one column a queue."""
         batch.models = []
-        columns = batch.outgoing
-        owners: Sequence[QueueMessage | None] = (None,) * len(batch.made) if self._whole_batch else batch.messages
-        latest, column = "", Outgoing()  # most often all go to the same queue: that is looked up once
-        if self._whole_batch and any(batch.made):
-            self._pass_on(self._propagation.of_batch(batch.messages), batch.made[0])
-        for owner, made in zip(owners, batch.made, strict=True):
-            if made and owner is not None and (headers := owner.headers):
-                self._pass_on(self._propagation.of_message(headers), made)
-            for queue, record in made:
+        columns, all_encoded = batch.outputs, batch.encoded
+        inputs: Sequence[QueueMessage | None] = batch.messages
+        if self._whole_batch:
+            inputs = (None,) * len(all_encoded)
+            if any(all_encoded):
+                self._pass_on(self._propagation.of_batch(batch.messages), all_encoded[0])
+        latest, column = "", OutputColumn()  # most often all go to the same queue: that is looked up once
+        for message, encoded in zip(inputs, all_encoded, strict=True):
+            if encoded and message is not None and (headers := message.headers):
+                self._pass_on(self._propagation.of_message(headers), encoded)
+            for queue, record in encoded:
                 if queue is not latest:
-                    latest, column = queue, columns.setdefault(queue, Outgoing())
+                    latest, column = queue, columns.setdefault(queue, OutputColumn())
                 column.records.append(record)
-                column.owners.append(owner)
-        batch.made = []
+                column.inputs.append(message)
+        batch.encoded = []
 
-    def _pass_on(self, headers: PassedOn | None, made: Made) -> None:
+    def _pass_on(self, headers: PassedOn | None, encoded: Encoded) -> None:
         if headers is not None:
-            for queue, record in made:
+            for queue, record in encoded:
                 self._targets[queue].pass_on(record, headers.asked_for, headers.always)
 
 
 def failure(message: QueueMessage, error: BaseException) -> Failure:
-    """What a call of the function for one message came to: its own error, or one of its outputs is no good."""
-    if isinstance(error, Unsendable) and error.__cause__ is not None:
+    """The failure of a call for one message: the function's own error, or what is wrong with one of its outputs."""
+    if isinstance(error, InvalidOutput) and error.__cause__ is not None:
         return Failure(message, "output", error.__cause__)
     if isinstance(error, Retry) and (problem := _retry_problem(error)) is not None:
         refused = FunctionError(f"the function raised {type(error).__name__}, whose delay is {problem}")
@@ -358,7 +366,7 @@ def failure(message: QueueMessage, error: BaseException) -> Failure:
 
 
 def _retry_problem(error: Retry) -> str | None:
-    # Its constructor has refused it already, unless a class of the user's, or a later change, went past that.
+    # Its constructor has rejected a wrong one, unless a class of the user's, or a later change, got around that.
     delay = getattr(error, "delay", None)
     return None if delay is None else delay_problem(delay)
 
@@ -369,5 +377,5 @@ def fail_all(batch: Batch, error: BaseException) -> None:
     batch.messages = []
 
 
-def _as_it_is(made: Made, _owner: QueueMessage) -> Made:
-    return made
+def _as_it_is(encoded: Encoded, _message: QueueMessage) -> Encoded:
+    return encoded

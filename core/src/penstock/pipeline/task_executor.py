@@ -9,6 +9,7 @@ from penstock.message import QueueMessage
 from penstock.pipeline.batch import Batch
 from penstock.pipeline.call_context import begin
 from penstock.pipeline.executor import Executor, OnBatchDone
+from penstock.pipeline.settlement import Failure
 from penstock.pipeline.state import EngineState
 from penstock.pipeline.steps import SLICE, Steps, fail_all, failure
 from penstock.queues import forks
@@ -74,15 +75,18 @@ class TaskExecutor(Executor):
             self._state.fail(error)
 
     async def _work_on_messages(self, task: asyncio.Task[None]) -> None:
-        waiting = self._waiting
+        waiting, generation, loop = self._waiting, self._generation, asyncio.get_running_loop()
         end = perf_counter() + SLICE
         while waiting:
             self.taken += 1
             rest = begin(self._handle(waiting.popleft(), task))
             if rest is not None:
                 await rest
-            self._end_child()
-            self._flush_soon()  # outside of the call's context, or all that follows would run in it
+            if forks.generation != generation:
+                forks.end()
+            if not self._flushing:  # outside of the call's context, or all that follows would run in it
+                self._flushing = True
+                loop.call_soon(self._flush)
             if rest is not None:
                 return  # a late cancellation that this call asked for meets a task that has ended
             if perf_counter() > end:
@@ -91,27 +95,26 @@ class TaskExecutor(Executor):
 
     async def _handle(self, message: QueueMessage, task: asyncio.Task[None]) -> None:
         """Decode, call, encode."""
-        call, encode = self._steps.call, self._steps.encode
-        one = Batch((message,))
-        self._steps.decode(one)
-        if one.failures:
-            self._done.failures += one.failures
+        steps = self._steps
+        model = steps.decode_one(message)
+        if model.__class__ is Failure:
+            self._done.failures.append(model)
             await self._forget_cancellation(task)
-        for model in one.models:
-            started = perf_counter()
-            # `self._done` is read after the call: the batch that is open now may be delivered before the call returns.
-            try:
-                result = await call(model, message)
-                made = () if result is None or result is True else encode(result, message)
-                if task.cancelling():
-                    await self._meet_cancellation(task)
-            except BaseException as error:  # noqa: BLE001  (it is the user's)
-                await self._raise_unless_failure(error, task)
-                self._done.failures.append(failure(message, error))
-            else:
-                self._done.messages.append(message)
-                self._done.made.append(made)
-            self._done.seconds += perf_counter() - started
+            return
+        started = perf_counter()
+        # `self._done` is read after the call: the batch that is open now may be delivered before the call returns.
+        try:
+            result = await steps.call(model, message)
+            encoded = () if result is None or result is True else steps.encode(result, message)
+            if task.cancelling():
+                await self._meet_cancellation(task)
+        except BaseException as error:  # noqa: BLE001  (it is the user's)
+            await self._raise_unless_failure(error, task)
+            self._done.failures.append(failure(message, error))
+        else:
+            self._done.messages.append(message)
+            self._done.encoded.append(encoded)
+        self._done.seconds += perf_counter() - started
 
     async def _work_on_batches(self, task: asyncio.Task[None]) -> None:
         while self._waiting:
@@ -183,11 +186,6 @@ class TaskExecutor(Executor):
         """End a process that the function forked: it shares the event loop and all connections with its parent."""
         if forks.generation != self._generation:
             forks.end(error)
-
-    def _flush_soon(self) -> None:
-        if not self._flushing:
-            self._flushing = True
-            asyncio.get_running_loop().call_soon(self._flush)
 
     def _flush(self) -> None:
         self._flushing = False

@@ -82,9 +82,9 @@ class ThreadExecutor(Executor):
             self._state.fail(error)
             return
         unstarted = call.result()
-        if unstarted or batch.handed_off:
+        if unstarted or batch.handed_off is not None:
             self._put_back(unstarted)
-            self._share = max(1, min(self._batch_size, batch.done * 2))
+            self._share = max(1, min(self._batch_size, len(batch.outcomes) * 2))
         elif self._share < self._batch_size:
             self._share = min(self._batch_size, self._share * 2)
         # The next batch starts first, to keep the thread busy while this one is delivered.
