@@ -27,7 +27,7 @@ from penstock.observability.metric_definitions import METRICS
 from penstock.options import environment_fields
 from penstock.plugins.registry import Registry
 from penstock.testing import Harness
-from penstock.testing.faults import ConsumerFaults, ProducerFaults
+from penstock.testing.fault_injection import ConsumerFaults, ProducerFaults
 from penstock_kit import BackendFixture, ConnectorConformance
 from penstock_kit.matrix import as_markdown
 from penstock_kit.report import SuiteReport, read

@@ -69,12 +69,12 @@ ROWS = """
     pipeline.annotation  worker.worker
     engine  installed  standalone
 
-    testing.clock  testing.faults  testing.reality
+    testing.clock  testing.fault_injection  testing.production_queue
     testing.memory_queue
-    testing.stand_ins
-    testing.rehearsal
-    testing.performance
-    testing.conductor
+    testing.fakes
+    testing.engine_under_test
+    testing.engine_run
+    testing.test_runner
     testing.harness
 
     cli.lines_file  cli.trace

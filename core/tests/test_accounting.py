@@ -11,8 +11,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from core.tests.engine_fixture import EngineFixture, drain, running, until
 from core.tests.scripted import ABLE, ScriptedConsumer, ScriptedProducer, Sink, Source
-from core.tests.stand import Stand, drain, running, until
 
 from penstock.connectors import Refusal, Transacted
 from penstock.dead_letters import read
@@ -113,7 +113,7 @@ class Bench:
     def engine(self, function: Callable[..., Any], **keys: Any) -> Any:
         """The engine."""
         targets = [self.out.queue(), self.dead.queue("dead")]
-        return Stand().engine(
+        return EngineFixture().engine(
             function, source=self.source.queue(consumer=Leasing, **keys), targets=targets, **self._settings
         )
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, TypedDict
 
 import pytest
-from core.tests.stand import Stand, drain
+from core.tests.engine_fixture import EngineFixture, drain
 from pydantic import BaseModel
 from typing_extensions import TypeAliasType
 
@@ -21,12 +21,12 @@ class Order(BaseModel):
 
 
 @pytest.fixture
-def stand() -> Stand:
+def stand() -> EngineFixture:
     """Queues of the test's own."""
-    return Stand()
+    return EngineFixture()
 
 
-def test_an_annotation_is_the_data_model_only_where_nobody_chose_one(stand: Stand) -> None:
+def test_an_annotation_is_the_data_model_only_where_nobody_chose_one(stand: EngineFixture) -> None:
     """What the configuration says, wins."""
 
     class Chosen(BaseModel):
@@ -51,7 +51,7 @@ def test_an_annotation_is_the_data_model_only_where_nobody_chose_one(stand: Stan
     assert seen == ["Annotated", "Chosen", "dict"]
 
 
-def test_an_annotation_of_a_batch_is_a_list_of_models(stand: Stand) -> None:
+def test_an_annotation_of_a_batch_is_a_list_of_models(stand: EngineFixture) -> None:
     """list[Order] for a queue with `batch: true`."""
 
     class Order(BaseModel):
@@ -70,7 +70,7 @@ def test_an_annotation_of_a_batch_is_a_list_of_models(stand: Stand) -> None:
     assert seen == [Order(n=1), Order(n=2)]
 
 
-def test_an_annotation_that_cannot_be_found_is_refused_unless_the_queue_says_more(stand: Stand) -> None:
+def test_an_annotation_that_cannot_be_found_is_refused_unless_the_queue_says_more(stand: EngineFixture) -> None:
     """It asks for a validation that nobody could do."""
 
     def one(order: Any) -> None: ...
@@ -105,7 +105,7 @@ class Row(TypedDict):
 @pytest.mark.parametrize(
     "annotation", [Order, Row, int, dict[str, int], tuple[Order, ...], Order | None, Annotated[Order, "one"]]
 )
-def test_an_annotation_of_one_message_is_refused_for_a_batch(stand: Stand, annotation: Any) -> None:
+def test_an_annotation_of_one_message_is_refused_for_a_batch(stand: EngineFixture, annotation: Any) -> None:
     """The function would be given a list in its place, or every message would be refused; both keys are named."""
     told = r"its message is annotated with .*, but queue 'in' is set to 'batch', .*; annotate list\[.*, or take 'batch'"
 
@@ -127,7 +127,7 @@ def test_an_annotation_of_one_message_is_refused_for_a_batch(stand: Stand, annot
     ],
     ids=str,
 )
-def test_an_annotation_of_many_messages_is_their_model(stand: Stand, annotation: Any) -> None:
+def test_an_annotation_of_many_messages_is_their_model(stand: EngineFixture, annotation: Any) -> None:
     """However it says that they are many."""
     seen: list[Any] = []
     stand.put(b'{"n": 1}', b'{"n": 2}')
@@ -138,7 +138,7 @@ def test_an_annotation_of_many_messages_is_their_model(stand: Stand, annotation:
 
 
 @pytest.mark.parametrize("annotation", [list, Sequence, object, Any, list[Any]])
-def test_a_batch_of_nothing_in_particular_is_plain_items(stand: Stand, annotation: Any) -> None:
+def test_a_batch_of_nothing_in_particular_is_plain_items(stand: EngineFixture, annotation: Any) -> None:
     """A bare `list` is a list of whatever comes, not of lists."""
     seen: list[Any] = []
     stand.put(b'{"n": 1}')
@@ -149,7 +149,7 @@ def test_a_batch_of_nothing_in_particular_is_plain_items(stand: Stand, annotatio
 
 
 def test_a_list_without_batch_is_one_message_and_the_log_says_so(
-    stand: Stand, caplog: pytest.LogCaptureFixture
+    stand: EngineFixture, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A body may be a JSON array; who meant several messages finds the key to set."""
     caplog.set_level(logging.INFO, "penstock")
@@ -165,7 +165,7 @@ def test_a_list_without_batch_is_one_message_and_the_log_says_so(
     )
 
 
-def test_an_annotation_that_is_no_type_is_refused_by_its_functions_name(stand: Stand) -> None:
+def test_an_annotation_that_is_no_type_is_refused_by_its_functions_name(stand: EngineFixture) -> None:
     """Function, annotation and queue are named, and what to do."""
     with pytest.raises(FunctionError) as caught:
         drain(stand.engine(annotated(5, []), []))

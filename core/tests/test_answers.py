@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import pytest
+from core.tests.engine_fixture import EngineFixture, drain
 from core.tests.foreign import Foreign, Table
 from core.tests.scripted import ScriptedConsumer, Source
-from core.tests.stand import Stand, drain
 
 from penstock.config.model import QueueConfig
 from penstock.connectors import BlockingConsumer, Refusal, Transacted
@@ -82,7 +82,7 @@ def test_a_wrong_answer_of_consume_stops_the_engine_with_a_sentence(answer: Any,
 
     for queue, author in ((Source().queue(consumer=wrong), "Wrong"), (blocking, "WrongBlocking")):
         with pytest.raises(ConnectorError) as caught:
-            drain(Stand().engine(lambda _: None, source=queue))
+            drain(EngineFixture().engine(lambda _: None, source=queue))
         assert f"queue 'in', {author}: {text}" in str(caught.value) or text in str(caught.value)
         assert "this is a bug of" in str(caught.value)
         assert author in str(caught.value)
@@ -100,7 +100,7 @@ def test_a_wrong_answer_of_on_success_stops_the_engine_with_a_sentence(answer: A
     wrong = type("Wrong", (Wrong,), {"answers": {"on_success": answer}})
 
     with pytest.raises(ConnectorError, match=r"queue 'in'.*on_success returned .*no longer ours, or None; .*a bug of"):
-        drain(Stand().engine(lambda _: None, source=Source([b"1"]).queue(consumer=wrong)))
+        drain(EngineFixture().engine(lambda _: None, source=Source([b"1"]).queue(consumer=wrong)))
     assert count_problem("on_success", None, 1) is count_problem("on_success", 1, 1) is None
 
 
@@ -110,7 +110,7 @@ def test_a_wrong_answer_of_lag_stops_the_engine_with_a_sentence(answer: Any) -> 
     wrong = type("Wrong", (Wrong,), {"answers": {"lag": answer}})
 
     with pytest.raises(ConnectorError, match=r"queue 'in'.*lag returned .*how many messages wait, or None; .*a bug of"):
-        drain(Stand().engine(lambda _: None, source=Source([b"1"]).queue(consumer=wrong)))
+        drain(EngineFixture().engine(lambda _: None, source=Source([b"1"]).queue(consumer=wrong)))
     assert lag_problem(None) is lag_problem(0) is None
 
 
@@ -147,4 +147,4 @@ def test_a_wrong_answer_of_a_class_for_one_message_stops_the_engine_with_a_sente
 
     queue = QueueConfig(name="in", consumer=One, config={"table": Table()})
     with pytest.raises(ConnectorError, match=r"One\.consume\(\) returned a .*must return a penstock.QueueMessage, or"):
-        drain(Stand().engine(lambda _: None, source=queue))
+        drain(EngineFixture().engine(lambda _: None, source=queue))

@@ -8,8 +8,8 @@ from contextvars import ContextVar, copy_context
 from typing import Any
 
 import pytest
+from core.tests.engine_fixture import EngineFixture, drain
 from core.tests.scripted import Sink, Source
-from core.tests.stand import Stand, drain
 from pydantic import BaseModel, field_validator, model_serializer
 
 tenant: ContextVar[Any] = ContextVar("tenant", default="nobody")
@@ -19,9 +19,9 @@ COUNT = 40
 
 
 @pytest.fixture
-def stand() -> Stand:
+def stand() -> EngineFixture:
     """Queues of the test's own."""
-    return Stand()
+    return EngineFixture()
 
 
 def forms(seen: dict[Any, Any]) -> dict[str, Callable[[Any], Any]]:
@@ -79,7 +79,7 @@ FORMS = pytest.mark.parametrize("form", list(forms({})))
 
 @FORMS
 @pytest.mark.parametrize("concurrency", [1, 3])
-def test_what_a_call_sets_is_not_seen_by_another_one(stand: Stand, form: str, concurrency: int) -> None:
+def test_what_a_call_sets_is_not_seen_by_another_one(stand: EngineFixture, form: str, concurrency: int) -> None:
     """Messages that arrive together; what the program had set before the start is seen by all of them."""
     seen: dict[Any, Any] = {}
     source, sink = Source([b"%d" % number for number in range(COUNT)]), Sink()
@@ -96,7 +96,7 @@ def test_what_a_call_sets_is_not_seen_by_another_one(stand: Stand, form: str, co
 
 
 @FORMS
-def test_what_a_call_for_a_batch_sets_is_not_seen_by_the_next(stand: Stand, form: str) -> None:
+def test_what_a_call_for_a_batch_sets_is_not_seen_by_the_next(stand: EngineFixture, form: str) -> None:
     """A whole batch is one call."""
     seen: dict[Any, Any] = {}
     source, sink = Source([b"%d" % number for number in range(COUNT)]), Sink()
@@ -112,7 +112,7 @@ def test_what_a_call_for_a_batch_sets_is_not_seen_by_the_next(stand: Stand, form
 
 
 @pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
-def test_a_failed_call_leaves_nothing_to_its_next_try(stand: Stand, asynchronous: bool) -> None:
+def test_a_failed_call_leaves_nothing_to_its_next_try(stand: EngineFixture, asynchronous: bool) -> None:
     """Nor to other messages."""
     seen: list[Any] = []
 
@@ -133,7 +133,7 @@ def test_a_failed_call_leaves_nothing_to_its_next_try(stand: Stand, asynchronous
 
 
 @pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
-def test_an_output_is_written_in_the_context_of_its_call(stand: Stand, asynchronous: bool) -> None:
+def test_an_output_is_written_in_the_context_of_its_call(stand: EngineFixture, asynchronous: bool) -> None:
     """A model's serializer sees what the function set, as it did when both ran in one context."""
 
     class Out(BaseModel):
@@ -156,7 +156,7 @@ def test_an_output_is_written_in_the_context_of_its_call(stand: Stand, asynchron
 
 
 @pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
-def test_what_a_validator_sets_does_not_stay(stand: Stand, asynchronous: bool) -> None:
+def test_what_a_validator_sets_does_not_stay(stand: EngineFixture, asynchronous: bool) -> None:
     """Messages that come later, after others were worked on, do not see it."""
     found: list[Any] = []
 

@@ -12,8 +12,8 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from core.tests.engine_fixture import EngineFixture, drain, settings
 from core.tests.scripted import Sink, Source
-from core.tests.stand import Stand, drain, settings
 from pydantic import BaseModel, field_validator, model_serializer
 
 from penstock.dead_letters import read
@@ -63,9 +63,9 @@ FORMS = pytest.mark.parametrize("form", ["sync", "async", "suspended", "generato
 
 
 @pytest.fixture
-def stand() -> Stand:
+def stand() -> EngineFixture:
     """Queues of the test's own."""
-    return Stand()
+    return EngineFixture()
 
 
 def as_form(form: str, call: Callable[[Any], None]) -> Callable[[Any], Any]:
@@ -98,7 +98,7 @@ def as_form(form: str, call: Callable[[Any], None]) -> Callable[[Any], Any]:
     return dict(zip(["sync", "async", "suspended", "generator", "async generator"], forms, strict=True))[form]
 
 
-def expect(stand: Stand, engine: Any, sent: list[Any], dead: list[Any]) -> list[str]:
+def expect(stand: EngineFixture, engine: Any, sent: list[Any], dead: list[Any]) -> list[str]:
     """Drain it; which messages were sent and which are dead letters. Returns the types of the errors."""
     drain(engine)
     assert sorted(json.loads(body or b"null") for body in stand.bodies("out")) == sent
@@ -110,7 +110,7 @@ def expect(stand: Stand, engine: Any, sent: list[Any], dead: list[Any]) -> list[
 
 @FORMS
 @RAISING
-def test_the_function_may_raise_anything(stand: Stand, form: str, make: Callable[[], BaseException]) -> None:
+def test_the_function_may_raise_anything(stand: EngineFixture, form: str, make: Callable[[], BaseException]) -> None:
     """One call fails, is tried again and dead-lettered; the others do not notice."""
 
     def call(number: int) -> None:
@@ -126,7 +126,7 @@ def test_the_function_may_raise_anything(stand: Stand, form: str, make: Callable
 
 @pytest.mark.parametrize("form", ["sync", "async", "suspended", "generator", "async generator"])
 @RAISING
-def test_a_whole_batch_fails_together(stand: Stand, form: str, make: Callable[[], BaseException]) -> None:
+def test_a_whole_batch_fails_together(stand: EngineFixture, form: str, make: Callable[[], BaseException]) -> None:
     """The messages of that batch, and no others."""
 
     def call(numbers: list[int]) -> None:
@@ -145,7 +145,7 @@ def test_a_whole_batch_fails_together(stand: Stand, form: str, make: Callable[[]
 
 
 @pytest.mark.parametrize("form", ["generator", "async generator"])
-def test_a_generator_may_raise_while_it_is_closed(stand: Stand, form: str) -> None:
+def test_a_generator_may_raise_while_it_is_closed(stand: EngineFixture, form: str) -> None:
     """One of its outputs is no good, so it is closed, and does not like that. It is closed before the next call."""
     log: list[str] = []
 
@@ -178,7 +178,9 @@ def test_a_generator_may_raise_while_it_is_closed(stand: Stand, form: str) -> No
 
 @pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
 @RAISING
-def test_a_validator_may_raise_anything(stand: Stand, asynchronous: bool, make: Callable[[], BaseException]) -> None:
+def test_a_validator_may_raise_anything(
+    stand: EngineFixture, asynchronous: bool, make: Callable[[], BaseException]
+) -> None:
     """It is an invalid message, with the others of its batch valid."""
 
     class Number(BaseModel):
@@ -210,7 +212,7 @@ def test_a_validator_may_raise_anything(stand: Stand, asynchronous: bool, make: 
 @pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
 @RAISING
 def test_a_models_serializer_may_raise_anything(
-    stand: Stand, asynchronous: bool, make: Callable[[], BaseException]
+    stand: EngineFixture, asynchronous: bool, make: Callable[[], BaseException]
 ) -> None:
     """An output that cannot be written is a failed call at the stage output."""
 
@@ -240,7 +242,7 @@ def test_a_models_serializer_may_raise_anything(
 
 @RAISING
 def test_a_serializer_and_a_handler_of_ones_own_may_raise_anything(
-    stand: Stand, make: Callable[[], BaseException]
+    stand: EngineFixture, make: Callable[[], BaseException]
 ) -> None:
     """On the way in and on the way out."""
 
@@ -308,7 +310,7 @@ class HostileHeaders(dict[str, str]):
     [(Hostile("out"), 1), ("out", 1, {"headers": HostileHeaders(a="b")}), ("out", 1, HostileHeaders(a="b"))],
     ids=["queue", "headers", "options"],
 )
-def test_what_the_function_returned_may_raise_anything(stand: Stand, result: Any) -> None:
+def test_what_the_function_returned_may_raise_anything(stand: EngineFixture, result: Any) -> None:
     """While its outputs are looked at."""
     stand.numbers(3)
 
@@ -335,7 +337,7 @@ DELAYS = [Decimal(5), math.nan, math.inf, -1, -1.5, True, "5", timedelta(seconds
 
 @pytest.mark.parametrize("delay", DELAYS, ids=repr)
 @pytest.mark.parametrize("retry", [Retry, OwnRetry], ids=["Retry", "own class"])
-def test_a_retry_with_an_impossible_delay_is_a_failed_call(stand: Stand, retry: Any, delay: Any) -> None:
+def test_a_retry_with_an_impossible_delay_is_a_failed_call(stand: EngineFixture, retry: Any, delay: Any) -> None:
     """With a sentence that says why; its neighbours go on."""
 
     def function(number: int) -> Any:
@@ -353,7 +355,7 @@ def test_a_retry_with_an_impossible_delay_is_a_failed_call(stand: Stand, retry: 
 
 
 @pytest.mark.parametrize("delay", DELAYS, ids=repr)
-def test_an_output_with_an_impossible_delay_is_a_failed_call(stand: Stand, delay: Any) -> None:
+def test_an_output_with_an_impossible_delay_is_a_failed_call(stand: EngineFixture, delay: Any) -> None:
     """The same for outputs."""
     stand.numbers(3)
 
@@ -414,7 +416,7 @@ def cancelled_by_a_timer(number: Any) -> Any:
     [cancel_and_wait, cancel_and_return, cancel_twice_and_raise, cancelled_by_a_timer],
     ids=lambda f: f.__name__,
 )
-def test_a_function_that_cancels_its_own_task_fails_alone(stand: Stand, cancel: Any, waits: bool) -> None:
+def test_a_function_that_cancels_its_own_task_fails_alone(stand: EngineFixture, cancel: Any, waits: bool) -> None:
     """As in a task of its own. The cancellation reaches no other message's call, and the executor goes on."""
 
     async def function(number: int) -> Any:
@@ -432,7 +434,7 @@ def test_a_function_that_cancels_its_own_task_fails_alone(stand: Stand, cancel: 
 
 
 @pytest.mark.parametrize("cancel", [cancel_and_wait, cancel_and_return], ids=lambda f: f.__name__)
-def test_a_batch_function_that_cancels_its_own_task_fails_alone(stand: Stand, cancel: Any) -> None:
+def test_a_batch_function_that_cancels_its_own_task_fails_alone(stand: EngineFixture, cancel: Any) -> None:
     """The messages of its batch, and no others."""
 
     async def function(numbers: list[int]) -> Any:
@@ -452,7 +454,7 @@ def test_a_batch_function_that_cancels_its_own_task_fails_alone(stand: Stand, ca
     )
 
 
-def test_a_cancellation_that_the_function_has_met_itself_is_over(stand: Stand) -> None:
+def test_a_cancellation_that_the_function_has_met_itself_is_over(stand: EngineFixture) -> None:
     """It caught what it asked for, so its call succeeds, and no other one notices."""
 
     async def function(number: int) -> Any:
@@ -470,7 +472,7 @@ def test_a_cancellation_that_the_function_has_met_itself_is_over(stand: Stand) -
     expect(stand, stand.engine(function, dead_letters=True), [0, 1, 2], [])
 
 
-def test_time_limits_task_groups_and_scopes_work_inside_a_call(stand: Stand) -> None:
+def test_time_limits_task_groups_and_scopes_work_inside_a_call(stand: EngineFixture) -> None:
     """All that asks for the current task, and cancels it on purpose, by the one rule and by the other."""
     anyio = pytest.importorskip("anyio")
 
@@ -498,7 +500,7 @@ def test_time_limits_task_groups_and_scopes_work_inside_a_call(stand: Stand) -> 
     assert error_type == "ExceptionGroup"
 
 
-def test_a_time_limit_that_is_never_left_strikes_one_call_at_most(stand: Stand) -> None:
+def test_a_time_limit_that_is_never_left_strikes_one_call_at_most(stand: EngineFixture) -> None:
     """`asyncio.timeout` misused: entered, and left for good. The executor goes on."""
 
     async def function(number: int) -> Any:
@@ -517,7 +519,7 @@ def test_a_time_limit_that_is_never_left_strikes_one_call_at_most(stand: Stand) 
 
 @FORMS
 @pytest.mark.parametrize("grouped", [False, True], ids=["alone", "in a group"])
-def test_an_exit_concerns_the_process(stand: Stand, form: str, grouped: bool) -> None:
+def test_an_exit_concerns_the_process(stand: EngineFixture, form: str, grouped: bool) -> None:
     """Also one that a group holds: its code is kept, and the message stays in its queue."""
 
     def call(number: int) -> None:
@@ -536,7 +538,7 @@ def test_an_exit_concerns_the_process(stand: Stand, form: str, grouped: bool) ->
 
 
 @pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
-def test_an_exit_in_a_validator_concerns_the_process(stand: Stand, asynchronous: bool) -> None:
+def test_an_exit_in_a_validator_concerns_the_process(stand: EngineFixture, asynchronous: bool) -> None:
     """In order: no event loop is broken off."""
 
     class Number(BaseModel):
@@ -568,7 +570,7 @@ def test_an_exit_in_a_validator_concerns_the_process(stand: Stand, asynchronous:
 @pytest.mark.parametrize(
     "make", [PanicException, group, GeneratorExit, SystemExit, Mute], ids=lambda make: make.__name__
 )
-def test_a_connector_that_raises_anything_is_named(stand: Stand, method: str, make: Any) -> None:
+def test_a_connector_that_raises_anything_is_named(stand: EngineFixture, method: str, make: Any) -> None:
     """The engine stops with a sentence that names queue, method and class; nothing is settled that was not."""
     source = Source([b"1"], **{method: [make()]})
 
@@ -576,7 +578,7 @@ def test_a_connector_that_raises_anything_is_named(stand: Stand, method: str, ma
         drain(stand.engine(lambda _: None, source=source.queue()))
 
 
-def test_a_producer_that_raises_anything_is_named(stand: Stand) -> None:
+def test_a_producer_that_raises_anything_is_named(stand: EngineFixture) -> None:
     """Its inputs stay unsettled."""
     source, sink = Source([b"1"]), Sink(produce=[PanicException()])
 
@@ -589,7 +591,7 @@ def test_a_producer_that_raises_anything_is_named(stand: Stand) -> None:
 # -- the end of everything
 
 
-def test_a_call_that_is_cancelled_with_everything_else_is_not_a_failure(stand: Stand) -> None:
+def test_a_call_that_is_cancelled_with_everything_else_is_not_a_failure(stand: EngineFixture) -> None:
     """`asyncio.run` cancels all tasks at its end: a call that waits is interrupted, and its message is not settled."""
     source, dead = Source([b"1"]), Sink()
     began = asyncio.Event()

@@ -13,7 +13,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from core.tests.stand import Stand
+from core.tests.engine_fixture import EngineFixture
 
 from penstock.cli.feed import Collector
 from penstock.cli.lines_file import LinesFile
@@ -260,7 +260,7 @@ def test_a_reader_that_went_away_settles_nothing(letters: Letters) -> None:
 
 def test_a_file_is_on_the_disk_before_its_messages_are_settled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its name in the directory first, then every line."""
-    stand = Stand()
+    stand = EngineFixture()
     stand.put(b"1", b"2", queue="dead")
     happened: list[str] = []
     real = os.fsync

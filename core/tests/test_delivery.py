@@ -8,8 +8,8 @@ import time
 from typing import Any
 
 import pytest
+from core.tests.engine_fixture import EngineFixture, drain, for_a_while, running, until, warnings_in
 from core.tests.scripted import BareConsumer, BareProducer, Sink, Source
-from core.tests.stand import Stand, drain, for_a_while, running, until, warnings_in
 from pydantic import BaseModel
 
 from penstock.dead_letters import read
@@ -35,9 +35,9 @@ class Order(BaseModel):
 
 
 @pytest.fixture
-def stand() -> Stand:
+def stand() -> EngineFixture:
     """Queues of the test's own."""
-    return Stand()
+    return EngineFixture()
 
 
 def echo(message: Any) -> Any:
@@ -62,7 +62,7 @@ BAD_BODIES = {
 
 
 @pytest.mark.parametrize("bad", BAD_BODIES)
-def test_an_invalid_message_is_dead_lettered_byte_for_byte_with_the_reason(stand: Stand, bad: str) -> None:
+def test_an_invalid_message_is_dead_lettered_byte_for_byte_with_the_reason(stand: EngineFixture, bad: str) -> None:
     """Body, key and headers as they were, and headers that say stage, error, attempts, origin, time and app."""
     body, stage, kind, text = BAD_BODIES[bad]
     headers = [("trace", b"\x00\xff"), ("a", b""), ("a", b"2")]
@@ -96,7 +96,7 @@ def test_an_invalid_message_is_dead_lettered_byte_for_byte_with_the_reason(stand
 
 
 @pytest.mark.parametrize("bad", BAD_BODIES)
-def test_an_invalid_message_without_a_dead_letter_queue_stops_the_engine(stand: Stand, bad: str) -> None:
+def test_an_invalid_message_without_a_dead_letter_queue_stops_the_engine(stand: EngineFixture, bad: str) -> None:
     """Never skipped in silence: the error says where and what to do, the message stays, the others are settled."""
     body, _stage, kind, text = BAD_BODIES[bad]
     stand.put(b'{"amount": 1}', body, b'{"amount": 2}')
@@ -116,7 +116,7 @@ def test_an_invalid_message_without_a_dead_letter_queue_stops_the_engine(stand: 
     assert stand.bodies() == [b'{"amount":1}', b'{"amount":2}']
 
 
-def test_on_invalid_skip_settles_and_logs(stand: Stand, caplog: pytest.LogCaptureFixture) -> None:
+def test_on_invalid_skip_settles_and_logs(stand: EngineFixture, caplog: pytest.LogCaptureFixture) -> None:
     """Because the configuration says so; one line, not one a message, and none with a body."""
     stand.put(b"1", *[SECRET.encode()] * 50, b"2")
 
@@ -131,7 +131,7 @@ def test_on_invalid_skip_settles_and_logs(stand: Stand, caplog: pytest.LogCaptur
     assert SECRET not in caplog.text
 
 
-def test_a_dead_letter_queue_comes_before_on_invalid_skip(stand: Stand) -> None:
+def test_a_dead_letter_queue_comes_before_on_invalid_skip(stand: EngineFixture) -> None:
     """Where a message can be kept, it is kept."""
     stand.put(b"bad")
 
@@ -140,7 +140,7 @@ def test_a_dead_letter_queue_comes_before_on_invalid_skip(stand: Stand) -> None:
     assert stand.bodies("dead") == [b"bad"]
 
 
-def test_a_dead_letter_for_a_backend_without_headers_can_be_read_back(stand: Stand) -> None:
+def test_a_dead_letter_for_a_backend_without_headers_can_be_read_back(stand: EngineFixture) -> None:
     """An envelope carries key, headers and the reasons."""
     dead = Sink()
     stand.put(Record(b"bad \xff", b"k", [("h", b"v")]))
@@ -161,7 +161,7 @@ def test_a_dead_letter_for_a_backend_without_headers_can_be_read_back(stand: Sta
 # -- a function that raises
 
 
-def test_a_function_that_raises_is_tried_again_and_sees_its_attempts(stand: Stand) -> None:
+def test_a_function_that_raises_is_tried_again_and_sees_its_attempts(stand: EngineFixture) -> None:
     """Bounded, with others going on in between."""
     seen: list[tuple[int, int]] = []
 
@@ -182,7 +182,7 @@ def test_a_function_that_raises_is_tried_again_and_sees_its_attempts(stand: Stan
 
 @pytest.mark.parametrize("form", ["sync", "async"])
 def test_a_function_that_raises_to_the_end_is_dead_lettered(
-    stand: Stand, form: str, caplog: pytest.LogCaptureFixture
+    stand: EngineFixture, form: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """After max_attempts, with the exception's class and text; the log has the way into the user's code."""
 
@@ -211,7 +211,7 @@ def test_a_function_that_raises_to_the_end_is_dead_lettered(
     assert 'raise LookupError("no such customer")' in caplog.text
 
 
-def test_a_failed_batch_function_is_tried_again_with_all_its_messages(stand: Stand) -> None:
+def test_a_failed_batch_function_is_tried_again_with_all_its_messages(stand: EngineFixture) -> None:
     """It cannot be told which message it was: all are tried again, then all are dead-lettered."""
     calls: list[list[int]] = []
 
@@ -227,7 +227,7 @@ def test_a_failed_batch_function_is_tried_again_with_all_its_messages(stand: Sta
     assert stand.bodies("dead") == [b"0", b"1", b"2"]
 
 
-def test_without_a_dead_letter_queue_a_failed_message_is_requeued(stand: Stand) -> None:
+def test_without_a_dead_letter_queue_a_failed_message_is_requeued(stand: EngineFixture) -> None:
     """It stays in its queue and comes again, for as long as it takes; others go on."""
     mended = threading.Event()
     source = Source([b"0", b"1", b"2"])
@@ -255,7 +255,7 @@ def test_without_a_dead_letter_queue_a_failed_message_is_requeued(stand: Stand) 
     assert sorted(source.settled()) == [b"0", b"1", b"2"]
 
 
-def test_a_drain_without_a_dead_letter_queue_ends_with_the_error(stand: Stand) -> None:
+def test_a_drain_without_a_dead_letter_queue_ends_with_the_error(stand: EngineFixture) -> None:
     """A message requeued for ever would keep a queue from ever being empty."""
     stand.numbers(3)
 
@@ -273,7 +273,7 @@ def test_a_drain_without_a_dead_letter_queue_ends_with_the_error(stand: Stand) -
     assert stand.bodies("in") == [b"1"]
 
 
-def test_retry_gives_the_message_back_for_that_long(stand: Stand) -> None:
+def test_retry_gives_the_message_back_for_that_long(stand: EngineFixture) -> None:
     """Retry(delay): requeued with its count raised, not before its time."""
     calls: list[tuple[int, float]] = []
 
@@ -292,7 +292,7 @@ def test_retry_gives_the_message_back_for_that_long(stand: Stand) -> None:
     assert stand.bodies() == [b"0"]
 
 
-def test_retry_is_bounded_too(stand: Stand) -> None:
+def test_retry_is_bounded_too(stand: EngineFixture) -> None:
     """Up to max_attempts, then the dead-letter queue, with the reason that was given."""
     attempts: list[int] = []
 
@@ -309,7 +309,7 @@ def test_retry_is_bounded_too(stand: Stand) -> None:
     assert (said.error_type, said.error_text, said.attempts) == ("Retry", "the rate is exceeded", 3)
 
 
-def test_retry_waits_itself_where_the_connector_cannot_delay(stand: Stand) -> None:
+def test_retry_waits_itself_where_the_connector_cannot_delay(stand: EngineFixture) -> None:
     """The message is held back here, not requeued at once in a hot loop."""
     source = Source([b"0"])
     calls: list[float] = []
@@ -325,7 +325,7 @@ def test_retry_waits_itself_where_the_connector_cannot_delay(stand: Stand) -> No
     assert calls[2] - calls[1] >= 0.2
 
 
-def test_a_message_that_was_delivered_too_often_is_dead_lettered_unseen(stand: Stand) -> None:
+def test_a_message_that_was_delivered_too_often_is_dead_lettered_unseen(stand: EngineFixture) -> None:
     """Something in it may be killing the worker."""
     seen: list[int] = []
     source = Source([QueueMessage(0, b"0", attempts=21, position="0"), b"1"])
@@ -339,7 +339,7 @@ def test_a_message_that_was_delivered_too_often_is_dead_lettered_unseen(stand: S
 # -- an output that is refused, or away
 
 
-def test_an_input_is_not_settled_while_its_output_is_refused_for_now(stand: Stand) -> None:
+def test_an_input_is_not_settled_while_its_output_is_refused_for_now(stand: EngineFixture) -> None:
     """Refused with a retriable error: sent again with backoff until it is confirmed, only then settled."""
     source, sink = Source([b"1", b"2"]), Sink([ProduceError("the queue is full")] * 5)
 
@@ -362,7 +362,7 @@ def test_an_input_is_not_settled_while_its_output_is_refused_for_now(stand: Stan
     assert not settled_too_early()
 
 
-def test_only_the_records_that_were_refused_are_sent_again(stand: Stand) -> None:
+def test_only_the_records_that_were_refused_are_sent_again(stand: EngineFixture) -> None:
     """What is confirmed is confirmed."""
     source, sink = Source([b"1", b"2", b"3"]), Sink([None, ProduceError("busy"), None])
 
@@ -372,7 +372,7 @@ def test_only_the_records_that_were_refused_are_sent_again(stand: Stand) -> None
     assert sorted(source.settled()) == [b"1", b"2", b"3"]
 
 
-def test_a_full_output_holds_the_input_back_and_then_everything_arrives(stand: Stand) -> None:
+def test_a_full_output_holds_the_input_back_and_then_everything_arrives(stand: EngineFixture) -> None:
     """Back-pressure: while an output blocks, no more than max_in_flight is fetched; later all is delivered."""
     count, limit = 200, 20
     source, sink = Source([b"%d" % n for n in range(count)]), Sink()
@@ -392,7 +392,7 @@ def test_a_full_output_holds_the_input_back_and_then_everything_arrives(stand: S
     assert max(source.asked) <= limit
 
 
-def test_an_output_that_is_refused_for_good_is_dead_lettered_at_once(stand: Stand) -> None:
+def test_an_output_that_is_refused_for_good_is_dead_lettered_at_once(stand: EngineFixture) -> None:
     """Sending it again is useless; its neighbours are delivered."""
     source, sink = Source([b"1", b"2", b"3"]), Sink([None, ProduceError("too large", retriable=False)])
 
@@ -409,7 +409,7 @@ def test_an_output_that_is_refused_for_good_is_dead_lettered_at_once(stand: Stan
     assert sorted(source.settled()) == [b"1", b"2", b"3"]
 
 
-def test_a_message_with_two_refused_outputs_is_dead_lettered_once(stand: Stand) -> None:
+def test_a_message_with_two_refused_outputs_is_dead_lettered_once(stand: EngineFixture) -> None:
     """One input, one dead letter."""
     sink = Sink([ProduceError("no", retriable=False), ProduceError("no", retriable=False)])
     stand.numbers(1)
@@ -421,7 +421,7 @@ def test_a_message_with_two_refused_outputs_is_dead_lettered_once(stand: Stand) 
     assert stand.bodies("dead") == [b"0"]
 
 
-def test_a_refused_output_of_a_batch_function_dead_letters_the_whole_batch(stand: Stand) -> None:
+def test_a_refused_output_of_a_batch_function_dead_letters_the_whole_batch(stand: EngineFixture) -> None:
     """Whose output it was, nobody knows."""
     sink = Sink([None, ProduceError("no", retriable=False)])
     stand.numbers(3)
@@ -438,7 +438,7 @@ def test_a_refused_output_of_a_batch_function_dead_letters_the_whole_batch(stand
     assert sorted(stand.bodies("dead")) == [b"0", b"1", b"2"]
 
 
-def test_a_refused_output_without_a_dead_letter_queue_ends_a_drain(stand: Stand) -> None:
+def test_a_refused_output_without_a_dead_letter_queue_ends_a_drain(stand: EngineFixture) -> None:
     """And leaves the message where it is."""
     sink = Sink([ProduceError("too large", retriable=False)])
     stand.numbers(1)
@@ -453,7 +453,7 @@ def test_a_refused_output_without_a_dead_letter_queue_ends_a_drain(stand: Stand)
 
 
 @pytest.mark.parametrize("how", ["refuses", "is away"])
-def test_an_input_is_left_while_the_dead_letter_queue_is_away(stand: Stand, how: str) -> None:
+def test_an_input_is_left_while_the_dead_letter_queue_is_away(stand: EngineFixture, how: str) -> None:
     """Not settled until its dead letter is confirmed; meanwhile others go on."""
     source = Source([b"1", b"bad", b"2"])
     away = NotConnected("the broker is away", retry_after=0.05)
@@ -474,7 +474,7 @@ def test_an_input_is_left_while_the_dead_letter_queue_is_away(stand: Stand, how:
 
 
 def test_a_message_that_even_the_dead_letter_queue_refuses_is_requeued(
-    stand: Stand, caplog: pytest.LogCaptureFixture
+    stand: EngineFixture, caplog: pytest.LogCaptureFixture
 ) -> None:
     """With all its reasons, with few, and with none: nothing is lost and nobody is silent."""
     source, dead = Source([b"bad"]), Sink([ProduceError("too large", retriable=False)] * 3)
@@ -491,7 +491,7 @@ def test_a_message_that_even_the_dead_letter_queue_refuses_is_requeued(
     assert "can be neither processed nor dead-lettered and stay in their queue, the first at 0" in caplog.text
 
 
-def test_a_drain_ends_when_even_the_dead_letter_queue_refuses(stand: Stand) -> None:
+def test_a_drain_ends_when_even_the_dead_letter_queue_refuses(stand: EngineFixture) -> None:
     """It would never be empty."""
     source, dead = Source([b"bad"]), Sink([ProduceError("too large", retriable=False)] * 1_000)
 
@@ -510,7 +510,7 @@ def test_a_drain_ends_when_even_the_dead_letter_queue_refuses(stand: Stand) -> N
 
 
 @pytest.mark.parametrize("form", ["sync", "async"])
-def test_an_input_is_settled_once_all_its_outputs_are_confirmed(stand: Stand, form: str) -> None:
+def test_an_input_is_settled_once_all_its_outputs_are_confirmed(stand: EngineFixture, form: str) -> None:
     """Two output queues, one of them slow: nothing is settled before both have answered."""
     source, fast, slow = Source([b"1", b"2"]), Sink(), Sink()
     slow.open.clear()
@@ -539,7 +539,7 @@ def test_an_input_is_settled_once_all_its_outputs_are_confirmed(stand: Stand, fo
     assert sorted(slow.bodies) == [b"1", b"2"]
 
 
-def test_each_message_is_settled_exactly_once_whatever_becomes_of_it(stand: Stand) -> None:
+def test_each_message_is_settled_exactly_once_whatever_becomes_of_it(stand: EngineFixture) -> None:
     """Done, dead-lettered, requeued: each delivery gets one settlement, in one way."""
     count = 500
     source, dead = Source([b"%d" % n for n in range(count)]), Sink()
@@ -579,7 +579,7 @@ class Bug(Exception):
 
 
 @pytest.mark.parametrize("answers", [1, 3], ids=["too few", "too many"])
-def test_a_producer_with_the_wrong_number_of_results_stops_the_engine(stand: Stand, answers: int) -> None:
+def test_a_producer_with_the_wrong_number_of_results_stops_the_engine(stand: EngineFixture, answers: int) -> None:
     """What is confirmed cannot be known, so nothing is settled; the error names the class."""
     source, sink = Source([b"1", b"2"]), Sink()
 
@@ -598,7 +598,7 @@ def test_a_producer_with_the_wrong_number_of_results_stops_the_engine(stand: Sta
     assert source.settled() == []
 
 
-def test_a_producer_that_miscounts_what_is_sent_again_stops_the_engine(stand: Stand) -> None:
+def test_a_producer_that_miscounts_what_is_sent_again_stops_the_engine(stand: EngineFixture) -> None:
     """The second answer is looked at like the first."""
     source, sink = Source([b"1", b"2"]), Sink([ProduceError("busy")] * 2)
 
@@ -613,7 +613,7 @@ def test_a_producer_that_miscounts_what_is_sent_again_stops_the_engine(stand: St
 
 
 @pytest.mark.parametrize("answer", [None, True, [True, True], ["no", "no"]], ids=repr)
-def test_a_producer_that_answers_something_else_stops_the_engine(stand: Stand, answer: Any) -> None:
+def test_a_producer_that_answers_something_else_stops_the_engine(stand: EngineFixture, answer: Any) -> None:
     """None or a ProduceError a record, and nothing else, is an answer."""
     source, sink = Source([b"1", b"2"]), Sink()
 
@@ -629,7 +629,7 @@ def test_a_producer_that_answers_something_else_stops_the_engine(stand: Stand, a
 
 
 @pytest.mark.parametrize("method", ["connect", "consume", "on_success", "lag"])
-def test_a_bug_in_a_consumer_stops_the_engine_and_is_named(stand: Stand, method: str) -> None:
+def test_a_bug_in_a_consumer_stops_the_engine_and_is_named(stand: EngineFixture, method: str) -> None:
     """Any exception that is no word of the contract: the engine stops, says whose it is, and leaves the messages."""
     source = Source([b"1"], **{method: [Bug("oops")]})
 
@@ -645,7 +645,7 @@ def test_a_bug_in_a_consumer_stops_the_engine_and_is_named(stand: Stand, method:
     assert source.held | set(source.visible) or method == "lag"
 
 
-def test_a_bug_in_requeueing_stops_the_engine_and_is_named(stand: Stand) -> None:
+def test_a_bug_in_requeueing_stops_the_engine_and_is_named(stand: EngineFixture) -> None:
     """on_fail like the others."""
     source = Source([b"1"], on_fail=[Bug("oops")])
 
@@ -656,7 +656,7 @@ def test_a_bug_in_requeueing_stops_the_engine_and_is_named(stand: Stand) -> None
 
 
 @pytest.mark.parametrize("method", ["connect", "produce"])
-def test_a_bug_in_a_producer_stops_the_engine_and_is_named(stand: Stand, method: str) -> None:
+def test_a_bug_in_a_producer_stops_the_engine_and_is_named(stand: EngineFixture, method: str) -> None:
     """And nothing is settled that was not confirmed."""
     source, sink = Source([b"1"]), Sink(**{method: [Bug("oops")]})
 
@@ -670,7 +670,7 @@ def test_a_bug_in_a_producer_stops_the_engine_and_is_named(stand: Stand, method:
 
 @pytest.mark.parametrize("side", ["consumer", "producer"])
 def test_a_bug_in_shutdown_is_logged_and_the_other_queues_are_closed(
-    stand: Stand, side: str, caplog: pytest.LogCaptureFixture
+    stand: EngineFixture, side: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The work is done by then; the next queue is not to pay for it."""
     bug = [Bug("oops")]
@@ -684,7 +684,7 @@ def test_a_bug_in_shutdown_is_logged_and_the_other_queues_are_closed(
     assert "did not close cleanly: shutdown raised Bug: oops" in caplog.text
 
 
-def test_one_output_that_fails_for_good_lets_the_other_finish_before_it_is_closed(stand: Stand) -> None:
+def test_one_output_that_fails_for_good_lets_the_other_finish_before_it_is_closed(stand: EngineFixture) -> None:
     """No producer is shut down while a produce is under way."""
     source, broken, slow = Source([b"1"]), Sink(produce=[Bug("oops")]), Sink()
     slow.open.clear()
@@ -721,7 +721,7 @@ def test_one_output_that_fails_for_good_lets_the_other_finish_before_it_is_close
 FATES = ("trying again", "to the dead-letter queue")
 
 
-def test_each_kind_of_failure_is_told_by_itself(stand: Stand, caplog: pytest.LogCaptureFixture) -> None:
+def test_each_kind_of_failure_is_told_by_itself(stand: EngineFixture, caplog: pytest.LogCaptureFixture) -> None:
     """Also of messages that travelled together, and to the same end."""
 
     def function(number: int) -> None:
@@ -738,7 +738,9 @@ def test_each_kind_of_failure_is_told_by_itself(stand: Stand, caplog: pytest.Log
     assert caplog.text.count("Traceback") == 2
 
 
-def test_the_last_line_about_a_message_says_what_became_of_it(stand: Stand, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_last_line_about_a_message_says_what_became_of_it(
+    stand: EngineFixture, caplog: pytest.LogCaptureFixture
+) -> None:
     """Nothing of an earlier try is told after its end."""
 
     def function(number: int) -> None:
@@ -753,7 +755,9 @@ def test_the_last_line_about_a_message_says_what_became_of_it(stand: Stand, capl
     assert len(lines) == 2
 
 
-def test_a_thousand_failures_are_few_lines_that_count_all(stand: Stand, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_thousand_failures_are_few_lines_that_count_all(
+    stand: EngineFixture, caplog: pytest.LogCaptureFixture
+) -> None:
     """A line a kind and a second, not a line a message, no end of a message forgotten, and never a body."""
     stand.put(*[b'{"card": "%s"}' % SECRET.encode()] * 1_000)
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from core.tests.engine_fixture import EngineFixture, drain
 from core.tests.scripted import ScriptedProducer, Sink, Source
-from core.tests.stand import Stand, drain
 
 from penstock.config.model import QueueConfig
 from penstock.connectors import BlockingProducer
@@ -26,9 +26,9 @@ from penstock.retry import RetryPolicy
 
 
 @pytest.fixture
-def stand() -> Stand:
+def stand() -> EngineFixture:
     """Queues of the test's own."""
-    return Stand()
+    return EngineFixture()
 
 
 def nothing(message: Any) -> None:
@@ -38,7 +38,7 @@ def nothing(message: Any) -> None:
 # -- the decorated function
 
 
-def test_the_decorated_function_is_callable_as_itself(stand: Stand) -> None:
+def test_the_decorated_function_is_callable_as_itself(stand: EngineFixture) -> None:
     """For tests of the function: same arguments, same result, no engine."""
     app = Engine("in", queue_config=[])
 
@@ -64,7 +64,7 @@ def test_a_decorated_coroutine_function_is_callable_as_itself() -> None:
     assert asyncio.run(double(4)) == 8
 
 
-def test_called_with_nothing_it_runs_its_engine(stand: Stand) -> None:
+def test_called_with_nothing_it_runs_its_engine(stand: EngineFixture) -> None:
     """`main()` at the end of an app: until it fails, here, or a signal."""
     app = Engine("in", queue_config=[stand.memory("in")], metrics_port=None)
     seen: list[int] = []
@@ -95,7 +95,7 @@ def test_a_second_function_is_refused() -> None:
     )
 
 
-def test_an_engine_without_a_function_says_so(stand: Stand) -> None:
+def test_an_engine_without_a_function_says_so(stand: EngineFixture) -> None:
     """When it is to run, not before."""
     with pytest.raises(FunctionError) as caught:
         drain(Engine("in", app_name="till", queue_config=[stand.memory("in")]))
@@ -140,7 +140,7 @@ def test_an_impossible_setting_is_refused_where_it_is_written(arguments: dict[st
     assert text in str(caught.value)
 
 
-def test_all_problems_of_all_queues_come_at_once(stand: Stand) -> None:
+def test_all_problems_of_all_queues_come_at_once(stand: EngineFixture) -> None:
     """One start shows them all."""
     app = Engine(
         "in", ["out", "nowhere"], dead_letter_queue="dead", queue_config=[{"name": "in", "connector": "kafak"}]
@@ -155,7 +155,7 @@ def test_all_problems_of_all_queues_come_at_once(stand: Stand) -> None:
         assert any(name in problem for problem in caught.value.problems)
 
 
-def test_exactly_once_is_refused_where_it_cannot_be(stand: Stand) -> None:
+def test_exactly_once_is_refused_where_it_cannot_be(stand: EngineFixture) -> None:
     """A promise that would not be kept is not made."""
     with pytest.raises(CapabilityError) as caught:
         drain(stand.engine(nothing, [], delivery="exactly_once"))
@@ -169,7 +169,7 @@ def test_exactly_once_is_refused_where_it_cannot_be(stand: Stand) -> None:
 # -- settings
 
 
-def test_an_engines_own_settings_win_over_the_configurations(stand: Stand) -> None:
+def test_an_engines_own_settings_win_over_the_configurations(stand: EngineFixture) -> None:
     """Each by itself; the others stay."""
     source = Source([b"%d" % number for number in range(10)])
     configuration = {
@@ -186,7 +186,7 @@ def test_an_engines_own_settings_win_over_the_configurations(stand: Stand) -> No
 
 
 @pytest.mark.parametrize("retry", [{"max_attempts": 1}, RetryPolicy(max_attempts=1)], ids=["mapping", "object"])
-def test_the_retry_policy_is_a_mapping_or_an_object(stand: Stand, retry: Any) -> None:
+def test_the_retry_policy_is_a_mapping_or_an_object(stand: EngineFixture, retry: Any) -> None:
     """Both mean the same."""
     calls: list[int] = []
 
@@ -201,7 +201,7 @@ def test_the_retry_policy_is_a_mapping_or_an_object(stand: Stand, retry: Any) ->
     assert calls == [0]
 
 
-def test_a_configuration_given_later_replaces_the_engines_own(stand: Stand) -> None:
+def test_a_configuration_given_later_replaces_the_engines_own(stand: EngineFixture) -> None:
     """What `penstock run --config` does."""
     app = Engine("in", yaml_config_path="/no/where.yml")
     seen: list[int] = []
@@ -228,7 +228,7 @@ def test_the_configuration_is_read_when_the_engine_runs(tmp_path: Path, monkeypa
     drain(app)
 
 
-def test_a_metrics_port_of_its_own_wins(stand: Stand) -> None:
+def test_a_metrics_port_of_its_own_wins(stand: EngineFixture) -> None:
     """None is none; not given is what the configuration says."""
     configuration = {"queues": {"in": {"connector": "memory"}}, "worker": {"metrics_port": 4000}}
 
@@ -253,7 +253,7 @@ def test_a_run_tells_what_is_wrong_with_worker_and_queues_at_once() -> None:
     assert tuple(map(str, app.problems())) == caught.value.problems
 
 
-def test_a_dead_letter_queue_that_takes_not_every_body_is_refused(stand: Stand) -> None:
+def test_a_dead_letter_queue_that_takes_not_every_body_is_refused(stand: EngineFixture) -> None:
     """At the start, and not when the first message fails."""
 
     class Rows(ScriptedProducer):
@@ -278,7 +278,7 @@ def test_a_dead_letter_queue_that_takes_not_every_body_is_refused(stand: Stand) 
 
 
 @pytest.mark.parametrize("other", ["dead", "back"])
-def test_a_dead_letter_queue_that_is_the_input_queue_is_refused(stand: Stand, other: str) -> None:
+def test_a_dead_letter_queue_that_is_the_input_queue_is_refused(stand: EngineFixture, other: str) -> None:
     """By its name, or by what the name means to the backend: a bad message would feed itself for ever."""
     queues = [stand.memory("in"), stand.memory("back", value="in"), stand.memory("dead")]
     name = {"dead": "in", "back": "back"}[other]
@@ -295,7 +295,7 @@ def test_a_dead_letter_queue_that_is_the_input_queue_is_refused(stand: Stand, ot
     )
 
 
-def test_an_output_queue_may_be_the_input_queue(stand: Stand) -> None:
+def test_an_output_queue_may_be_the_input_queue(stand: EngineFixture) -> None:
     """A circle that the function itself ends is its own affair."""
     app = Engine("in", ["in"], queue_config=[stand.memory("in")])
     seen: list[int] = []
@@ -314,7 +314,7 @@ def test_an_output_queue_may_be_the_input_queue(stand: Stand) -> None:
 # -- nothing global, nothing mutated
 
 
-def test_making_and_running_an_engine_changes_nothing_that_was_given(stand: Stand) -> None:
+def test_making_and_running_an_engine_changes_nothing_that_was_given(stand: EngineFixture) -> None:
     """The configuration, lists and mappings are the caller's."""
     queues = [{"name": "in", "connector": "memory", "config": {"namespace": "given"}}, stand.memory("out")]
     outputs, retry = ["out"], {"max_attempts": 2}
@@ -327,7 +327,7 @@ def test_making_and_running_an_engine_changes_nothing_that_was_given(stand: Stan
     assert (queues, outputs, retry) == before
 
 
-def test_a_configuration_of_nested_data_is_not_changed(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_configuration_of_nested_data_is_not_changed(stand: EngineFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not by variables that are filled in, either."""
     monkeypatch.setenv("THE_NAMESPACE", "filled")
     given = {"queues": {"in": {"connector": "memory", "config": {"namespace": "${THE_NAMESPACE}"}}}, "engine": {}}
@@ -340,7 +340,7 @@ def test_a_configuration_of_nested_data_is_not_changed(stand: Stand, monkeypatch
     assert given == before
 
 
-def test_two_engines_share_one_configuration(stand: Stand) -> None:
+def test_two_engines_share_one_configuration(stand: EngineFixture) -> None:
     """The same objects, at the same time."""
     configuration = [stand.memory("in"), stand.memory("between"), stand.memory("out")]
     first = Engine("in", ["between"], app_name="first", queue_config=configuration)
@@ -354,7 +354,7 @@ def test_two_engines_share_one_configuration(stand: Stand) -> None:
     assert stand.bodies() == [b"10", b"20", b"30"]
 
 
-def test_an_engine_can_run_again(stand: Stand) -> None:
+def test_an_engine_can_run_again(stand: EngineFixture) -> None:
     """Each run opens its queues anew."""
     source, sink = Source([b"1"]), Sink()
     app = stand.engine(lambda number: ("out", number), source=source.queue(), targets=[sink.queue()])
@@ -367,7 +367,7 @@ def test_an_engine_can_run_again(stand: Stand) -> None:
     assert (source.count("connect"), source.count("shutdown")) == (2, 2)
 
 
-def test_starting_builds_and_connects_nothing(stand: Stand) -> None:
+def test_starting_builds_and_connects_nothing(stand: EngineFixture) -> None:
     """`start` makes connectors, `run` opens them; no thread is begun for what never runs."""
     source = Source()
     before = set(threading.enumerate())
@@ -443,7 +443,7 @@ def test_importing_penstock_and_making_an_engine_touches_nothing_global(tmp_path
     ]
 
 
-def test_running_an_engine_registers_nothing_with_the_default_prometheus_registry(stand: Stand) -> None:
+def test_running_an_engine_registers_nothing_with_the_default_prometheus_registry(stand: EngineFixture) -> None:
     """An application's own metrics, and two engines of one name, cannot collide with ours."""
     from prometheus_client import REGISTRY, generate_latest
 
@@ -456,7 +456,7 @@ def test_running_an_engine_registers_nothing_with_the_default_prometheus_registr
     assert b"penstock" not in generate_latest(REGISTRY)
 
 
-def test_a_queue_config_object_is_the_same_as_a_mapping(stand: Stand) -> None:
+def test_a_queue_config_object_is_the_same_as_a_mapping(stand: EngineFixture) -> None:
     """`QueueConfig(...)`, a list of mappings, a mapping by name."""
     namespace = stand.memory("in").config
     forms: list[Any] = [

@@ -10,16 +10,16 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from core.tests.engine_fixture import EngineFixture, drain, for_a_while, running, until
 from core.tests.scripted import Sink, Source
-from core.tests.stand import Stand, drain, for_a_while, running, until
 
 from penstock.dead_letters import read
 
 
 @pytest.fixture
-def stand() -> Stand:
+def stand() -> EngineFixture:
     """Queues of the test's own."""
-    return Stand()
+    return EngineFixture()
 
 
 class Gate:
@@ -81,7 +81,9 @@ FORMS = pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "asy
 
 
 @FORMS
-def test_finished_messages_are_delivered_while_a_slow_one_of_their_batch_runs(stand: Stand, asynchronous: bool) -> None:
+def test_finished_messages_are_delivered_while_a_slow_one_of_their_batch_runs(
+    stand: EngineFixture, asynchronous: bool
+) -> None:
     """Sent and settled, although the call after them never seems to end."""
     gate = Gate(lambda number: number == 5, asynchronous)
     source, sink = Source([b"%d" % n for n in range(10)]), Sink()
@@ -100,7 +102,7 @@ def test_finished_messages_are_delivered_while_a_slow_one_of_their_batch_runs(st
 
 
 @FORMS
-def test_finished_failures_are_dead_lettered_while_a_slow_one_runs(stand: Stand, asynchronous: bool) -> None:
+def test_finished_failures_are_dead_lettered_while_a_slow_one_runs(stand: EngineFixture, asynchronous: bool) -> None:
     """A failure before a slow call is not held up either, nor is a body that is no message."""
     source, dead = Source([b"0", b"nonsense", b"1", b"2"]), Sink()
     gate = Gate(lambda number: number == 2, asynchronous)
@@ -133,7 +135,7 @@ def test_finished_failures_are_dead_lettered_while_a_slow_one_runs(stand: Stand,
 
 
 @FORMS
-def test_so_many_calls_run_at_a_time(stand: Stand, asynchronous: bool) -> None:
+def test_so_many_calls_run_at_a_time(stand: EngineFixture, asynchronous: bool) -> None:
     """`concurrency` calls, no more and no fewer while there is work."""
     gate = Gate(lambda _: True, asynchronous)
     source = Source([b"%d" % n for n in range(20)])
@@ -152,7 +154,7 @@ def test_so_many_calls_run_at_a_time(stand: Stand, asynchronous: bool) -> None:
 
 
 @FORMS
-def test_a_slow_call_leaves_the_rest_of_its_share_to_the_other_calls(stand: Stand, asynchronous: bool) -> None:
+def test_a_slow_call_leaves_the_rest_of_its_share_to_the_other_calls(stand: EngineFixture, asynchronous: bool) -> None:
     """With a concurrency of two, one call that hangs costs one of them, not the messages behind it."""
     gate = Gate(lambda number: number == 0, asynchronous)
     count = 40
@@ -170,7 +172,7 @@ def test_a_slow_call_leaves_the_rest_of_its_share_to_the_other_calls(stand: Stan
 
 
 @FORMS
-def test_every_call_may_be_slow_again_and_again(stand: Stand, asynchronous: bool) -> None:
+def test_every_call_may_be_slow_again_and_again(stand: EngineFixture, asynchronous: bool) -> None:
     """Nothing is called twice, nothing is forgotten, whatever is slow when."""
     seen: list[int] = []
     lock = threading.Lock()
@@ -201,7 +203,7 @@ def test_every_call_may_be_slow_again_and_again(stand: Stand, asynchronous: bool
     assert sorted(sink.bodies) == sorted(source.settled()) == sorted(b"%d" % n for n in range(count))
 
 
-def test_a_concurrency_of_one_keeps_the_order_whatever_is_slow(stand: Stand) -> None:
+def test_a_concurrency_of_one_keeps_the_order_whatever_is_slow(stand: EngineFixture) -> None:
     """concurrency: 1 is one message after the other, also when batches are cut."""
     seen: list[int] = []
 
@@ -219,7 +221,7 @@ def test_a_concurrency_of_one_keeps_the_order_whatever_is_slow(stand: Stand) -> 
     assert stand.bodies() == [b"%d" % n for n in range(60)]
 
 
-def test_one_thread_serves_all_calls_with_a_concurrency_of_one(stand: Stand) -> None:
+def test_one_thread_serves_all_calls_with_a_concurrency_of_one(stand: EngineFixture) -> None:
     """So that a function may use a client that belongs to its thread; and it is not the event loop's."""
     threads: set[int] = set()
     stand.numbers(100)
@@ -233,7 +235,7 @@ def test_one_thread_serves_all_calls_with_a_concurrency_of_one(stand: Stand) -> 
 # -- fetching ahead
 
 
-def test_a_slow_function_fetches_little_ahead(stand: Stand) -> None:
+def test_a_slow_function_fetches_little_ahead(stand: EngineFixture) -> None:
     """What waits for a slow call, fetched, is work that other workers could do: it does not grow with time."""
     source = Source([b"%d" % n for n in range(2_000)])
     done: list[int] = []
@@ -253,7 +255,7 @@ def test_a_slow_function_fetches_little_ahead(stand: Stand) -> None:
     asyncio.run(main())
 
 
-def test_two_workers_share_the_work_of_a_slow_function(stand: Stand) -> None:
+def test_two_workers_share_the_work_of_a_slow_function(stand: EngineFixture) -> None:
     """The second, which comes later, gets about half."""
     stand.numbers(120)
     shares: dict[str, list[int]] = {"first": [], "second": []}
@@ -276,7 +278,7 @@ def test_two_workers_share_the_work_of_a_slow_function(stand: Stand) -> None:
     assert len(shares["second"]) >= 30
 
 
-def test_the_batches_of_a_slow_batch_function_stay_large(stand: Stand) -> None:
+def test_the_batches_of_a_slow_batch_function_stay_large(stand: EngineFixture) -> None:
     """A call that costs the same for one and for a thousand is made for as many as there are."""
     sizes: list[int] = []
 
@@ -293,7 +295,7 @@ def test_the_batches_of_a_slow_batch_function_stay_large(stand: Stand) -> None:
     assert max(sizes) == 200
 
 
-def test_batches_grow_with_the_backlog_and_are_one_message_when_idle(stand: Stand) -> None:
+def test_batches_grow_with_the_backlog_and_are_one_message_when_idle(stand: EngineFixture) -> None:
     """Latency is low when there is little to do, the throughput high when there is much."""
     source = Source([b"1"])
     sizes: list[int] = []
@@ -317,7 +319,9 @@ def test_batches_grow_with_the_backlog_and_are_one_message_when_idle(stand: Stan
 
 @FORMS
 @pytest.mark.parametrize("batch", [False, True], ids=["each", "batch"])
-def test_a_cancelled_error_from_the_function_is_its_failure(stand: Stand, asynchronous: bool, batch: bool) -> None:
+def test_a_cancelled_error_from_the_function_is_its_failure(
+    stand: EngineFixture, asynchronous: bool, batch: bool
+) -> None:
     """A task that the function awaits may have been cancelled; that must not end the executor's task in silence."""
 
     def sync(number: Any) -> None:
@@ -337,7 +341,9 @@ def test_a_cancelled_error_from_the_function_is_its_failure(stand: Stand, asynch
 
 
 @FORMS
-def test_a_function_that_exits_ends_the_process_and_leaves_the_message(stand: Stand, asynchronous: bool) -> None:
+def test_a_function_that_exits_ends_the_process_and_leaves_the_message(
+    stand: EngineFixture, asynchronous: bool
+) -> None:
     """sys.exit() in a function is no failure of the message: the code is kept, nothing is settled for it."""
 
     def sync(number: int) -> None:
@@ -356,7 +362,7 @@ def test_a_function_that_exits_ends_the_process_and_leaves_the_message(stand: St
     assert b"1" in stand.bodies("in")
 
 
-def test_a_cancellation_that_comes_late_meets_no_other_call(stand: Stand) -> None:
+def test_a_cancellation_that_comes_late_meets_no_other_call(stand: EngineFixture) -> None:
     """A timer that a call left behind cancels that call's task, which has ended, and not the next message."""
     source, tried = Source([b"0", b"1", b"2"]), []
     fired = asyncio.Event()
@@ -382,7 +388,7 @@ def test_a_cancellation_that_comes_late_meets_no_other_call(stand: Stand) -> Non
 
 
 @pytest.mark.parametrize("batch", [False, True], ids=["each", "batch"])
-def test_a_call_that_ends_after_its_queues_were_closed_delivers_nothing(stand: Stand, batch: bool) -> None:
+def test_a_call_that_ends_after_its_queues_were_closed_delivers_nothing(stand: EngineFixture, batch: bool) -> None:
     """It outlived the shutdown timeout and its cancellation: its messages are redelivered, not sent and lost."""
     source, sink = Source([b"1"]), Sink()
     begun, go_on, returned = asyncio.Event(), asyncio.Event(), asyncio.Event()
@@ -411,7 +417,7 @@ def test_a_call_that_ends_after_its_queues_were_closed_delivers_nothing(stand: S
     assert (sink.bodies, source.settled("on_success", "on_fail")) == ([], [])
 
 
-def test_an_async_function_that_never_suspends_lets_the_event_loop_turn(stand: Stand) -> None:
+def test_an_async_function_that_never_suspends_lets_the_event_loop_turn(stand: EngineFixture) -> None:
     """Leases, heartbeats and signals go on beside it."""
     source = Source([b"%d" % n for n in range(60)])
     turns: list[float] = []
@@ -430,7 +436,7 @@ def test_an_async_function_that_never_suspends_lets_the_event_loop_turn(stand: S
     assert max(later - earlier for earlier, later in pairwise(turns)) < 0.5
 
 
-def test_an_async_batch_function_that_never_suspends_lets_the_event_loop_turn(stand: Stand) -> None:
+def test_an_async_batch_function_that_never_suspends_lets_the_event_loop_turn(stand: EngineFixture) -> None:
     """The same for batches."""
     source = Source([b"%d" % n for n in range(200)])
     turns = 0

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from core.tests.engine_fixture import PATIENCE, EngineFixture, drain, for_a_while, running, until
 from core.tests.scripted import Sink
-from core.tests.stand import PATIENCE, Stand, drain, for_a_while, running, until
 
 from penstock.cli.feed import BACKLOG, Collector, Feed
 from penstock.config.files import load
@@ -32,9 +32,9 @@ from penstock.worker.streams import keep_numbers
 
 
 @pytest.fixture
-def stand() -> Stand:
+def stand() -> EngineFixture:
     """Queues of the test's own."""
-    return Stand()
+    return EngineFixture()
 
 
 def resolver(queue: QueueConfig) -> Callable[[], ResolvedQueue]:
@@ -87,7 +87,7 @@ def write(folder: Path, content: bytes) -> Path:
     ids=["lines", "no last newline", "CRLF", "blank lines", "byte-order mark", "empty", "only blanks", "anything"],
 )
 def test_each_line_is_one_message(
-    stand: Stand, tmp_path: Path, feeds: Callable[..., Feed], content: bytes, bodies: list[bytes]
+    stand: EngineFixture, tmp_path: Path, feeds: Callable[..., Feed], content: bytes, bodies: list[bytes]
 ) -> None:
     """As it stands in the file; what it means is for the queue's reader to judge."""
     feed = feeds(write(tmp_path, content), stand.memory("in"))
@@ -99,7 +99,7 @@ def test_each_line_is_one_message(
 
 
 def test_a_file_of_many_pieces_is_fed_whole_and_in_order(
-    stand: Stand, tmp_path: Path, feeds: Callable[..., Feed]
+    stand: EngineFixture, tmp_path: Path, feeds: Callable[..., Feed]
 ) -> None:
     """Lines that lie across the pieces in which the file is read stay whole, also one of 20 MB."""
     lines = [b'{"n": %d, "pad": "%s"}' % (n, b"x" * (n % 700)) for n in range(5_000)]
@@ -111,7 +111,9 @@ def test_a_file_of_many_pieces_is_fed_whole_and_in_order(
     assert stand.bodies("in") == lines
 
 
-def test_a_queue_of_another_format_gets_its_own(stand: Stand, tmp_path: Path, feeds: Callable[..., Feed]) -> None:
+def test_a_queue_of_another_format_gets_its_own(
+    stand: EngineFixture, tmp_path: Path, feeds: Callable[..., Feed]
+) -> None:
     """The lines are parsed and serialized; msgpack comes from a plugin of its own."""
     msgpack = pytest.importorskip("msgpack")
     pytest.importorskip("penstock_msgpack")
@@ -139,7 +141,7 @@ class Shouting(Serializer):
 
 
 def test_a_line_that_cannot_be_written_in_the_queues_format_is_named(
-    stand: Stand, tmp_path: Path, feeds: Callable[..., Feed]
+    stand: EngineFixture, tmp_path: Path, feeds: Callable[..., Feed]
 ) -> None:
     """File and number of the line, blank ones counted; never the line itself."""
     queue = stand.memory("in", serializer=Shouting, model_handler=None)
@@ -158,7 +160,7 @@ def test_a_line_that_cannot_be_written_in_the_queues_format_is_named(
 
 
 def test_a_file_that_cannot_be_read_is_an_error_before_anything_runs(
-    stand: Stand, tmp_path: Path, feeds: Callable[..., Feed]
+    stand: EngineFixture, tmp_path: Path, feeds: Callable[..., Feed]
 ) -> None:
     """Missing, or a folder."""
     called: list[int] = []
@@ -198,7 +200,7 @@ def test_a_queue_that_is_away_is_waited_for(tmp_path: Path, feeds: Callable[...,
     assert (sink.bodies, feed.fed) == ([b"1", b"2"], 2)
 
 
-def test_feeding_pauses_while_too_much_waits(stand: Stand, tmp_path: Path, feeds: Callable[..., Feed]) -> None:
+def test_feeding_pauses_while_too_much_waits(stand: EngineFixture, tmp_path: Path, feeds: Callable[..., Feed]) -> None:
     """A large file is never all in memory: nothing is read while more than BACKLOG messages wait."""
     sink, waiting = Sink(), [0]
 
@@ -237,7 +239,7 @@ def stdin() -> Iterator[int]:
 
 
 def test_what_comes_through_standard_input_is_fed_as_it_comes(
-    stand: Stand, feeds: Callable[..., Feed], stdin: int
+    stand: EngineFixture, feeds: Callable[..., Feed], stdin: int
 ) -> None:
     """Line by line, not when some buffer is full; the rest of a line may come later; the end is the end."""
     sink = Sink()
@@ -276,7 +278,7 @@ def pipe(tmp_path: Path, feeds: Callable[..., Feed]) -> Iterator[Path]:
 
 
 def test_a_pipe_that_nobody_writes_to_ends_in_order_at_a_signal(
-    stand: Stand, feeds: Callable[..., Feed], pipe: Path
+    stand: EngineFixture, feeds: Callable[..., Feed], pipe: Path
 ) -> None:
     """It has not been opened yet, and is told as not begun."""
     feed = feeds(pipe, stand.memory("in"))
@@ -294,7 +296,9 @@ def test_a_pipe_that_nobody_writes_to_ends_in_order_at_a_signal(
 
 @pytest.mark.parametrize("taken", [False, True], ids=["closed", "its number is taken"])
 @pytest.mark.usefixtures("stdin")
-def test_standard_input_that_is_closed_is_refused(stand: Stand, feeds: Callable[..., Feed], taken: bool) -> None:
+def test_standard_input_that_is_closed_is_refused(
+    stand: EngineFixture, feeds: Callable[..., Feed], taken: bool
+) -> None:
     """`--feed in=- <&-`, before anything runs."""
     os.close(0)
     if taken:
@@ -306,7 +310,7 @@ def test_standard_input_that_is_closed_is_refused(stand: Stand, feeds: Callable[
     assert str(caught.value) == "--feed -: Bad file descriptor; give a file of JSON lines, or '-'"
 
 
-def test_a_stop_does_not_wait_for_standard_input(stand: Stand, feeds: Callable[..., Feed], stdin: int) -> None:
+def test_a_stop_does_not_wait_for_standard_input(stand: EngineFixture, feeds: Callable[..., Feed], stdin: int) -> None:
     """A pipe on which nothing comes holds nothing up."""
 
     async def main() -> None:
@@ -422,7 +426,7 @@ def test_without_a_serializer_a_line_is_body_key_and_headers(tmp_path: Path) -> 
     ]
 
 
-def test_what_is_collected_is_in_the_file_before_it_is_settled(stand: Stand, tmp_path: Path) -> None:
+def test_what_is_collected_is_in_the_file_before_it_is_settled(stand: EngineFixture, tmp_path: Path) -> None:
     """A batch is in the file when the function returns; `test_collect.py` has more."""
     file = tmp_path / "out.jsonl"
     collector = Collector(str(file), None)
@@ -441,7 +445,7 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     assert str(caught.value) == f"--collect {tmp_path}/no/out.jsonl: No such file or directory"
 
 
-def test_the_threads_of_a_feed_end_with_it(stand: Stand, tmp_path: Path, feeds: Callable[..., Feed]) -> None:
+def test_the_threads_of_a_feed_end_with_it(stand: EngineFixture, tmp_path: Path, feeds: Callable[..., Feed]) -> None:
     """Nothing is left behind."""
     drain(feeds(write(tmp_path, b"1\n"), stand.memory("in")))
 

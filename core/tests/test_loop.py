@@ -10,8 +10,8 @@ from collections import deque
 from typing import Any
 
 import pytest
+from core.tests.engine_fixture import PATIENCE, EngineFixture, drain, for_a_while, running, settings, until, warnings_in
 from core.tests.scripted import BareConsumer, Sink, Source
-from core.tests.stand import PATIENCE, Stand, drain, for_a_while, running, settings, until, warnings_in
 
 from penstock.capabilities import Capabilities
 from penstock.errors import ConnectorError, FatalConnectorError, NotConnected
@@ -20,9 +20,9 @@ from penstock.worker.worker import Worker
 
 
 @pytest.fixture
-def stand() -> Stand:
+def stand() -> EngineFixture:
     """Queues of the test's own."""
-    return Stand()
+    return EngineFixture()
 
 
 def echo(message: Any) -> Any:
@@ -37,7 +37,7 @@ def source_of(count: int, **keys: Any) -> Source:
 
 
 @pytest.mark.parametrize("form", ["sync", "async", "batch"])
-def test_max_in_flight_holds_while_the_function_is_blocked(stand: Stand, form: str) -> None:
+def test_max_in_flight_holds_while_the_function_is_blocked(stand: EngineFixture, form: str) -> None:
     """No more is fetched, however long it takes; afterwards everything is done."""
     source, go = source_of(300), threading.Event()
 
@@ -68,7 +68,7 @@ def test_max_in_flight_holds_while_the_function_is_blocked(stand: Stand, form: s
     assert sorted(stand.bodies()) == sorted(b"%d" % number for number in range(300))
 
 
-def test_max_in_flight_of_one_is_one_message_at_a_time(stand: Stand) -> None:
+def test_max_in_flight_of_one_is_one_message_at_a_time(stand: EngineFixture) -> None:
     """Consumed, called, sent and settled before the next is fetched."""
     source, sink = source_of(20), Sink()
 
@@ -80,7 +80,7 @@ def test_max_in_flight_of_one_is_one_message_at_a_time(stand: Stand) -> None:
     assert sink.bodies == [b"%d" % number for number in range(20)]
 
 
-def test_max_in_flight_bytes_holds_for_large_bodies(stand: Stand) -> None:
+def test_max_in_flight_bytes_holds_for_large_bodies(stand: EngineFixture) -> None:
     """The limit counts in bytes too: a few large messages, not ten thousand of them."""
     body = b'"' + b"x" * 100_000 + b'"'
     source, go = Source([body] * 200), threading.Event()
@@ -100,7 +100,7 @@ def test_max_in_flight_bytes_holds_for_large_bodies(stand: Stand) -> None:
     asyncio.run(main())
 
 
-def test_memory_is_flat_while_an_output_blocks(stand: Stand) -> None:
+def test_memory_is_flat_while_an_output_blocks(stand: EngineFixture) -> None:
     """Back-pressure instead of a heap: what is not fetched takes no memory."""
     body = b'"' + b"x" * 1_000 + b'"'
     sink = Sink()
@@ -133,7 +133,7 @@ def test_memory_is_flat_while_an_output_blocks(stand: Stand) -> None:
     asyncio.run(main())
 
 
-def test_a_client_that_must_be_polled_is_polled_while_there_is_no_room(stand: Stand) -> None:
+def test_a_client_that_must_be_polled_is_polled_while_there_is_no_room(stand: EngineFixture) -> None:
     """consume(0, …) keeps it in its group; it is not asked for messages it may not have."""
     source, go = source_of(10), threading.Event()
 
@@ -153,7 +153,7 @@ def test_a_client_that_must_be_polled_is_polled_while_there_is_no_room(stand: St
     asyncio.run(main())
 
 
-def test_it_is_polled_too_while_messages_are_settled_and_there_is_no_room_yet(stand: Stand) -> None:
+def test_it_is_polled_too_while_messages_are_settled_and_there_is_no_room_yet(stand: EngineFixture) -> None:
     """A large window that a function works off slowly: each settlement is no reason to leave the client alone."""
     source, steps = source_of(400), threading.Semaphore(300)
 
@@ -182,7 +182,7 @@ def test_it_is_polled_too_while_messages_are_settled_and_there_is_no_room_yet(st
 
 
 @pytest.mark.parametrize("form", ["sync", "async"])
-def test_a_lease_is_extended_while_the_function_runs(stand: Stand, form: str) -> None:
+def test_a_lease_is_extended_while_the_function_runs(stand: EngineFixture, form: str) -> None:
     """Also for messages that only wait; so each is delivered once, although a call takes longer than the lease."""
     source = source_of(3, lease=0.3)
 
@@ -201,7 +201,7 @@ def test_a_lease_is_extended_while_the_function_runs(stand: Stand, form: str) ->
     assert source.settled() == [b"0", b"1", b"2"]
 
 
-def test_a_message_in_memory_is_delivered_once_though_the_function_outlives_its_lease(stand: Stand) -> None:
+def test_a_message_in_memory_is_delivered_once_though_the_function_outlives_its_lease(stand: EngineFixture) -> None:
     """The same with a queue whose leases really end."""
     seen: list[tuple[int, int]] = []
 
@@ -216,7 +216,9 @@ def test_a_message_in_memory_is_delivered_once_though_the_function_outlives_its_
     assert seen == [(0, 1), (1, 1)]
 
 
-def test_a_lease_that_cannot_be_extended_for_now_is_tried_again(stand: Stand, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_lease_that_cannot_be_extended_for_now_is_tried_again(
+    stand: EngineFixture, caplog: pytest.LogCaptureFixture
+) -> None:
     """The backend is away for a moment: a line in the log, no more."""
     source = source_of(1, lease=0.15, extend=[NotConnected("away")])
 
@@ -227,7 +229,7 @@ def test_a_lease_that_cannot_be_extended_for_now_is_tried_again(stand: Stand, ca
     assert source.settled() == [b"0"]
 
 
-def test_a_lease_is_extended_again_soon_after_that_failed(stand: Stand) -> None:
+def test_a_lease_is_extended_again_soon_after_that_failed(stand: EngineFixture) -> None:
     """Not a third of the lease later, when there may be no time left for a third attempt."""
     asked: list[float] = []
 
@@ -243,7 +245,7 @@ def test_a_lease_is_extended_again_soon_after_that_failed(stand: Stand) -> None:
     assert asked[2] - asked[0] < 2.0
 
 
-def test_a_lease_is_extended_over_a_new_connection_while_nothing_else_is_called(stand: Stand) -> None:
+def test_a_lease_is_extended_over_a_new_connection_while_nothing_else_is_called(stand: EngineFixture) -> None:
     """A function that takes long, no room for more: nobody but the extension learns that the connection is lost."""
     source = source_of(2, lease=0.6)
 
@@ -260,7 +262,7 @@ def test_a_lease_is_extended_over_a_new_connection_while_nothing_else_is_called(
     assert source.settled() == [b"0", b"1"]
 
 
-def test_what_comes_while_an_extension_takes_long_is_extended_in_time(stand: Stand) -> None:
+def test_what_comes_while_an_extension_takes_long_is_extended_in_time(stand: EngineFixture) -> None:
     """A call that takes half of a lease does not hold up what becomes due meanwhile."""
     lease = 1.5
     taken: dict[bytes | None, float] = {}
@@ -292,7 +294,7 @@ def test_what_comes_while_an_extension_takes_long_is_extended_in_time(stand: Sta
     assert first[b"1"] - taken[b"1"] < lease / 2
 
 
-def test_nothing_is_fetched_while_a_settlement_has_waited_for_half_a_lease(stand: Stand) -> None:
+def test_nothing_is_fetched_while_a_settlement_has_waited_for_half_a_lease(stand: EngineFixture) -> None:
     """More messages would wait behind it until their leases end; once it is through, all goes on."""
     go = asyncio.Event()
     source = source_of(5, lease=0.6, on_success=[lambda: go.wait()])
@@ -309,7 +311,7 @@ def test_nothing_is_fetched_while_a_settlement_has_waited_for_half_a_lease(stand
     asyncio.run(main())
 
 
-def test_without_a_lease_nothing_is_extended(stand: Stand) -> None:
+def test_without_a_lease_nothing_is_extended(stand: EngineFixture) -> None:
     """A backend without leases is not asked."""
     source = source_of(1)
 
@@ -321,7 +323,9 @@ def test_without_a_lease_nothing_is_extended(stand: Stand) -> None:
 # -- a broker that is away
 
 
-def test_a_consumer_whose_broker_is_away_heals_by_itself(stand: Stand, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_consumer_whose_broker_is_away_heals_by_itself(
+    stand: EngineFixture, caplog: pytest.LogCaptureFixture
+) -> None:
     """Reconnected with backoff; the board says why meanwhile; nothing is lost, no hot loop."""
     away = NotConnected("the broker is away")
     source = Source([b"1"], consume=[away], connect=[None, away, away])
@@ -341,7 +345,7 @@ def test_a_consumer_whose_broker_is_away_heals_by_itself(stand: Stand, caplog: p
     assert 3 <= len(warnings_in(caplog.records)) <= 4
 
 
-def test_a_producer_whose_broker_is_away_heals_by_itself(stand: Stand) -> None:
+def test_a_producer_whose_broker_is_away_heals_by_itself(stand: EngineFixture) -> None:
     """The input waits, unsettled, and everything is sent when the broker is back."""
     away = NotConnected("the broker is away")
     source, sink = source_of(10), Sink(produce=[away], connect=[None, away, away])
@@ -359,7 +363,7 @@ def test_a_producer_whose_broker_is_away_heals_by_itself(stand: Stand) -> None:
     assert sink.bodies == [b"%d" % number for number in range(10)]
 
 
-def test_settling_waits_for_a_broker_that_is_away(stand: Stand) -> None:
+def test_settling_waits_for_a_broker_that_is_away(stand: EngineFixture) -> None:
     """A settlement that did not go through is made again."""
     away = NotConnected("the broker is away")
     source = source_of(5, on_success=[away, away])
@@ -371,7 +375,7 @@ def test_settling_waits_for_a_broker_that_is_away(stand: Stand) -> None:
 
 
 @pytest.mark.parametrize("side", ["consumer", "producer"])
-def test_a_stop_does_not_wait_for_a_broker_that_is_away(stand: Stand, side: str) -> None:
+def test_a_stop_does_not_wait_for_a_broker_that_is_away(stand: EngineFixture, side: str) -> None:
     """It ends within the grace; what could not be sent or settled is left."""
     for_ever = [NotConnected("the broker is away", retry_after=60)] * 100
     if side == "consumer":
@@ -395,7 +399,7 @@ def test_a_stop_does_not_wait_for_a_broker_that_is_away(stand: Stand, side: str)
 
 
 @pytest.mark.parametrize("side", ["consumer", "producer"])
-def test_a_fatal_error_stops_the_engine_and_leaves_the_messages(stand: Stand, side: str) -> None:
+def test_a_fatal_error_stops_the_engine_and_leaves_the_messages(stand: EngineFixture, side: str) -> None:
     """Authorisation gone in mid-work: the error names the queue, what was not confirmed is not settled."""
     error = [FatalConnectorError("not authorised")]
     source, sink = Source([b"1"]), Sink()
@@ -411,7 +415,9 @@ def test_a_fatal_error_stops_the_engine_and_leaves_the_messages(stand: Stand, si
     assert source.count("shutdown") == sink.count("shutdown") == 1
 
 
-def test_a_lag_that_hangs_does_not_look_like_a_hung_worker(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lag_that_hangs_does_not_look_like_a_hung_worker(
+    stand: EngineFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The heartbeat waits for no broker: an outage must not restart the fleet."""
     monkeypatch.setattr("penstock.pipeline.side_tasks.HUNG_AFTER", 0.3)
     monkeypatch.setattr("penstock.pipeline.side_tasks.BEAT_EVERY", 0.05)
@@ -429,7 +435,7 @@ def test_a_lag_that_hangs_does_not_look_like_a_hung_worker(stand: Stand, monkeyp
 
 
 @pytest.mark.parametrize("form", ["sync", "async"])
-def test_a_stop_finishes_what_runs_settles_it_and_leaves_the_rest(stand: Stand, form: str) -> None:
+def test_a_stop_finishes_what_runs_settles_it_and_leaves_the_rest(stand: EngineFixture, form: str) -> None:
     """The call under way ends, its output is sent, its input settled; what was only fetched is requeued."""
     source, sink = source_of(50), Sink()
     begun, go = threading.Event(), threading.Event()
@@ -464,7 +470,7 @@ def test_a_stop_finishes_what_runs_settles_it_and_leaves_the_rest(stand: Stand, 
     assert sink.count("shutdown") == 1
 
 
-def test_a_stop_finishes_a_delivery_under_way(stand: Stand) -> None:
+def test_a_stop_finishes_a_delivery_under_way(stand: EngineFixture) -> None:
     """An output that is slow to confirm is waited for, within the grace, and then the input is settled."""
     source, sink = source_of(3), Sink()
     sink.open.clear()
@@ -482,7 +488,7 @@ def test_a_stop_finishes_a_delivery_under_way(stand: Stand) -> None:
     assert source.settled() == sink.bodies != []
 
 
-def test_a_connector_that_waits_at_a_stop_gets_back_what_was_not_begun(stand: Stand) -> None:
+def test_a_connector_that_waits_at_a_stop_gets_back_what_was_not_begun(stand: EngineFixture) -> None:
     """As one that may give a partition away only when its messages are settled: no others come, so it need not wait."""
     go = threading.Event()
 
@@ -511,7 +517,7 @@ def test_a_connector_that_waits_at_a_stop_gets_back_what_was_not_begun(stand: St
     assert (source.settled(), source.settled("on_fail")) == ([b"0"], [b"1", b"2", b"3"])
 
 
-def test_a_connector_that_does_not_return_costs_a_stop_no_more_than_its_time(stand: Stand) -> None:
+def test_a_connector_that_does_not_return_costs_a_stop_no_more_than_its_time(stand: EngineFixture) -> None:
     """What runs is finished meanwhile, and settled."""
     hangs, calls = asyncio.Event(), threading.Event()
     asked = asyncio.Event()
@@ -542,7 +548,7 @@ def test_a_connector_that_does_not_return_costs_a_stop_no_more_than_its_time(sta
     assert 1.0 < seconds < 2.9
 
 
-def test_messages_between_two_tries_are_left_at_a_stop(stand: Stand) -> None:
+def test_messages_between_two_tries_are_left_at_a_stop(stand: EngineFixture) -> None:
     """A retry that would come in an hour holds nothing up."""
     source = source_of(1)
     calls: list[int] = []
@@ -568,7 +574,7 @@ def test_messages_between_two_tries_are_left_at_a_stop(stand: Stand) -> None:
 
 @pytest.mark.parametrize("form", ["sync", "async"])
 def test_a_function_that_never_returns_costs_the_grace_and_no_more(
-    stand: Stand, form: str, caplog: pytest.LogCaptureFixture
+    stand: EngineFixture, form: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """shutdown_timeout bounds the end; what it worked on is left to be redelivered."""
     source, begun = source_of(5), threading.Event()
@@ -598,7 +604,7 @@ def test_a_function_that_never_returns_costs_the_grace_and_no_more(
     assert "not finished after 0.4 s; 5 messages are left to be redelivered" in caplog.text
 
 
-def test_a_call_that_outlives_the_grace_begins_no_delivery(stand: Stand) -> None:
+def test_a_call_that_outlives_the_grace_begins_no_delivery(stand: EngineFixture) -> None:
     """Its queues are being closed: the connectors are promised that nothing else is under way."""
     source, begun, go = source_of(1), threading.Event(), threading.Event()
 
@@ -626,7 +632,7 @@ def test_a_call_that_outlives_the_grace_begins_no_delivery(stand: Stand) -> None
 
 
 @pytest.mark.parametrize("method", ["produce", "on_success", "consume", "connect"])
-def test_a_cancellation_out_of_a_connector_ends_the_engine(stand: Stand, method: str) -> None:
+def test_a_cancellation_out_of_a_connector_ends_the_engine(stand: EngineFixture, method: str) -> None:
     """Asynchronous clients cancel what waits when their channel closes: no message may be stranded in silence."""
     cancelled = asyncio.CancelledError()
     sink = Sink(produce=[cancelled] if method == "produce" else [])
@@ -638,7 +644,7 @@ def test_a_cancellation_out_of_a_connector_ends_the_engine(stand: Stand, method:
     assert source.count("shutdown") == 1
 
 
-def test_a_stop_of_an_idle_engine_is_quick(stand: Stand) -> None:
+def test_a_stop_of_an_idle_engine_is_quick(stand: EngineFixture) -> None:
     """Half a second at most: one empty consume."""
 
     async def main() -> None:
@@ -651,7 +657,7 @@ def test_a_stop_of_an_idle_engine_is_quick(stand: Stand) -> None:
     asyncio.run(main())
 
 
-def test_nothing_fetched_is_lost_between_a_stop_and_its_end(stand: Stand) -> None:
+def test_nothing_fetched_is_lost_between_a_stop_and_its_end(stand: EngineFixture) -> None:
     """In memory: stopped again and again in mid-work, every message comes out at least once, none stays behind."""
     count = 3_000
     stand.numbers(count)
@@ -671,7 +677,7 @@ def test_nothing_fetched_is_lost_between_a_stop_and_its_end(stand: Stand) -> Non
 # -- draining
 
 
-def test_a_drain_waits_for_what_is_held_back(stand: Stand) -> None:
+def test_a_drain_waits_for_what_is_held_back(stand: EngineFixture) -> None:
     """A message requeued with a delay is not there, and yet to come."""
     calls: list[float] = []
 
@@ -686,7 +692,7 @@ def test_a_drain_waits_for_what_is_held_back(stand: Stand) -> None:
     assert len(calls) == 2
 
 
-def test_a_drain_waits_for_a_slow_function_and_a_slow_output(stand: Stand) -> None:
+def test_a_drain_waits_for_a_slow_function_and_a_slow_output(stand: EngineFixture) -> None:
     """Empty is not through."""
     source, sink = source_of(2), Sink(produce=[lambda: asyncio.sleep(0.3)])
 
@@ -699,7 +705,7 @@ def test_a_drain_waits_for_a_slow_function_and_a_slow_output(stand: Stand) -> No
     assert sorted(sink.bodies) == sorted(source.settled()) == [b"0", b"1"]
 
 
-def test_a_drain_of_a_backend_that_cannot_tell_its_lag_ends_too(stand: Stand) -> None:
+def test_a_drain_of_a_backend_that_cannot_tell_its_lag_ends_too(stand: EngineFixture) -> None:
     """Then a consume that finds nothing is all that can be known."""
     source = source_of(5)
 
@@ -712,7 +718,7 @@ def test_a_drain_of_a_backend_that_cannot_tell_its_lag_ends_too(stand: Stand) ->
     assert len(source.settled()) == 5
 
 
-def test_a_drain_does_not_trust_a_lag_that_is_not_known_yet(stand: Stand) -> None:
+def test_a_drain_does_not_trust_a_lag_that_is_not_known_yet(stand: EngineFixture) -> None:
     """A group without an assignment finds nothing, and does not know yet what there is."""
     source, known = source_of(0), []
 

@@ -17,7 +17,7 @@ from penstock.routing import Output
 from penstock.testing import Harness
 from penstock.worker.worker import Worker
 
-from .stand import Stand, drain
+from .engine_fixture import EngineFixture, drain
 
 
 def plain(number: int) -> tuple[str, int]:
@@ -57,7 +57,7 @@ KINDS = [plain, coroutine, generator, async_generator, batch, async_batch]
 
 
 def run(
-    stand: Stand,
+    stand: EngineFixture,
     function: Callable[..., Any],
     *middleware: Any,
     records: Sequence[bytes | Record] = (b"1",),
@@ -81,7 +81,7 @@ def count(worker: Worker, metric: Any, label: str) -> int:
 @pytest.mark.parametrize("function", KINDS, ids=lambda each: each.__name__)
 def test_one_middleware_works_around_every_kind_of_function(function: Callable[..., Any]) -> None:
     """It sees the delivery, the model, the outputs, and adds a header to each output."""
-    stand, seen = Stand(), []
+    stand, seen = EngineFixture(), []
 
     def note(call: Call) -> Iterator[None]:
         seen.append((call.message.message, call.model, len(call.messages), list(call.outputs)))
@@ -99,7 +99,7 @@ def test_one_middleware_works_around_every_kind_of_function(function: Callable[.
 @pytest.mark.parametrize("function", [plain, coroutine], ids=lambda each: each.__name__)
 def test_the_first_middleware_is_the_outermost(function: Callable[..., Any]) -> None:
     """Its first part runs first, its last part last."""
-    stand, order = Stand(), []
+    stand, order = EngineFixture(), []
 
     def named(name: str) -> Callable[[Call], Iterator[None]]:
         def middleware(_call: Call) -> Iterator[None]:
@@ -116,7 +116,7 @@ def test_the_first_middleware_is_the_outermost(function: Callable[..., Any]) -> 
 
 def test_the_result_is_seen_and_the_model_may_be_replaced() -> None:
     """The function gets the model that the middleware puts into the call."""
-    stand, results = Stand(), []
+    stand, results = EngineFixture(), []
 
     def double(call: Call) -> Iterator[None]:
         call.model *= 2
@@ -132,7 +132,7 @@ def test_the_result_is_seen_and_the_model_may_be_replaced() -> None:
 @pytest.mark.parametrize("kind", ["sync", "async"])
 def test_an_exception_is_raised_at_the_yield_and_goes_on(kind: str) -> None:
     """Also past a middleware that catches it: a message is never lost to a forgotten `raise`."""
-    stand, seen = Stand(), []
+    stand, seen = EngineFixture(), []
 
     def fails(number: int) -> None:
         raise ValueError(f"no {number}")
@@ -163,7 +163,7 @@ def test_an_exception_is_raised_at_the_yield_and_goes_on(kind: str) -> None:
 @pytest.mark.parametrize("function", [plain, coroutine, batch], ids=lambda each: each.__name__)
 def test_skip_before_the_call_settles_the_message_without_it(function: Callable[..., Any]) -> None:
     """The message counts as processed, and has no outputs."""
-    stand = Stand()
+    stand = EngineFixture()
 
     def skip(call: Call) -> Iterator[None]:
         call.skip()
@@ -178,7 +178,7 @@ def test_skip_before_the_call_settles_the_message_without_it(function: Callable[
 
 def test_skip_after_the_call_drops_its_failure() -> None:
     """Because the middleware says so by name."""
-    stand = Stand()
+    stand = EngineFixture()
 
     def fails(_number: int) -> None:
         raise ValueError
@@ -197,7 +197,7 @@ def test_skip_after_the_call_drops_its_failure() -> None:
 
 def test_a_middleware_may_raise_another_exception_instead() -> None:
     """Such as `Retry`, which requeues the message."""
-    stand, tries = Stand(), []
+    stand, tries = EngineFixture(), []
 
     def fails_once(number: int) -> tuple[str, int]:
         tries.append(number)
@@ -219,7 +219,7 @@ def test_a_middleware_may_raise_another_exception_instead() -> None:
 
 def test_an_invalid_output_is_seen_as_the_error_that_it_is() -> None:
     """And stays a failure of the stage "output"."""
-    stand, seen = Stand(), []
+    stand, seen = EngineFixture(), []
 
     def lost(_number: int) -> tuple[str, int]:
         return ("nowhere", 1)
@@ -242,7 +242,7 @@ def test_an_invalid_output_is_seen_as_the_error_that_it_is() -> None:
 @pytest.mark.parametrize("wrong", ["returns", "twice"])
 def test_a_middleware_yields_exactly_once_or_skips(function: Callable[..., Any], wrong: str) -> None:
     """A slip fails the call, and says which middleware; the message is not lost."""
-    stand = Stand()
+    stand = EngineFixture()
 
     def slip(call: Call) -> Iterator[None]:
         if wrong == "returns" and call.model:
@@ -262,7 +262,7 @@ def test_a_middleware_yields_exactly_once_or_skips(function: Callable[..., Any],
 @pytest.mark.parametrize("function", [coroutine, async_generator, async_batch], ids=lambda each: each.__name__)
 def test_an_async_middleware_may_await(function: Callable[..., Any]) -> None:
     """Around async functions of each kind."""
-    stand, seen = Stand(), []
+    stand, seen = EngineFixture(), []
 
     async def wait(call: Call) -> AsyncIterator[None]:
         await asyncio.sleep(0)
@@ -282,18 +282,18 @@ def test_an_async_middleware_around_a_sync_function_is_refused() -> None:
         yield
 
     with pytest.raises(FunctionError, match=r"wait is written with `async def`, and the function .* is not async"):
-        run(Stand(), plain, wait)
+        run(EngineFixture(), plain, wait)
 
 
 def test_what_is_no_middleware_is_refused() -> None:
     """At the start."""
     with pytest.raises(FunctionError, match=r"middleware .*plain cannot stand around a call; give a function with one"):
-        run(Stand(), plain, plain)
+        run(EngineFixture(), plain, plain)
 
 
 def test_a_class_of_middleware_knows_its_engine_and_counts() -> None:
     """Its options are its fields."""
-    stand = Stand()
+    stand = EngineFixture()
 
     class Counting(Middleware):
         event: str
@@ -312,7 +312,7 @@ def test_a_class_of_middleware_knows_its_engine_and_counts() -> None:
 
 def test_an_error_that_stops_the_engine_may_come_from_middleware() -> None:
     """From any thread; what is not settled is delivered again."""
-    stand = Stand()
+    stand = EngineFixture()
 
     class Stopping(Middleware):
         def around(self, engine: Any) -> Any:
@@ -328,7 +328,7 @@ def test_an_error_that_stops_the_engine_may_come_from_middleware() -> None:
 
 def test_an_output_s_own_header_wins_and_a_propagated_one_loses() -> None:
     """The middleware's stands between the two."""
-    stand = Stand()
+    stand = EngineFixture()
 
     def own(_number: int) -> list[Output]:
         return [Output("out", 1, headers={"traceparent": "own"}), Output("out", 2)]
@@ -374,7 +374,7 @@ def test_a_harness_runs_the_middleware_too() -> None:
 
 def test_a_message_is_a_message() -> None:
     """The delivery that a middleware sees is the one that is settled."""
-    stand, seen = Stand(), []
+    stand, seen = EngineFixture(), []
 
     def note(call: Call) -> Iterator[None]:
         seen.append(call.message)

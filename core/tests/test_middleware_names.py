@@ -17,7 +17,7 @@ from penstock.engine import Engine
 from penstock.errors import ConfigError
 from penstock.plugins.registry import Registry
 
-from .stand import Stand, drain
+from .engine_fixture import EngineFixture, drain
 
 ACME = """
 from penstock.hookspecs import hookimpl
@@ -157,7 +157,7 @@ def test_an_engine_tells_all_problems_of_both_lists() -> None:
 
 def test_a_name_in_the_program_is_like_one_in_the_configuration() -> None:
     """With options, as a mapping."""
-    stand = Stand()
+    stand = EngineFixture()
     stand.put(b"1")
 
     drain(stand.engine(lambda number: ("out", number), middleware=[{"name": "timeout", "seconds": 60}]))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from core.tests.engine_fixture import EngineFixture, drain
 from core.tests.foreign import Foreign, Table
 from core.tests.scripted import Source
-from core.tests.stand import Stand, drain
 
 from penstock.config.model import QueueConfig
 from penstock.dead_letters import read
@@ -41,7 +41,7 @@ class TakesNothing(Keeps):
 
 def rows_of(producer: type[Any], output: Any) -> tuple[list[Any], list[str]]:
     """What it stored, and the errors of dead letters."""
-    stand, table = Stand(), Table()
+    stand, table = EngineFixture(), Table()
     source = Source([QueueMessage(0, b"1", key=b"inherited", headers=[("traceparent", b"t")])])
     queue = QueueConfig(name="out", producer=producer, config={"table": table})
     drain(stand.engine(lambda _: output, source=source.queue(), targets=[queue], dead_letters=True))

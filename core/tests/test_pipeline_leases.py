@@ -8,7 +8,7 @@ from time import monotonic
 from typing import Any, cast
 
 import pytest
-from core.tests.stand import until
+from core.tests.engine_fixture import until
 
 from penstock.message import QueueMessage
 from penstock.pipeline import leases

@@ -6,8 +6,8 @@ import asyncio
 from typing import Any
 
 import pytest
+from core.tests.engine_fixture import EngineFixture, drain, running, until
 from core.tests.scripted import ABLE, ScriptedConsumer, Source
-from core.tests.stand import Stand, drain, running, until
 
 from penstock.dead_letters import read
 from penstock.engine import Engine
@@ -105,9 +105,9 @@ class Recording(ScriptedConsumer):
 
 
 @pytest.fixture
-def stand() -> Stand:
+def stand() -> EngineFixture:
     """Queues of the test's own."""
-    return Stand()
+    return EngineFixture()
 
 
 @pytest.fixture
@@ -131,7 +131,7 @@ def recorded(source: Source) -> list[tuple[str, Any]]:
 
 @pytest.mark.usefixtures("no_calm")
 @pytest.mark.parametrize("kind", ["sync", "async"])
-def test_suspects_are_called_alone_and_recorded_before(stand: Stand, kind: str) -> None:
+def test_suspects_are_called_alone_and_recorded_before(stand: EngineFixture, kind: str) -> None:
     """Nothing else runs beside one, and each is settled before the next begins."""
     source = Source([message(0, 2), message(1, 0), message(2, 2), message(3, 3)])
     running_now: list[int] = []
@@ -155,7 +155,7 @@ def test_suspects_are_called_alone_and_recorded_before(stand: Stand, kind: str) 
     assert alone == [(name, [body]) for body in (b"0", b"2", b"3") for name in ("begin_call", "on_success")]
 
 
-def test_those_of_one_crash_are_called_in_a_group(stand: Stand) -> None:
+def test_those_of_one_crash_are_called_in_a_group(stand: EngineFixture) -> None:
     """One record for all of them, so recovery is not slow."""
     source = Source([message(number, 1) for number in range(5)])
     drain(stand.engine(lambda _number: None, [], source=source.queue(consumer=Recording)))
@@ -164,7 +164,7 @@ def test_those_of_one_crash_are_called_in_a_group(stand: Stand) -> None:
 
 
 @pytest.mark.usefixtures("no_calm")
-def test_a_suspect_that_is_requeued_is_cleared_first(stand: Stand) -> None:
+def test_a_suspect_that_is_requeued_is_cleared_first(stand: EngineFixture) -> None:
     """The worker survived the call."""
     source = Source([message(0, 4)])
 
@@ -176,7 +176,7 @@ def test_a_suspect_that_is_requeued_is_cleared_first(stand: Stand) -> None:
 
 
 @pytest.mark.usefixtures("no_calm")
-def test_a_suspect_that_is_tried_again_is_cleared_meanwhile(stand: Stand) -> None:
+def test_a_suspect_that_is_tried_again_is_cleared_meanwhile(stand: EngineFixture) -> None:
     """While it waits for its next try, another message may kill the worker."""
     source = Source([message(0, 4)])
     calls: list[int] = []
@@ -191,7 +191,7 @@ def test_a_suspect_that_is_tried_again_is_cleared_meanwhile(stand: Stand) -> Non
     assert len(calls) == 2
 
 
-def test_a_convict_is_dead_lettered_unseen(stand: Stand) -> None:
+def test_a_convict_is_dead_lettered_unseen(stand: EngineFixture) -> None:
     """And its neighbours are called."""
     seen: list[int] = []
     source = Source([message(0, 22), message(1, 1), b"2"])
@@ -201,7 +201,7 @@ def test_a_convict_is_dead_lettered_unseen(stand: Stand) -> None:
     assert read(letter).stage == "delivery"
 
 
-def test_a_young_worker_calls_nobody_alone(stand: Stand) -> None:
+def test_a_young_worker_calls_nobody_alone(stand: EngineFixture) -> None:
     """It may be killed for other reasons at once; others go on meanwhile, and a stop does not wait for the suspect."""
     source = Source([message(0, 2), b"1"])
     seen: list[int] = []
@@ -239,7 +239,7 @@ class Hanging:
             await self.go.wait()
         self.seen.add(number)
 
-    def engine(self, stand: Stand, source: Source) -> Engine:
+    def engine(self, stand: EngineFixture, source: Source) -> Engine:
         """An engine that calls it, several at once."""
         queue = source.queue(consumer=Recording)
         return stand.engine(self.function, [], source=queue, dead_letters=True, concurrency=4)
@@ -251,7 +251,7 @@ HEALTHY = range(2, 20)
 
 @pytest.mark.usefixtures("no_calm", "impatient")
 @pytest.mark.parametrize("abandoned", [1, 2], ids=["in a group", "alone"])
-def test_a_suspect_that_hangs_holds_up_no_other_message(stand: Stand, abandoned: int) -> None:
+def test_a_suspect_that_hangs_holds_up_no_other_message(stand: EngineFixture, abandoned: int) -> None:
     """A request without a time limit, for one: what arrives is called beside it, and a stop is not held up for it."""
     source = Source([message(0, abandoned), message(1, abandoned)])
 
@@ -271,7 +271,7 @@ def test_a_suspect_that_hangs_holds_up_no_other_message(stand: Stand, abandoned:
 
 
 @pytest.mark.usefixtures("no_calm", "impatient")
-def test_a_suspect_waits_for_a_call_that_hangs_and_the_others_do_not(stand: Stand) -> None:
+def test_a_suspect_waits_for_a_call_that_hangs_and_the_others_do_not(stand: EngineFixture) -> None:
     """It is called alone as soon as it can be: never beside that call."""
     source = Source([b"0"])
 
@@ -291,7 +291,7 @@ def test_a_suspect_waits_for_a_call_that_hangs_and_the_others_do_not(stand: Stan
 
 @pytest.mark.usefixtures("no_calm")
 def test_a_suspect_of_another_engine_that_hangs_holds_up_neither_messages_nor_a_stop(
-    stand: Stand, monkeypatch: pytest.MonkeyPatch
+    stand: EngineFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two suspects are never called at once in a process; everything else is."""
     monkeypatch.setattr(suspects, "STANDSTILL", 60.0)

@@ -7,8 +7,8 @@ import re
 from typing import Any
 
 import pytest
+from core.tests.engine_fixture import EngineFixture, drain
 from core.tests.scripted import BareProducer, Sink, Source
-from core.tests.stand import Stand, drain
 
 from penstock.dead_letters import read
 from penstock.errors import ConfigError
@@ -21,12 +21,12 @@ OTHER = ("tenant", b"acme")
 
 
 @pytest.fixture
-def stand() -> Stand:
+def stand() -> EngineFixture:
     """Queues of the test's own."""
-    return Stand()
+    return EngineFixture()
 
 
-def headers_of(stand: Stand, queue: str = "out") -> list[list[tuple[str, Any]]]:
+def headers_of(stand: EngineFixture, queue: str = "out") -> list[list[tuple[str, Any]]]:
     return [list(message.headers) for message in stand.take(queue)]
 
 
@@ -44,7 +44,7 @@ def generator(number: int) -> Any:
 
 
 @pytest.mark.parametrize("function", [sync, asynchronous, generator])
-def test_what_makes_a_trace_goes_on_and_nothing_else(stand: Stand, function: Any) -> None:
+def test_what_makes_a_trace_goes_on_and_nothing_else(stand: EngineFixture, function: Any) -> None:
     """By default the three of the W3C and the message's id, as they came, for each output."""
     stand.put(Record(b"1", headers=[*ALWAYS, OTHER]), Record(b"2"))
 
@@ -55,7 +55,7 @@ def test_what_makes_a_trace_goes_on_and_nothing_else(stand: Stand, function: Any
     assert found == [ALWAYS] * count + [[]] * count
 
 
-def test_names_are_compared_in_any_case_and_listed_ones_go_on_too(stand: Stand) -> None:
+def test_names_are_compared_in_any_case_and_listed_ones_go_on_too(stand: EngineFixture) -> None:
     """Some backends change the case of names."""
     headers = [("TraceParent", b"t"), ("TENANT", b"acme"), ("more", b"x")]
     stand.put(Record(b"1", headers=headers))
@@ -65,7 +65,7 @@ def test_names_are_compared_in_any_case_and_listed_ones_go_on_too(stand: Stand) 
     assert [sorted(each) for each in headers_of(stand)] == [[("TENANT", b"acme"), ("TraceParent", b"t")]]
 
 
-def test_an_outputs_own_header_wins(stand: Stand) -> None:
+def test_an_outputs_own_header_wins(stand: EngineFixture) -> None:
     """A function that begins a span of its own says so."""
     stand.put(Record(b"1", headers=[TRACE, OTHER]))
 
@@ -74,7 +74,7 @@ def test_an_outputs_own_header_wins(stand: Stand) -> None:
     assert headers_of(stand) == [[("Traceparent", b"own"), OTHER]]
 
 
-def test_a_batch_passes_on_what_all_its_messages_agree_on(stand: Stand) -> None:
+def test_a_batch_passes_on_what_all_its_messages_agree_on(stand: EngineFixture) -> None:
     """Any other would be wrong for some of them."""
     stand.put(*(Record(b"%d" % n, headers=[("traceparent", b"%d" % n), OTHER, ("baggage", b"b")]) for n in range(3)))
     source = stand.memory("in", batch=True)
@@ -88,7 +88,7 @@ def bare(headers: list[tuple[str, bytes]], output: Any, **settings: Any) -> list
     """What arrives at a backend without headers."""
     source = Source([QueueMessage(0, b"1", headers=headers)])
     sink = Sink()
-    engine = Stand().engine(
+    engine = EngineFixture().engine(
         lambda _: output, source=source.queue(), targets=[sink.queue(producer=BareProducer)], **settings
     )
     drain(engine)
@@ -114,7 +114,7 @@ def fail(_: int) -> None:
     raise LookupError
 
 
-def test_a_dead_letter_keeps_the_id_that_it_has_and_a_replay_has_it_still(stand: Stand) -> None:
+def test_a_dead_letter_keeps_the_id_that_it_has_and_a_replay_has_it_still(stand: EngineFixture) -> None:
     """With the trace."""
     stand.put(Record(b"1", headers=[TRACE, ("Penstock-Id", b"42")]))
 
@@ -126,7 +126,7 @@ def test_a_dead_letter_keeps_the_id_that_it_has_and_a_replay_has_it_still(stand:
     assert (said.id, said.headers_with_id) == ("42", said.record.headers)
 
 
-def test_the_id_of_a_message_without_one_is_known_and_stays(stand: Stand) -> None:
+def test_the_id_of_a_message_without_one_is_known_and_stays(stand: EngineFixture) -> None:
     """Its place makes it, its dead letter has it as no header; replayed with it and dead-lettered again, it is the
     same, and it goes to outputs."""
     stand.put(Record(b"1", headers=[OTHER]))
@@ -168,7 +168,7 @@ def test_what_does_not_say_where_it_was_has_no_id(queue: bytes, position: bytes)
     ],
     ids=repr,
 )
-def test_names_that_are_not_a_list_of_names_are_refused(stand: Stand, names: Any, said: str) -> None:
+def test_names_that_are_not_a_list_of_names_are_refused(stand: EngineFixture, names: Any, said: str) -> None:
     """Where the engine is made, in words of the configuration."""
     with pytest.raises(ConfigError, match=re.escape(said)):
         stand.engine(sync, propagate=names)

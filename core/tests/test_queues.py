@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from core.tests.engine_fixture import PATIENCE, EngineFixture, until, warnings_in
 from core.tests.scripted import BareConsumer, BareProducer, Sink, Source
-from core.tests.stand import PATIENCE, Stand, until, warnings_in
 
 from penstock.config.files import load
 from penstock.config.model import QueueConfig
@@ -48,7 +48,7 @@ def run(main: Callable[[], Awaitable[None]]) -> None:
 
 def test_a_queue_is_usable_without_an_engine() -> None:
     """Open, produce, consume, decode, settle, close."""
-    stand = Stand()
+    stand = EngineFixture()
 
     async def main() -> None:
         async with writer(stand.memory("orders")) as out, reader(stand.memory("orders")) as inbox:
@@ -66,7 +66,7 @@ def test_a_queue_is_usable_without_an_engine() -> None:
 
 def test_a_late_settlement_is_counted() -> None:
     """`on_success` says how many were no longer ours."""
-    stand = Stand()
+    stand = EngineFixture()
     stand.put(b"1")
 
     async def main() -> None:

@@ -14,7 +14,7 @@ from penstock.engine import Engine
 from penstock.middleware import Limit, Middleware
 from penstock.testing import Harness
 
-from .stand import Stand, running, until
+from .engine_fixture import EngineFixture, running, until
 
 
 def harness_engine(*middleware: Any) -> Engine:
@@ -66,7 +66,7 @@ def test_the_strictest_limit_counts() -> None:
 
 def test_what_waits_is_not_in_flight_and_a_stop_does_not_wait_for_it() -> None:
     """It stays in its queue, so its lease does not run and another worker may take it."""
-    stand = Stand()
+    stand = EngineFixture()
     stand.numbers(5)
 
     async def main() -> None:
@@ -88,7 +88,7 @@ def test_what_waits_is_not_in_flight_and_a_stop_does_not_wait_for_it() -> None:
 def test_each_engine_has_its_own_tokens() -> None:
     """Even where both are given one object."""
     limit = RateLimit(per_second=0.001, burst=1)
-    stands = Stand(), Stand()
+    stands = EngineFixture(), EngineFixture()
 
     async def main() -> None:
         engines = [stand.engine(lambda _number: None, [], middleware=[limit]) for stand in stands]

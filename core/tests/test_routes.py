@@ -26,7 +26,7 @@ from penstock.worker.endpoints import Endpoints
 from penstock.worker.status import EngineStatus
 from penstock.worker.worker import Worker
 
-from .stand import Stand, drain, settings
+from .engine_fixture import EngineFixture, drain, settings
 
 
 def ask(port: int, path: str) -> tuple[int, str, bytes]:
@@ -132,7 +132,7 @@ def test_two_routes_of_one_path_are_refused() -> None:
 
 def test_the_report_tells_of_engines_queues_settings_counters_and_health() -> None:
     """Plain data that JSON can say; a queue's options are left out."""
-    stand = Stand()
+    stand = EngineFixture()
     stand.put(b"1", b"2", b"x")
     configuration = {
         "queues": [stand.memory("in"), stand.memory("out"), stand.raw("dead")],
@@ -169,7 +169,7 @@ def test_the_report_tells_of_engines_queues_settings_counters_and_health() -> No
 
 def test_the_report_of_a_worker_that_has_not_begun_has_no_engines() -> None:
     """It may be asked at any time."""
-    assert Worker([Stand().engine(lambda _number: None)], settings()).report()["engines"] == []
+    assert Worker([EngineFixture().engine(lambda _number: None)], settings()).report()["engines"] == []
 
 
 def test_the_report_masks_the_secrets_of_middleware() -> None:
@@ -183,7 +183,7 @@ def test_the_report_masks_the_secrets_of_middleware() -> None:
 
 def resolved(name: str) -> ResolvedQueue:
     """A queue in memory."""
-    configuration = load([Stand().memory(name)])
+    configuration = load([EngineFixture().memory(name)])
     return resolve_queue(configuration, name, "input", registry=registry_for(configuration))
 
 

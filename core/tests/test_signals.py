@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from core.tests.engine_fixture import EngineFixture, running, until
 from core.tests.scripted import Source
-from core.tests.stand import Stand, running, until
 
 from penstock.worker.signals import STOP_SIGNALS, stop_signals
 
@@ -288,7 +288,7 @@ def test_two_workers_in_one_process_both_hear_a_signal(own_handlers: list[object
     first, last = Source(), Source()
 
     def engine(source: Source) -> Any:
-        return Stand().engine(lambda _: None, [], source=source.queue())
+        return EngineFixture().engine(lambda _: None, [], source=source.queue())
 
     async def main() -> None:
         async with running(engine(first)) as one:
@@ -313,7 +313,7 @@ def test_a_programs_own_handler_for_a_hangup_is_kept() -> None:
     before = signal.signal(signal.SIGHUP, lambda *_: heard.set())
 
     async def main() -> None:
-        async with running(Stand().engine(lambda _: None, [], source=source.queue())) as run:
+        async with running(EngineFixture().engine(lambda _: None, [], source=source.queue())) as run:
             await until(lambda: source.asked)
             os.kill(os.getpid(), signal.SIGHUP)
             await until(heard.is_set)

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
+from core.tests.engine_fixture import EngineFixture, drain
 from core.tests.scripted import BareConsumer, BareProducer, Sink, Source
-from core.tests.stand import Stand, drain
 from pydantic import BaseModel
 
 from penstock.dead_letters import read
@@ -18,12 +18,12 @@ from penstock.serializers import Serializer
 
 
 @pytest.fixture
-def stand() -> Stand:
+def stand() -> EngineFixture:
     """Queues of the test's own."""
-    return Stand()
+    return EngineFixture()
 
 
-def out(stand: Stand, queue: str = "out") -> list[Any]:
+def out(stand: EngineFixture, queue: str = "out") -> list[Any]:
     return [None if body is None else json.loads(body) for body in stand.bodies(queue)]
 
 
@@ -31,7 +31,7 @@ def out(stand: Stand, queue: str = "out") -> list[Any]:
 
 
 @pytest.mark.parametrize("result", [None, True, [], ()], ids=repr)
-def test_nothing_to_send_is_done(stand: Stand, result: Any) -> None:
+def test_nothing_to_send_is_done(stand: EngineFixture, result: Any) -> None:
     """None, True, an empty list or tuple: the message is settled, nothing is sent."""
     stand.numbers(3)
 
@@ -40,7 +40,7 @@ def test_nothing_to_send_is_done(stand: Stand, result: Any) -> None:
     assert (out(stand), stand.bodies("in")) == ([], [])
 
 
-def test_false_gives_the_message_back_and_it_comes_again(stand: Stand) -> None:
+def test_false_gives_the_message_back_and_it_comes_again(stand: EngineFixture) -> None:
     """False: not settled, nothing sent; the next delivery counts one attempt more, and others are not held up."""
     seen: list[tuple[int, int]] = []
 
@@ -56,7 +56,7 @@ def test_false_gives_the_message_back_and_it_comes_again(stand: Stand) -> None:
     assert stand.bodies("in") == []
 
 
-def test_false_is_never_dead_lettered(stand: Stand) -> None:
+def test_false_is_never_dead_lettered(stand: EngineFixture) -> None:
     """Requeueing is the function's own word, not a failure: more often than max_attempts, and no dead letter."""
     stand.numbers(1)
     attempts: list[int] = []
@@ -90,7 +90,7 @@ def test_false_is_never_dead_lettered(stand: Stand) -> None:
     ],
     ids=repr,
 )
-def test_each_legal_shape_is_sent(stand: Stand, returned: Any, sent: list[Any]) -> None:
+def test_each_legal_shape_is_sent(stand: EngineFixture, returned: Any, sent: list[Any]) -> None:
     """A pair, a triple, an Output, lists and tuples of them."""
     stand.numbers(1)
 
@@ -99,7 +99,7 @@ def test_each_legal_shape_is_sent(stand: Stand, returned: Any, sent: list[Any]) 
     assert (out(stand), stand.bodies("in")) == (sent, [])
 
 
-def test_a_model_is_sent_as_its_json(stand: Stand) -> None:
+def test_a_model_is_sent_as_its_json(stand: EngineFixture) -> None:
     """The output's model handler takes any pydantic model where the queue names no other."""
 
     class Total(BaseModel):
@@ -112,7 +112,7 @@ def test_a_model_is_sent_as_its_json(stand: Stand) -> None:
     assert out(stand) == [{"amount": 2.0}]
 
 
-def test_an_annotation_is_the_data_model(stand: Stand) -> None:
+def test_an_annotation_is_the_data_model(stand: EngineFixture) -> None:
     """The function's own annotation says what a body is built to."""
 
     class Order(BaseModel):
@@ -129,7 +129,7 @@ def test_an_annotation_is_the_data_model(stand: Stand) -> None:
     assert out(stand) == [42.0]
 
 
-def test_a_triples_options_reach_the_record(stand: Stand) -> None:
+def test_a_triples_options_reach_the_record(stand: EngineFixture) -> None:
     """("queue", obj, {"key", "headers", "delay"}): the words of Output."""
     stand.numbers(1)
 
@@ -139,7 +139,7 @@ def test_a_triples_options_reach_the_record(stand: Stand) -> None:
     assert (message.key, message.headers) == (b"k", (("h", b"v"),))
 
 
-def test_an_outputs_key_and_headers_reach_the_record(stand: Stand) -> None:
+def test_an_outputs_key_and_headers_reach_the_record(stand: EngineFixture) -> None:
     """Text becomes UTF-8; header names may repeat, and keep their order."""
     stand.numbers(1)
     headers = [("b", b"\x00\xff"), ("a", "ä"), ("b", "2")]
@@ -151,7 +151,7 @@ def test_an_outputs_key_and_headers_reach_the_record(stand: Stand) -> None:
     assert list(message.headers) == [("b", b"\x00\xff"), ("a", "ä".encode()), ("b", b"2")]
 
 
-def test_an_outputs_delay_and_further_keywords_reach_the_connector(stand: Stand) -> None:
+def test_an_outputs_delay_and_further_keywords_reach_the_connector(stand: EngineFixture) -> None:
     """What is not of our words is handed on by its own name."""
     sink = Sink()
     stand.numbers(1)
@@ -162,7 +162,7 @@ def test_an_outputs_delay_and_further_keywords_reach_the_connector(stand: Stand)
     assert (record.delay, record.options) == (2.5, {"partition": 3})
 
 
-def test_a_delayed_output_is_delivered_later_and_waited_for_by_a_drain(stand: Stand) -> None:
+def test_a_delayed_output_is_delivered_later_and_waited_for_by_a_drain(stand: EngineFixture) -> None:
     """In memory a delay holds a message back; two engines in a row drain all the same."""
     seen: list[int] = []
     stand.numbers(1)
@@ -174,7 +174,7 @@ def test_a_delayed_output_is_delivered_later_and_waited_for_by_a_drain(stand: St
     assert seen == [7]
 
 
-def test_the_input_queues_own_name_is_no_output(stand: Stand) -> None:
+def test_the_input_queues_own_name_is_no_output(stand: EngineFixture) -> None:
     """An engine sends only where it says it does, also to itself."""
     stand.numbers(1)
 
@@ -186,7 +186,7 @@ def test_the_input_queues_own_name_is_no_output(stand: Stand) -> None:
 # -- keys
 
 
-def test_a_key_is_inherited_where_both_queues_have_keys(stand: Stand) -> None:
+def test_a_key_is_inherited_where_both_queues_have_keys(stand: EngineFixture) -> None:
     """What was in order by key stays in order by key."""
     stand.put(Record(b"1", key=b"k"), Record(b"2"))
 
@@ -195,7 +195,7 @@ def test_a_key_is_inherited_where_both_queues_have_keys(stand: Stand) -> None:
     assert [message.key for message in stand.take()] == [b"k", b"k", None, None]
 
 
-def test_a_key_of_its_own_replaces_the_inherited_one(stand: Stand) -> None:
+def test_a_key_of_its_own_replaces_the_inherited_one(stand: EngineFixture) -> None:
     """`key=` wins; `key=None` sends none."""
     stand.put(Record(b"1", key=b"k"))
 
@@ -204,7 +204,7 @@ def test_a_key_of_its_own_replaces_the_inherited_one(stand: Stand) -> None:
     assert [message.key for message in stand.take()] == [b"x", None]
 
 
-def test_a_key_is_not_inherited_by_a_queue_without_keys(stand: Stand) -> None:
+def test_a_key_is_not_inherited_by_a_queue_without_keys(stand: EngineFixture) -> None:
     """Such a backend gets the body as it is, not an envelope around it for a key nobody asked for."""
     sink = Sink()
     stand.put(Record(b"1", key=b"k"))
@@ -217,7 +217,7 @@ def test_a_key_is_not_inherited_by_a_queue_without_keys(stand: Stand) -> None:
 # -- all forms of function
 
 
-def test_a_generators_outputs_are_sent(stand: Stand) -> None:
+def test_a_generators_outputs_are_sent(stand: EngineFixture) -> None:
     """Each item that is yielded is an output."""
 
     def function(number: int) -> Iterator[tuple[str, int]]:
@@ -231,7 +231,7 @@ def test_a_generators_outputs_are_sent(stand: Stand) -> None:
     assert out(stand) == [0, 0, 1]
 
 
-def test_an_async_function_is_awaited(stand: Stand) -> None:
+def test_an_async_function_is_awaited(stand: EngineFixture) -> None:
     """A coroutine function's result means the same."""
 
     async def function(number: int) -> Any:
@@ -244,7 +244,7 @@ def test_an_async_function_is_awaited(stand: Stand) -> None:
     assert out(stand) == [1, 2]
 
 
-def test_an_async_generators_outputs_are_sent(stand: Stand) -> None:
+def test_an_async_generators_outputs_are_sent(stand: EngineFixture) -> None:
     """Each item that is yielded is an output."""
 
     async def function(number: int) -> AsyncIterator[Any]:
@@ -259,7 +259,7 @@ def test_an_async_generators_outputs_are_sent(stand: Stand) -> None:
 
 
 @pytest.mark.parametrize("form", ["function", "coroutine", "generator", "async generator"])
-def test_an_output_goes_out_as_it_was_when_it_was_returned(stand: Stand, form: str) -> None:
+def test_an_output_goes_out_as_it_was_when_it_was_returned(stand: EngineFixture, form: str) -> None:
     """What the function does to its object later changes nothing, however many messages travel together."""
     total = {"seen": 0}
 
@@ -288,7 +288,7 @@ def test_an_output_goes_out_as_it_was_when_it_was_returned(stand: Stand, form: s
     assert [json.loads(body or b"")["seen"] for body in stand.bodies()] == list(range(1, total["seen"] + 1))
 
 
-def test_a_generators_own_error_and_that_of_its_output_are_told_apart(stand: Stand) -> None:
+def test_a_generators_own_error_and_that_of_its_output_are_told_apart(stand: EngineFixture) -> None:
     """The first is the function's failure, with its own type; the second one of its output."""
 
     def function(number: int) -> Iterator[Any]:
@@ -306,7 +306,7 @@ def test_a_generators_own_error_and_that_of_its_output_are_told_apart(stand: Sta
     assert stand.bodies() == []
 
 
-def test_a_serializer_that_makes_text_is_refused(stand: Stand) -> None:
+def test_a_serializer_that_makes_text_is_refused(stand: EngineFixture) -> None:
     """A producer could not tell which of its records a confirmation is about."""
 
     class Text(Serializer):
@@ -327,7 +327,7 @@ def test_a_serializer_that_makes_text_is_refused(stand: Stand) -> None:
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
-def test_nothing_of_a_generator_that_raises_is_sent(stand: Stand, kind: str) -> None:
+def test_nothing_of_a_generator_that_raises_is_sent(stand: EngineFixture, kind: str) -> None:
     """All outputs of a message are known before the first is sent."""
 
     def sync(number: int) -> Iterator[Any]:
@@ -346,7 +346,7 @@ def test_nothing_of_a_generator_that_raises_is_sent(stand: Stand, kind: str) -> 
     assert [read(letter).error_text for letter in stand.take("dead")] == ["in the middle"] * 2
 
 
-def test_a_batch_function_gets_lists(stand: Stand) -> None:
+def test_a_batch_function_gets_lists(stand: EngineFixture) -> None:
     """`batch: true`: one call for many messages, a list of models, a list of contexts."""
     calls: list[tuple[list[int], int]] = []
 
@@ -364,7 +364,7 @@ def test_a_batch_function_gets_lists(stand: Stand) -> None:
     assert len(calls) < 10
 
 
-def test_an_async_batch_function_gets_lists(stand: Stand) -> None:
+def test_an_async_batch_function_gets_lists(stand: EngineFixture) -> None:
     """The same, awaited."""
     calls: list[list[int]] = []
 
@@ -380,7 +380,7 @@ def test_an_async_batch_function_gets_lists(stand: Stand) -> None:
     assert len(calls) < 10
 
 
-def test_a_batch_function_may_do_with_its_lists_what_it_likes(stand: Stand) -> None:
+def test_a_batch_function_may_do_with_its_lists_what_it_likes(stand: EngineFixture) -> None:
     """Emptied as it works through them, say."""
 
     def function(numbers: list[int], msg_ctx: list[QueueMessage]) -> list[tuple[str, int]]:
@@ -397,7 +397,7 @@ def test_a_batch_function_may_do_with_its_lists_what_it_likes(stand: Stand) -> N
     assert stand.bodies("in") == []
 
 
-def test_a_batch_that_is_requeued_comes_again_whole(stand: Stand) -> None:
+def test_a_batch_that_is_requeued_comes_again_whole(stand: EngineFixture) -> None:
     """False stands for all of its messages."""
     calls: list[list[int]] = []
 
@@ -412,7 +412,7 @@ def test_a_batch_that_is_requeued_comes_again_whole(stand: Stand) -> None:
     assert calls == [[0, 1, 2], [0, 1, 2]]
 
 
-def test_an_invalid_message_leaves_its_batch_and_the_others_stay(stand: Stand) -> None:
+def test_an_invalid_message_leaves_its_batch_and_the_others_stay(stand: EngineFixture) -> None:
     """A batch function never sees what does not validate."""
     seen: list[int] = []
 
@@ -429,7 +429,7 @@ def test_an_invalid_message_leaves_its_batch_and_the_others_stay(stand: Stand) -
 # -- msg_ctx
 
 
-def test_msg_ctx_is_the_connectors_own_handle(stand: Stand) -> None:
+def test_msg_ctx_is_the_connectors_own_handle(stand: EngineFixture) -> None:
     """Without an annotation it is what the connector settles by."""
     handles: list[Any] = []
 
@@ -444,7 +444,7 @@ def test_msg_ctx_is_the_connectors_own_handle(stand: Stand) -> None:
     assert all(isinstance(handle, int) for handle in handles)
 
 
-def test_msg_ctx_is_the_whole_message_where_it_is_annotated_so(stand: Stand) -> None:
+def test_msg_ctx_is_the_whole_message_where_it_is_annotated_so(stand: EngineFixture) -> None:
     """Key, headers, attempts and position are there for the asking, whatever the order of the parameters."""
     seen: list[tuple[Any, ...]] = []
 
@@ -482,7 +482,7 @@ def test_msg_ctx_is_the_whole_message_where_it_is_annotated_so(stand: Stand) -> 
     ],
     ids=lambda value: None if isinstance(value, str) else type(value).__name__,
 )  # fmt: skip
-def test_what_is_no_legal_result_is_named_and_sends_nothing(stand: Stand, returned: Any, text: str) -> None:
+def test_what_is_no_legal_result_is_named_and_sends_nothing(stand: EngineFixture, returned: Any, text: str) -> None:
     """A programming error is treated as a failed call: tried again, dead-lettered, with the function's name and why."""
     calls: list[int] = []
 
@@ -503,7 +503,7 @@ def test_what_is_no_legal_result_is_named_and_sends_nothing(stand: Stand, return
     assert calls.count(1) == 3
 
 
-def test_nothing_of_a_message_is_sent_when_one_of_its_outputs_does_not_encode(stand: Stand) -> None:
+def test_nothing_of_a_message_is_sent_when_one_of_its_outputs_does_not_encode(stand: EngineFixture) -> None:
     """All outputs of a message are encoded before one is sent; the other messages of its batch go on."""
     stand.numbers(5)
 
@@ -520,7 +520,7 @@ def test_nothing_of_a_message_is_sent_when_one_of_its_outputs_does_not_encode(st
     assert "function: an output for queue 'out': PydanticSerializationError: " in letter.error_text
 
 
-def test_nothing_of_a_batch_is_sent_when_one_of_its_outputs_does_not_encode(stand: Stand) -> None:
+def test_nothing_of_a_batch_is_sent_when_one_of_its_outputs_does_not_encode(stand: EngineFixture) -> None:
     """A batch function's outputs belong to the whole batch."""
     stand.numbers(3)
 
@@ -532,7 +532,7 @@ def test_nothing_of_a_batch_is_sent_when_one_of_its_outputs_does_not_encode(stan
     assert (out(stand), stand.bodies("dead")) == ([], [b"0", b"1", b"2"])
 
 
-def test_an_output_that_its_queues_data_model_refuses_is_not_sent(stand: Stand) -> None:
+def test_an_output_that_its_queues_data_model_refuses_is_not_sent(stand: EngineFixture) -> None:
     """What leaves is validated as what comes in is."""
 
     class Total(BaseModel):
@@ -549,7 +549,7 @@ def test_an_output_that_its_queues_data_model_refuses_is_not_sent(stand: Stand) 
     assert "many" not in said.error_text
 
 
-def test_a_delay_is_refused_for_a_connector_that_cannot_delay(stand: Stand) -> None:
+def test_a_delay_is_refused_for_a_connector_that_cannot_delay(stand: EngineFixture) -> None:
     """Sent at once it would come too early, so it is not sent at all, and the error says what to do."""
     sink = Sink()
     stand.numbers(1)
@@ -570,7 +570,7 @@ def test_a_delay_is_refused_for_a_connector_that_cannot_delay(stand: Stand) -> N
     )
 
 
-def test_a_key_and_headers_for_a_backend_that_has_none_travel_in_an_envelope(stand: Stand) -> None:
+def test_a_key_and_headers_for_a_backend_that_has_none_travel_in_an_envelope(stand: EngineFixture) -> None:
     """What the function says explicitly is not lost: an input of such a backend opens the envelope again."""
     sink = Sink()
     stand.numbers(1)
@@ -594,7 +594,7 @@ def test_a_key_and_headers_for_a_backend_that_has_none_travel_in_an_envelope(sta
     assert seen == [(1, b"k", [("h", b"v")])]
 
 
-def test_raw_bytes_pass_untouched(stand: Stand) -> None:
+def test_raw_bytes_pass_untouched(stand: EngineFixture) -> None:
     """Both stages off: the function gets the bytes, and what it returns is the body; a tombstone is None."""
     bodies = [b"", b"\x00\xff", b"plain", None]
     stand.put(*bodies)
@@ -610,7 +610,7 @@ def test_raw_bytes_pass_untouched(stand: Stand) -> None:
     assert stand.bodies() == bodies
 
 
-def test_an_output_without_a_serializer_must_be_bytes(stand: Stand) -> None:
+def test_an_output_without_a_serializer_must_be_bytes(stand: EngineFixture) -> None:
     """Anything else is a programming error that says so."""
     stand.numbers(1)
 

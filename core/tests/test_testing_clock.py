@@ -12,20 +12,20 @@ from typing import Any, TypeVar
 
 import pytest
 
-from penstock.testing.clock import JumpingLoop, OutOfTime, Pace
+from penstock.testing.clock import JumpingLoop, OutOfTime, TimeMode
 
 T = TypeVar("T")
 
 
 @contextmanager
-def jumping_loop(pace: Callable[[], Pace] = lambda: "jump") -> Iterator[JumpingLoop]:
+def jumping_loop(mode: Callable[[], TimeMode] = lambda: "jump") -> Iterator[JumpingLoop]:
     """A loop that gives up after 10 s of real time."""
-    loop = JumpingLoop(pace)
+    loop = JumpingLoop(mode)
     loop.clock.deadline = time.monotonic() + 10
     try:
         yield loop
     finally:
-        loop.clock.hurry = True
+        loop.clock.closing = True
         loop.clock.deadline = time.monotonic() + 10
         tasks = asyncio.all_tasks(loop)
         for task in tasks:
@@ -128,7 +128,7 @@ def test_while_its_owner_says_so_time_stands_still() -> None:
     busy = threading.Event()
     woken = []
 
-    with jumping_loop(lambda: "stand" if busy.is_set() else "jump") as loop:
+    with jumping_loop(lambda: "stop" if busy.is_set() else "jump") as loop:
 
         async def main() -> None:
             busy.set()
@@ -154,11 +154,11 @@ def test_while_its_owner_says_so_time_stands_still() -> None:
     assert woken[0][1] == 0.0
 
 
-@pytest.mark.parametrize("pace", ["stand", "real", "jump"])
-def test_what_never_ends_is_given_up_at_the_deadline(pace: Pace) -> None:
+@pytest.mark.parametrize("mode", ["stop", "real", "jump"])
+def test_what_never_ends_is_given_up_at_the_deadline(mode: TimeMode) -> None:
     """A future that nobody sets, whether time stands, passes or jumps."""
     began = time.monotonic()
-    with jumping_loop(lambda: pace) as loop:
+    with jumping_loop(lambda: mode) as loop:
         loop.clock.deadline = time.monotonic() + 0.1
 
         async def main() -> None:
@@ -184,10 +184,10 @@ def test_a_loop_that_is_never_idle_is_given_up_at_the_deadline() -> None:
                 loop.run_until_complete(spin())
 
 
-def test_in_a_hurry_the_loop_waits_for_nothing_outside() -> None:
+def test_while_it_closes_the_loop_waits_for_nothing_outside() -> None:
     """What is stuck elsewhere does not keep it from clearing up: a grace of 30 s is over at once."""
-    with jumping_loop(lambda: "stand") as loop:
-        loop.clock.hurry = True
+    with jumping_loop(lambda: "stop") as loop:
+        loop.clock.closing = True
         loop.run_until_complete(asyncio.wait_for(asyncio.sleep(30), 60))
 
         assert loop.clock.now == pytest.approx(30)

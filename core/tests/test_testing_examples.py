@@ -43,7 +43,7 @@ def test_the_code_of_the_manual_passes(tmp_path: Path) -> None:
 def test_the_manual_names_every_public_method() -> None:
     """And every fault, so that none is found by accident only."""
     from penstock.testing import Harness
-    from penstock.testing.faults import ConsumerFaults, ProducerFaults
+    from penstock.testing.fault_injection import ConsumerFaults, ProducerFaults
 
     text = MANUAL.read_text(encoding="utf-8")
     internal = {"refusal", "loses_confirmation", "repeats", "loses_lease", "strike"}

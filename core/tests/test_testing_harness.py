@@ -19,7 +19,7 @@ from pydantic import BaseModel
 
 from penstock import Engine, Output, QueueMessage, Retry
 from penstock.errors import ConfigError, FunctionError, InvalidMessage, MessageError, PenstockError
-from penstock.testing import Harness, NotQuiet
+from penstock.testing import Harness, NotIdle
 
 
 class Order(BaseModel):
@@ -418,7 +418,7 @@ def test_a_message_that_is_requeued_for_ever_ends_at_the_limit() -> None:
     began = time.monotonic()
     with Harness(app, limit=1000) as harness:
         harness.send("orders", Order(id=1))
-        with pytest.raises(NotQuiet) as caught:
+        with pytest.raises(NotIdle) as caught:
             harness.run()
 
         text = str(caught.value)
@@ -437,7 +437,7 @@ def test_a_function_that_never_returns_ends_at_the_real_limit(caplog: pytest.Log
     never = threading.Event()
     with Harness(engine(lambda _order: never.wait()), real_limit=0.2) as harness:
         harness.send("orders", b"1")
-        with pytest.raises(NotQuiet, match=r"0\.2 s of real time .*its function is being called and has not returned"):
+        with pytest.raises(NotIdle, match=r"0\.2 s of real time .*its function is being called and has not returned"):
             harness.run()
     never.set()
     assert "lets go of tasks" not in caplog.text
@@ -451,7 +451,7 @@ def test_an_async_function_that_never_returns_ends_at_the_limit() -> None:
 
     with Harness(engine(function), limit=600) as harness:
         harness.send("orders", b"1")
-        with pytest.raises(NotQuiet, match="1 of queue 'orders', memory not settled, 1 in flight"):
+        with pytest.raises(NotIdle, match="1 of queue 'orders', memory not settled, 1 in flight"):
             harness.run()
 
 
@@ -460,7 +460,7 @@ def test_a_backend_that_stays_away_is_named_at_the_limit() -> None:
     with Harness(engine(bill), limit=100) as harness:
         harness.producer("invoices").away(times=None)
         harness.send("orders", Order(id=1))
-        with pytest.raises(NotQuiet, match="output invoices is degraded: the backend of 'invoices' is away"):
+        with pytest.raises(NotIdle, match="output invoices is degraded: the backend of 'invoices' is away"):
             harness.run()
 
 
@@ -593,7 +593,7 @@ def test_close_is_idempotent_and_drops_the_messages() -> None:
     harness = Harness(engine(bill))
     harness.send("orders", Order(id=1))
     harness.run()
-    namespace = harness._cellar._namespace
+    namespace = harness._store._namespace
     assert queue(namespace, ":invoices").depth() == 1
     harness.close()
     harness.close()

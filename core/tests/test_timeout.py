@@ -18,7 +18,7 @@ from penstock.errors import PenstockError
 from penstock.observability.metric_definitions import MIDDLEWARE_EVENTS, SETTLED
 from penstock.testing import Harness
 
-from .stand import Stand, drain
+from .engine_fixture import EngineFixture, drain
 
 TIMEOUT = (MIDDLEWARE_EVENTS, "timeout")
 
@@ -55,7 +55,7 @@ def test_an_async_call_is_cancelled_and_fails() -> None:
 
 def test_a_timeout_of_the_function_s_own_is_not_counted() -> None:
     """It fails the call as it did before."""
-    stand = Stand()
+    stand = EngineFixture()
     stand.put(b"1")
 
     async def raises(_number: int) -> None:
@@ -73,7 +73,7 @@ def test_a_blocked_thread_is_reported_with_its_stack_and_its_result_still_counts
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Once for each call."""
-    stand, reported = Stand(), threading.Event()
+    stand, reported = EngineFixture(), threading.Event()
     stand.put(b"1")
 
     class Hear(logging.Handler):
@@ -102,7 +102,7 @@ def test_a_blocked_thread_is_reported_with_its_stack_and_its_result_still_counts
 
 def test_the_watching_thread_ends_with_the_calls() -> None:
     """And is there again for the next ones."""
-    stand = Stand()
+    stand = EngineFixture()
     stand.put(b"1", b"2")
 
     drain(stand.engine(lambda _number: time.sleep(0.03), [], middleware=[Timeout(seconds=0.2)]))
@@ -115,7 +115,7 @@ def test_the_watching_thread_ends_with_the_calls() -> None:
 
 def test_a_blocked_thread_may_end_the_worker() -> None:
     """In order: the engine stops with the reason, and the message is left to be delivered again."""
-    stand, release = Stand(), threading.Event()
+    stand, release = EngineFixture(), threading.Event()
     stand.put(b"1")
 
     def blocks(_number: int) -> None:

@@ -18,17 +18,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from core.tests.engine_fixture import EngineFixture, drain, running, settings, until
 from core.tests.scripted import Sink, Source
-from core.tests.stand import Stand, drain, running, settings, until
 
 from penstock.errors import ConfigError, ConnectorError, FatalConnectorError, NotConnected, PenstockError
 from penstock.worker.worker import Worker
 
 
 @pytest.fixture
-def stand() -> Stand:
+def stand() -> EngineFixture:
     """Queues of the test's own."""
-    return Stand()
+    return EngineFixture()
 
 
 def nothing(message: Any) -> None:
@@ -38,7 +38,7 @@ def nothing(message: Any) -> None:
 # -- several engines
 
 
-def test_several_engines_share_a_worker(stand: Stand) -> None:
+def test_several_engines_share_a_worker(stand: EngineFixture) -> None:
     """Each with its own queues, all at work at once."""
     stand.numbers(50)
     first = stand.engine(lambda number: ("between", number + 1), ["between"], app_name="first")
@@ -51,7 +51,7 @@ def test_several_engines_share_a_worker(stand: Stand) -> None:
     assert stand.bodies() == [b"%d" % ((number + 1) * 2) for number in range(50)]
 
 
-def test_one_engine_that_fails_stops_the_others_in_order(stand: Stand) -> None:
+def test_one_engine_that_fails_stops_the_others_in_order(stand: EngineFixture) -> None:
     """What they have begun is finished and settled; the error is that of the one that failed."""
     begun, go = threading.Event(), threading.Event()
     healthy, broken = Source([b"1", b"2"]), Source([b"1"], lag=[None, None])
@@ -83,7 +83,7 @@ def test_one_engine_that_fails_stops_the_others_in_order(stand: Stand) -> None:
     assert healthy.count("shutdown") == sink.count("shutdown") == 1
 
 
-def test_the_errors_of_all_engines_are_told(stand: Stand, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_errors_of_all_engines_are_told(stand: EngineFixture, caplog: pytest.LogCaptureFixture) -> None:
     """One is raised, the others are in the log: which fails first is for the threads to decide."""
     sources = [Source(connect=[FatalConnectorError(f"no {n}")]) for n in range(2)]
     engines = [stand.engine(nothing, [], app_name=f"{n}", source=sources[n].queue()) for n in range(2)]
@@ -96,7 +96,7 @@ def test_the_errors_of_all_engines_are_told(stand: Stand, caplog: pytest.LogCapt
     assert ("no 0" in caplog.text) is ("no 1" in str(raised.value))
 
 
-def test_health_has_a_line_for_each_engine_and_role(stand: Stand) -> None:
+def test_health_has_a_line_for_each_engine_and_role(stand: EngineFixture) -> None:
     """A queue that is one's output and another's input, away for one of them only, is seen."""
     away = [NotConnected("away for the reader", retry_after=60)]
     source = Source(connect=away)
@@ -121,7 +121,7 @@ def test_health_has_a_line_for_each_engine_and_role(stand: Stand) -> None:
 # -- starting
 
 
-def test_a_broker_that_is_away_at_the_start_is_waited_for_and_then_named(stand: Stand) -> None:
+def test_a_broker_that_is_away_at_the_start_is_waited_for_and_then_named(stand: EngineFixture) -> None:
     """Retried for connect_timeout, then a clear error; what was open already is closed."""
     source, sink = Source([b"1"]), Sink(connect=[NotConnected("no route to host")] * 1_000)
 
@@ -138,7 +138,7 @@ def test_a_broker_that_is_away_at_the_start_is_waited_for_and_then_named(stand: 
     assert source.count("shutdown") == sink.count("shutdown") == 1
 
 
-def test_a_stop_while_a_broker_is_waited_for_works_at_once(stand: Stand) -> None:
+def test_a_stop_while_a_broker_is_waited_for_works_at_once(stand: EngineFixture) -> None:
     """Nobody waits for connect_timeout then, and it is no error."""
     source = Source(connect=[NotConnected("away", retry_after=60)])
 
@@ -152,7 +152,7 @@ def test_a_stop_while_a_broker_is_waited_for_works_at_once(stand: Stand) -> None
     asyncio.run(main())
 
 
-def test_nothing_is_opened_when_one_engine_is_misconfigured(stand: Stand) -> None:
+def test_nothing_is_opened_when_one_engine_is_misconfigured(stand: EngineFixture) -> None:
     """All are built before one is run."""
     source = Source([b"1"])
 
@@ -162,7 +162,7 @@ def test_nothing_is_opened_when_one_engine_is_misconfigured(stand: Stand) -> Non
     assert source.calls == []
 
 
-def test_the_problems_of_all_engines_are_told_at_once(stand: Stand) -> None:
+def test_the_problems_of_all_engines_are_told_at_once(stand: EngineFixture) -> None:
     """Not those of the first alone."""
     engines = [stand.engine(nothing, [], input_queue=name) for name in ("nowhere", "beyond", "nowhere")]
 
@@ -175,7 +175,7 @@ def test_the_problems_of_all_engines_are_told_at_once(stand: Stand) -> None:
 # -- draining
 
 
-def test_a_circle_of_engines_drains_when_nothing_goes_round_any_more(stand: Stand) -> None:
+def test_a_circle_of_engines_drains_when_nothing_goes_round_any_more(stand: EngineFixture) -> None:
     """Each waits for the other's last output."""
     ping, pong = stand.memory("ping"), stand.memory("pong")
     rounds: list[int] = []
@@ -197,7 +197,7 @@ def test_a_circle_of_engines_drains_when_nothing_goes_round_any_more(stand: Stan
     assert rounds == list(range(1, 62, 2))
 
 
-def test_a_drain_that_cannot_tell_whether_it_is_empty_ends_with_the_error(stand: Stand) -> None:
+def test_a_drain_that_cannot_tell_whether_it_is_empty_ends_with_the_error(stand: EngineFixture) -> None:
     """A lag that fails is no reason to wait for ever."""
     source = Source(lag=[None] * 1 + [ConnectorError("no permission to ask")] * 100)
 
@@ -205,7 +205,7 @@ def test_a_drain_that_cannot_tell_whether_it_is_empty_ends_with_the_error(stand:
         drain(stand.engine(nothing, [], source=source.queue()))
 
 
-def test_a_drain_with_nothing_to_do_ends_soon(stand: Stand) -> None:
+def test_a_drain_with_nothing_to_do_ends_soon(stand: EngineFixture) -> None:
     """An empty queue is drained."""
     started = time.monotonic()
 
@@ -217,7 +217,7 @@ def test_a_drain_with_nothing_to_do_ends_soon(stand: Stand) -> None:
 # -- in a loop of one's own
 
 
-def test_a_worker_serves_in_the_callers_loop_and_can_be_cancelled(stand: Stand) -> None:
+def test_a_worker_serves_in_the_callers_loop_and_can_be_cancelled(stand: EngineFixture) -> None:
     """Cancelled, it stops in order all the same: what was begun is settled."""
     source, begun = Source([b"1"]), asyncio.Event()
 
@@ -239,7 +239,7 @@ def test_a_worker_serves_in_the_callers_loop_and_can_be_cancelled(stand: Stand) 
     assert source.count("shutdown") == 1
 
 
-def test_a_worker_runs_off_the_main_thread(stand: Stand) -> None:
+def test_a_worker_runs_off_the_main_thread(stand: EngineFixture) -> None:
     """Without signals then: whoever began the thread stops it."""
     source = Source([b"1"])
     worker = Worker([stand.engine(nothing, [], source=source.queue())], settings(), drain=True)
@@ -263,7 +263,9 @@ def get(port: int, path: str) -> tuple[int, str]:
         return error.code, error.read().decode()
 
 
-def test_readyz_says_what_the_worker_says_from_start_to_stop(stand: Stand, caplog: pytest.LogCaptureFixture) -> None:
+def test_readyz_says_what_the_worker_says_from_start_to_stop(
+    stand: EngineFixture, caplog: pytest.LogCaptureFixture
+) -> None:
     """503 before it is connected, 200 while it works, 503 while it drains; /metrics counts."""
     caplog.set_level("INFO", "penstock")
     source, go = Source([b"1", b"2"]), asyncio.Event()
@@ -297,7 +299,7 @@ def test_readyz_says_what_the_worker_says_from_start_to_stop(stand: Stand, caplo
     asyncio.run(main())
 
 
-def test_a_metrics_port_that_is_taken_is_a_warning(stand: Stand, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_metrics_port_that_is_taken_is_a_warning(stand: EngineFixture, caplog: pytest.LogCaptureFixture) -> None:
     """A worker does not fail for its metrics."""
     stand.numbers(1)
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -435,7 +437,7 @@ def test_a_function_may_end_the_process(tmp_path: Path, form: str, batch: str) -
     )
 
 
-def test_an_internal_cancellation_is_no_quiet_end(stand: Stand) -> None:
+def test_an_internal_cancellation_is_no_quiet_end(stand: EngineFixture) -> None:
     """If a part of the worker is cancelled from outside, the rest stops, and says so."""
 
     async def main() -> None:

@@ -42,7 +42,7 @@ class Excused(Nothing):
 class TestBalance:
     def test_each_once_is_balanced(self) -> None:
         """In any order."""
-        balance([b"a", b"b"], [b"b", b"a"], story="all went well")
+        balance([b"a", b"b"], [b"b", b"a"], scenario="all went well")
 
     @pytest.mark.parametrize(
         ("seen", "says"),
@@ -55,18 +55,18 @@ class TestBalance:
         ],
     )
     def test_what_is_lost_strange_or_repeated_is_told(self, seen: list[bytes | None], says: str) -> None:
-        """With the story, and where to look."""
+        """With the scenario, and where to look."""
         with pytest.raises(Broken) as broken:
-            balance([b"a", b"b"], seen, story="something happened")
+            balance([b"a", b"b"], seen, scenario="something happened")
         assert str(broken.value).startswith("something happened: ")
         assert says in str(broken.value)
         assert "look at: " in str(broken.value)
 
     def test_as_many_repetitions_as_were_in_flight_are_allowed(self) -> None:
         """After a fault; one more is too many."""
-        balance([b"a"], [b"a"] * 3, repeats=2, story="a worker was killed")
+        balance([b"a"], [b"a"] * 3, repeats=2, scenario="a worker was killed")
         with pytest.raises(Broken, match="at most 1 may"):
-            balance([b"a"], [b"a"] * 3, repeats=1, story="a worker was killed")
+            balance([b"a"], [b"a"] * 3, repeats=1, scenario="a worker was killed")
 
 
 class TestLimits:

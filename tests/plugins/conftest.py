@@ -1,4 +1,4 @@
-"""Installs the distributions of `zoo.py` with pip, once a session, and runs Python beside them."""
+"""Installs the distributions of `sample_plugins.py` with pip, once a session, and runs Python beside them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.plugins.distributions import Distribution
-from tests.plugins.zoo import RIVAL_OF_THE_CORE, ZOO
+from tests.plugins.sample_plugins import RIVAL_OF_THE_CORE, ZOO
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 LookUp = Callable[..., list[tuple[str, str]]]

@@ -66,7 +66,7 @@ def test_the_list_imports_no_client(zoo: Path, run: Run) -> None:
     """Light modules are all it needs: no connector, no client library, no pydantic, no orjson."""
     program = (
         "import sys; from penstock.cli.main import main; code = main(['plugins']);"
-        "heavy = {'zoo_client', 'penstock_sound.connector', 'confluent_kafka', 'redis', 'orjson', 'pydantic'};"
+        "heavy = {'sample_client', 'penstock_sound.connector', 'confluent_kafka', 'redis', 'orjson', 'pydantic'};"
         "sys.exit(repr(heavy & sys.modules.keys()) if heavy & sys.modules.keys() else code)"
     )
 

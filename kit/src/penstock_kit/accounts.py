@@ -11,7 +11,7 @@ MOST_SHOWN = 40  # bytes of a value in an error
 
 
 def balance(
-    sent: Iterable[bytes | None], seen: Iterable[bytes | None], *, repeats: int = 0, story: str, look: str = ""
+    sent: Iterable[bytes | None], seen: Iterable[bytes | None], *, repeats: int = 0, scenario: str, look: str = ""
 ) -> None:
     """Every message that was sent was seen; nothing else was; none twice, but where a fault allows it.
 
@@ -20,7 +20,7 @@ def balance(
         seen: Bodies as they were delivered.
         repeats: How many deliveries more than messages there may be: 0 where no fault was injected, else no more than
             was in flight.
-        story: What happened ("after a close with work in flight").
+        scenario: What happened ("after a close with work in flight").
         look: Where an author should look.
 
     Raises:
@@ -33,19 +33,19 @@ def balance(
     moreover = f"; moreover {extra} deliveries are repetitions" if extra > repeats else ""
     must(
         not lost,
-        f"{story}: {len(lost)} of {len(wanted)} messages are LOST: {_short(lost)}{moreover}",
+        f"{scenario}: {len(lost)} of {len(wanted)} messages are LOST: {_short(lost)}{moreover}",
         look or "when a message leaves the backend: only on_success may make it go",
     )
     strangers = [body for body in counts if body not in wanted]
     must(
         not strangers,
-        f"{story}: {len(strangers)} messages came that should not have come: {_short(strangers)}",
+        f"{scenario}: {len(strangers)} messages came that should not have come: {_short(strangers)}",
         look or "how a queue's name becomes a place in the backend, what is done to bodies, what on_success settles",
     )
     allowed = f"at most {repeats} may, which were in flight" if repeats else "none may, for nothing went wrong"
     must(
         extra <= repeats,
-        f"{story}: {extra} deliveries are repetitions; {allowed}. Repeated: {_short(repeated)}",
+        f"{scenario}: {extra} deliveries are repetitions; {allowed}. Repeated: {_short(repeated)}",
         look or "what consume hands out twice, and what on_success does not settle",
     )
 

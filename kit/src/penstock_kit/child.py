@@ -20,7 +20,7 @@ from penstock.connectors import Consumer, Producer
 from penstock.message import QueueMessage, Record
 from penstock.standalone import make_consumer, make_producer, resolve
 
-PACE = 0.001  # seconds of work for a message
+WORK_SECONDS = 0.001  # seconds of work for a message
 POLL = 0.2  # seconds of one consume
 
 
@@ -42,7 +42,7 @@ async def work(consumer: Consumer, log: Log, job: dict[str, Any]) -> None:
     while True:
         messages = await consumer.consume(job["batch"], POLL)
         for message in messages:
-            await asyncio.sleep(PACE)
+            await asyncio.sleep(WORK_SECONDS)
             log.write("did", message.message)
         for piece in _pieces(list(messages), chance):
             log.write("settles", *(message.message for message in piece))

@@ -36,7 +36,7 @@ def main(job: dict[str, Any]) -> None:
     """Run the engine until a signal.
 
     Args:
-        job: `queues`, its configuration, with the queues "in" and "out"; `pace`, seconds of work for a message;
+        job: `queues`, its configuration, with the queues "in" and "out"; `work_seconds`, seconds of work for a message;
             `shutdown_timeout`, seconds that it has to stop; `settings` of the engine.
     """
     log = Log(job["log"])
@@ -44,7 +44,7 @@ def main(job: dict[str, Any]) -> None:
 
     @engine.stream_app
     def work(body: bytes) -> tuple[str, bytes]:
-        time.sleep(job["pace"])
+        time.sleep(job["work_seconds"])
         log.write("did", body)
         return "out", body
 

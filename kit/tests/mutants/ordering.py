@@ -94,7 +94,7 @@ class LeavesBehind(ReferenceByKeyConsumer):
 
 
 class SharesKeys(ReferenceByKeyConsumer):
-    """Hands out a key to several consumers at once, each going its own pace."""
+    """Hands out a key to several consumers at once, each going its own work_seconds."""
 
     async def consume(self, max_messages: int, timeout: float) -> Sequence[QueueMessage]:
         self.opened().order = "m.id" if id(self) % 2 else "m.id % 5, m.id"

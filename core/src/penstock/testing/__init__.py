@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 from penstock.exports import lazy_exports
 
 if TYPE_CHECKING:
-    from penstock.testing.conductor import NotQuiet
     from penstock.testing.harness import Harness
+    from penstock.testing.test_runner import NotIdle
 
 _HOMES = {
     "Harness": "penstock.testing.harness",
-    "NotQuiet": "penstock.testing.conductor",
+    "NotIdle": "penstock.testing.test_runner",
 }
 
-__all__ = ["Harness", "NotQuiet"]
+__all__ = ["Harness", "NotIdle"]
 
 
 if not TYPE_CHECKING:  # a type checker that saw it would take every misspelt name for Any

@@ -3,7 +3,7 @@
 A backoff of 30 s, a delay of an hour, a timeout: each is over at once, in its right order, and takes no time. What the
 loop's time means for those who ask elsewhere (`time.time`, `time.sleep`, another thread) is untouched.
 
-How the time passes is asked of the owner before each wait, see `Pace`. Beside that the loop knows by itself when
+How the time passes is asked of the owner before each wait, see `TimeMode`. Beside that the loop knows by itself when
 something outside of it is at work, and then waits in real time: a socket or pipe that it watches, a call in an executor
 (`asyncio.to_thread`).
 """
@@ -17,7 +17,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any, Literal
 
-Pace = Literal["jump", "stand", "real"]
+TimeMode = Literal["jump", "stop", "real"]
 """How time passes while the loop waits.
 
 - jump: straight to the next timer
@@ -38,16 +38,16 @@ class Clock:
     Attributes:
         now: Seconds since the loop was made.
         deadline: When the loop must be done, by the real `monotonic`; past it, it raises `OutOfTime`.
-        pace: Asked before each wait.
-        hurry: Jump, whatever else is at work: all that is left is to clear up.
+        mode: Asked before each wait.
+        closing: Jump, whatever else is at work: all that is left is to clear up.
         calls: Calls in an executor that are under way.
     """
 
-    def __init__(self, pace: Callable[[], Pace]) -> None:
+    def __init__(self, mode: Callable[[], TimeMode]) -> None:
         self.now = 0.0
         self.deadline = math.inf
-        self.pace = pace
-        self.hurry = False
+        self.mode = mode
+        self.closing = False
         self.calls = 0
 
 
@@ -64,22 +64,22 @@ class _Selector(selectors.DefaultSelector):
             raise OutOfTime
         if ready or (timeout is not None and timeout <= 0):
             return ready
-        pace = self._pace()
-        if pace == "jump" and timeout is not None:
+        mode = self._time_mode()
+        if mode == "jump" and timeout is not None:
             self._clock.now += timeout
             return ready
-        if pace == "real":
-            return self._flow(timeout)
+        if mode == "real":
+            return self._wait_in_real_time(timeout)
         return self._until_woken()
 
-    def _pace(self) -> Pace:
+    def _time_mode(self) -> TimeMode:
         clock = self._clock
-        if clock.hurry:
+        if clock.closing:
             return "jump"
-        pace = clock.pace()
-        return "real" if pace == "jump" and (clock.calls or len(self.get_map()) > SELF_PIPE) else pace
+        mode = clock.mode()
+        return "real" if mode == "jump" and (clock.calls or len(self.get_map()) > SELF_PIPE) else mode
 
-    def _flow(self, timeout: float | None) -> list[tuple[selectors.SelectorKey, int]]:
+    def _wait_in_real_time(self, timeout: float | None) -> list[tuple[selectors.SelectorKey, int]]:
         clock, began = self._clock, monotonic()
         wait = min(math.inf if timeout is None else timeout, clock.deadline - began)
         ready = super().select(None if wait == math.inf else max(0.0, wait))
@@ -102,8 +102,8 @@ class _Selector(selectors.DefaultSelector):
 class JumpingLoop(asyncio.SelectorEventLoop):
     """An event loop on a `Clock`; run it and close it like any other."""
 
-    def __init__(self, pace: Callable[[], Pace] = lambda: "jump") -> None:
-        self.clock = Clock(pace)
+    def __init__(self, mode: Callable[[], TimeMode] = lambda: "jump") -> None:
+        self.clock = Clock(mode)
         super().__init__(_Selector(self.clock))
 
     def time(self) -> float:

@@ -29,11 +29,11 @@ from penstock.options import Role
 from penstock.plugins.hints import nearest
 from penstock.queues.codec import Codec
 from penstock.queues.resolved_queue import ResolvedQueue
-from penstock.testing.conductor import Conductor
-from penstock.testing.faults import ConsumerFaults, ProducerFaults
+from penstock.testing.engine_under_test import EngineUnderTest, QueueStore
+from penstock.testing.fault_injection import ConsumerFaults, ProducerFaults
 from penstock.testing.memory_queue import MemoryQueue, as_sent
-from penstock.testing.reality import Profiles
-from penstock.testing.rehearsal import Cellar, Rehearsal
+from penstock.testing.production_queue import Profiles
+from penstock.testing.test_runner import TestRunner
 
 Model = TypeVar("Model")
 
@@ -77,32 +77,32 @@ class Harness:
         if not engines:
             raise ConfigError("a harness needs an engine: Harness(app)")
         self.random = random.Random(seed)
-        self._conductor = Conductor(seed, limit, inf if real_limit is None else real_limit)
-        self._cellar = Cellar(f"harness-{os.getpid()}-{next(_numbers)}", self._conductor, profiles or {})
+        self._runner = TestRunner(seed, limit, inf if real_limit is None else real_limit)
+        self._store = QueueStore(f"harness-{os.getpid()}-{next(_numbers)}", self._runner, profiles or {})
         self._queues: dict[str, MemoryQueue] = {}
         self._resolved: dict[tuple[str, Role], ResolvedQueue] = {}
         try:
-            self._rehearsals = [self._rehearse(engine, config) for engine in engines]
+            self._engines = [self._under_test(engine, config) for engine in engines]
         except BaseException:
             self.close()
             raise
 
-    def _rehearse(self, engine: Engine | StreamApp[..., Any], config: Source | None) -> Rehearsal:
+    def _under_test(self, engine: Engine | StreamApp[..., Any], config: Source | None) -> EngineUnderTest:
         original: object = engine.engine if isinstance(engine, StreamApp) else engine
         if not isinstance(original, Engine):
             shown = getattr(engine, "__qualname__", type(engine).__name__)
             raise ConfigError(
                 f"a harness takes an Engine, or a function decorated with its stream_app; {shown} is neither"
             )
-        rehearsal, queues = self._cellar.rehearse(original, config)
+        engine, queues = self._store.engine_under_test(original, config)
         for name, queue in queues.items():
             if self._queues.setdefault(name, queue) is not queue:
                 raise ConfigError(
-                    f"{name!r} is one queue for engine {rehearsal.app_name!r} and another one for an engine before it; "
+                    f"{name!r} is one queue for engine {engine.app_name!r} and another one for an engine before it; "
                     f"give each a harness of its own"
                 )
-        self._resolved |= rehearsal.resolve()
-        return rehearsal
+        self._resolved |= engine.resolve()
+        return engine
 
     # -- before and after
 
@@ -170,14 +170,14 @@ class Harness:
 
     def dead_letters(self, queue: str | None = None) -> list[DeadLetter]:
         """What engines have sent to their dead-letter queues, or to this one, with the reasons."""
-        names = dict.fromkeys(each.dead_letter_queue for each in self._rehearsals) if queue is None else (queue,)
+        names = dict.fromkeys(each.dead_letter_queue for each in self._engines) if queue is None else (queue,)
         records = [record for name in names if name is not None for record in self.records(name)]
         return [read(QueueMessage(None, record.message, record.key, record.headers)) for record in records]
 
     @property
     def attempts(self) -> list[int]:
         """How often each message was tried, by all engines, in the order in which they first came."""
-        return [story.tries for queue in self._inputs() for story in queue.stories.values()]
+        return [history.tries for queue in self._inputs() for history in queue.histories.values()]
 
     @property
     def left(self) -> int:
@@ -212,7 +212,7 @@ class Harness:
     @property
     def elapsed(self) -> float:
         """Seconds that all runs have taken by the harness's clock: the waits; calls of a function take no time."""
-        return self._conductor.elapsed
+        return self._runner.elapsed
 
     # -- faults
 
@@ -224,11 +224,11 @@ class Harness:
     @property
     def consumer(self) -> ConsumerFaults:
         """What goes wrong when the (first) engine reads its input queue."""
-        return self.consumer_of(self._rehearsals[0].input_queue)
+        return self.consumer_of(self._engines[0].input_queue)
 
     def consumer_of(self, queue: str) -> ConsumerFaults:
         """The same for the input queue of another engine."""
-        inputs = [rehearsal.input_queue for rehearsal in self._rehearsals]
+        inputs = [engine.input_queue for engine in self._engines]
         if queue not in inputs:
             raise _unknown(queue, "input queue", inputs)
         return self._queues[queue].consumer_faults
@@ -242,7 +242,7 @@ class Harness:
         test, the engines get a thread of their own, and that loop waits; `arun` lets it go on.
 
         Raises:
-            NotQuiet: they do not come to rest within the limits.
+            NotIdle: they do not come to rest within the limits.
             PenstockError: why an engine cannot run, or could not go on.
             BaseException: what a function raised, at once, if it is not an `Exception`: so `pytest.fail` fails the
                 test. In a worker it is a failed call.
@@ -260,8 +260,8 @@ class Harness:
 
     def close(self) -> None:
         """Let everything go. Idempotent."""
-        self._conductor.close()
-        self._cellar.forget()
+        self._runner.close()
+        self._store.forget()
 
     def __enter__(self) -> Self:
         return self
@@ -274,14 +274,14 @@ class Harness:
     # -- its own
 
     def _run(self) -> None:
-        engines = [(rehearsal, self._queues[rehearsal.input_queue]) for rehearsal in self._rehearsals]
-        self._conductor.run(engines, self._cellar.queues)
+        engines = [(engine, self._queues[engine.input_queue]) for engine in self._engines]
+        self._runner.run(engines, self._store.queues)
 
     def _inputs(self) -> list[MemoryQueue]:
-        return list(dict.fromkeys(self._queues[rehearsal.input_queue] for rehearsal in self._rehearsals))
+        return list(dict.fromkeys(self._queues[engine.input_queue] for engine in self._engines))
 
     def _count(self, metric: Metric, label: str = "") -> int:
-        return sum(metrics.counts().get((metric, label), 0) for metrics in self._conductor.metrics)
+        return sum(metrics.counts().get((metric, label), 0) for metrics in self._runner.metrics)
 
     def _output(self, queue: str) -> ResolvedQueue:
         outputs = {name: resolved for (name, role), resolved in self._resolved.items() if role == "output"}

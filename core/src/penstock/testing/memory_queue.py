@@ -18,23 +18,23 @@ from penstock import envelope
 from penstock.connectors import Consumer, Producer
 from penstock.errors import ProduceError
 from penstock.message import QueueMessage, Record
-from penstock.testing.faults import ConsumerFaults, ProducerFaults
+from penstock.testing.fault_injection import ConsumerFaults, ProducerFaults
 
 if TYPE_CHECKING:
-    from penstock.testing.stand_ins import StandInConsumer
+    from penstock.testing.fakes import FakeConsumer
 
 
 class Watcher(Protocol):
-    """What the stand-ins ask of the harness."""
+    """What the fakes ask of the harness."""
 
-    async def functions_at_rest(self) -> None:
+    async def calls_finished(self) -> None:
         """Return when no function is being called on a thread."""
 
     def look(self) -> None:
         """A consumer has found nothing: everything may be at rest now."""
 
 
-class Story:
+class MessageHistory:
     """What became of one message of an input queue.
 
     Attributes:
@@ -66,7 +66,7 @@ class MemoryQueue:
     Attributes:
         records: What engines have stored here, in order, as they sent it.
         stored: How many messages were put here, by engines or by the test; what is held back is not yet counted.
-        stories: What became of those that were delivered, by position.
+        histories: What became of those that were delivered, by position.
         consumers: Those of the engines that run.
         consumer_faults, producer_faults: What goes wrong.
     """
@@ -83,8 +83,8 @@ class MemoryQueue:
         self.watcher = watcher
         self.records: list[Record] = []
         self.stored = 0
-        self.stories: dict[str, Story] = {}
-        self.consumers: list[StandInConsumer] = []
+        self.histories: dict[str, MessageHistory] = {}
+        self.consumers: list[FakeConsumer] = []
         self.consumer_faults = ConsumerFaults(value)
         self.producer_faults = ProducerFaults(value)
         self.copies: deque[QueueMessage] = deque()  # settled, and to be delivered once more all the same
@@ -97,7 +97,7 @@ class MemoryQueue:
     @property
     def waiting(self) -> int:
         """Messages that are not settled, wherever they are."""
-        settled = sum(story.settled for story in self.stories.values())
+        settled = sum(history.settled for history in self.histories.values())
         return self.stored - settled + len(self.copies) + len(self._sent) + len(self._delayed)
 
     @property

@@ -74,7 +74,7 @@ class BackPressure:
                 await consumer.succeed(rest)
                 rest += await consumer.rest()
             look = "what becomes of messages that the client has fetched while nobody asked for any"
-            balance(sent, bodies([*held, *rest]), story="30 of 100 messages were held for a second", look=look)
+            balance(sent, bodies([*held, *rest]), scenario="30 of 100 messages were held for a second", look=look)
 
         kit.run(main)
 

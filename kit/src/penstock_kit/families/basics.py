@@ -59,9 +59,11 @@ class Basics:
                 for start in range(0, 300, 75):
                     await producer.send([Record(body) for body in sent[start : start + 75]])
                 seen = await _settle_all(consumer, 300)
-            balance(sent, bodies(seen), story="sent and read without any fault")
+            balance(sent, bodies(seen), scenario="sent and read without any fault")
             async with kit.consumer() as consumer:
-                balance((), bodies(await consumer.rest()), story="after everything was settled, a consumer came anew")
+                balance(
+                    (), bodies(await consumer.rest()), scenario="after everything was settled, a consumer came anew"
+                )
 
         kit.run(main)
 
@@ -74,7 +76,7 @@ class Basics:
             async with kit.consumer() as consumer:
                 look = "where a consumer that comes for the first time begins: with the oldest message, not at the end"
                 seen = bodies(await _settle_all(consumer, 20))
-                balance(sent, seen, story="sent before the first consumer came", look=look)
+                balance(sent, seen, scenario="sent before the first consumer came", look=look)
 
         kit.run(main)
 
@@ -94,7 +96,7 @@ class Basics:
                     await sending
                 finally:
                     await shut_down(consumers)
-            balance(sent, bodies(seen), story="read by three consumers at once")
+            balance(sent, bodies(seen), scenario="read by three consumers at once")
 
         kit.run(main)
 
@@ -109,8 +111,8 @@ class Basics:
                 async with kit.consumer(name) as consumer:
                     seen = await _settle_all(consumer, 10) + await consumer.rest()
                     look = "how a queue's name becomes a place in the backend: all of it, and no pattern"
-                    story = "three queues whose names begin alike"
-                    balance(numbered(10, f"{name}/"), bodies(seen), story=story, look=look)
+                    scenario = "three queues whose names begin alike"
+                    balance(numbered(10, f"{name}/"), bodies(seen), scenario=scenario, look=look)
 
         kit.run(main)
 
@@ -122,7 +124,7 @@ class Basics:
             async with kit.consumer(name) as consumer:
                 await kit.send(*sent, queue=name)
                 look = "what connectors of one process share: a client, a buffer, an attribute of the class"
-                balance(sent, bodies(await _settle_all(consumer, 30)), story="one of ten queues at once", look=look)
+                balance(sent, bodies(await _settle_all(consumer, 30)), scenario="one of ten queues at once", look=look)
 
         async def main() -> None:
             await asyncio.gather(*(one(f"{kit.queue}-{number}") for number in range(10)))
@@ -141,7 +143,7 @@ class Basics:
                     seen += await _settle_all(consumer, 10)
             look = "where it is kept what is settled: in the backend, for whoever comes next, and not in the consumer"
             balance(
-                sent, bodies(seen), story="five consumers, one after the other, each settling what it got", look=look
+                sent, bodies(seen), scenario="five consumers, one after the other, each settling what it got", look=look
             )
 
         kit.run(main)

@@ -33,7 +33,7 @@ class Batches:
                     found = await consumer.receive(most, at_once=most)
                     await consumer.succeed(found)
                     seen += found
-            balance(sent, bodies(seen), story="read in portions of 1, 2, 7, 49 and 1")
+            balance(sent, bodies(seen), scenario="read in portions of 1, 2, 7, 49 and 1")
 
         kit.run(main)
 
@@ -140,7 +140,7 @@ class Batches:
                             "a lock or a thread that consume holds while it waits for messages",
                         )
                     found = await waiting or await consumer.receive(1)
-                balance([b"3"], bodies(found), story="one of four messages was requeued while consume waited")
+                balance([b"3"], bodies(found), scenario="one of four messages was requeued while consume waited")
 
         kit.run(main)
 
@@ -162,7 +162,7 @@ class Batches:
                     again = await consumer.receive(len(failed))
                     await consumer.succeed(again)
                     again += await consumer.rest()
-                balance(bodies(failed), bodies(again), story="every third message of a batch failed", look=look)
+                balance(bodies(failed), bodies(again), scenario="every third message of a batch failed", look=look)
 
         kit.run(main)
 
@@ -174,7 +174,7 @@ class Batches:
             await kit.send(*sent)
             async with kit.consumer() as consumer:
                 messages = await consumer.receive(2_500, at_once=1_000)
-                balance(sent, bodies(messages), story="2,500 messages in one produce call")
+                balance(sent, bodies(messages), scenario="2,500 messages in one produce call")
                 late = await consumer.succeed(messages[::-1])
                 must(
                     late == 0,
@@ -183,7 +183,9 @@ class Batches:
                 )
             async with kit.consumer() as consumer:
                 look = "limits of the backend on how much one call may settle: do it in several"
-                balance((), bodies(await consumer.rest()), story="2,500 messages were settled in one call", look=look)
+                balance(
+                    (), bodies(await consumer.rest()), scenario="2,500 messages were settled in one call", look=look
+                )
 
         kit.run(main)
 

@@ -36,13 +36,13 @@ class Browsing:
                 async with kit.browser() as browser:
                     seen = await _everything(browser)
                 look = "browse: every message that is not settled, also those that a consumer has"
-                balance(sent, bodies(seen), story="browsed, while a consumer had three of them", look=look)
+                balance(sent, bodies(seen), scenario="browsed, while a consumer had three of them", look=look)
                 _check_kept(kit, seen)
                 _check_states(seen, {message.position for message in held})
                 await worker.succeed(held + await worker.receive(9))
             async with kit.browser() as browser:
                 left = [message for message in await _everything(browser) if message.state != "kept"]
-                balance((), bodies(left), story="all messages were settled, then browsed", look=look)
+                balance((), bodies(left), scenario="all messages were settled, then browsed", look=look)
 
         kit.run(main)
 
@@ -59,24 +59,26 @@ class Browsing:
                 held = await worker.receive(3)
                 lag = await _lag(kit, worker, 9)
                 for looking in (browser, worker, browser):
-                    balance(sent, bodies(await _everything(looking)), story="browsed", look=CHANGES_NOTHING)
+                    balance(sent, bodies(await _everything(looking)), scenario="browsed", look=CHANGES_NOTHING)
                 now = await worker.lag()
                 must(now == lag, f"browsing changes no lag; it was {lag}, and {now} after it", CHANGES_NOTHING)
                 rest = await worker.receive(9)
                 rest += await worker.rest()
-                story = "three messages were in flight, all were browsed three times, then the rest was consumed"
+                scenario = "three messages were in flight, all were browsed three times, then the rest was consumed"
                 waiting = set(sent) - set(bodies(held))
-                balance(waiting, bodies(rest), story=story, look=CHANGES_NOTHING)
+                balance(waiting, bodies(rest), scenario=scenario, look=CHANGES_NOTHING)
                 counted = [(message.attempts, message.abandoned or 0) for message in rest]
                 must(
                     counted == [(1, 0)] * 9,
-                    f"{story}; each is the first delivery, with attempts 1 and abandoned 0; they were {counted}",
+                    f"{scenario}; each is the first delivery, with attempts 1 and abandoned 0; they were {counted}",
                     CHANGES_NOTHING,
                 )
                 if kit.capabilities.ordering != "none":
-                    must(bodies(held + rest) == sent, f"{story}; they came as {bodies(held + rest)}", CHANGES_NOTHING)
+                    must(
+                        bodies(held + rest) == sent, f"{scenario}; they came as {bodies(held + rest)}", CHANGES_NOTHING
+                    )
                 late = await worker.succeed(held + rest)
-                must(late == 0, f"{story}; {late} of them were lost to the consumer that had them", CHANGES_NOTHING)
+                must(late == 0, f"{scenario}; {late} of them were lost to the consumer that had them", CHANGES_NOTHING)
 
         kit.run(main)
 
@@ -105,8 +107,10 @@ class Browsing:
                     RESUMES,
                 )
                 gone = {message.message for message in done} - set(bodies(seen + rest))
-                story = "a page was browsed; messages were settled, requeued and leased; the other pages were browsed"
-                balance(set(sent) - gone, bodies(seen + rest), story=story, look=RESUMES)
+                scenario = (
+                    "a page was browsed; messages were settled, requeued and leased; the other pages were browsed"
+                )
+                balance(set(sent) - gone, bodies(seen + rest), scenario=scenario, look=RESUMES)
 
         kit.run(main)
 
@@ -131,7 +135,7 @@ class Browsing:
                     await browser.browse(PAGE)
                     taken += bodies(await other.consume(3, 0))
                     await asyncio.sleep(0.02)
-                balance(numbered(3), taken, story="three leases ended while they were browsed", look=CHANGES_NOTHING)
+                balance(numbered(3), taken, scenario="three leases ended while they were browsed", look=CHANGES_NOTHING)
 
         kit.run(main)
 

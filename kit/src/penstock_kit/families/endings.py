@@ -19,7 +19,7 @@ from penstock_kit.running import OUT, STOP_LIMIT, Running, names, queues
 AT_ONCE = 20  # messages in flight
 MOST_KILLS = 5  # each waits until the backend gives up a dead worker
 SHORT_GRACE = 0.2  # seconds
-PACE = 0.002  # seconds of work for a message
+WORK_SECONDS = 0.002  # seconds of work for a message
 AGAIN = 1.5  # leases after which the messages of a worker that was killed have come again
 
 
@@ -35,7 +35,7 @@ class Endings:
             sent = numbered(80)
             await kit.send(*sent)
             with children(kit) as maker:
-                worker = maker.start_engine(queues(kit), **_job(pace=0.02, shutdown_timeout=SHORT_GRACE))
+                worker = maker.start_engine(queues(kit), **_job(work_seconds=0.02, shutdown_timeout=SHORT_GRACE))
                 worker.go()
                 await worker.wait_for("did", 10)
                 worker.interrupt(signal.SIGTERM)
@@ -49,9 +49,9 @@ class Endings:
                 )
             async with kit.consumer() as successor:
                 rest = bodies(await successor.receive(80 - len(set(did)))) + bodies(await successor.rest())
-            story = f"a worker was stopped by SIGTERM when it had done {len(did)} of 80 messages"
+            scenario = f"a worker was stopped by SIGTERM when it had done {len(did)} of 80 messages"
             look = "shutdown: it makes settlements durable, and requeues what is unsettled"
-            balance(sent, [*did, *rest], repeats=AT_ONCE, story=story, look=look)
+            balance(sent, [*did, *rest], repeats=AT_ONCE, scenario=scenario, look=look)
 
         kit.run(main)
 
@@ -67,7 +67,7 @@ class Endings:
                 sent,
                 seen,
                 repeats=kills * (AT_ONCE + kit.backend.settled_late),
-                story=f"outputs of {kills} workers that were killed, with {AT_ONCE} messages in flight at most",
+                scenario=f"outputs of {kills} workers that were killed, with {AT_ONCE} messages in flight at most",
                 look="produce, which confirms what is not stored; what settles a message before its outputs are stored",
             )
 
@@ -82,7 +82,7 @@ class Endings:
             sent, kills = await _kill_workers(kit, delivery="exactly_once")
             seen = await _outputs(kit, sent, delivery="exactly_once")
             look = "transact(): records and settlements become visible together, by one commit of the backend"
-            balance(sent, seen, story=f"exactly once, and {kills} workers were killed", look=look)
+            balance(sent, seen, scenario=f"exactly once, and {kills} workers were killed", look=look)
 
         kit.run(main)
 
@@ -116,8 +116,12 @@ class Endings:
         kit.run(main)
 
 
-def _job(pace: float = PACE, shutdown_timeout: float = 5.0, **settings: Any) -> dict[str, Any]:
-    return {"pace": pace, "shutdown_timeout": shutdown_timeout, "settings": {"max_in_flight": AT_ONCE, **settings}}
+def _job(work_seconds: float = WORK_SECONDS, shutdown_timeout: float = 5.0, **settings: Any) -> dict[str, Any]:
+    return {
+        "work_seconds": work_seconds,
+        "shutdown_timeout": shutdown_timeout,
+        "settings": {"max_in_flight": AT_ONCE, **settings},
+    }
 
 
 async def _kill_workers(kit: Kit, **settings: Any) -> tuple[list[bytes], int]:
@@ -150,7 +154,7 @@ async def _pause_of(worker: Child) -> None:
     out and not settled yet."""
     for _look in range(10):
         done = len(worker.lines("did"))
-        await asyncio.sleep(10 * PACE)
+        await asyncio.sleep(10 * WORK_SECONDS)
         if len(worker.lines("did")) == done:
             return
 

@@ -90,7 +90,7 @@ class Engines:
                 "limits of the backend on headers: a dead letter brings eight of its own, one of about 1,500 bytes",
             )
             async with kit.consumer() as consumer:
-                balance((), bodies(await consumer.rest()), story="the message was dead-lettered")
+                balance((), bodies(await consumer.rest()), scenario="the message was dead-lettered")
 
         kit.run(main)
 
@@ -115,7 +115,7 @@ class Engines:
             async with kit.consumer() as successor:
                 left = bodies(await successor.receive(3))
             look = "shutdown: what is not settled goes back to the backend"
-            balance(sent, left, story="three dead letters were not confirmed, and the worker stopped", look=look)
+            balance(sent, left, scenario="three dead letters were not confirmed, and the worker stopped", look=look)
 
         kit.run(main)
 
@@ -148,7 +148,7 @@ class Engines:
                     await _check_waiting(kit, running)
                 release.set()
                 await running.until_done(100)
-            balance(sent, done, story=f"an engine with max_in_flight={MOST} was held up, and went on")
+            balance(sent, done, scenario=f"an engine with max_in_flight={MOST} was held up, and went on")
 
         kit.run(main)
 
@@ -173,12 +173,12 @@ class Engines:
             async with Running(kit, work, configuration=queues(kit, **kit.backend.short_lease)) as running:
                 await running.until_done(3, extra=span)
                 late = running.counted("penstock_late_settlements_total")
-            story = f"the function took {span:.1f} s for the first of three messages"
+            scenario = f"the function took {span:.1f} s for the first of three messages"
             look = (
                 "extend, where there are leases; the membership of a group while a function runs, where there are not"
             )
-            balance(numbered(3), calls, story=story, look=look)
-            must(late == 0, f"{story}, which the engine waits for; yet {late} settlements were late", look)
+            balance(numbered(3), calls, scenario=scenario, look=look)
+            must(late == 0, f"{scenario}, which the engine waits for; yet {late} settlements were late", look)
 
         kit.run(main)
 
@@ -234,14 +234,14 @@ class Engines:
             before = Footprint.now()
             for _round in range(ROUNDS):
                 await _begin_and_cancel(kit)
-            story = f"engines were cancelled in the middle of their work, {ROUNDS} times"
+            scenario = f"engines were cancelled in the middle of their work, {ROUNDS} times"
             must(
                 await until(lambda: not Footprint.now().beyond(before), GONE_WITHIN),
-                f"nothing is left of an engine that was cancelled; {story}, there are {Footprint.now().beyond(before)}",
+                f"an engine that was cancelled leaves nothing; {scenario}, there are {Footprint.now().beyond(before)}",
                 "shutdown while messages are in flight: threads to join, sockets to close, tasks to cancel and await",
             )
             async with kit.consumer() as successor:
-                balance(sent, bodies(await successor.receive(10)), story=story, look="shutdown: it requeues")
+                balance(sent, bodies(await successor.receive(10)), scenario=scenario, look="shutdown: it requeues")
 
         kit.run(main)
 

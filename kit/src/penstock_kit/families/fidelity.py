@@ -26,7 +26,7 @@ class Fidelity:
             async with kit.consumer() as consumer:
                 seen = [message.message for message in await consumer.receive(3)]
             look = "a body that is tested for truth instead of for None, on either way"
-            balance([b"before", b"", b"after"], seen, story="an empty body between two others", look=look)
+            balance([b"before", b"", b"after"], seen, scenario="an empty body between two others", look=look)
 
         kit.run(main)
 
@@ -75,7 +75,7 @@ class Fidelity:
             theirs.append(("late", b"a producer's list is its own"))
             async with kit.consumer() as consumer:
                 seen = {message.message: list(message.headers) for message in await consumer.receive(2)}
-            balance([b"with", b"without"], list(seen), story="one message with headers, one without")
+            balance([b"with", b"without"], list(seen), scenario="one message with headers, one without")
             must(
                 seen[b"with"] == headers,
                 f"headers come back as they were sent, {shown_headers(headers)}; they came as "

@@ -45,8 +45,10 @@ class Leases:
                 _check_short(slow.lease)
                 # Its owner neither settles nor extends: it is hung.
                 taken = await other.receive(3, timeout=kit.timeout + (slow.lease or 0))
-                story = "a lease of three messages ended"
-                balance(numbered(3), bodies(taken), story=story, look="what happens in the backend when a lease ends")
+                scenario = "a lease of three messages ended"
+                balance(
+                    numbered(3), bodies(taken), scenario=scenario, look="what happens in the backend when a lease ends"
+                )
                 late = await slow.succeed(held)
                 must(
                     late == 3,
@@ -57,10 +59,10 @@ class Leases:
                 await slow.fail(held)
                 await slow.extend(held)
                 look = "on_success, on_fail and extend must be fenced by the token of their own delivery"
-                story = "the old owner of three messages settled late while another one had them"
-                balance((), bodies(await slow.rest()), story=story, look=look)
+                scenario = "the old owner of three messages settled late while another one had them"
+                balance((), bodies(await slow.rest()), scenario=scenario, look=look)
                 late = await other.succeed(taken)
-                must(late == 0, f"{story}; {late} of the new owner's were lost to it", look)
+                must(late == 0, f"{scenario}; {late} of the new owner's were lost to it", look)
 
         kit.run(main)
 
@@ -76,12 +78,12 @@ class Leases:
                 held = await slow.receive(1)
                 async with kit.consumer(**short) as other:
                     taken = await other.receive(1, timeout=kit.timeout + (slow.lease or 0))
-                    balance([b"x"], bodies(taken), story="a lease ended")
+                    balance([b"x"], bodies(taken), scenario="a lease ended")
                     await slow.succeed(held)
                 async with kit.consumer() as third:
                     look = "on_success must be fenced by the token of its own delivery"
-                    story = "the old owner settled late, the new one closed without settling"
-                    balance([b"x"], bodies(await third.receive(1)), story=story, look=look)
+                    scenario = "the old owner settled late, the new one closed without settling"
+                    balance([b"x"], bodies(await third.receive(1)), scenario=scenario, look=look)
 
         kit.run(main)
 
@@ -100,11 +102,11 @@ class Leases:
                 for _round in range(ROUNDS):
                     await asyncio.sleep(lease / 3)
                     await owner.extend(held)
-                    story = f"leases of {lease:g} s were extended every {lease / 3:.2f} s"
-                    balance((), bodies(await other.consume(10, 0)), story=story, look=look)
+                    scenario = f"leases of {lease:g} s were extended every {lease / 3:.2f} s"
+                    balance((), bodies(await other.consume(10, 0)), scenario=scenario, look=look)
                 late = await owner.succeed(held)
-                must(late == 0, f"{story}; {late} of 3 messages were lost to their owner nevertheless", look)
-                balance((), bodies(await other.rest()), story="extended, then settled", look=look)
+                must(late == 0, f"{scenario}; {late} of 3 messages were lost to their owner nevertheless", look)
+                balance((), bodies(await other.rest()), scenario="extended, then settled", look=look)
 
         kit.run(main)
 
@@ -118,10 +120,10 @@ class Leases:
                 held = await owner.receive(5)
                 async with kit.consumer() as visitor:
                     look = "connect and shutdown: what they free or take of other consumers"
-                    story = "another consumer opened while five messages were in flight"
-                    balance((), bodies(await visitor.rest()), story=story, look=look)
+                    scenario = "another consumer opened while five messages were in flight"
+                    balance((), bodies(await visitor.rest()), scenario=scenario, look=look)
                 late = await owner.succeed(held)
-                must(late == 0, f"{story}, and closed; {late} of them were lost to their owner", look)
+                must(late == 0, f"{scenario}, and closed; {late} of them were lost to their owner", look)
 
         kit.run(main)
 
@@ -143,8 +145,10 @@ class Leases:
                 worker.freeze()
                 async with kit.consumer(**kit.backend.short_lease) as other:
                     taken = await other.receive(6, timeout=wait + kit.timeout)
-                    story = "a worker with six messages was frozen"
-                    balance(numbered(6), bodies(taken), story=story, look="how others learn of a worker that hangs")
+                    scenario = "a worker with six messages was frozen"
+                    balance(
+                        numbered(6), bodies(taken), scenario=scenario, look="how others learn of a worker that hangs"
+                    )
                     worker.thaw()
                     worker.go()
                     (late,) = await worker.wait_for("late", seconds=kit.timeout + wait)
@@ -159,8 +163,8 @@ class Leases:
                 # The one that took over closes, and has settled none of them.
             async with kit.consumer() as third:
                 look = "settlements must be fenced by the token, or the generation, of their own delivery"
-                story = "a worker woke up and settled what others had by then, who closed without settling"
-                balance(numbered(6), bodies(await third.receive(6)), story=story, look=look)
+                scenario = "a worker woke up and settled what others had by then, who closed without settling"
+                balance(numbered(6), bodies(await third.receive(6)), scenario=scenario, look=look)
 
         kit.run(main)
 

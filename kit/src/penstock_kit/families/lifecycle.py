@@ -221,16 +221,16 @@ async def _quietly(connector: Bare, what: str) -> None:
         ) from error
 
 
-async def _waits(consumer: WatchedConsumer, story: str) -> None:
+async def _waits(consumer: WatchedConsumer, scenario: str) -> None:
     lag = await consumer.lag()
     must(
         lag != 0,
-        f"lag is 0 only when nothing waits, now or later; {story}, and lag said 0",
+        f"lag is 0 only when nothing waits, now or later; {scenario}, and lag said 0",
         "lag: count what is held back as well; if the backend cannot tell, the fixture says so: cannot = {'lag': …}",
     )
 
 
-async def _lag(consumer: WatchedConsumer, wanted: int, kit: Kit, story: str) -> set[int]:
+async def _lag(consumer: WatchedConsumer, wanted: int, kit: Kit, scenario: str) -> set[int]:
     """The lag as soon as it is true; nothing while it is unknown."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + kit.timeout
@@ -238,12 +238,12 @@ async def _lag(consumer: WatchedConsumer, wanted: int, kit: Kit, story: str) -> 
     while (lag := await consumer.lag()) is not None and lag != wanted:
         must(
             lag != 0,
-            f"lag is 0 only when nothing waits; {story}, so {wanted} wait, and it said 0",
+            f"lag is 0 only when nothing waits; {scenario}, so {wanted} wait, and it said 0",
             "lag: what it counts. An engine that works until its queue is empty stops at 0",
         )
         must(
             loop.time() < deadline,
-            f"lag tells how many messages wait, those in flight not counted; {story}, so it is {wanted}, but it said "
+            f"lag tells how many messages wait, those in flight not counted; {scenario}, so it is {wanted}; it said "
             f"{lag} for {kit.timeout:g} s",
             "lag: neither what is settled counts, nor what was delivered and is not settled yet",
         )

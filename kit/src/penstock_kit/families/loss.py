@@ -57,7 +57,7 @@ class Loss:
                 sent,
                 [*did, *bodies(rest)],
                 repeats=kills * (BATCH + kit.backend.settled_late),
-                story=f"{kills} workers were killed, each with up to {BATCH} messages in flight",
+                scenario=f"{kills} workers were killed, each with up to {BATCH} messages in flight",
                 look="what is acknowledged or committed before on_success was called for it",
             )
 
@@ -102,9 +102,9 @@ class Loss:
                 again = await consumer.receive(12)
                 await consumer.succeed(again)
                 again += await consumer.rest()
-            story = "a consumer closed after it had settled 8 of 20"
+            scenario = "a consumer closed after it had settled 8 of 20"
             look = "shutdown: it makes settlements durable, and requeues what is unsettled"
-            balance(bodies(messages[8:]), bodies(again), story=story, look=look)
+            balance(bodies(messages[8:]), bodies(again), scenario=scenario, look=look)
 
         kit.run(main)
 
@@ -120,7 +120,7 @@ class Loss:
             async with kit.consumer() as consumer:
                 seen = await consumer.receive(60)
             look = "shutdown: what was fetched, handed out or not, goes back"
-            balance(sent, bodies(seen), story="three consumers took messages and closed without settling", look=look)
+            balance(sent, bodies(seen), scenario="three consumers took messages and closed without settling", look=look)
 
         kit.run(main)
 
@@ -138,7 +138,7 @@ class Loss:
                 seen = await consumer.receive(30)
                 await consumer.succeed(seen)
                 seen += await consumer.rest()
-            balance(sent, bodies(seen), story="three consumers requeued everything four times each")
+            balance(sent, bodies(seen), scenario="three consumers requeued everything four times each")
 
         kit.run(main)
 
@@ -172,6 +172,6 @@ class Loss:
             )
             look = "what produce sends again by itself"
             twice = [body for body in bodies(seen) if body in wanted]
-            balance(confirmed, twice, story="a producer was killed while it sent", look=look)
+            balance(confirmed, twice, scenario="a producer was killed while it sent", look=look)
 
         kit.run(main)

@@ -16,7 +16,7 @@ from penstock_kit.limits import aside, until
 from penstock_kit.watched import WatchedConsumer, shut_down
 
 AT_ONCE = 10  # messages in flight a consumer
-PACE = 0.01  # seconds of work for a batch, so that there is always more to do
+WORK_SECONDS = 0.01  # seconds of work for a batch, so that there is always more to do
 TURNS = 8  # in which two consumers ask side by side
 MOST_SENT = 3_000  # messages of a load
 
@@ -48,8 +48,8 @@ class Membership:
                         await until(lambda: missing <= set(bodies(crew.seen)), 3 * kit.timeout)
                         done = staying.count
             in_flight = 3 * (AT_ONCE + kit.backend.settled_late)
-            story = f"three workers shared a queue, one was killed, one left, the last did {done}"
-            balance(crew.sent, [*killed_one, *bodies(crew.seen)], repeats=in_flight, story=story)
+            scenario = f"three workers shared a queue, one was killed, one left, the last did {done}"
+            balance(crew.sent, [*killed_one, *bodies(crew.seen)], repeats=in_flight, scenario=scenario)
 
         kit.run(main)
 
@@ -78,12 +78,12 @@ class Membership:
                         seen += found
             finally:
                 await first.shutdown()
-            story = f"one of two held {len(held)} of 60 messages, some of them when the other came, and left"
+            scenario = f"one of two held {len(held)} of 60 messages, some of them when the other came, and left"
             look = (
                 "what a consumer commits or settles when others join, or when it closes: only what on_success was given"
             )
             repeats = len(held) + kit.backend.settled_late
-            balance(sent, bodies(seen), repeats=repeats, story=story, look=look)
+            balance(sent, bodies(seen), repeats=repeats, scenario=scenario, look=look)
 
         kit.run(main)
 
@@ -103,7 +103,7 @@ class Membership:
                 seen = await consumer.receive(50)
                 await consumer.succeed(seen)
                 seen += await consumer.rest()
-            balance(sent, bodies(seen), story="five consumers opened and closed at once")
+            balance(sent, bodies(seen), scenario="five consumers opened and closed at once")
 
         kit.run(main)
 
@@ -125,7 +125,7 @@ class Membership:
                     await consumer.succeed(seen)
                     seen += await consumer.rest()
                     look = "how the option that names the group reaches the backend"
-                    balance(sent, bodies(seen), story=f"two groups read a queue; group {name!r}", look=look)
+                    balance(sent, bodies(seen), scenario=f"two groups read a queue; group {name!r}", look=look)
 
         kit.run(main)
 
@@ -148,8 +148,8 @@ class Membership:
                 others = [body for body in bodies(await alone.receive(200 + 1_000, timeout=kit.timeout / 2)) if body]
                 mine = [body for body in others if not body.startswith(b"settling-in")]
             look = "how the option that names the group reaches the backend: the same for both"
-            balance(sent, bodies(seen), story="two members of one group", look=look)
-            balance(sent, mine, story="the group beside it")
+            balance(sent, bodies(seen), scenario="two members of one group", look=look)
+            balance(sent, mine, scenario="the group beside it")
 
         kit.run(main)
 
@@ -164,8 +164,8 @@ class Membership:
                 await consumer.succeed(await consumer.receive(20))
             async with kit.consumer(group="later") as consumer:
                 look = "where a group that comes later begins: with the oldest message, or do not declare replay"
-                story = "all was settled, another group came later"
-                balance(sent, bodies(await consumer.receive(20)), story=story, look=look)
+                scenario = "all was settled, another group came later"
+                balance(sent, bodies(await consumer.receive(20)), scenario=scenario, look=look)
 
         kit.run(main)
 
@@ -233,4 +233,4 @@ class Crew:
             self.seen.extend(found)
             member.count += len(found)
             await member.consumer.succeed(found)
-            await asyncio.sleep(PACE)
+            await asyncio.sleep(WORK_SECONDS)

@@ -56,7 +56,7 @@ class Ordering:
                 await consumer.succeed(first[:20])
                 await consumer.fail(first[20:])
                 rest = await consumer.receive(60, at_once=9)
-            balance(_all(80), bodies([*first[:20], *rest]), story="half of 40 messages requeued, 40 to follow")
+            balance(_all(80), bodies([*first[:20], *rest]), scenario="half of 40 messages requeued, 40 to follow")
             _check_keys([*first[:20], *rest], "20 of 40 messages were requeued, 40 followed")
 
         kit.run(main)
@@ -72,7 +72,7 @@ class Ordering:
                 for message in reversed(first):
                     await consumer.fail([message])
                 again = await consumer.receive(24)
-            balance(_all(24), bodies(again), story="24 messages requeued one by one")
+            balance(_all(24), bodies(again), scenario="24 messages requeued one by one")
             _check_keys(again, "24 messages were requeued one by one, the last first")
 
         kit.run(main)
@@ -89,7 +89,7 @@ class Ordering:
                 await _send(kit, range(20, 40))
             async with kit.consumer() as consumer:
                 rest = await consumer.receive(35)
-            balance(_all(40), bodies([*first[:5], *rest]), story="a consumer closed with 15 messages in flight")
+            balance(_all(40), bodies([*first[:5], *rest]), scenario="a consumer closed with 15 messages in flight")
             _check_keys([*first[:5], *rest], "a consumer closed with 15 messages in flight, another one went on")
 
         kit.run(main)
@@ -110,7 +110,7 @@ class Ordering:
                     seen = await _work(kit, consumers, 240)
                 finally:
                     await shut_down(consumers)
-            balance(_all(240), bodies(seen), story="two consumers shared 240 messages")
+            balance(_all(240), bodies(seen), scenario="two consumers shared 240 messages")
             _check_keys(seen, "two consumers shared 240 messages of 8 keys")
 
         kit.run(main)
@@ -133,7 +133,7 @@ class Ordering:
             finally:
                 await shut_down([first, second])
             unsettled = 2 * 10 + kit.backend.settled_late
-            balance(_all(240), bodies(seen), repeats=unsettled, story="a second consumer joined in the middle")
+            balance(_all(240), bodies(seen), repeats=unsettled, scenario="a second consumer joined in the middle")
             _check_keys(_first_deliveries(seen), "a second consumer joined in the middle")
 
         kit.run(main)
@@ -185,13 +185,13 @@ def _first_deliveries(messages: Iterable[QueueMessage]) -> list[QueueMessage]:
     return list(first.values())
 
 
-def _check_keys(messages: Iterable[QueueMessage], story: str) -> None:
+def _check_keys(messages: Iterable[QueueMessage], scenario: str) -> None:
     by_key: dict[int, list[int]] = defaultdict(list)
     for number in _numbers(messages):
         by_key[number % KEYS].append(number)
     for key, numbers in by_key.items():
         must(
             numbers == sorted(numbers),
-            f"messages of a key come in the order of producing; {story}, and key-{key} was seen in the order {numbers}",
+            f"messages of a key come in the order of producing; {scenario}, and key-{key} came in the order {numbers}",
             "what is handed out while an older message of the same key is requeued or on its way to another consumer",
         )

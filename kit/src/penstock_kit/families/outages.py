@@ -81,7 +81,7 @@ class Outages:
                 async with _goes_on(3 * kit.timeout, "a worker connects once the backend is there"):
                     await opening
                 seen = await _receive(kit, queue, 10)
-            balance(sent, bodies(seen), story="the backend was down when the worker started")
+            balance(sent, bodies(seen), scenario="the backend was down when the worker started")
 
         kit.run(main)
 
@@ -135,10 +135,10 @@ class Outages:
             # What was sent once more because its confirmation got lost is there twice, which nobody can help.
             repeats = HELD + kit.backend.settled_late + len(meanwhile)
             balance(
-                [*before, *meanwhile], bodies(seen), repeats=repeats, story=f"the backend was away for {OUTAGE:g} s"
+                [*before, *meanwhile], bodies(seen), repeats=repeats, scenario=f"the backend was away for {OUTAGE:g} s"
             )
             look = "connect after NotConnected: what was in flight is still ours, or is requeued"
-            balance(left, again, story="in flight during an outage, and never settled", look=look)
+            balance(left, again, scenario="in flight during an outage, and never settled", look=look)
 
         kit.run(main)
 
@@ -161,8 +161,8 @@ class Outages:
                 seen += await _settle_missing(kit, source, sent, seen)
             repeats = HELD + kit.backend.settled_late + 20
             look = "connect after NotConnected: it goes on where it was, neither at the beginning nor at the end"
-            story = f"the server restarted with {HELD} messages in flight"
-            balance(sent, bodies(seen), repeats=repeats, story=story, look=look)
+            scenario = f"the server restarted with {HELD} messages in flight"
+            balance(sent, bodies(seen), repeats=repeats, scenario=scenario, look=look)
 
         kit.run(main)
 
@@ -198,7 +198,7 @@ class Outages:
                 await source.on_success(found)
                 seen += await _settle_missing(kit, source, sent, seen)
             repeats = 10 + 10 + kit.backend.settled_late
-            balance(sent, bodies(seen), repeats=repeats, story=f"the backend hung for {OUTAGE:g} s")
+            balance(sent, bodies(seen), repeats=repeats, scenario=f"the backend hung for {OUTAGE:g} s")
 
         kit.run(main)
 
@@ -220,12 +220,12 @@ class Outages:
                 await consumer.succeed(rest)
                 rest += await consumer.rest()
             again = len(set(bodies(held)) & set(bodies(rest)))
-            story = "connect was called again, twice, with 5 messages in flight"
+            scenario = "connect was called again, twice, with 5 messages in flight"
             look = "connect while a connection lives: what it subscribes, starts or forgets a second time"
-            balance(sent, bodies([*held, *rest]), repeats=late, story=story, look=look)
+            balance(sent, bodies([*held, *rest]), repeats=late, scenario=scenario, look=look)
             must(
                 again == late,
-                f"{story}; on_success said that {late} of them were no longer ours, so {late} come again; it were "
+                f"{scenario}; on_success said that {late} of them were no longer ours, so {late} come again; it were "
                 f"{again}",
                 look,
             )

@@ -41,8 +41,8 @@ class Poison:
                     if len(good) >= COUNT - 1 and len(attempts) >= 3:
                         break
             others = [b"%d" % n for n in range(COUNT) if b"%d" % n != POISON]
-            story = f"one of {COUNT} messages failed {len(attempts)} times"
-            balance(others, bodies(good), story=story, look="what waits behind a message that is delivered again")
+            scenario = f"one of {COUNT} messages failed {len(attempts)} times"
+            balance(others, bodies(good), scenario=scenario, look="what waits behind a message that is delivered again")
             must(
                 attempts[:3] == [1, 2, 3],
                 f"a message that fails comes again and again, with attempts 1, 2, 3, …; it came with {attempts[:5]}",
@@ -63,12 +63,12 @@ class Poison:
                 await consumer.succeed(first[1:])
                 rest = await consumer.receive(15)
                 await consumer.succeed(rest)
-                story = "one message of 20 was held back"
-                balance([b"%d" % n for n in range(20)], bodies([*first, *rest]), story=story)
+                scenario = "one message of 20 was held back"
+                balance([b"%d" % n for n in range(20)], bodies([*first, *rest]), scenario=scenario)
             async with kit.consumer() as consumer:
                 again = await consumer.receive(1, timeout=2.0 + kit.timeout)
                 look = "what shutdown does to messages that wait for their delay to end"
-                balance(bodies(first[:1]), bodies(again), story="held back, then closed", look=look)
+                balance(bodies(first[:1]), bodies(again), scenario="held back, then closed", look=look)
 
         kit.run(main)
 
@@ -106,11 +106,11 @@ class Poison:
         kit.run(main)
 
 
-def _tells(messages: Sequence[QueueMessage], abandoned: Sequence[int], story: str) -> None:
+def _tells(messages: Sequence[QueueMessage], abandoned: Sequence[int], scenario: str) -> None:
     told = [message.abandoned for message in messages]
     must(
         told == list(abandoned),
-        f"`abandoned` tells how often a worker died with a message; of three that were {story}, it was {told} instead "
-        f"of {list(abandoned)}",
+        f"`abandoned` tells how often a worker died with a message; of three that were {scenario}, it was {told}, not "
+        f"{list(abandoned)}",
         "where a claim sees that the last delivery was neither settled nor requeued; begin_call and end_call",
     )

@@ -27,8 +27,8 @@ class Producing:
                 async with kit.consumer() as consumer:
                     seen = await consumer.receive(50)
                 look = "produce: it returns when the backend has confirmed, not when the client has taken the record"
-                story = "50 records were confirmed, and their producer is still open"
-                balance(sent, bodies(seen), story=story, look=look)
+                scenario = "50 records were confirmed, and their producer is still open"
+                balance(sent, bodies(seen), scenario=scenario, look=look)
 
         kit.run(main)
 
@@ -41,7 +41,7 @@ class Producing:
                 await asyncio.gather(*(producer.send([Record(body) for body in sent[i::10]]) for i in range(10)))
             async with kit.consumer() as consumer:
                 seen = await consumer.receive(500)
-            balance(sent, bodies(seen), story="500 records in ten calls, then shutdown", look="shutdown: it flushes")
+            balance(sent, bodies(seen), scenario="500 records in ten calls, then shutdown", look="shutdown: it flushes")
 
         kit.run(main)
 
@@ -84,7 +84,7 @@ class Producing:
                 await producer.shutdown()
             async with kit.consumer() as consumer:
                 seen = bodies(await consumer.receive(2)) + bodies(await consumer.rest())
-                balance([b"before", b"after"], seen, story="a record was refused between two others")
+                balance([b"before", b"after"], seen, scenario="a record was refused between two others")
 
         kit.run(main)
 
@@ -139,7 +139,7 @@ class Producing:
                 seen = bodies(await consumer.receive(200))
             sent = [body for call in calls for body in call]
             look = "what calls of produce share: a buffer, an attribute, an answer that belongs to another call"
-            balance(sent, seen, story="20 produce calls at once", look=look)
+            balance(sent, seen, scenario="20 produce calls at once", look=look)
             if declares(kit.capabilities, "ordering", "key"):
                 must(
                     seen == sent,

@@ -32,8 +32,10 @@ class Settling:
                 for attempt in (2, 3):
                     await consumer.fail(failed)
                     failed = await consumer.receive(2)
-                    story = f"two of ten messages were requeued, attempt {attempt}"
-                    balance([b"3", b"7"], bodies(failed), story=story, look="on_fail: who delivers again, and when")
+                    scenario = f"two of ten messages were requeued, attempt {attempt}"
+                    balance(
+                        [b"3", b"7"], bodies(failed), scenario=scenario, look="on_fail: who delivers again, and when"
+                    )
                     must(
                         [message.attempts for message in failed] == [attempt, attempt],
                         f"attempts counts deliveries; for delivery {attempt} of two messages it was "
@@ -41,7 +43,7 @@ class Settling:
                         "the attempts of a message delivered again: from the backend's counter, or counted here",
                     )
                 await consumer.succeed(failed)
-                balance((), bodies(await consumer.rest()), story="after everything was settled")
+                balance((), bodies(await consumer.rest()), scenario="after everything was settled")
 
         kit.run(main)
 
@@ -55,7 +57,7 @@ class Settling:
                 await consumer.fail(messages)
             async with kit.consumer() as consumer:
                 look = "shutdown, when messages requeued wait inside of the connector to be delivered again"
-                balance(numbered(5), bodies(await consumer.receive(5)), story="requeued, then closed", look=look)
+                balance(numbered(5), bodies(await consumer.receive(5)), scenario="requeued, then closed", look=look)
 
         kit.run(main)
 
@@ -73,11 +75,11 @@ class Settling:
                 await consumer.succeed([])
                 await consumer.fail([])
                 look = "on_fail of a message that has succeeded: it is fenced by the delivery's own token"
-                balance((), bodies(await consumer.rest()), story="three messages were settled twice", look=look)
+                balance((), bodies(await consumer.rest()), scenario="three messages were settled twice", look=look)
             async with kit.consumer() as consumer:
                 seen = bodies(await consumer.receive(3)) + bodies(await consumer.rest())
                 look = "shutdown, which requeues what is unsettled; settlements that touch others than they are given"
-                balance(bodies(held), seen, story="three settled twice, three not at all, then closed", look=look)
+                balance(bodies(held), seen, scenario="three settled twice, three not at all, then closed", look=look)
 
         kit.run(main)
 
@@ -92,7 +94,7 @@ class Settling:
                 await consumer.succeed([message])
                 again = await consumer.receive(1)
                 look = "on_success: it must be fenced by the token of the delivery, not go by the message's id"
-                balance([b"x"], bodies(again), story="requeued, then reported as a success", look=look)
+                balance([b"x"], bodies(again), scenario="requeued, then reported as a success", look=look)
 
         kit.run(main)
 
@@ -131,7 +133,7 @@ class Settling:
                 await old.call("shutdown")
                 async with kit.consumer() as new:
                     messages = await new.receive(4)
-                    balance(numbered(4), bodies(messages), story="the first consumer closed with four messages")
+                    balance(numbered(4), bodies(messages), scenario="the first consumer closed with four messages")
                     for late in ("on_success", "on_fail", "extend"):
                         try:
                             answer = await old.call(late, held)
@@ -147,8 +149,8 @@ class Settling:
                 look = "settlements after shutdown: they must not reach the backend"
                 async with kit.consumer() as third:
                     seen = bodies(await third.receive(2)) + bodies(await third.rest())
-                    story = "a closed consumer settled late, its successor settled two of four"
-                    balance(bodies(messages[2:]), seen, story=story, look=look)
+                    scenario = "a closed consumer settled late, its successor settled two of four"
+                    balance(bodies(messages[2:]), seen, scenario=scenario, look=look)
             finally:
                 old.close()
 

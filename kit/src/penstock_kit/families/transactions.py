@@ -39,14 +39,17 @@ class Transactions:
                     f"transact again with messages that it has settled names them as lost; it answered {again}",
                     "transact(): the fence that tells whether a message is still ours",
                 )
-            story = "a transaction was committed, and tried again"
+            scenario = "a transaction was committed, and tried again"
             for queue, sent in ((left, [b"a", b"b"]), (right, [b"c"])):
                 async with kit.consumer(queue) as reader:
                     balance(
-                        sent, bodies([*await reader.receive(len(sent)), *await reader.rest()]), story=story, look=LOOK
+                        sent,
+                        bodies([*await reader.receive(len(sent)), *await reader.rest()]),
+                        scenario=scenario,
+                        look=LOOK,
                     )
             async with kit.consumer() as other:
-                balance((), bodies(await other.rest()), story=story, look=LOOK)
+                balance((), bodies(await other.rest()), scenario=scenario, look=LOOK)
 
         kit.run(main)
 
@@ -66,11 +69,11 @@ class Transactions:
                     f"transact names the one message that was no longer ours; it answered {done}",
                     "transact(): the fence that tells whether a message is still ours",
                 )
-                story = "a transaction had a message that was lost"
-                balance((), bodies(await reader.rest()), story=story, look=LOOK)
+                scenario = "a transaction had a message that was lost"
+                balance((), bodies(await reader.rest()), scenario=scenario, look=LOOK)
                 done = await _transact(consumer, messages[1:], [(producer, [b"late"])])
                 must(done.committed, f"the others are still ours, and can be tried alone; it answered {done}", LOOK)
-                balance([b"late"], bodies(await reader.receive(1)), story="the rest was tried alone", look=LOOK)
+                balance([b"late"], bodies(await reader.receive(1)), scenario="the rest was tried alone", look=LOOK)
 
         kit.run(main)
 
@@ -93,19 +96,19 @@ class Transactions:
                 older = await consumer.receive(1)
                 # Neither settled nor extended, as if the backend had been away.
                 newer = await consumer.receive(1, timeout=kit.timeout + (consumer.lease or 0))
-                story = "one consumer got a message again when its lease had ended"
-                balance([b"x"], bodies(newer), story=story, look="what happens in the backend when a lease ends")
+                scenario = "one consumer got a message again when its lease had ended"
+                balance([b"x"], bodies(newer), scenario=scenario, look="what happens in the backend when a lease ends")
                 done = await _transact(consumer, [*older, *newer], [(producer, [b"of the older", b"of the newer"])])
                 must(
                     _same(done.lost, older),
-                    f"{story}; transact with both deliveries names the older one as lost; it answered {done}",
+                    f"{scenario}; transact with both deliveries names the older one as lost; it answered {done}",
                     "transact(): compare the token of each delivery, not the number of its message",
                 )
-                balance((), bodies(await reader.rest()), story=story, look=LOOK)
+                balance((), bodies(await reader.rest()), scenario=scenario, look=LOOK)
                 done = await _transact(consumer, newer, [(producer, [b"of the newer"])])
                 must(done.committed, f"the newer delivery is ours, and can be tried alone; it answered {done}", LOOK)
-                story = "the newer one of two deliveries was tried alone"
-                balance([b"of the newer"], bodies([*await reader.receive(1), *await reader.rest()]), story=story)
+                scenario = "the newer one of two deliveries was tried alone"
+                balance([b"of the newer"], bodies([*await reader.receive(1), *await reader.rest()]), scenario=scenario)
 
         kit.run(main)
 
@@ -131,11 +134,11 @@ class Transactions:
                         f"error that is not retriable; it answered {done}",
                         "transact(): its answer `refused`",
                     )
-                    story = "a transaction had a record that was refused"
-                    balance((), bodies(await reader.rest()), story=story, look=LOOK)
+                    scenario = "a transaction had a record that was refused"
+                    balance((), bodies(await reader.rest()), scenario=scenario, look=LOOK)
                     done = await _transact(consumer, messages, [(producer, [b"c"])])
                     must(done.committed, f"the messages are still ours; transact answered {done}", LOOK)
-                    balance([b"c"], bodies(await reader.receive(1)), story="it was tried without it", look=LOOK)
+                    balance([b"c"], bodies(await reader.receive(1)), scenario="it was tried without it", look=LOOK)
                 finally:
                     await refusing.shutdown()
 

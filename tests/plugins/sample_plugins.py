@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.plugins.distributions import Distribution, offers_connector, offers_serializer, plugin
 
 CLIENT = """
-import zoo_client  # a client library that listing must not import
+import sample_client  # a client library that listing must not import
 
 class Consumer: ...
 class Producer: ...
@@ -16,7 +16,7 @@ SOUND = plugin(
     "sound",
     offers_connector("sound", "penstock_sound.connector", "a sound one"),
     version="1.2.3",
-    modules={"connector.py": CLIENT, "../zoo_client.py": ""},
+    modules={"connector.py": CLIENT, "../sample_client.py": ""},
 )
 RAISES = plugin("penstock-raises", "raises", "raise RuntimeError('no such planet')")
 NEEDY = plugin("penstock-needy", "needy", "import needed_module")

@@ -17,11 +17,11 @@ from penstock.specs import ConnectorSpec, Profile
 
 log = logging.getLogger("penstock")
 
-WHERE = ("connector", "consumer", "producer", "config", "value")
+LOCATION_KEYS = ("connector", "consumer", "producer", "config", "value")
 """Keys that only say where a queue is, which does not matter in a test."""
 
 CARRIED = ("headers", "keys", "redelivery_count", "record_delay", "requeue_delay", "lease", "lag", "tombstones")
-"""Capabilities that a stand-in has if both the real connector and `memory` have them."""
+"""Capabilities that a fake has if both the real connector and `memory` have them."""
 
 RAW: Mapping[str, Any] = {"serializer": None, "model_handler": None, "data_model": None}
 
@@ -33,7 +33,7 @@ Profiles = Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class Reality:
+class ProductionQueue:
     """One queue.
 
     Attributes:
@@ -49,7 +49,7 @@ class Reality:
     settings: Mapping[str, Any]
 
 
-def look(configuration: Configuration, queue: QueueConfig, registry: Registry, profiles: Profiles) -> Reality:
+def look(configuration: Configuration, queue: QueueConfig, registry: Registry, profiles: Profiles) -> ProductionQueue:
     """Find out about one queue.
 
     Args:
@@ -62,7 +62,7 @@ def look(configuration: Configuration, queue: QueueConfig, registry: Registry, p
         ConfigError: nothing is known of its profile.
     """
     unset = {fault.path[2] for fault in configuration.missing_variables.get(queue.name, ()) if len(fault.path) > 2}
-    settings = {key: getattr(queue, key) for key in queue.model_fields_set if key not in WHERE}
+    settings = {key: getattr(queue, key) for key in queue.model_fields_set if key not in LOCATION_KEYS}
     profile: Profile | None = None
     if queue.profile is not None and "profile" not in unset:
         try:
@@ -74,28 +74,28 @@ def look(configuration: Configuration, queue: QueueConfig, registry: Registry, p
     named = queue.connector if isinstance(queue.connector, str) else None
     backend = spec.name if spec else named or hints.extra_for("profile", queue.profile or "") or queue.profile or ""
     value = queue.name if queue.value is None or "value" in unset else queue.value
-    return Reality(backend, value, spec, settings)
+    return ProductionQueue(backend, value, spec, settings)
 
 
-def capabilities(reality: Reality, own: Any, side: str, registry: Registry, memory: Capabilities) -> Capabilities:
-    """What the stand-in for one side of a queue can do: no more than the real connector, no more than `memory`.
+def capabilities(queue: ProductionQueue, own: Any, side: str, registry: Registry, memory: Capabilities) -> Capabilities:
+    """What the fake for one side of a queue can do: no more than the real connector, no more than `memory`.
 
     Args:
-        reality: The queue.
+        queue: The queue.
         own: A class of the user's own, or its path, that the queue has for this side; None for the connector's.
         side: "consumer" or "producer".
         registry: Imports paths.
         memory: What `memory` can do, which counts alone where the real connector is not known.
     """
-    real = _declared(reality, own, side, registry)
+    real = _declared(queue, own, side, registry)
     if real is None:
         return memory
     both = {name: getattr(real, name) and getattr(memory, name) for name in CARRIED}
     return replace(real, transactions=False, **both)
 
 
-def _declared(reality: Reality, own: Any, side: str, registry: Registry) -> Capabilities | None:
-    spec = reality.spec
+def _declared(queue: ProductionQueue, own: Any, side: str, registry: Registry) -> Capabilities | None:
+    spec = queue.spec
     if own is None:
         return spec.capabilities if spec else None
     try:

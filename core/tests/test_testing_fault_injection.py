@@ -16,7 +16,7 @@ from penstock.envelope import wrap
 from penstock.errors import ConnectorError, FatalConnectorError, NotConnected, ProduceError
 from penstock.specs import ConnectorSpec
 from penstock.testing import Harness
-from penstock.testing.faults import ConsumerFaults, Fault, ProducerFaults
+from penstock.testing.fault_injection import ConsumerFaults, Fault, ProducerFaults
 
 RETRY = {"max_attempts": 3, "initial_delay": 1.0, "jitter": 0.0}
 

@@ -27,7 +27,7 @@ SHORT_RETRY = {"max_attempts": 3, "initial_delay": 0.01, "max_delay": 0.02, "jit
 """A retry policy with which a test need not wait."""
 
 
-class Stand:
+class EngineFixture:
     """Queues of one namespace in memory, engines between them, and what lies in the queues."""
 
     def __init__(self) -> None:

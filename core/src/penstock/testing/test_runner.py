@@ -13,10 +13,10 @@ from time import monotonic
 from penstock.errors import PenstockError
 from penstock.observability.metrics import EngineMetrics
 from penstock.pipeline.loop import ProcessEnded
-from penstock.testing.clock import JumpingLoop, OutOfTime, Pace
+from penstock.testing.clock import JumpingLoop, OutOfTime, TimeMode
+from penstock.testing.engine_run import EngineRun
+from penstock.testing.engine_under_test import EngineUnderTest
 from penstock.testing.memory_queue import MemoryQueue
-from penstock.testing.performance import Performance
-from penstock.testing.rehearsal import Rehearsal
 
 log = logging.getLogger("penstock")
 
@@ -24,11 +24,11 @@ CLEARING = 1.0  # seconds of real time to let go of what is stuck
 TICK = 1e-6  # seconds by the engines' clock: while that stands still, any timer waits for it to go on
 
 
-class NotQuiet(PenstockError):
+class NotIdle(PenstockError):
     """An engine did not come to rest within the harness's limits; the text says what it was still busy with."""
 
 
-class Conductor:
+class TestRunner:
     """The event loop of a harness, and what happens on it.
 
     Args:
@@ -45,18 +45,18 @@ class Conductor:
         self._limit = limit
         self._real_limit = real_limit
         self._random_state = random.Random(seed).getstate()
-        self._performances: list[Performance] = []
+        self._runs: list[EngineRun] = []
         self._tasks: list[asyncio.Task[None]] = []
-        self._quiet = asyncio.Event()
+        self._idle = asyncio.Event()
         self._running = False
-        self._loop = JumpingLoop(self._pace)
+        self._loop = JumpingLoop(self._time_mode)
 
     @property
     def elapsed(self) -> float:
         """Seconds by the engines' clock, of all runs together."""
         return self._loop.clock.now
 
-    def run(self, engines: Sequence[tuple[Rehearsal, MemoryQueue]], queues: Sequence[MemoryQueue]) -> None:
+    def run(self, engines: Sequence[tuple[EngineUnderTest, MemoryQueue]], queues: Sequence[MemoryQueue]) -> None:
         """Run until all is at rest; not where another event loop runs.
 
         Args:
@@ -64,7 +64,7 @@ class Conductor:
             queues: All queues.
 
         Raises:
-            NotQuiet: it takes too long.
+            NotIdle: it takes too long.
             PenstockError: why an engine cannot run, or could not go on.
         """
         if self._loop.is_closed():
@@ -79,7 +79,7 @@ class Conductor:
                 try:
                     self._loop.run_until_complete(self._serve(engines, queues))
                 except OutOfTime:
-                    raise self._unrest(f"{self._real_limit:g} s of real time", "real_limit") from None
+                    raise self._not_idle(f"{self._real_limit:g} s of real time", "real_limit") from None
                 finally:
                     self._clear()
         finally:
@@ -90,50 +90,52 @@ class Conductor:
         """Let the event loop go. Idempotent."""
         self._loop.close()
 
-    # -- what the stand-ins ask
+    # -- what the fakes ask
 
     def look(self) -> None:
         """Whether all engines are at rest: then they can stop."""
-        if self._performances and all(performance.at_rest for performance in self._performances):
-            self._quiet.set()
+        if self._runs and all(run.at_rest for run in self._runs):
+            self._idle.set()
 
-    async def functions_at_rest(self) -> None:
+    async def calls_finished(self) -> None:
         """Return when no function is being called on a thread."""
-        while self._pace() == "stand":  # noqa: ASYNC110  (no polling: the sleep ends when time goes on, not before)
+        while self._time_mode() == "stop":  # noqa: ASYNC110  (no polling: the sleep ends when time goes on, not before)
             await asyncio.sleep(TICK)
 
     # -- what the clock asks
 
-    def _pace(self) -> Pace:
+    def _time_mode(self) -> TimeMode:
         """A call of a function takes no time, however slow the machine is.
 
         Once its engine stops, time passes as it does for everybody: it has its grace, and no longer.
         """
-        on_threads = [performance for performance in self._performances if performance.on_threads]
+        on_threads = [run for run in self._runs if run.on_threads]
         if not on_threads:
             return "jump"
-        return "real" if all(performance.stopping for performance in on_threads) else "stand"
+        return "real" if all(run.stopping for run in on_threads) else "stop"
 
     # -- its own
 
-    async def _serve(self, engines: Sequence[tuple[Rehearsal, MemoryQueue]], queues: Sequence[MemoryQueue]) -> None:
+    async def _serve(
+        self, engines: Sequence[tuple[EngineUnderTest, MemoryQueue]], queues: Sequence[MemoryQueue]
+    ) -> None:
         for queue in queues:
             queue.consumers.clear()
-        self._quiet.clear()
-        performances = self._begin(engines)
-        tasks = self._tasks = [asyncio.create_task(performance.run()) for performance in performances]
-        quiet = asyncio.create_task(self._quiet.wait())
-        unrest: NotQuiet | None = None
+        self._idle.clear()
+        runs = self._begin(engines)
+        tasks = self._tasks = [asyncio.create_task(run.run()) for run in runs]
+        idle = asyncio.create_task(self._idle.wait())
+        not_idle: NotIdle | None = None
         try:
-            done, _ = await asyncio.wait([*tasks, quiet], timeout=self._limit, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait([*tasks, idle], timeout=self._limit, return_when=asyncio.FIRST_COMPLETED)
             if not done:
-                unrest = self._unrest(f"{self._limit:g} s of its own time", "limit")
+                not_idle = self._not_idle(f"{self._limit:g} s of its own time", "limit")
             # One that cannot go on takes the others down in order, as in a worker.
-            for performance in performances:
-                performance.pipeline.stop()
+            for run in runs:
+                run.pipeline.stop()
             results = await asyncio.gather(*tasks, return_exceptions=True)
         finally:
-            quiet.cancel()
+            idle.cancel()
             for queue in queues:
                 await queue.close()
         errors = [result for result in results if result is not None]
@@ -141,27 +143,24 @@ class Conductor:
             log.error("%s", error)
         for error in errors:
             raise error.__cause__ if isinstance(error, ProcessEnded) and error.__cause__ else error
-        if unrest:
-            raise unrest
+        if not_idle:
+            raise not_idle
 
-    def _begin(self, engines: Sequence[tuple[Rehearsal, MemoryQueue]]) -> list[Performance]:
-        self._performances = performances = []
+    def _begin(self, engines: Sequence[tuple[EngineUnderTest, MemoryQueue]]) -> list[EngineRun]:
+        self._runs = runs = []
         try:
-            for rehearsal, source in engines:
-                performances.append(Performance(rehearsal, source))
+            for engine, source in engines:
+                runs.append(EngineRun(engine, source))
         except BaseException:
-            for performance in performances:
-                performance.pipeline.executor.close()
+            for run in runs:
+                run.pipeline.executor.close()
             raise
-        self.metrics += [performance.metrics for performance in performances]
-        return performances
+        self.metrics += [run.metrics for run in runs]
+        return runs
 
-    def _unrest(self, within: str, setting: str) -> NotQuiet:
-        lines = [
-            f"engine {performance.app!r}: " + ("; ".join(performance.busy_with()) or "at rest")
-            for performance in self._performances
-        ]
-        return NotQuiet(
+    def _not_idle(self, within: str, setting: str) -> NotIdle:
+        lines = [f"engine {run.app!r}: " + ("; ".join(run.busy_with()) or "at rest") for run in self._runs]
+        return NotIdle(
             f"the harness did not come to rest within {within} ({setting}). "
             + ". ".join(lines)
             + ". A message that is requeued again and again needs a dead_letter_queue, or a function that takes it "
@@ -171,7 +170,7 @@ class Conductor:
     def _clear(self) -> None:
         """Cancel what is left, the user's own tasks, too, as `asyncio.run` does at its end."""
         clock = self._loop.clock
-        clock.hurry, clock.deadline = True, monotonic() + CLEARING
+        clock.closing, clock.deadline = True, monotonic() + CLEARING
         try:
             tasks = asyncio.all_tasks(self._loop)
             for task in tasks:
@@ -181,7 +180,7 @@ class Conductor:
         except OutOfTime:
             log.warning("the harness lets go of tasks that do not end when they are cancelled")
         finally:
-            clock.hurry = False
+            clock.closing = False
         for task in self._tasks:
             if task.done() and not task.cancelled():
                 # Raised already, through the loop, if it is an exit or Ctrl-C: asyncio shall not complain later.

@@ -13,13 +13,13 @@ from penstock.capabilities import Capabilities
 from penstock.connectors import Consumer, Producer
 from penstock.errors import NotConnected, ProduceError
 from penstock.message import QueueMessage, Record
-from penstock.testing.faults import TOLD
-from penstock.testing.memory_queue import MemoryQueue, Story
+from penstock.testing.fault_injection import TOLD
+from penstock.testing.memory_queue import MemoryQueue, MessageHistory
 
 IDLE = 60.0  # seconds that an engine is kept waiting for messages: whatever else it might wait for, a stop, wakes it
 
 
-class StandInConsumer(Consumer):
+class FakeConsumer(Consumer):
     """The consumer of a `MemoryQueue`; `consumer_class` makes the class for each queue.
 
     Attributes:
@@ -71,7 +71,7 @@ class StandInConsumer(Consumer):
         end = asyncio.get_running_loop().time() + max(timeout, IDLE)
         while max_messages and not self._stopped.is_set():
             if self._worth_a_look():
-                await self.queue.watcher.functions_at_rest()
+                await self.queue.watcher.calls_finished()
                 if self._stopped.is_set():
                     break
                 self._changed.clear()
@@ -92,7 +92,7 @@ class StandInConsumer(Consumer):
         await self._requeue(lost)
         for message in settled:
             self._copies.discard(message)
-            self.queue.stories[message.position].settled = True
+            self.queue.histories[message.position].settled = True
             if faults.repeats(message):
                 self._copy(message)
         self.wake()  # it looks once the engine has counted them as settled
@@ -163,8 +163,8 @@ class StandInConsumer(Consumer):
         room = max_messages - len(copies)
         messages = copies + [self._counted(each) for each in (await self._inner.consume(room, 0.0) if room else ())]
         for message in messages:
-            story = self.queue.stories.setdefault(message.position, Story(message))
-            story.deliveries.append((message, message.attempts))
+            history = self.queue.histories.setdefault(message.position, MessageHistory(message))
+            history.deliveries.append((message, message.attempts))
         return messages
 
     def _counted(self, message: QueueMessage) -> QueueMessage:
@@ -183,14 +183,14 @@ class StandInConsumer(Consumer):
             await self._inner.on_fail(messages)
 
     def _copy(self, message: QueueMessage) -> None:
-        story = self.queue.stories[message.position]
+        history = self.queue.histories[message.position]
         attempts = message.attempts + 1 if self.capabilities.redelivery_count else 1
         self.queue.copies.append(
             QueueMessage(
                 message.message_context,
-                story.body,
-                story.key,
-                story.headers,
+                history.body,
+                history.key,
+                history.headers,
                 message.timestamp,
                 attempts,
                 message.position,
@@ -199,7 +199,7 @@ class StandInConsumer(Consumer):
         )
 
 
-class StandInProducer(Producer):
+class FakeProducer(Producer):
     """The producer of a `MemoryQueue`; `producer_class` makes the class for each queue."""
 
     queue: ClassVar[MemoryQueue]
@@ -226,11 +226,11 @@ class StandInProducer(Producer):
         """Nothing to do: nothing is buffered."""
 
 
-def consumer_class(label: str, queue: MemoryQueue, capabilities: Capabilities) -> type[StandInConsumer]:
+def consumer_class(label: str, queue: MemoryQueue, capabilities: Capabilities) -> type[FakeConsumer]:
     """A consumer's class for one queue, under the name of the connector that it stands in for."""
-    return type(label, (StandInConsumer,), {"queue": queue, "capabilities": capabilities})
+    return type(label, (FakeConsumer,), {"queue": queue, "capabilities": capabilities})
 
 
-def producer_class(label: str, queue: MemoryQueue, capabilities: Capabilities) -> type[StandInProducer]:
+def producer_class(label: str, queue: MemoryQueue, capabilities: Capabilities) -> type[FakeProducer]:
     """A producer's class for one queue, under the name of the connector that it stands in for."""
-    return type(label, (StandInProducer,), {"queue": queue, "capabilities": capabilities})
+    return type(label, (FakeProducer,), {"queue": queue, "capabilities": capabilities})

@@ -8,13 +8,13 @@ from penstock.observability.health import Health, State
 from penstock.observability.metric_definitions import FUNCTION_FAILURES
 from penstock.observability.metrics import EngineMetrics, MetricsRegistry
 from penstock.pipeline.thread_executor import ThreadExecutor
+from penstock.testing.engine_under_test import EngineUnderTest
 from penstock.testing.memory_queue import MemoryQueue
-from penstock.testing.rehearsal import Rehearsal
 
 SHOWN = 3  # messages that a text about what is unsettled lists
 
 
-class _Board(Health):
+class _Health(Health):
     """A health board that notices when its engine begins to stop, for whatever reason."""
 
     def __init__(self, on_stopping: Callable[[], None]) -> None:
@@ -39,11 +39,11 @@ class _Counters(MetricsRegistry):
         self.engine = engine_metrics
 
 
-class Performance:
+class EngineRun:
     """One run of one engine, built and not yet begun.
 
     Args:
-        rehearsal: The engine.
+        engine: The engine.
         source: Its input queue.
 
     Attributes:
@@ -54,17 +54,17 @@ class Performance:
         ConfigError, PluginError, FunctionError: it cannot run as it is.
     """
 
-    def __init__(self, rehearsal: Rehearsal, source: MemoryQueue) -> None:
-        self.app = rehearsal.app_name
+    def __init__(self, engine: EngineUnderTest, source: MemoryQueue) -> None:
+        self.app = engine.app_name
         self.stopping = False
         self._source = source
-        self._board = _Board(self._stop)
+        self._health = _Health(self._stop)
         counters = _Counters()
-        self.pipeline = rehearsal.start(self._board, counters)
+        self.pipeline = engine.start(self._health, counters)
         assert counters.engine is not None  # noqa: S101  (start() adds it)
         self.metrics: EngineMetrics = counters.engine
         self._consumer = source.consumers[-1]
-        self._worker = rehearsal.worker_settings()
+        self._worker = engine.worker_settings()
 
     async def run(self) -> None:
         """Work until told to stop, or until it cannot go on, as patiently as the configuration's worker."""
@@ -91,7 +91,7 @@ class Performance:
             yield f"{waiting} of {self.pipeline.source} not settled, {self.pipeline.in_flight} in flight{self._shown()}"
         if self.on_threads:
             yield "its function is being called and has not returned"
-        components = self._board.report()["components"]
+        components = self._health.report()["components"]
         for name, status in components.items():
             if status["state"] not in ("ok", "stopping"):
                 yield f"{name} is {status['state']}" + (f": {status['reason']}" if status["reason"] else "")
@@ -101,8 +101,8 @@ class Performance:
 
     def _shown(self) -> str:
         unsettled = [
-            f"at {position}, attempt {story.deliveries[-1][0].attempts}"
-            for position, story in self._source.stories.items()
-            if not story.settled
+            f"at {position}, attempt {history.deliveries[-1][0].attempts}"
+            for position, history in self._source.histories.items()
+            if not history.settled
         ]
         return f" ({', '.join(unsettled[:SHOWN])}{', …' if len(unsettled) > SHOWN else ''})" if unsettled else ""

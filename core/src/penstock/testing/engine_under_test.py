@@ -22,14 +22,14 @@ from penstock.plugins.registry import Registry
 from penstock.queues.adapters import make_consumer, make_producer
 from penstock.queues.cancellation import raise_if_not_exception
 from penstock.queues.resolved_queue import ResolvedQueue
+from penstock.testing.fakes import consumer_class, producer_class
 from penstock.testing.memory_queue import MemoryQueue, Watcher
-from penstock.testing.reality import WHERE, Profiles, Reality, capabilities, look
-from penstock.testing.stand_ins import consumer_class, producer_class
+from penstock.testing.production_queue import LOCATION_KEYS, ProductionQueue, Profiles, capabilities, look
 
 FOREVER = 1e9  # seconds: a lease that ends by the real clock would end at random by the harness's
 
 
-class Rehearsal(Engine):
+class EngineUnderTest(Engine):
     """A copy of an engine with another configuration; the original stays as it is."""
 
     def __init__(self, original: Engine, configuration: Configuration) -> None:
@@ -48,7 +48,7 @@ class Rehearsal(Engine):
         return dict(self._resolved)
 
 
-class Cellar:
+class QueueStore:
     """The queues in memory of one harness, and the way to them for engines.
 
     Args:
@@ -69,7 +69,9 @@ class Cellar:
         """All of them."""
         return list(self._queues.values())
 
-    def rehearse(self, engine: Engine, config: Source | None) -> tuple[Rehearsal, dict[str, MemoryQueue]]:
+    def engine_under_test(
+        self, engine: Engine, config: Source | None
+    ) -> tuple[EngineUnderTest, dict[str, MemoryQueue]]:
         """A copy of an engine whose queues are in memory, and these by name.
 
         Args:
@@ -92,14 +94,14 @@ class Cellar:
                 real = look(original, configs[name], registry, self._profiles)
                 queues[name] = self._queue(self._memory, real)
                 configs[name] = _replaced(configs[name], real, queues[name], registry, self._memory)
-        return Rehearsal(engine, replace(configuration, queues=configs)), queues
+        return EngineUnderTest(engine, replace(configuration, queues=configs)), queues
 
     def forget(self) -> None:
         """Let the messages go."""
         if self._memory is not None:
             self._memory.forget(self._namespace)
 
-    def _queue(self, memory: _Memory, real: Reality) -> MemoryQueue:
+    def _queue(self, memory: _Memory, real: ProductionQueue) -> MemoryQueue:
         key = (real.backend, real.value)
         if key not in self._queues:
             self._queues[key] = memory.queue(real, self._watcher)
@@ -116,7 +118,7 @@ class _Memory:
         self._producer = registry.load(spec, spec.producer or "")
         self._options = registry.load(spec, spec.options or "")(namespace=namespace, vt=FOREVER)
 
-    def queue(self, real: Reality, watcher: Watcher) -> MemoryQueue:
+    def queue(self, real: ProductionQueue, watcher: Watcher) -> MemoryQueue:
         name = f"{real.backend}:{real.value}"
         return MemoryQueue(
             real.value,
@@ -139,14 +141,14 @@ def _for_tests(configuration: Configuration) -> Configuration:
     if engine.delivery != "at_least_once":
         engine = engine.model_copy(update={"delivery": "at_least_once"})
     missing = {
-        name: [fault for fault in faults if not (len(fault.path) > 2 and fault.path[2] in WHERE)]
+        name: [fault for fault in faults if not (len(fault.path) > 2 and fault.path[2] in LOCATION_KEYS)]
         for name, faults in configuration.missing_variables.items()
     }
     return replace(configuration, plugins=plugins, engine=engine, missing_variables=missing)
 
 
 def _replaced(
-    queue: QueueConfig, real: Reality, memory_queue: MemoryQueue, registry: Registry, memory: _Memory
+    queue: QueueConfig, real: ProductionQueue, memory_queue: MemoryQueue, registry: Registry, memory: _Memory
 ) -> QueueConfig:
     label = real.spec.name if real.spec else EMBEDDED
     sides: dict[str, Any] = {}
