@@ -153,7 +153,7 @@ def test_a_configuration_in_the_place_of_an_app_is_told_from_one() -> None:
         ("import nothing_of_this_name", 3, "ModuleNotFoundError: No module named 'nothing_of_this_name'"),
         ("raise LookupError", 3, "LookupError"),
         ("def f(:", 3, "SyntaxError: invalid syntax"),
-        ("Engine(input_queu='in')", 3, "TypeError: Engine.__init__() got an unexpected keyword argument 'input_queu'"),
+        ("Engine(colour='in')", 3, "TypeError: Engine.__init__() got an unexpected keyword argument 'colour'"),
         (
             "@Engine('in').stream_app()\ndef f(a): ...",
             3,
