@@ -6,6 +6,7 @@ import json
 import secrets
 import sqlite3
 import time
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -53,7 +54,9 @@ class Store:
         self.queue = queue
         self.group = group
         # Durable against a kill of a process, which is all that happens here.
-        self._db = sqlite3.connect(path, isolation_level=None, timeout=10)
+        self._db = sqlite3.connect(path, isolation_level=None, timeout=10, check_same_thread=False)
+        # A mutant that forgets to shut down leaves it open, which Python 3.13 warns of.
+        weakref.finalize(self, self._db.close)
         for pragma in ("journal_mode=WAL", "synchronous=OFF"):
             self._db.execute(f"PRAGMA {pragma}")
         self._db.executescript(SCHEMA)
