@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -277,6 +278,20 @@ def test_a_plugins_name_is_seen_in_whatever_form() -> None:
     )
 
     assert [line for line, _ in plugin_names(source)] == [3, 4, 2, 7]
+
+
+def loggers(source: str) -> set[str]:
+    """The names of the loggers that a module writes to; those of libraries get a filter only."""
+    return set(re.findall(r"^log = logging\.getLogger\((.*?)\)", source, re.MULTILINE))
+
+
+@pytest.mark.parametrize("folder", packages(), ids=lambda folder: folder.name)
+def test_loggers_are_one_tree(folder: Path) -> None:
+    """`penstock` for the core and `penstock.<plugin>` for a plugin, so that one setting reaches them all."""
+    name = folder.name.replace("_", ".")
+    found = {logger for path in modules(folder).values() for logger in loggers(path.read_text())}
+
+    assert {logger for logger in found if not re.fullmatch(rf'"{name}(\.\w+)?"', logger)} == set()
 
 
 def plugin_modules() -> list[tuple[str, str]]:

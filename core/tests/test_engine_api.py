@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from core.tests.stand import Stand, drain
+from core.tests.engine_fixture import EngineFixture, drain
 from pydantic import BaseModel
 
 from penstock import Engine, Output, Worker, connectors
@@ -21,15 +21,15 @@ class Invoice(BaseModel):
 
 
 @pytest.fixture
-def stand() -> Stand:
+def stand() -> EngineFixture:
     """Queues of the test's own."""
-    return Stand()
+    return EngineFixture()
 
 
 # -- the configuration
 
 
-def test_config_takes_a_file_a_mapping_or_a_list(stand: Stand, tmp_path: Path) -> None:
+def test_config_takes_a_file_a_mapping_or_a_list(stand: EngineFixture, tmp_path: Path) -> None:
     """One argument for every form; the two older names stay."""
     options = stand.memory("in").config
     file = tmp_path / "queues.yml"
@@ -86,7 +86,7 @@ def test_a_name_that_is_given_stays() -> None:
     assert app.app_name == "till"
 
 
-def test_two_engines_with_one_name_and_one_input_are_reported(stand: Stand, caplog: pytest.LogCaptureFixture) -> None:
+def test_two_engines_with_the_same_metrics_are_reported(stand: EngineFixture, caplog: pytest.LogCaptureFixture) -> None:
     """Their metrics are one series, which a user should know; two inputs are two series."""
 
     def run(*inputs: str) -> list[str]:
@@ -108,7 +108,7 @@ def test_two_engines_with_one_name_and_one_input_are_reported(stand: Stand, capl
 # -- the worker's settings
 
 
-def test_a_worker_without_settings_takes_those_of_its_engines(stand: Stand) -> None:
+def test_a_worker_without_settings_takes_those_of_its_engines(stand: EngineFixture) -> None:
     """The first engine's configuration, with the first port that one of the engines was given."""
 
     def engine(name: str, **arguments: Any) -> Engine:
@@ -134,7 +134,7 @@ def test_a_worker_without_settings_takes_those_of_its_engines(stand: Stand) -> N
 # -- typed outputs
 
 
-def test_a_typed_output_declares_its_queue_and_makes_outputs(stand: Stand) -> None:
+def test_a_typed_output_declares_its_queue_and_makes_outputs(stand: EngineFixture) -> None:
     """With all that `Output` takes, beside tuples."""
     app = Engine("in", ["audit"], config=[stand.memory("in"), stand.memory("out"), stand.memory("audit")])
     invoices = app.output("out", Invoice)
@@ -151,7 +151,7 @@ def test_a_typed_output_declares_its_queue_and_makes_outputs(stand: Stand) -> No
     assert stand.bodies("audit") == [b"0", b"1"]
 
 
-def test_the_model_of_a_typed_output_is_the_queues_data_model(stand: Stand) -> None:
+def test_the_model_of_a_typed_output_is_the_queues_data_model(stand: EngineFixture) -> None:
     """An object that is not one, in whatever form it is returned, is a failed call: nothing is sent."""
     app = Engine("in", config=[stand.memory("in"), stand.memory("out")], retry={"max_attempts": 1})
     app.output("out", Invoice)

@@ -245,7 +245,7 @@ def test_a_broken_gauge_hides_no_other_metric(caplog: pytest.LogCaptureFixture) 
     metrics.watch_lag(lambda: 1 // 0)
     metrics.watch_in_flight(lambda: 7)
 
-    with caplog.at_level(logging.WARNING, logger="penstock.observability.metrics"):
+    with caplog.at_level(logging.WARNING, logger="penstock"):
         series = scrape(metrics)
 
     assert value(series, "penstock_messages_in_flight") == 7

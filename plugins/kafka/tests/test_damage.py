@@ -106,7 +106,7 @@ def test_a_partition_stands_still_only_where_it_was_looked_at_all_the_time(caplo
             clock.now += 1
         return caplog.text.count("nothing has come")
 
-    with caplog.at_level(logging.WARNING, logger="penstock_kafka"):
+    with caplog.at_level(logging.WARNING, logger="penstock.kafka"):
         assert wait(29, a=1, b=1) == 0
         assert wait(3, a=1, b=2) == 1
         assert wait(60, a=1) == 2

@@ -50,7 +50,7 @@ def test_a_statistics_callback_that_raises_takes_no_message_with_it(bench: Any, 
         raise ValueError("no such panel")
 
     consumer = bench.consumer(topic, consumer={"statistics.interval.ms": 5, "stats_cb": watch})
-    with caplog.at_level(logging.ERROR, logger="penstock_kafka"):
+    with caplog.at_level(logging.ERROR, logger="penstock.kafka"):
         found: list[Any] = []
         while len(found) < count:
             found += take(consumer, 10)

@@ -16,7 +16,7 @@ def test_a_connection_that_fails_again_and_again_is_logged_seldom(caplog: Any) -
     """The client repeats itself ten times a second; everything else that it logs is passed on."""
     listener = Listener()
 
-    with caplog.at_level(logging.DEBUG, logger="penstock_kafka.client"):
+    with caplog.at_level(logging.DEBUG, logger="penstock.kafka.client"):
         for _ in range(50):
             listener.log(logging.ERROR, FORMAT, "FAIL", "penstock#1", "[thrd:a]: a: Connect failed")
             listener.log(logging.INFO, FORMAT, "REQTMOUT", "penstock#1", "[thrd:a]: timed out")

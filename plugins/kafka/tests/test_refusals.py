@@ -27,7 +27,7 @@ def test_a_commit_that_was_refused_is_sent_again(mock_bench: Any, take: Take, un
     found = take(consumer, 2)
     mock_bench.server.refuse(OFFSET_COMMIT, [KafkaError.REBALANCE_IN_PROGRESS] * 2)
 
-    with caplog.at_level(logging.DEBUG, logger="penstock_kafka"):
+    with caplog.at_level(logging.DEBUG, logger="penstock.kafka"):
         consumer.on_success(found)
         until(lambda: mock_bench.committed(topic) == 2, lambda: consumer.consume(10, 0.05))
 

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("penstock")
 
 Existing = Literal["refuse", "append", "overwrite"]
 """What to do with a file that is not empty."""

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
     from prometheus_client.metrics_core import Metric as Family
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("penstock")
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 

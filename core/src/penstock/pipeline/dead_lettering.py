@@ -98,6 +98,7 @@ class DeadLetters:
                 self._source,
                 done.stored[0].message.position or "?",
                 group.refusal,
+                extra=self._fields(done.stored[0].message, len(done.stored)),
             )
         late = done.late
         for stage, count in Counter(failure.stage for failure in done.stored).items():
@@ -139,4 +140,9 @@ class DeadLetters:
             self._source,
             len(first.message or b""),
             group.refusal,
+            extra=self._fields(first, len(group.messages)),
         )
+
+    def _fields(self, first: QueueMessage, count: int) -> dict[str, object]:
+        """What a log record carries beside its text."""
+        return {"engine": self._app, "queue": self._source.name, "position": first.position, "count": count}

@@ -8,9 +8,13 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from penstock.dead_letters import error_text
 from penstock.pipeline.settlement import Failure, Stage, StopEngine
+
+if TYPE_CHECKING:
+    from penstock.queues.queue import InputQueue
 
 log = logging.getLogger("penstock")
 
@@ -53,10 +57,10 @@ class FailureLog:
 
     Args:
         app: The engine's name.
-        source: What errors call its input queue.
+        source: Its input queue.
     """
 
-    def __init__(self, app: str, source: object) -> None:
+    def __init__(self, app: str, source: InputQueue) -> None:
         self._app = app
         self._source = source
         self._quiet_until: dict[Kind, float] = {}
@@ -102,6 +106,15 @@ class FailureLog:
             error_text(first.error),
             report.value.format(delay=group.delay),
             exc_info=first.error if trace else None,
+            extra={
+                "engine": self._app,
+                "queue": self._source.name,
+                "position": first.message.position,
+                "stage": stage,
+                "attempt": first.message.attempts,
+                "error_type": error_type.__name__,
+                "count": group.count,
+            },
         )
 
 

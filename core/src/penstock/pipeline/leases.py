@@ -87,7 +87,8 @@ class Leases:
             asked = monotonic()
             await self._source.extend(messages)
         except NotConnected as error:
-            log.warning("engine %r: leases could not be extended: %s", self._app, error)
+            log.warning("engine %r: leases could not be extended: %s", self._app, error,
+                        extra={"engine": self._app, "queue": self._source.name})  # fmt: skip
             await asyncio.sleep(min(AGAIN, lease / LOOKS))
         else:
             self._extended.update(dict.fromkeys(messages, asked))

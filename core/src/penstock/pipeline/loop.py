@@ -261,7 +261,8 @@ class Pipeline:
                 await self._end_fetching(fetching)
         except TimeoutError:
             log.warning("engine %r: not finished after %g s; %d messages are left to be redelivered",
-                        self.app, shutdown_timeout, self.in_flight)  # fmt: skip
+                        self.app, shutdown_timeout, self.in_flight,
+                        extra={"engine": self.app, "queue": self.source.name, "count": self.in_flight})  # fmt: skip
         finally:
             self.executor.close()
             await asyncio.gather(self._deliveries.cancel(), fetching.cancel())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from penstock.backoff import Backoff
@@ -34,6 +34,7 @@ class Connection:
         health: The health registry.
         component: The connector's name in it.
         on_lost: Called each time the connection was lost.
+        log_fields: What its log records carry beside their text.
     """
 
     def __init__(
@@ -44,7 +45,9 @@ class Connection:
         health: Health,
         component: str,
         on_lost: Callable[[], None] | None,
+        log_fields: Mapping[str, str] | None = None,
     ) -> None:
+        self.log = logging.LoggerAdapter(log, log_fields)
         self._connector = connector
         self._label = label
         self._author = f"{author.__module__}.{author.__qualname__}"
@@ -149,13 +152,15 @@ class Connection:
                 await self._connector.shutdown()
             return True
         except ConnectorError as error:
-            log.warning("%s: did not close cleanly: %s", self._label, _text(error))
+            self.log.warning("%s: did not close cleanly: %s", self._label, _text(error))
         except TimeoutError:
-            log.warning("%s: did not close within %g s and is left as it is", self._label, CLOSE_TIMEOUT)
+            self.log.warning("%s: did not close within %g s and is left as it is", self._label, CLOSE_TIMEOUT)
         # A bug of its author; logged with its trace.
         except BaseException as error:
             raise_if_ours(error)
-            log.warning("%s: did not close cleanly: shutdown raised %s", self._label, _shown(error), exc_info=error)
+            self.log.warning(
+                "%s: did not close cleanly: shutdown raised %s", self._label, _shown(error), exc_info=error
+            )
         return False
 
     async def _connect(self, seen: int, connect_timeout: float | None = None) -> None:
@@ -179,7 +184,7 @@ class Connection:
                                 "(worker: connect_timeout)"
                             ) from error
                         wait = min(wait, deadline - clock())
-                    log.warning("%s: %s; trying again in %.1f s", self._label, reason, wait)
+                    self.log.warning("%s: %s; trying again in %.1f s", self._label, reason, wait)
                     await asyncio.sleep(wait)
                 except BaseException as error:
                     raise_if_ours(error)
@@ -201,7 +206,7 @@ class Connection:
         self._lost = seen
         reason = _text(error)
         self.set_state("degraded", reason)
-        log.warning("%s: %s; connecting again", self._label, reason)
+        self.log.warning("%s: %s; connecting again", self._label, reason)
         if self._on_lost is not None:
             self._on_lost()
 
@@ -214,7 +219,7 @@ class Connection:
         if isinstance(error, ConnectorError):
             return ConnectorError(f"{self._label}: {_text(error)}")
         # Only for a bug the traceback is of use.
-        log.error("%s: %s raised %s", self._label, method, type(error).__name__, exc_info=error)
+        self.log.error("%s: %s raised %s", self._label, method, type(error).__name__, exc_info=error)
         return ConnectorError(
             f"{self._label}: {method} raised {_shown(error)}; this is a bug of {self._author}, or a case that it does "
             f"not know"

@@ -8,7 +8,6 @@ async with InputQueue(resolved) as queue:
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Sequence
 from time import monotonic
 from types import TracebackType
@@ -29,8 +28,6 @@ from penstock.queues.record_rules import RecordRules
 if TYPE_CHECKING:
     from penstock.connectors import Consumer, Producer
     from penstock.queues.resolved_queue import ResolvedQueue
-
-log = logging.getLogger("penstock")
 
 T = TypeVar("T")
 
@@ -56,8 +53,9 @@ class _Queue:
         component = (
             f"engine {engine}: {resolved.role} {resolved.name}" if engine else f"{resolved.role} {resolved.name}"
         )
+        fields = {"engine": engine, "queue": resolved.name} if engine else {"queue": resolved.name}
         self._connection = Connection(
-            connector, str(self), resolved.connector_class, health or Health(), component, on_reconnect
+            connector, str(self), resolved.connector_class, health or Health(), component, on_reconnect, fields
         )
 
     def __str__(self) -> str:
@@ -216,7 +214,7 @@ class InputQueue(_Queue):
                 async with asyncio.timeout(END_CALLS_WITHIN):
                     await self._connection.once("end_call", lambda: self._consumer.end_call(list(self._begun)))
             except (ConnectorError, TimeoutError) as error:
-                log.warning("%s: %d calls that were left count as if the worker had died of them: %s",
+                self._connection.log.warning("%s: %d calls that were left count as if the worker had died of them: %s",
                             self, len(self._begun), error)  # fmt: skip
         return await super().close()
 
@@ -337,7 +335,7 @@ class OutputQueue(_Queue):
             wait = PRODUCE_AGAIN.delay(failures)
             reason = str(errors[pending[0]])
             self._connection.set_state("degraded", reason)
-            log.warning("%s: %d of %d records not confirmed: %s; sending them again in %.1f s",
+            self._connection.log.warning("%s: %d of %d records not confirmed: %s; sending them again in %.1f s",
                         self, len(pending), len(records), reason, wait)  # fmt: skip
             if self._on_refused is not None:
                 self._on_refused(len(pending))

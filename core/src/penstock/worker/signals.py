@@ -13,7 +13,7 @@ from penstock.worker.listener import STOP_SIGNALS, listening, nothing
 
 __all__ = ["STOP_SIGNALS", "stop_signals"]
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("penstock")
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from penstock_kafka.stalls import Stalls
 if TYPE_CHECKING:
     from confluent_kafka import Consumer as Client
 
-log = logging.getLogger("penstock_kafka")
+log = logging.getLogger("penstock.kafka")
 
 GO_ON_AT = (
     0.5  # of max_uncommitted: a partition that is held back goes on when so much is left; each pause costs fetches

@@ -18,7 +18,7 @@ from penstock_kafka.notes import Notes
 if TYPE_CHECKING:
     from confluent_kafka import Consumer as Client
 
-log = logging.getLogger("penstock_kafka")
+log = logging.getLogger("penstock.kafka")
 
 PATIENCE = 30.0  # seconds to wait for the answer to a commit before the next; the client keeps what it cannot send
 COMPLAIN_EVERY = 30.0  # seconds without a commit that was needed, before that is said, and before it is said again

@@ -30,7 +30,7 @@ from penstock_kafka.message import KafkaMessage, Partition
 from penstock_kafka.notes import Notes
 from penstock_kafka.options import KafkaOptions, topics
 
-log = logging.getLogger("penstock_kafka")
+log = logging.getLogger("penstock.kafka")
 
 LIBRDKAFKA = 0x020E0000  # 2.14.0
 POLL_SLICE = 0.1  # seconds of one wait in the client; what was settled or given back meanwhile is looked at after it

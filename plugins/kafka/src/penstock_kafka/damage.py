@@ -12,7 +12,7 @@ from penstock.errors import ConnectorError
 from penstock_kafka.errors import describe
 from penstock_kafka.message import Partition
 
-log = logging.getLogger("penstock_kafka")
+log = logging.getLogger("penstock.kafka")
 
 ABOUT_DAMAGE = (KafkaError._BAD_MSG, KafkaError._BAD_COMPRESSION, KafkaError.INVALID_MSG)
 PATIENCE = 30.0  # seconds; what was damaged on its way, or on one replica, is read by then

@@ -14,7 +14,7 @@ from confluent_kafka import KafkaError
 from penstock.known_secrets import SecretFilter
 from penstock_kafka.errors import Kind, describe, kind_of
 
-log = logging.getLogger("penstock_kafka.client")
+log = logging.getLogger("penstock.kafka.client")
 log.addFilter(SecretFilter())  # the client may quote its options
 
 SELDOM = 30.0  # seconds between two log lines about a connection that fails again and again

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Partition = tuple[str, int]
 """Topic and partition number."""
 
-log = logging.getLogger("penstock_kafka")
+log = logging.getLogger("penstock.kafka")
 
 UNREADABLE = "\N{REPLACEMENT CHARACTER}"  # in place of a header's name that is not UTF-8
 _NO_TIMESTAMP = 0  # confluent_kafka.TIMESTAMP_NOT_AVAILABLE

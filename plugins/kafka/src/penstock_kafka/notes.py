@@ -16,7 +16,7 @@ from penstock_kafka.message import Partition
 if TYPE_CHECKING:
     from confluent_kafka import Consumer as Client
 
-log = logging.getLogger("penstock_kafka")
+log = logging.getLogger("penstock.kafka")
 
 LIMIT = 4000  # characters; brokers take somewhat more by default (offset.metadata.max.bytes: 4096)
 LIMIT_TOGETHER = 256 * 1024  # characters in one commit, which a coordinator stores as one batch of records

@@ -19,7 +19,7 @@ from penstock_kafka.errors import Kind, describe, is_about_a_batch, kind_of, pro
 from penstock_kafka.listener import Listener
 from penstock_kafka.options import KafkaOptions, topics
 
-log = logging.getLogger("penstock_kafka")
+log = logging.getLogger("penstock.kafka")
 
 POLL_SLICE = 0.1  # seconds of one wait for reports; how long a full queue, or a shutdown, may wait for nothing
 FLUSH_TIMEOUT = 9.0  # seconds that a shutdown waits for confirmations

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 
 from penstock_kafka.message import Partition
 
-log = logging.getLogger("penstock_kafka")
+log = logging.getLogger("penstock.kafka")
 
 LOOK_EVERY = 1.0  # seconds
 COMPLAIN_EVERY = 30.0  # seconds without a message from a partition that has some, before that is said again
