@@ -17,7 +17,7 @@ PROGRAM = Path(__file__).with_name("mock_cluster.py")
 
 
 class MockCluster(KafkaServer):
-    """A stand-in with one broker. `kill` only cuts it off: its process holds its log."""
+    """A substitute with one broker. `kill` only cuts it off: its process holds its log."""
 
     real: ClassVar[bool] = False
 

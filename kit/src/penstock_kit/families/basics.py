@@ -160,11 +160,11 @@ async def share(kit: Kit, consumers: list[WatchedConsumer], count: int) -> list[
     seen: list[QueueMessage] = []
 
     async def work(consumer: WatchedConsumer) -> None:
-        quiet_since = asyncio.get_running_loop().time()
-        while len(seen) < count and asyncio.get_running_loop().time() - quiet_since < kit.timeout:
+        idle_since = asyncio.get_running_loop().time()
+        while len(seen) < count and asyncio.get_running_loop().time() - idle_since < kit.timeout:
             found = await consumer.consume(10, kit.backend.idle_timeout)
             if found:
-                quiet_since = asyncio.get_running_loop().time()
+                idle_since = asyncio.get_running_loop().time()
                 seen.extend(found)
                 await consumer.succeed(found)
             # The others' turn, also where nothing has waited.

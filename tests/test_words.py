@@ -1,0 +1,90 @@
+"""Words that this project has given up do not come back: a newcomer would need a dictionary for them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.sources import ROOT
+
+WORDS = {
+    "saboteur": "mutant",
+    "stand-in, stand in for": "fake, replace",
+    "NotQuiet, quiet_since": "NotIdle, idle_since",
+}
+"""Words → what to write instead. Found anywhere in code, tests, templates and manual, in upper and lower case, alone or
+with an "s"."""
+
+NAMES = {
+    "Conductor, Rehearsal, Cellar, Reality": "TestRunner, EngineUnderTest, QueueStore, ProductionQueue",
+    "StandInConsumer, StandInProducer": "FakeConsumer, FakeProducer",
+}
+"""The same for names that are ordinary words elsewhere. Found only in Python, and exactly as they are written here."""
+
+FOLDERS = ("core", "kit", "plugins", "tests", "docs", "examples", "benchmarks")
+SUFFIXES = (".py", ".md", ".tmpl", ".toml", ".sql", ".lua")
+ALLOWED = {"tests/test_words.py"}
+"""Files that may use these words."""
+
+Rules = dict[str, tuple[re.Pattern[str], str]]
+"""Text that must be there for the pattern to match → pattern and replacement."""
+
+
+def rules(table: dict[str, str], ending: str, flags: int) -> Rules:
+    """The rules of a table."""
+    return {
+        word: (re.compile(rf"(?<!\w){re.escape(word)}{ending}(?!\w)", flags), instead)
+        for words, instead in table.items()
+        for word in words.split(", ")
+    }
+
+
+WORD_RULES, NAME_RULES = rules(WORDS, "s?", re.IGNORECASE), rules(NAMES, "", 0)
+
+
+def files() -> Iterator[Path]:
+    """Every text of the repository that people read."""
+    yield from ROOT.glob("*.md")
+    yield from ROOT.glob("*.py")
+    for folder in FOLDERS:
+        yield from (path for path in (ROOT / folder).rglob("*") if path.suffix in SUFFIXES and path.is_file())
+
+
+def problems(text: str, python: bool = True) -> Iterator[str]:
+    """A sentence for each word that must not come back."""
+    lowered = text.lower()
+    found = [rule for word, rule in WORD_RULES.items() if word.lower() in lowered]
+    if python:
+        found += [rule for word, rule in NAME_RULES.items() if word in text]
+    for pattern, instead in found:
+        for match in pattern.finditer(text):
+            yield f"{text.count(chr(10), 0, match.start()) + 1}: {match[0]!r}; write: {instead}"
+
+
+def test_no_word_comes_back() -> None:
+    """Write the word that stands beside it in the table."""
+    found = [
+        f"{path.relative_to(ROOT)}:{problem}"
+        for path in files()
+        if str(path.relative_to(ROOT)) not in ALLOWED
+        for problem in problems(path.read_text(encoding="utf-8"), path.suffix == ".py")
+    ]
+
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize("text", ["a saboteur", "Saboteurs", "class StandInConsumer:", "x = Cellar()"])
+def test_a_word_is_found(text: str) -> None:
+    """In prose and in code, singular and plural."""
+    (problem,) = problems(text)
+
+    assert problem.startswith("1: ")
+
+
+@pytest.mark.parametrize("text", ["a wine cellar", "SaboteursOf", "in reality"])
+def test_an_ordinary_word_is_not_found(text: str) -> None:
+    """Names count only as they were written."""
+    assert list(problems(text)) == []
