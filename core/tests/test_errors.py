@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import math
 import pickle
 import re
@@ -10,6 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from tests.sources import CORE, modules
 
 from penstock import errors
 from penstock.errors import (
@@ -21,6 +23,8 @@ from penstock.errors import (
     ProduceError,
     Retry,
 )
+
+ERRORS = {name for name, each in vars(errors).items() if isinstance(each, type) and issubclass(each, Exception)}
 
 
 def tree_as_drawn() -> dict[str, str]:
@@ -47,7 +51,7 @@ def test_the_tree_is_as_it_is_drawn() -> None:
     }
 
     assert tree_as_drawn() == real
-    assert len(real) == 13
+    assert len(real) == 15
 
 
 def test_a_retry_is_no_error_of_penstocks() -> None:
@@ -129,7 +133,7 @@ def test_a_retry_cannot_lie_in_the_past() -> None:
 )
 def test_a_retry_takes_a_number_of_seconds_and_nothing_else(delay: Any) -> None:
     """Anything else would stop the worker later, or hide the message for ever."""
-    with pytest.raises(ValueError, match=r"^Retry\(delay=.*\): the delay is (no number of seconds|in seconds)"):
+    with pytest.raises(ValueError, match=r"^Retry\(delay=.*\): the delay is (not a number of seconds|in seconds)"):
         Retry(delay)
 
 
@@ -138,3 +142,16 @@ def test_retry_survives_a_process_pool() -> None:
     again = pickle.loads(pickle.dumps(Retry(2.5, "busy")))
 
     assert (again.delay, again.reason, str(again)) == (2.5, "busy", "busy")
+
+
+def test_every_error_class_stands_in_one_module() -> None:
+    """So that a user finds them all, and no module imports another one for an error only."""
+    found = {
+        f"{name}: {node.name}"
+        for name, path in modules(CORE).items()
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.ClassDef) and any(ast.unparse(base) in ERRORS for base in node.bases)
+    }
+
+    assert {each for each in found if not each.startswith("penstock.errors: ")} == set()
+    assert "penstock.errors: NotIdle" in found

@@ -11,11 +11,13 @@
     │   ├── NotConnected            … is away: wait and connect again
     │   ├── ProduceError            … refused, or did not confirm, one record
     │   └── FatalConnectorError     … will never accept this (credentials, authorisation, fencing): stop
-    └── MessageError                the sender: these bytes are no message of this queue
-        ├── DecodeError             … they do not parse
-        └── InvalidMessage          … they parse, the data model says no
+    ├── MessageError                the sender: these bytes are not a message of this queue
+    │   ├── DecodeError             … they do not parse
+    │   └── InvalidMessage          … they parse, but do not fit the data model
+    ├── ProcessEnded                you: the function raised SystemExit or KeyboardInterrupt
+    └── NotIdle                     you, in a test: the engines did not come to rest in time
 
-`Retry` is no error: a function raises it to say "later".
+`Retry` is not an error: a function raises it to say "later".
 
 A message says what, where and what to do. Errors hold text and plain fields, never live objects.
 """
@@ -29,11 +31,11 @@ from typing import Any
 from penstock.known_secrets import hide
 
 LONGEST_DELAY = 1e9
-"""Seconds, 31 years: backends' times end somewhere."""
+"""Seconds, about 31 years: the times of backends have a limit."""
 
 
 class PenstockError(Exception):
-    """The root: `except PenstockError` catches whatever Penstock itself raises."""
+    """The base class: `except PenstockError` catches everything that Penstock itself raises."""
 
 
 class ConfigError(PenstockError):
@@ -70,7 +72,7 @@ class DuplicateNameError(PluginError):
 
 
 class FunctionError(PenstockError):
-    """The user's function has an unusable signature, or returned something that is no legal result."""
+    """The user's function has an unusable signature, or returned something that is not a legal result."""
 
 
 class ConnectorError(PenstockError):
@@ -115,7 +117,7 @@ class FatalConnectorError(ConnectorError):
 
 
 class MessageError(PenstockError):
-    """These bytes are no valid message of this queue."""
+    """These bytes are not a valid message of this queue."""
 
 
 class DecodeError(MessageError):
@@ -124,6 +126,14 @@ class DecodeError(MessageError):
 
 class InvalidMessage(MessageError):
     """The bytes parse, but do not fit the queue's data model."""
+
+
+class ProcessEnded(PenstockError):
+    """The user's function raised what ends a process, such as `SystemExit`: the cause, raised once all engines end."""
+
+
+class NotIdle(PenstockError):
+    """The engines of a `Harness` did not come to rest within its limits; the text says what is still in flight."""
 
 
 class Retry(Exception):
@@ -147,7 +157,7 @@ class Retry(Exception):
         super().__init__(reason or ("later" if delay is None else f"in {delay} s"))
 
     def __reduce__(self) -> tuple[type[Retry], tuple[float | None, str]]:
-        # It must survive the way out of a process pool that the function works in.
+        # The function may raise it in a process pool, which pickles it.
         return type(self), (self.delay, self.reason)
 
 
@@ -156,13 +166,13 @@ def _shown(delay: object) -> object:
 
 
 def delay_problem(delay: object) -> str | None:
-    """Why this is not a delay, to go on after "its delay is "; None if it is one. The value itself is not shown."""
+    """Why this is not a delay, to continue "its delay is …"; None if it is one. The value itself is not shown."""
     if isinstance(delay, timedelta):
-        return "no number of seconds but a timedelta; give its total_seconds()"
+        return "not a number of seconds but a timedelta; give its total_seconds()"
     if isinstance(delay, bool) or not isinstance(delay, (int, float)):
-        return f"no number of seconds but a {type(delay).__name__}; give an int or a float"
+        return f"not a number of seconds but a {type(delay).__name__}; give an int or a float"
     if delay < 0:
         return "negative; it is in seconds, from 0"
     if not delay <= LONGEST_DELAY:  # nor is NaN
-        return f"no number of seconds from 0 to {LONGEST_DELAY:.0f}"
+        return f"not a number of seconds from 0 to {LONGEST_DELAY:.0f}"
     return None

@@ -10,7 +10,7 @@ from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from penstock.errors import PenstockError
+from penstock.errors import PenstockError, ProcessEnded
 from penstock.message import QueueMessage
 from penstock.middleware import Limit
 from penstock.observability.health import Health
@@ -38,11 +38,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("penstock")
 
 LAST_LAG = 2.0  # seconds that the end of a drain waits to hear how much is left
-
-
-class ProcessEnded(PenstockError):
-    """The function raised what is meant for the whole process, as `sys.exit()` does: its cause, which the worker raises
-    once all engines have stopped."""
 
 
 class Pipeline:

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 from penstock.exports import lazy_exports
 
 if TYPE_CHECKING:
+    from penstock.errors import NotIdle
     from penstock.testing.harness import Harness
-    from penstock.testing.test_runner import NotIdle
 
 _HOMES = {
     "Harness": "penstock.testing.harness",
-    "NotIdle": "penstock.testing.test_runner",
+    "NotIdle": "penstock.errors",
 }
 
 __all__ = ["Harness", "NotIdle"]

@@ -10,9 +10,8 @@ from contextlib import contextmanager
 from math import inf
 from time import monotonic
 
-from penstock.errors import PenstockError
+from penstock.errors import NotIdle, PenstockError, ProcessEnded
 from penstock.observability.metrics import EngineMetrics
-from penstock.pipeline.loop import ProcessEnded
 from penstock.testing.clock import JumpingLoop, OutOfTime, TimeMode
 from penstock.testing.engine_run import EngineRun
 from penstock.testing.engine_under_test import EngineUnderTest
@@ -22,10 +21,6 @@ log = logging.getLogger("penstock")
 
 CLEARING = 1.0  # seconds of real time to let go of what is stuck
 TICK = 1e-6  # seconds by the engines' clock: while that stands still, any timer waits for it to go on
-
-
-class NotIdle(PenstockError):
-    """An engine did not come to rest within the harness's limits; the text says what it was still busy with."""
 
 
 class TestRunner:

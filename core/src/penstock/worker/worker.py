@@ -14,10 +14,9 @@ from time import monotonic, time
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from penstock.config.model import WorkerSettings
-from penstock.errors import ConfigError, PenstockError
+from penstock.errors import ConfigError, PenstockError, ProcessEnded
 from penstock.observability.health import Health
 from penstock.observability.metrics import MetricsRegistry
-from penstock.pipeline.loop import ProcessEnded
 from penstock.worker import streams
 from penstock.worker.collector import tuned_collector
 from penstock.worker.listener import listening, nothing
