@@ -248,8 +248,21 @@ def test_every_first_party_connector_and_profile_stands_on_its_page() -> None:
     page = text("connectors")
     assert {offer.name for offer in ours if offer.kind == "connector"} == set(generator().CONNECTORS)
     assert {offer.name for offer in ours if offer.kind == "profile"} == set(rows(section("connectors", "Profiles")))
-    # Commands stand on a page of their own.
-    assert not [offer.name for offer in ours if offer.kind != "command" and f"`{offer.name}`" not in page]
+    # Commands and middleware stand on pages of their own.
+    assert not [
+        offer.name for offer in ours if offer.kind not in ("command", "middleware") and f"`{offer.name}`" not in page
+    ]
+
+
+def test_every_middleware_of_ours_stands_on_its_page_with_its_options() -> None:
+    """No more rows than options, no fewer."""
+    registry = Registry()
+    ours = [each for each in registry.listing() if each.kind == "middleware" and each.origin == "built-in"]
+    assert ours
+    for offer in ours:
+        spec = registry.middleware(offer.name)
+        model = registry.load(spec, spec.target)
+        assert list(rows(section("middleware", f"`{offer.name}`"))) == list(model.model_fields)
 
 
 def test_every_option_of_our_connectors_is_described_in_the_schema() -> None:

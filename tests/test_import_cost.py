@@ -25,7 +25,7 @@ DECLARATION = {
     f"penstock.{name}"
     for name in (
         *("backoff", "capabilities", "config", "engine", "errors", "exports", "known_secrets", "message", "pipeline"),
-        *("retry", "routes", "routing", "specs"),
+        *("retry", "routes", "routing", "specs", "version"),
     )
 }
 """The top of what is loaded where an engine is declared and not run."""
@@ -102,7 +102,7 @@ def test_importing_the_root_loads_nothing_but_the_root() -> None:
     """Every import of one of its modules runs it, so it is lazy: not even pydantic is loaded."""
     found = loaded("import penstock")
 
-    assert {name for name in found if name.startswith("penstock.")} == {"penstock.exports"}
+    assert {name for name in found if name.startswith("penstock.")} == {"penstock.exports", "penstock.version"}
     assert found.isdisjoint({"pydantic", "pluggy", "asyncio", "yaml"})
 
 

@@ -57,7 +57,9 @@ ROWS = """
     queues.queue
     pipeline.ending  pipeline.prefetch  pipeline.state  pipeline.in_flight
     pipeline.batch  pipeline.call_context  pipeline.propagation  pipeline.failure_log  pipeline.function
-    pipeline.leases  pipeline.tasks  pipeline.drain  pipeline.engine_queues
+    pipeline.leases  pipeline.tasks  pipeline.drain  pipeline.resources
+    pipeline.open_resources  pipeline.extensions
+    pipeline.engine_queues
     pipeline.steps  pipeline.outcomes  pipeline.strategy
     pipeline.executor  pipeline.at_least_once  pipeline.exactly_once  pipeline.dead_lettering  pipeline.side_tasks
     pipeline.delivery  pipeline.suspects  pipeline.thread_executor  pipeline.task_executor
@@ -93,15 +95,17 @@ LAZY = {
     ("cli.main", "observability.printable"): "only an error is escaped",
     ("config.model", "config.validation"): "only a rejected value needs an explanation",
     ("engine", "config.files"): RUNS,
-    ("engine", "config.middleware"): RUNS,
     ("engine", "config.resolve"): RUNS,
-    ("engine", "config.routes"): RUNS,
     ("engine", "observability.metrics"): RUNS,
     ("engine", "pipeline.annotation"): RUNS,
     ("engine", "pipeline.compile"): RUNS,
+    ("engine", "pipeline.open_resources"): RUNS,
     ("engine", "queues.cancellation"): RUNS,
     ("engine", "worker.status"): RUNS,
     ("engine", "worker.worker"): RUNS,
+    ("pipeline.extensions", "config.middleware"): RUNS,
+    ("pipeline.extensions", "config.resolve"): RUNS,
+    ("pipeline.extensions", "config.routes"): RUNS,
     ("plugins.registry", "plugins.check"): "only `penstock plugins --check` loads everything",
     ("worker.worker", "worker.endpoints"): "not every worker has a port",
 }

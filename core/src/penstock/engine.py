@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
 from penstock.config.model import EngineSettings, WorkerSettings
 from penstock.errors import ConfigError, FunctionError
+from penstock.pipeline.extensions import Extensions
 from penstock.pipeline.function import Function, understand
 from penstock.routes import Report, Response, Route
 from penstock.routing import Output, TypedOutput
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from penstock.config.files import Source
     from penstock.config.model import Configuration
     from penstock.config.problems import Problem
-    from penstock.middleware import AnyMiddleware, Middleware, Wrapper
+    from penstock.middleware import AnyMiddleware
     from penstock.observability.health import Health
     from penstock.observability.metrics import MetricsRegistry
     from penstock.options import Role
@@ -36,6 +37,7 @@ Item = Output | tuple[str, Any] | tuple[str, Any, Mapping[str, Any] | None]
 Result = Item | Iterable[Item] | AsyncIterable[Item] | bool | None
 """What a function may return, for type checkers; `routing` judges what it does return."""
 Answer = TypeVar("Answer", bound=Callable[[Report], Response])
+Opens = TypeVar("Opens", bound=Callable[..., Any])
 R = TypeVar("R", bound=Result | Awaitable[Result])
 M = TypeVar("M")
 
@@ -147,8 +149,7 @@ class Engine:
             "delivery": delivery,
             "propagate": propagate,
         }
-        self._middleware = tuple(middleware)
-        self._routes: list[Route] = []
+        self._extensions = Extensions(tuple(middleware))
         self.status: EngineStatus | None = None
         self._raise_if_fatal: Callable[[BaseException], None] | None = None
         self._overrides = {key: value for key, value in overrides.items() if value is not None}
@@ -195,9 +196,9 @@ class Engine:
         """Decorator: this is the function that the engine runs.
 
         It takes one message (a list of them where the input queue is set to `batch`) and may take
-        `msg_ctx: QueueMessage`, the delivery with key, headers and attempts. It may be a plain function, a coroutine
-        function, or a generator of either kind, and returns None or True (done), False (requeue the message), an
-        `Output`, `(queue, object)`, `(queue, object, {options})`, or a list of those.
+        `msg_ctx: QueueMessage`, the delivery with key, headers and attempts, and resources by their names. It may be a
+        plain function, a coroutine function, or a generator of either kind, and returns None or True (done), False
+        (requeue the message), an `Output`, `(queue, object)`, `(queue, object, {options})`, or a list of those.
 
         Raises:
             FunctionError: it takes something else, or the engine has a function already.
@@ -207,8 +208,26 @@ class Engine:
                 f"engine {self.app_name!r} already runs {self._function.name}; make another Engine for "
                 f"{getattr(function, '__qualname__', function)}"
             )
-        self._function = understand(function)
+        self._function = understand(function, dict.fromkeys(self._extensions.resources.names))
         return StreamApp(function, self)
+
+    def resource(self, function: Opens) -> Opens:
+        """Decorator: the worker opens this once, and gives it to each function that has a parameter of its name.
+
+            @app.resource
+            async def db() -> AsyncIterator[Pool]:
+                async with connect() as pool:
+                    yield pool
+
+        It may be a function that returns the resource, or one that yields it once and closes it afterwards; async or
+        not. It may itself take resources that are declared above it. Engines of one worker that declare the same
+        function share what it opens.
+
+        Raises:
+            FunctionError: the name is taken, or a parameter is not a resource.
+        """
+        self._extensions.resources.add(function)
+        return function
 
     def route(self, path: str) -> Callable[[Answer], Answer]:
         """Decorator: the worker's port answers `path` with what this function returns.
@@ -221,7 +240,7 @@ class Engine:
         """
 
         def add(answer: Answer) -> Answer:
-            self._routes.append(Route(path, answer))
+            self._extensions.routes.append(Route(path, answer))
             return answer
 
         return add
@@ -283,6 +302,7 @@ class Engine:
         from penstock.observability.metrics import EngineMetrics
         from penstock.pipeline.annotation import with_annotation
         from penstock.pipeline.compile import compile_pipeline
+        from penstock.pipeline.open_resources import OpenResources
         from penstock.queues.cancellation import raise_if_exit
         from penstock.worker.status import EngineStatus
 
@@ -301,16 +321,18 @@ class Engine:
         self.status = EngineStatus(
             self._function.name, [source, *targets.values()], self.dead_letter_queue, settings, counters
         )
+        resources = OpenResources(self.app_name, self._extensions.resources, self._extensions.replaced)
         self.pipeline = compile_pipeline(
             self.app_name,
-            self._function,
+            understand(self._function.function, resources.give(self._function.resources)),
             source,
             targets,
             self.dead_letter_queue,
             settings,
             counters,
             health,
-            middleware=self._made_middleware(),
+            resources=resources,
+            middleware=self._extensions.all_middleware(self.configuration, self.app_name),
             raise_if_fatal=self._raise_if_fatal or raise_if_exit,
         )
         return self.pipeline
@@ -322,24 +344,7 @@ class Engine:
         Raises:
             ConfigError: the configuration names one that is unknown.
         """
-        from penstock.config.resolve import registry_for
-        from penstock.config.routes import configured_routes
-
-        configured, problems = configured_routes(self.configuration, registry_for(self.configuration))
-        if problems:
-            raise ConfigError(*problems)
-        return [*self._routes, *configured]
-
-    def _made_middleware(self) -> list[Middleware | Wrapper]:
-        from penstock.config.middleware import configured_middleware, make_middleware
-        from penstock.config.resolve import registry_for
-
-        registry = registry_for(self.configuration)
-        configured, problems = configured_middleware(self.configuration, registry)
-        own, own_problems = make_middleware(self._middleware, registry, f"engine {self.app_name!r}")
-        if problems or own_problems:
-            raise ConfigError(*problems, *own_problems)
-        return [*configured, *own]
+        return self._extensions.all_routes(self.configuration)
 
     def _route(self, queues: Mapping[tuple[str, Role], ResolvedQueue]) -> str:
         """`engine 'till': from 'orders' (kafka) to 'invoices' (rsmq), dead letters to 'rejects' (kafka)`."""

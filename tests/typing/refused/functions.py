@@ -7,6 +7,9 @@ from __future__ import annotations
 from pydantic import BaseModel
 
 from penstock import Engine, Output, Retry
+from penstock.builtin.timeout import Timeout
+from penstock.middleware import Call
+from penstock.routes import Report
 
 app = Engine("orders")
 
@@ -64,3 +67,16 @@ def a_text_is_no_result(order: Order) -> str:
 @Engine(input_queue="orders").stream_app  # error: type-var
 async def a_number_is_no_result(order: Order) -> int:
     return order.id
+
+
+def not_a_middleware(call: Call) -> None:
+    del call
+
+
+Engine("orders", middleware=[not_a_middleware])  # error: list-item
+Timeout(seconds="soon")  # error: arg-type
+
+
+@app.route("/text")  # error: type-var
+def text(report: Report) -> str:
+    return str(report())

@@ -19,7 +19,8 @@ from penstock.pipeline.executor import Executor, OnBatchDone
 from penstock.pipeline.failure_log import FailureLog
 from penstock.pipeline.in_flight import InFlight
 from penstock.pipeline.loop import Pipeline
-from penstock.pipeline.middleware import Surroundings
+from penstock.pipeline.middleware import Surroundings, name_of
+from penstock.pipeline.open_resources import OpenResources
 from penstock.pipeline.poison import Suspicion
 from penstock.pipeline.state import EngineState
 from penstock.pipeline.steps import Steps
@@ -47,6 +48,7 @@ def compile_pipeline(
     metrics: EngineMetrics,
     health: Health,
     *,
+    resources: OpenResources,
     middleware: Sequence[Middleware | Wrapper] = (),
     raise_if_fatal: Callable[[BaseException], None],
 ) -> Pipeline:
@@ -60,6 +62,7 @@ def compile_pipeline(
         dead_letter_queue: Which of them gets dead letters.
         settings: Limits and policies.
         metrics, health: Where the pipeline shows what it does.
+        resources: What the function and its middleware take by name.
         middleware: What stands around each call, the first outermost.
         raise_if_fatal: Raises an error of the user's code that is to end the engine, and no failed call.
 
@@ -71,7 +74,7 @@ def compile_pipeline(
     whole_batch = bool(source.batch)
     input_queue = InputQueue(source, health=health, on_reconnect=lambda: metrics.reconnects(source.name), engine=app)
     output_queues = {name: _output_queue(app, name, resolved, metrics, health) for name, resolved in targets.items()}
-    queues = EngineQueues(input_queue, output_queues, metrics)
+    queues = EngineQueues(input_queue, output_queues, metrics, resources)
     state = EngineState()
     in_flight = InFlight()
     deliveries = WatchedTasks(app, state)
@@ -89,7 +92,7 @@ def compile_pipeline(
     stop = _stop_from_any_thread(state)
     info = EngineInfo(app, source.name, function.name, function.is_async, whole_batch, metrics.middleware_event, stop)
     wrappers = [each.around(info) if isinstance(each, Middleware) else each for each in middleware]
-    around = [wrapper for wrapper in wrappers if wrapper is not None]
+    around = [resources.bind(wrapper, name_of(wrapper), 1) for wrapper in wrappers if wrapper is not None]
     limits = [limit for each in middleware if isinstance(each, Middleware) and (limit := each.limit(info)) is not None]
     steps = Steps(
         input_queue,

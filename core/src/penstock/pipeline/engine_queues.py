@@ -1,4 +1,4 @@
-"""The queues of one engine, opened and closed together."""
+"""The queues and resources of one engine, opened and closed together."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from penstock.observability.metrics import EngineMetrics
+from penstock.pipeline.open_resources import OpenResources
 from penstock.pipeline.state import EngineState
 from penstock.queues.queue import InputQueue, OutputQueue
 
@@ -18,12 +19,16 @@ class EngineQueues:
         source: The input queue.
         targets: Output queues by name, the dead-letter queue among them.
         metrics: Where the state of their connections is shown.
+        resources: What its functions take.
 
     Attributes:
         opened: Whether all queues were opened.
     """
 
-    def __init__(self, source: InputQueue, targets: Mapping[str, OutputQueue], metrics: EngineMetrics) -> None:
+    def __init__(
+        self, source: InputQueue, targets: Mapping[str, OutputQueue], metrics: EngineMetrics, resources: OpenResources
+    ) -> None:
+        self._resources = resources
         self.source = source
         self.targets = targets
         self.opened = False
@@ -31,12 +36,13 @@ class EngineQueues:
             metrics.watch_connected(queue.name, lambda queue=queue: queue.connected)  # type: ignore[misc]
 
     async def open(self, connect_timeout: float | None, state: EngineState) -> bool:
-        """Open all queues; False if the engine was stopped meanwhile.
+        """Open everything; False if the engine was stopped meanwhile.
 
         Raises:
-            ConnectorError: the first queue that cannot be opened ends it for all.
+            PenstockError: the first queue or resource that cannot be opened ends it for all.
         """
         opening = [asyncio.create_task(queue.open(connect_timeout)) for queue in (self.source, *self.targets.values())]
+        opening.append(asyncio.create_task(self._resources.open()))
         stopped = asyncio.create_task(state.wait_for_stop())
         waiting: set[asyncio.Task[Any]] = {*opening, stopped}
         try:
@@ -51,8 +57,14 @@ class EngineQueues:
         self.opened = all(not task.cancelled() for task in opening)
         return self.opened
 
-    async def close(self) -> bool:
-        """Close all queues; returns whether the input queue closed cleanly."""
+    async def close(self, timeout: float) -> bool:
+        """Close everything; returns whether the input queue closed cleanly.
+
+        Args:
+            timeout: Seconds that each resource may take.
+        """
         for queue in self.targets.values():  # first: what they still confirm can then be settled
             await queue.close()
-        return await self.source.close()
+        clean = await self.source.close()
+        await self._resources.close(timeout)
+        return clean

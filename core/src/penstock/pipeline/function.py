@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any, get_args, get_origin, get_type_hints
 
 from penstock.errors import FunctionError
@@ -29,6 +29,8 @@ class Function:
         generates: Whether it is a generator function.
         annotation: The type of the message parameter; `inspect.Parameter.empty` if it has none.
         plain: The function itself, if it is neither async nor a generator and takes nothing but the message.
+        function: The user's function itself.
+        resources: The names of the parameters that get a resource.
     """
 
     name: str
@@ -37,10 +39,16 @@ class Function:
     generates: bool
     annotation: Any
     plain: Callable[[Any], Any] | None
+    function: Callable[..., Any]
+    resources: tuple[str, ...] = ()
 
 
-def understand(function: Callable[..., Any]) -> Function:
+def understand(function: Callable[..., Any], resources: Mapping[str, Any] = MappingProxyType({})) -> Function:
     """Inspect a function.
+
+    Args:
+        function: The user's.
+        resources: By name what parameters of these names get. The values are looked up at each call.
 
     Raises:
         FunctionError: it cannot be called with one message (and `msg_ctx`).
@@ -50,18 +58,20 @@ def understand(function: Callable[..., Any]) -> Function:
     target = _innermost(function)
     # A class, where an object of it is called.
     name = getattr(target, "__qualname__", type(function).__qualname__).removesuffix(".__call__")
-    message, context = _parameters(function, name)
+    message, context, taken = _parameters(function, name, resources)
     annotation, context_annotation = (_annotation(target, each) for each in (message, context))
     generates_async = inspect.isasyncgenfunction(target)
     is_async = generates_async or inspect.iscoroutinefunction(target)
     generates = generates_async or inspect.isgeneratorfunction(target)
     return Function(
         name,
-        _bind(function, message, context, context_annotation),
+        _bind(function, message, context, context_annotation, resources if taken else {}),
         is_async=is_async,
         generates=generates,
         annotation=annotation,
-        plain=None if generates or is_async or context is not None else function,
+        plain=None if generates or is_async or context is not None or taken else function,
+        function=function,
+        resources=taken,
     )
 
 
@@ -73,24 +83,29 @@ def _innermost(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-def _parameters(function: Callable[..., Any], name: str) -> tuple[inspect.Parameter, inspect.Parameter | None]:
+def _parameters(
+    function: Callable[..., Any], name: str, resources: Mapping[str, Any]
+) -> tuple[inspect.Parameter, inspect.Parameter | None, tuple[str, ...]]:
     try:
         parameters = list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError) as error:
         raise FunctionError(f"{name} cannot be a stream_app: {error}; wrap it in a function of your own") from error
     context = next((each for each in parameters if each.name == CONTEXT), None)
-    others = [each for each in parameters if each is not context]
+    taken = [each for each in parameters if each.name in resources]
+    others = [each for each in parameters if each is not context and each not in taken]
     variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     required = [each for each in others if each.default is each.empty and each.kind not in variadic]
     if len(required) != 1 or required[0] is not others[0] or required[0].kind is inspect.Parameter.KEYWORD_ONLY:
         shown = ", ".join(str(each) for each in parameters)
+        also = f", and the resources {', '.join(resources)}" if resources else ""
         raise FunctionError(
             f"{name}({shown}) cannot be a stream_app: it must take one message as its only required positional "
-            f"parameter, and may take {CONTEXT} beside it"
+            f"parameter, and may take {CONTEXT} beside it{also}"
         )
-    if context is not None and context.kind is inspect.Parameter.POSITIONAL_ONLY:
-        raise FunctionError(f"{name} cannot be a stream_app: {CONTEXT} is given by name; put the '/' before it")
-    return required[0], context
+    for each in (context, *taken):
+        if each is not None and each.kind is inspect.Parameter.POSITIONAL_ONLY:
+            raise FunctionError(f"{name} cannot be a stream_app: {each.name} is given by name; put the '/' before it")
+    return required[0], context, tuple(each.name for each in taken)
 
 
 def _annotation(target: Callable[..., Any], parameter: inspect.Parameter | None) -> Any:
@@ -111,15 +126,20 @@ def _bind(
     message: inspect.Parameter,
     context: inspect.Parameter | None,
     context_annotation: Any,
+    resources: Mapping[str, Any],
 ) -> Callable[[Any, Any], Any]:
+    by_position, name = message.kind is inspect.Parameter.POSITIONAL_ONLY, message.name
     if context is None:
+        if resources and by_position:
+            return lambda model, _message: function(model, **resources)
+        if resources:
+            return lambda model, _message: function(**{name: model}, **resources)
         return lambda model, _message: function(model)
     handle = _whole if _is_message(context_annotation) else _context
-    if message.kind is inspect.Parameter.POSITIONAL_ONLY:
-        return lambda model, each: function(model, msg_ctx=handle(each))
+    if by_position:
+        return lambda model, each: function(model, msg_ctx=handle(each), **resources)
     # By name, so that `f(msg_ctx, message)` works as well.
-    name = message.name
-    return lambda model, each: function(**{name: model, CONTEXT: handle(each)})
+    return lambda model, each: function(**{name: model, CONTEXT: handle(each)}, **resources)
 
 
 def _is_message(annotation: Any) -> bool:

@@ -196,13 +196,13 @@ def _must_skip(call: Call, wrapper: Any) -> None:
     # A `return` before the yield could be a slip, and would lose the message.
     if not call.skipped:
         raise FunctionError(
-            f"middleware {_name(wrapper)} returned before its `yield`, so the function was not called; yield once, or "
+            f"{name_of(wrapper)} returned before its `yield`, so the function was not called; yield once, or "
             f"call `skip()` to treat the message as processed"
         )
 
 
 def _second_yield(wrapper: Any) -> FunctionError:
-    return FunctionError(f"middleware {_name(wrapper)} yields a second time; the function is called at the first yield")
+    return FunctionError(f"{name_of(wrapper)} yields a second time; the function is called at the first yield")
 
 
 def _shown(error: BaseException) -> BaseException:
@@ -219,19 +219,20 @@ def _is_async(wrapper: Wrapper, engine: EngineInfo) -> bool:
         return False
     if not inspect.isasyncgenfunction(called):
         raise FunctionError(
-            f"middleware {_name(wrapper)} cannot stand around a call; give a function with one `yield`, or a "
+            f"{name_of(wrapper)} cannot stand around a call; give a function with one `yield`, or a "
             f"penstock.middleware.Middleware"
         )
     if not engine.is_async:
         raise FunctionError(
-            f"middleware {_name(wrapper)} is written with `async def`, and the function of engine {engine.name!r} is "
+            f"{name_of(wrapper)} is written with `async def`, and the function of engine {engine.name!r} is "
             f"not async; write one like the other"
         )
     return True
 
 
-def _name(wrapper: Any) -> str:
-    return getattr(wrapper, "__qualname__", type(wrapper).__qualname__)
+def name_of(wrapper: Any) -> str:
+    """What errors call a wrapper."""
+    return f"middleware {getattr(wrapper, '__qualname__', type(wrapper).__qualname__)}"
 
 
 def _single_call(engine: EngineInfo, message: Any, model: Any) -> Call:

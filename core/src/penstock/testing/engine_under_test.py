@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -40,6 +41,15 @@ class EngineUnderTest(Engine):
             self._overrides = {**self._overrides, "delivery": "at_least_once"}
         self._resolved: dict[tuple[str, Role], ResolvedQueue] | None = None
         self.configure(configuration)
+
+    @property
+    def resource_names(self) -> list[str]:
+        """The names of the resources that the engine declares."""
+        return self._extensions.resources.names
+
+    def replace_resources(self, values: Mapping[str, Any]) -> None:
+        """Use these values instead of what the resources of these names open."""
+        self._extensions = replace(self._extensions, replaced=values)
 
     def resolve(self) -> dict[tuple[str, Role], ResolvedQueue]:
         """As `Engine.resolve`, once for all runs: it takes more time than most tests."""

@@ -53,6 +53,7 @@ class Harness:
         config: Instead of each engine's own configuration: a file's path, or Python data.
         profiles: For profiles that are not installed: what they set, as keys of a queue. Those of Penstock's own
             plugins are known.
+        resources: Values by name that the functions get instead of what the engines' resources open.
         seed: For all that is random: the jitter of waits, the `random` module while `run` runs, and `harness.random`.
         limit: Seconds by the harness's clock within which one `run` must come to rest; a day.
         real_limit: The same in real seconds; None for debugging.
@@ -70,6 +71,7 @@ class Harness:
         *engines: Engine | StreamApp[..., Any],
         config: Source | None = None,
         profiles: Profiles | None = None,
+        resources: Mapping[str, Any] | None = None,
         seed: int = 0,
         limit: float = 86_400.0,
         real_limit: float | None = 10.0,
@@ -83,6 +85,7 @@ class Harness:
         self._resolved: dict[tuple[str, Role], ResolvedQueue] = {}
         try:
             self._engines = [self._under_test(engine, config) for engine in engines]
+            self._replace_resources(resources or {})
         except BaseException:
             self.close()
             raise
@@ -103,6 +106,14 @@ class Harness:
                 )
         self._resolved |= engine.resolve()
         return engine
+
+    def _replace_resources(self, resources: Mapping[str, Any]) -> None:
+        known = dict.fromkeys(name for engine in self._engines for name in engine.resource_names)
+        for name in resources:
+            if name not in known:
+                raise _unknown(name, "resource", known)
+        for engine in self._engines:
+            engine.replace_resources(resources)
 
     # -- before and after
 
