@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.plugins.distributions import Distribution
-from tests.plugins.sample_plugins import RIVAL_OF_THE_CORE, ZOO
+from tests.plugins.sample_plugins import RIVAL_OF_THE_CORE, SAMPLE_PLUGINS
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 LookUp = Callable[..., list[tuple[str, str]]]
@@ -58,9 +58,9 @@ def _pip_install(distributions: Sequence[Distribution], folder: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def zoo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def sample_plugins(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder for PYTHONPATH with one sound plugin and every broken one."""
-    return _pip_install(ZOO, tmp_path_factory.mktemp("zoo"))
+    return _pip_install(SAMPLE_PLUGINS, tmp_path_factory.mktemp("sample_plugins"))
 
 
 @pytest.fixture(scope="session")

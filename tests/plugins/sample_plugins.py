@@ -57,7 +57,7 @@ ABSENT_CLASS = plugin(
     modules={"connector.py": "class Consumers: ..."},
 )
 
-ZOO = (
+SAMPLE_PLUGINS = (
     SOUND, RAISES, NEEDY, LEAVES, FUTURE, PAST, SILENT, MISSPELT, UNMARKED, HOOK_RAISES, NO_LIST, TWIN_A, TWIN_B,
     CLIENTLESS, ABSENT_CLASS,
 )  # fmt: skip

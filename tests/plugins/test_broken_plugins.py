@@ -72,7 +72,7 @@ ERRORS = {
         "PluginError",
         "connector 'clientless' of penstock-clientless 1.0.0: 'penstock_clientless.connector:Consumer' cannot be "
         "imported: importing 'penstock_clientless.connector' raised ModuleNotFoundError: No module named "
-        "'client_that_is_not_installed' ({zoo}/penstock_clientless/connector.py, line 1); "
+        "'client_that_is_not_installed' ({sample_plugins}/penstock_clientless/connector.py, line 1); "
         "install what it needs: pip install penstock-clientless",
     ),
     "absent-class": (
@@ -98,14 +98,16 @@ ERRORS = {
 
 
 @pytest.fixture(scope="module")
-def answers(zoo: Path, look_up: LookUp) -> dict[str, tuple[str, str]]:
+def answers(sample_plugins: Path, look_up: LookUp) -> dict[str, tuple[str, str]]:
     """What a config that names each of them would get, all asked in one process, one after the other."""
-    return dict(zip(ERRORS, look_up(zoo, *[("connector", name, "consumer") for name in ERRORS]), strict=True))
+    return dict(
+        zip(ERRORS, look_up(sample_plugins, *[("connector", name, "consumer") for name in ERRORS]), strict=True)
+    )
 
 
 @pytest.mark.parametrize("name", ERRORS)
 def test_each_fault_is_one_exact_error(
-    name: str, answers: dict[str, tuple[str, str]], zoo: Path, core_version: str
+    name: str, answers: dict[str, tuple[str, str]], sample_plugins: Path, core_version: str
 ) -> None:
     """The error names distribution, version, cause and remedy, though other broken plugins were met before."""
     kind, text = ERRORS[name]
@@ -113,15 +115,19 @@ def test_each_fault_is_one_exact_error(
 
     assert answers[name] == (
         kind,
-        text.format(plugin=plugin, core=core_version, source=shlex.quote(str(ROOT / "core")), zoo=zoo),
+        text.format(
+            plugin=plugin, core=core_version, source=shlex.quote(str(ROOT / "core")), sample_plugins=sample_plugins
+        ),
     )
 
 
-def test_a_sound_plugin_works_beside_broken_ones(zoo: Path, look_up: LookUp) -> None:
+def test_a_sound_plugin_works_beside_broken_ones(sample_plugins: Path, look_up: LookUp) -> None:
     """Its connector is found and loaded, before and after every plugin was tried."""
     sound = ("connector", "sound", "consumer")
 
-    answers = look_up(zoo, sound, ("connector", "nothing-like-it", ""), sound, ("serializer", "json", "target"))
+    answers = look_up(
+        sample_plugins, sound, ("connector", "nothing-like-it", ""), sound, ("serializer", "json", "target")
+    )
 
     assert [answers[0], answers[2], answers[3]] == [
         ("found", "Consumer"),
@@ -130,10 +136,10 @@ def test_a_sound_plugin_works_beside_broken_ones(zoo: Path, look_up: LookUp) -> 
     ]
 
 
-def test_each_twin_is_reached_by_the_name_of_its_distribution(zoo: Path, look_up: LookUp) -> None:
+def test_each_twin_is_reached_by_the_name_of_its_distribution(sample_plugins: Path, look_up: LookUp) -> None:
     """`dist:name` settles a name that two distributions claim; `Acme_Twin` is as good as `acme-twin`."""
     answers = look_up(
-        zoo,
+        sample_plugins,
         ("connector", "acme-twin:twin", "consumer"),
         ("connector", "Acme_Twin:twin", "producer"),
         ("connector", "other-twin:twin", ""),
@@ -165,9 +171,9 @@ def test_the_cores_own_name_is_not_taken_in_silence(rival: Path, look_up: LookUp
 
 
 @pytest.mark.parametrize("arguments", [("--help",), ("--version",), ("plugins",), ("plugins", "--json")])
-def test_the_command_line_works_whatever_is_broken(arguments: tuple[str, ...], zoo: Path, run: Run) -> None:
+def test_the_command_line_works_whatever_is_broken(arguments: tuple[str, ...], sample_plugins: Path, run: Run) -> None:
     """Help, version and the list come without an error, a warning or a traceback."""
-    done = run(zoo, "-m", "penstock.cli.main", *arguments)
+    done = run(sample_plugins, "-m", "penstock.cli.main", *arguments)
 
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout
@@ -185,10 +191,12 @@ def test_the_command_line_works_whatever_is_broken(arguments: tuple[str, ...], z
         ),
     ],
 )
-def test_a_plugin_that_is_kept_out_is_told_so(block: str, allow: str, reason: str, zoo: Path, look_up: LookUp) -> None:
+def test_a_plugin_that_is_kept_out_is_told_so(
+    block: str, allow: str, reason: str, sample_plugins: Path, look_up: LookUp
+) -> None:
     """A lookup of its name says which list keeps it out; the others, and the core's own, work."""
     answers = look_up(
-        zoo,
+        sample_plugins,
         ("connector", "leaves", ""),
         ("connector", "sound", "consumer"),
         ("serializer", "json", "target"),
@@ -204,21 +212,23 @@ def test_a_plugin_that_is_kept_out_is_told_so(block: str, allow: str, reason: st
 
 
 @pytest.mark.parametrize(("block", "imported"), [("", True), ("penstock-leaves", False)])
-def test_a_plugin_that_is_kept_out_is_never_imported(block: str, imported: bool, zoo: Path, run: Run) -> None:
+def test_a_plugin_that_is_kept_out_is_never_imported(
+    block: str, imported: bool, sample_plugins: Path, run: Run
+) -> None:
     """The lists act before the load: not even the package around the plugin's module is imported."""
     program = (
         "import sys; from penstock.plugins.registry import Registry; Registry().listing();"
         "print('penstock_leaves' in sys.modules)"
     )
 
-    assert run(zoo, "-c", program, PENSTOCK_PLUGINS_BLOCK=block).stdout.strip() == str(imported)
+    assert run(sample_plugins, "-c", program, PENSTOCK_PLUGINS_BLOCK=block).stdout.strip() == str(imported)
 
 
-def test_only_plugins_that_may_offer_a_name_are_imported(zoo: Path, run: Run) -> None:
+def test_only_plugins_that_may_offer_a_name_are_imported(sample_plugins: Path, run: Run) -> None:
     """A lookup of `sound` runs the code of the plugin `sound`, and of no other one."""
     program = (
         "import sys; from penstock.plugins.registry import Registry; Registry().connector('sound');"
         "print([name for name in sys.modules if name.endswith('.plugin')])"
     )
 
-    assert run(zoo, "-c", program).stdout.strip() == "['penstock_sound.plugin']"
+    assert run(sample_plugins, "-c", program).stdout.strip() == "['penstock_sound.plugin']"

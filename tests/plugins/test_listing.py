@@ -41,9 +41,9 @@ def _states(offers: list[dict[str, Any]]) -> dict[tuple[str, str], str]:
     return {(offer["kind"], offer["name"]): offer["state"] for offer in offers}
 
 
-def test_the_list_states_what_each_offer_is_worth(zoo: Path, run: Run) -> None:
+def test_the_list_states_what_each_offer_is_worth(sample_plugins: Path, run: Run) -> None:
     """Every offer and every plugin without one has its state, distribution, version, origin and problem."""
-    code, offers = _listed(run, zoo)
+    code, offers = _listed(run, sample_plugins)
 
     assert code == 0
     assert _states(offers).items() >= STATES.items()
@@ -62,7 +62,7 @@ def test_the_list_states_what_each_offer_is_worth(zoo: Path, run: Run) -> None:
     assert all(offer["problem"] for offer in offers if offer["state"] != "ok")
 
 
-def test_the_list_imports_no_client(zoo: Path, run: Run) -> None:
+def test_the_list_imports_no_client(sample_plugins: Path, run: Run) -> None:
     """Light modules are all it needs: no connector, no client library, no pydantic, no orjson."""
     program = (
         "import sys; from penstock.cli.main import main; code = main(['plugins']);"
@@ -70,14 +70,14 @@ def test_the_list_imports_no_client(zoo: Path, run: Run) -> None:
         "sys.exit(repr(heavy & sys.modules.keys()) if heavy & sys.modules.keys() else code)"
     )
 
-    done = run(zoo, "-c", program)
+    done = run(sample_plugins, "-c", program)
 
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_check_imports_everything_and_finds_what_cannot_be(zoo: Path, run: Run) -> None:
+def test_check_imports_everything_and_finds_what_cannot_be(sample_plugins: Path, run: Run) -> None:
     """`--check` also resolves import strings: a missing client and a missing class are found, and it exits with 1."""
-    code, offers = _listed(run, zoo, "--check")
+    code, offers = _listed(run, sample_plugins, "--check")
 
     assert code == 1
     states = _states(offers)
@@ -87,9 +87,9 @@ def test_check_imports_everything_and_finds_what_cannot_be(zoo: Path, run: Run) 
     assert "pip install penstock-clientless" in problem
 
 
-def test_check_is_content_when_all_works(zoo: Path, run: Run) -> None:
+def test_check_is_content_when_all_works(sample_plugins: Path, run: Run) -> None:
     """With everything but the sound plugin kept out, nothing is wrong: to block is a wish, not a fault."""
-    code, offers = _listed(run, zoo, "--check", PENSTOCK_PLUGINS_ALLOW="penstock-sound")
+    code, offers = _listed(run, sample_plugins, "--check", PENSTOCK_PLUGINS_ALLOW="penstock-sound")
 
     assert code == 0
     assert _states(offers)["connector", "sound"] == "ok"
@@ -98,10 +98,10 @@ def test_check_is_content_when_all_works(zoo: Path, run: Run) -> None:
 
 @pytest.mark.parametrize("arguments", [(), ("--check",)])
 def test_the_table_fits_a_terminal_and_shows_every_problem_once(
-    arguments: tuple[str, ...], zoo: Path, run: Run
+    arguments: tuple[str, ...], sample_plugins: Path, run: Run
 ) -> None:
     """Six columns, the faults below, nothing wider than 100 columns unless a single word is."""
-    lines = run(zoo, "-m", "penstock.cli.main", "plugins", *arguments).stdout.splitlines()
+    lines = run(sample_plugins, "-m", "penstock.cli.main", "plugins", *arguments).stdout.splitlines()
 
     assert lines[0].split() == ["kind", "name", "distribution", "version", "origin", "state"]
     row = next(line for line in lines if line.startswith("connector      sound"))
@@ -112,9 +112,9 @@ def test_the_table_fits_a_terminal_and_shows_every_problem_once(
     assert text.count("write 'acme-twin:twin' or 'other-twin:twin'") == 1
 
 
-def test_the_list_works_when_the_core_itself_is_kept_out(zoo: Path, run: Run) -> None:
+def test_the_list_works_when_the_core_itself_is_kept_out(sample_plugins: Path, run: Run) -> None:
     """Who blocks the core's own offers gets a list that says so, and a lookup that does not hide it."""
-    code, offers = _listed(run, zoo, PENSTOCK_PLUGINS_BLOCK="penstock-core")
+    code, offers = _listed(run, sample_plugins, PENSTOCK_PLUGINS_BLOCK="penstock-core")
 
     assert code == 0
     assert _states(offers)["plugin", "builtin"] == "blocked"

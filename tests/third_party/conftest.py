@@ -23,13 +23,15 @@ class Environment:
     def __init__(self, folder: Path, wheels: Path) -> None:
         self.folder = folder
         self._wheels = wheels
-        venv.create(folder, with_pip=True)
+        venv.create(folder, symlinks=True)
 
     def install(self, *requirements: str) -> None:
-        """Install with pip; the workspace's distributions come from their wheels, all else from the index."""
+        """Install with pip: the workspace from its wheels, everything else from the index."""
         # Most of what is installed is never imported: to compile all of it would take a third of the time.
-        options = ["--quiet", "--no-compile", "--find-links", str(self._wheels)]
-        self.run("python", "-m", "pip", "install", *options, *requirements)
+        command = [sys.executable, "-m", "pip", "--python", str(self.folder / "bin" / "python"), "install", "--quiet"]
+        command += ["--no-compile", "--find-links", str(self._wheels), *requirements]
+        done = subprocess.run(command, text=True, capture_output=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
 
     def run(self, program: str, *arguments: str, cwd: Path | None = None, **variables: str) -> str:
         """Run a program of this environment; its output, or a failed test that shows it."""
