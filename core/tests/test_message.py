@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 
 from penstock import message as room
@@ -90,3 +92,43 @@ def test_every_header_of_ours_bears_the_prefix() -> None:
     assert len(names) == 9
     assert all(name.startswith(HEADER_PREFIX) for name in names)
     assert len(set(names)) == 9
+
+
+class LazyMessage(QueueMessage):
+    """As a connector has it: fields that are read on first use, and one of its own that is not filled yet."""
+
+    __slots__ = ("requeued", "token")
+
+    def __init__(self, token: str) -> None:
+        self.message_context = "7"
+        self.message = b"body"
+        self.attempts = 1
+        self.token = token
+
+    @property
+    def position(self) -> str:  # type: ignore[override]
+        return f"q/{self.message_context}"
+
+
+def test_a_message_of_a_connector_can_be_copied() -> None:
+    """For its next attempt: each field that is filled, whether by the connector or by a property."""
+    message = LazyMessage("t")
+    again = copy.copy(message)
+    again.attempts = 2
+
+    assert (again.message, again.token, again.position) == (b"body", "t", "q/7")
+    assert (message.attempts, again.attempts) == (1, 2)
+    assert not hasattr(again, "requeued")
+
+
+def test_a_message_of_a_plain_subclass_can_be_copied() -> None:
+    """Also with attributes that have no slot."""
+
+    class Plain(QueueMessage):
+        pass
+
+    message = Plain("7", b"body", key=b"k")
+    message.extra = 1
+    again = copy.copy(message)
+
+    assert (again.key, again.extra) == (b"k", 1)

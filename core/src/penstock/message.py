@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from contextlib import suppress
+from typing import Any, Literal, Self
 
 Headers = Sequence[tuple[str, bytes | None]]
 """Header pairs in the order of the wire. A name may repeat; a value is bytes, or None where the backend has nulls."""
@@ -63,6 +64,18 @@ class QueueMessage:
         self.attempts = attempts
         self.position = position
         self.abandoned = abandoned
+
+    def __copy__(self) -> Self:
+        # By the slots themselves: a subclass may have a property in the place of one.
+        copied = object.__new__(type(self))
+        for kind in type(self).__mro__:
+            for name in vars(kind).get("__slots__", ()):
+                slot = vars(kind)[name]
+                with suppress(AttributeError):  # it was never filled
+                    slot.__set__(copied, slot.__get__(self))
+        if hasattr(self, "__dict__"):
+            copied.__dict__.update(self.__dict__)
+        return copied
 
     def __repr__(self) -> str:
         # Never the body: a repr ends in logs.
