@@ -210,6 +210,7 @@ class Settlements(Generic[M]):
         async def requeue(held: list[M]) -> None:
             await self.requeue(held)
 
+        deadline = monotonic() + timeout
         for joined in (self._deleted, self._requeued):
-            await joined.close(timeout)
-        await self._leases.release(requeue, timeout)
+            await joined.close(max(0.0, deadline - monotonic()))
+        await self._leases.release(requeue, max(0.0, deadline - monotonic()))

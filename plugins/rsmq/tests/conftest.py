@@ -12,7 +12,11 @@ import redis
 from rsmq import RedisSMQ
 from tests.servers.redis import RedisServer
 
+from penstock.config.files import load
+from penstock.config.model import QueueConfig
+from penstock.config.resolve import registry_for, resolve_queue
 from penstock.connectors import Consumer, Producer
+from penstock.queues.queue import OutputQueue
 from penstock_rsmq.consumer import RsmqConsumer
 from penstock_rsmq.options import RsmqOptions
 from penstock_rsmq.producer import RsmqProducer
@@ -76,6 +80,11 @@ class Opener:
     async def producer(self, **overrides: Any) -> AsyncIterator[RsmqProducer]:
         async with _opened(RsmqProducer(overrides.pop("queue", self._queue), self.options(**overrides))) as producer:
             yield producer
+
+    def output_queue(self) -> OutputQueue:
+        """The queue of the test as an engine opens it for its outputs."""
+        configuration = load([QueueConfig(name=self._queue, connector="rsmq", config={"url": self._server.url})])
+        return OutputQueue(resolve_queue(configuration, self._queue, "output", registry=registry_for(configuration)))
 
 
 @asynccontextmanager

@@ -136,7 +136,7 @@ def test_an_extension_that_comes_too_late_changes_nothing_and_is_counted(
     with caplog.at_level(logging.WARNING, "penstock.rsmq"):
         asyncio.run(main())
 
-    assert "leases ran out" in caplog.text
+    assert "leases ended before they were extended" in caplog.text
 
 
 def test_settling_beside_an_extension_never_loses_to_it(opener: Any, consumed: Any) -> None:

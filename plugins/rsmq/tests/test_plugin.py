@@ -37,10 +37,17 @@ def test_every_import_string_leads_to_what_it_says() -> None:
 
 
 def test_the_profiles_of_the_reference_are_there() -> None:
-    """The five names of py-volley; the one for dead letters passes raw bytes through."""
+    """The five names of py-volley, and one for lists; the one for dead letters passes raw bytes through."""
     profiles = {profile.name: profile for profile in plugin.penstock_profiles()}
 
-    assert set(profiles) == {"rsmq", "rsmq-pydantic", "rsmq-orjson-pydantic", "rsmq-msgpack-pydantic", "rsmq-dlq"}
+    assert set(profiles) == {
+        "rsmq",
+        "rsmq-pydantic",
+        "rsmq-orjson-pydantic",
+        "rsmq-msgpack-pydantic",
+        "rsmq-dlq",
+        "rsmq-batch",
+    }
     assert profiles["rsmq"].serializer == "json"
     assert profiles["rsmq-msgpack-pydantic"].serializer == "msgpack"
     dlq = profiles["rsmq-dlq"]

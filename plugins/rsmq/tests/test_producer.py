@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -85,19 +86,26 @@ def test_a_body_over_maxsize_is_refused_for_good_and_the_others_go_through(
 def test_what_rsmq_cannot_store_is_refused_one_by_one(opener: Any, consumed: Any) -> None:
     """A null body and an unknown option; the record between them is stored."""
 
-    async def main() -> list[ProduceError | None]:
-        async with opener.producer() as producer, opener.consumer() as consumer:
-            records = [Record(None), Record(b"fine", options={"quiet": True}), Record(b"x", options={"partition": 3})]
-            results: list[ProduceError | None] = await producer.produce(records)
+    async def main() -> Sequence[ProduceError | None]:
+        async with opener.output_queue() as output, opener.consumer() as consumer:
+            records = [
+                Record(None, options={"encode": True}),
+                Record(b"fine", options={"quiet": True}),
+                Record(b"x", options={"partition": 3}),
+            ]
+            results: Sequence[ProduceError | None] = await output.produce(records)
             assert [m.message for m in await consumed(consumer, 1)] == [b"fine"]
-            return results
+            async with opener.producer() as producer:
+                (null,) = await producer.produce([Record(None)])
+            return [*results, null]
 
-    null, fine, option = asyncio.run(main())
+    encode, fine, option, null = asyncio.run(main())
 
     assert fine is None
     assert null is not None
     assert option is not None
-    assert (null.retriable, option.retriable) == (False, False)
+    assert encode is not None
+    assert (null.retriable, option.retriable, encode.retriable) == (False, False, False)
     assert "partition" in str(option)
 
 

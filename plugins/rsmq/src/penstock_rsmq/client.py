@@ -7,10 +7,11 @@ import logging
 from typing import Any
 
 import redis.asyncio
-from redis.exceptions import NoScriptError, RedisClusterException, RedisError
+from redis.exceptions import NoScriptError
 
-from penstock.errors import ConfigError, ConnectorError, NotConnected
-from penstock_rsmq.errors import Moved, as_connector_error
+from penstock.client_slot import ClientSlot
+from penstock.errors import ConfigError, NotConnected
+from penstock_rsmq.errors import ERRORS, Moved
 from penstock_rsmq.keys import QueueKeys, name_problem
 from penstock_rsmq.management import Node, QueueAttributes, make_client, prepare_queue
 from penstock_rsmq.options import RsmqOptions
@@ -29,17 +30,15 @@ class RsmqClient:
     """
 
     def __init__(self, name: str, options: RsmqOptions) -> None:
-        problem = name_problem(name)
-        if problem:
+        if problem := name_problem(name):
             raise ConfigError(problem)
         self._name = name
         self._options = options
         keys = QueueKeys(options.ns, name)
         self._keys = (3, keys.messages, keys.attributes, keys.marks)
-        self._client: redis.asyncio.Redis | None = None
+        self._client = ClientSlot[redis.asyncio.Redis](f"queue {name!r}")
         self._node: Node | None = None
         self._warned = False
-        self._closed = False
 
     @property
     def address(self) -> str:
@@ -55,12 +54,12 @@ class RsmqClient:
         """
         before = self._node
         attributes = await self._find_queue()
-        if self._client is not None and self._node == before:
+        if self._client.is_open and self._node == before:
             # What is idle may be dead, or lead to a server that is no longer the master behind this name.
-            await self._client.connection_pool.disconnect(inuse_connections=False)
+            await self._client.get().connection_pool.disconnect(inuse_connections=False)
         else:
             await self._disconnect()
-            self._client = make_client(redis.asyncio.Redis, self._options, self._node)
+            self._client.put(make_client(redis.asyncio.Redis, self._options, self._node))
         if not self._warned:
             self._warned = True
             for warning in attributes.warnings:
@@ -82,7 +81,8 @@ class RsmqClient:
 
     def _follow(self, moved: Moved) -> None:
         here = self._options.address.rpartition(":")[0] if self._node is None else self._node[0]
-        self._node = (moved.host or here, moved.port)
+        host, port = moved.node
+        self._node = (host or here, port)
 
     async def run(self, script: Script, *arguments: str | bytes | int) -> Any:
         """Run a script with the queue's keys.
@@ -96,31 +96,24 @@ class RsmqClient:
             FatalConnectorError: it refuses us.
             ConnectorError: any other refusal, or `close` was called.
         """
-        client = self._client
-        if client is None:
-            if self._closed:
-                raise ConnectorError(f"queue {self._name!r} is closed")
-            raise NotConnected(f"queue {self._name!r} is not connected yet")
+        client = self._client.get()
         try:
-            try:
-                return await client.evalsha(script.digest, *self._keys, *arguments)
-            except NoScriptError:
-                # A restart, a failover or SCRIPT FLUSH; the text brings it back.
-                return await client.eval(script.text, *self._keys, *arguments)
-        except (RedisError, RedisClusterException, OSError) as error:
-            ours = as_connector_error(error, self.address)
-            if isinstance(ours, Moved):
-                self._follow(ours)
-                self._client = None
-                await client.aclose()
-            raise ours from error
+            with ERRORS.translating(self.address):
+                try:
+                    return await client.evalsha(script.digest, *self._keys, *arguments)
+                except NoScriptError:
+                    # A restart, a failover or SCRIPT FLUSH; the text brings it back.
+                    return await client.eval(script.text, *self._keys, *arguments)
+        except Moved as moved:
+            self._follow(moved)
+            await self._disconnect()
+            raise
 
     async def close(self) -> None:
         """Close every connection."""
-        self._closed = True
         await self._disconnect()
+        self._client.close()
 
     async def _disconnect(self) -> None:
-        client, self._client = self._client, None
-        if client is not None:
+        if (client := self._client.take()) is not None:
             await client.aclose()

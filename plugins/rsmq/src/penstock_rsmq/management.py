@@ -17,7 +17,7 @@ from rsmq import RedisSMQ
 from rsmq.cmd.exceptions import QueueAlreadyExists, QueueDoesNotExist
 
 from penstock.errors import FatalConnectorError
-from penstock_rsmq.errors import connector_errors
+from penstock_rsmq.errors import ERRORS
 from penstock_rsmq.options import RsmqOptions
 
 Node = tuple[str, int]
@@ -77,7 +77,7 @@ def prepare_queue(name: str, options: RsmqOptions, node: Node | None, address: s
     """
     client = make_client(redis.Redis, options, node)
     try:
-        with connector_errors(address):
+        with ERRORS.translating(address):
             return _prepare(client, name, options, address)
     finally:
         client.close()

@@ -142,20 +142,6 @@ class RsmqOptions(ConnectorOptions):
             )
         return options
 
-    @field_validator("exceptions")
-    @classmethod
-    def _errors_are_raised(cls, exceptions: bool) -> bool:
-        if not exceptions:
-            raise ValueError("errors are never turned into False here; drop the key")
-        return exceptions
-
-    @field_validator("encode")
-    @classmethod
-    def _bodies_are_bytes(cls, encode: bool) -> bool:
-        if encode:
-            raise ValueError("the queue's serializer encodes; drop the key")
-        return encode
-
     @model_validator(mode="after")
     def _server_is_named(self) -> RsmqOptions:
         if not self.host and self.url is None:
@@ -163,6 +149,10 @@ class RsmqOptions(ConnectorOptions):
                 "no Redis server is named: set the environment variable REDIS_HOST (or REDIS_URL), "
                 "or write `config: {host: …}`"
             )
+        if not self.exceptions:
+            raise ValueError("exceptions: errors are never turned into False here; drop the key")
+        if self.encode:
+            raise ValueError("encode: the queue's serializer encodes; drop the key")
         return self
 
     @property

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from penstock.capabilities import Capabilities
 from penstock.hookspecs import hookimpl
-from penstock.specs import ConnectorSpec, Profile
+from penstock.specs import ConnectorSpec, Profile, standard_profiles
 
 PLUGIN_API = 1
 
@@ -25,6 +25,8 @@ def penstock_connectors() -> Sequence[ConnectorSpec]:
             capabilities=Capabilities(
                 redelivery_count=True, record_delay=True, requeue_delay=True, lease=True, lag=True, browse=True
             ),
+            # Of py-volley: the first is the record's delay, the others change nothing.
+            record_options=frozenset({"delay", "encode", "quiet"}),
             summary="RSMQ, a message queue on Redis",
         )
     ]
@@ -32,18 +34,5 @@ def penstock_connectors() -> Sequence[ConnectorSpec]:
 
 @hookimpl
 def penstock_profiles() -> Sequence[Profile]:
-    """The profiles of the same names in py-volley."""
-    return [
-        Profile("rsmq", "rsmq", summary="JSON objects on Redis"),
-        Profile("rsmq-pydantic", "rsmq", summary="JSON, validated in one pass"),
-        Profile("rsmq-orjson-pydantic", "rsmq", summary="JSON, validated in one pass"),
-        Profile("rsmq-msgpack-pydantic", "rsmq", serializer="msgpack", summary="MessagePack, validated"),
-        Profile(
-            "rsmq-dlq",
-            "rsmq",
-            serializer=None,
-            model_handler=None,
-            data_model=None,
-            summary="raw bytes, for dead letters",
-        ),
-    ]
+    """The profiles of the same names in py-volley, and `rsmq-batch`."""
+    return standard_profiles("rsmq", "on Redis", also={"orjson-pydantic": "json", "msgpack-pydantic": "msgpack"})
