@@ -95,8 +95,8 @@ BATCH_SIZE = Metric("penstock_batch_messages", "histogram", "Messages in a batch
 FUNCTION_TIME = Metric(
     "penstock_function_seconds",
     "histogram",
-    "Seconds that the function takes for a message, and the encoding of its outputs. Sums and counts are exact; a "
-    "bucket counts each message of a batch with the batch's mean.",
+    "Seconds that the function takes for a message, with the decoding of the message and the encoding of its outputs. "
+    "Sums and counts are exact; a bucket counts each message of a batch with the batch's mean.",
     bounds=_CALL_SECONDS,
 )
 PRODUCE_TIME = Metric(

@@ -1,7 +1,7 @@
 """What happens to one batch between two brokers: decode, call and encode, route, top to bottom.
 
-The columns of a batch are filled by one loop each. Where nothing fails, a message costs its decode, its call and its
-encode, and little else.
+One message is decoded, called with and encoded before the next, so that its model is in the processor's cache all the
+time and is gone before the next is made: a batch decoded as a whole costs twice as much memory, and more time.
 
 What the function returns, or yields, is encoded before it goes on: an object that it changes later has gone out as it
 was.
@@ -97,70 +97,55 @@ class Steps:
         Returns:
             The messages that were not started because the function is slow.
         """
-        self.decode(batch)
         unstarted = self._call_batch(batch) if self._whole_batch else self._call_each(batch)
         self.route(batch)
         return unstarted
 
     def decode(self, batch: Batch) -> None:
-        """Bodies → models."""
-        if self._open_envelope is not None:
-            self._open_envelopes(batch, self._open_envelope)
+        """Bodies → models, for a function that takes the whole batch."""
         decode = self._decode
-        try:
-            batch.models = [decode(message.message) for message in batch.messages]
-        except BaseException as error:  # noqa: BLE001  (which one it was is found out below; decoding has no effects)
-            self.raise_if_fatal(error)
-            self._decode_each(batch)
+        if self._open_envelope is None:
+            try:
+                batch.models = [decode(message.message) for message in batch.messages]
+            except BaseException as error:  # noqa: BLE001  (which one it was is found out below)
+                self.raise_if_fatal(error)
+            else:
+                return
+        messages, batch.messages, batch.models = batch.messages, [], []
+        for message in messages:
+            model = self.decode_one(message)
+            if model.__class__ is Failure:
+                batch.failures.append(model)
+            else:
+                batch.messages.append(message)
+                batch.models.append(model)
 
     def decode_one(self, message: QueueMessage) -> Any:
         """One body → a model; the failure if that is not possible."""
-        try:
-            if self._open_envelope is not None:
+        if self._open_envelope is not None:
+            try:
                 self._open_envelope(message)
-        except DecodeError as error:
-            return Failure(message, "decode", error)
+            except DecodeError as error:
+                return Failure(message, "decode", error)
         try:
             return self._decode(message.message)
         except BaseException as error:  # noqa: BLE001  (any error of a codec means that the message is not valid)
-            self.raise_if_fatal(error)
-            return Failure(message, *self._explain(message.message, error))
+            return self._invalid(message, error)
 
-    @staticmethod
-    def _open_envelopes(batch: Batch, open_envelope: Callable[[QueueMessage], None]) -> None:
-        damaged: set[QueueMessage] = set()
-        for message in batch.messages:
-            try:
-                open_envelope(message)
-            except DecodeError as error:
-                batch.failures.append(Failure(message, "decode", error))
-                damaged.add(message)
-        if damaged:
-            batch.drop(damaged)
-
-    def _decode_each(self, batch: Batch) -> None:
-        messages, models = [], []
-        for message in batch.messages:
-            try:
-                model = self._decode(message.message)
-            except BaseException as error:  # noqa: BLE001  (any error of a codec means that the message is not valid)
-                self.raise_if_fatal(error)
-                batch.failures.append(Failure(message, *self._explain(message.message, error)))
-            else:
-                messages.append(message)
-                models.append(model)
-        batch.messages, batch.models = messages, models
+    def _invalid(self, message: QueueMessage, error: BaseException) -> Failure:
+        self.raise_if_fatal(error)
+        return Failure(message, *self._explain(message.message, error))
 
     def _call_each(self, batch: ThreadBatch) -> Sequence[QueueMessage]:
-        """Models → records, until the slice is over; returns the messages that were not started."""
+        """Messages → records, until the slice is over; returns the messages that were not started."""
         one, add, clock = self._one, batch.outcomes.append, perf_counter
         generation = forks.generation
         started = batch.begin()
         end = started + SLICE
-        for model, message in zip(batch.models, batch.messages, strict=True):
+        for message in batch.messages:
             try:
                 # In a context of its own, so that the next message does not see what this call sets there.
-                add(copy_context().run(one, model, message))
+                add(copy_context().run(one, message))
             except BaseException as error:  # noqa: BLE001  (it is the user's)
                 self.raise_if_fatal(error)
                 add(failure(message, error))
@@ -172,8 +157,9 @@ class Steps:
         return unstarted
 
     def _call_batch(self, batch: Batch) -> Sequence[QueueMessage]:
+        started = perf_counter()
+        self.decode(batch)
         if batch.models:
-            started = perf_counter()
             try:
                 self._encode_whole(batch, self.call(batch.models, batch.messages))
             except BaseException as error:  # noqa: BLE001  (it is the user's)
@@ -276,24 +262,31 @@ class Steps:
     def _unknown(self, queue: Any) -> NoReturn:
         raise unknown_queue(queue, self._targets)
 
-    def _calling(self, plain: Callable[[Any], Any] | None) -> Callable[[Any, QueueMessage], Encoded]:
-        """One call and the encoding of its result.
+    def _calling(self, plain: Callable[[Any], Any] | None) -> Callable[[QueueMessage], Encoded | Failure]:
+        """Decode, call and encode for one message.
 
         Args:
             plain: The function, if a call needs nothing but the model. Then all of it is one frame, because frames cost
                 more than what is done in them.
         """
-        call, encode = self.call, self.encode
+        call, encode, decode_one = self.call, self.encode, self.decode_one
 
-        def one(model: Any, message: QueueMessage) -> Encoded:
+        def one(message: QueueMessage) -> Encoded | Failure:
+            model = decode_one(message)
+            if model.__class__ is Failure:
+                return model
             result = call(model, message)
             return () if result is None or result is True else encode(result, message)
 
-        if plain is None:
+        if plain is None or self._open_envelope is not None:
             return one
-        encoders = self._encoders
+        decode, encoders = self._decode, self._encoders
 
-        def plain_one(model: Any, message: QueueMessage) -> Encoded:
+        def plain_one(message: QueueMessage) -> Encoded | Failure:
+            try:
+                model = decode(message.message)
+            except BaseException as error:  # noqa: BLE001  (as in `decode_one`)
+                return self._invalid(message, error)
             result = plain(model)
             if result is None or result is True:
                 return ()

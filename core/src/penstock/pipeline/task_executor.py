@@ -96,12 +96,12 @@ class TaskExecutor(Executor):
     async def _handle(self, message: QueueMessage, task: asyncio.Task[None]) -> None:
         """Decode, call, encode."""
         steps = self._steps
+        started = perf_counter()
         model = steps.decode_one(message)
         if model.__class__ is Failure:
             self._done.failures.append(model)
             await self._forget_cancellation(task)
             return
-        started = perf_counter()
         # `self._done` is read after the call: the batch that is open now may be delivered before the call returns.
         try:
             result = await steps.call(model, message)
@@ -129,11 +129,11 @@ class TaskExecutor(Executor):
             await self._let_others_run(task)
 
     async def _handle_batch(self, batch: Batch, task: asyncio.Task[None]) -> None:
+        started = perf_counter()
         self._steps.decode(batch)
         await self._forget_cancellation(task)
         if not batch.models:
             return
-        started = perf_counter()
         try:
             await self._steps.call_batch_async(batch)
             if task.cancelling():
