@@ -142,7 +142,7 @@ def test_a_configuration_in_the_place_of_an_app_is_told_from_one() -> None:
         with pytest.raises(ConfigError) as caught:
             find_engines([name])
         assert str(caught.value) == (
-            f"app {name!r}: a configuration is no app; name the file with the Engine, and the configuration after "
+            f"app {name!r}: a configuration is not an app; name the file with the Engine, and the configuration after "
             f"--config: penstock run app.py --config {name}"
         )
 

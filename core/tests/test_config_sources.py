@@ -75,7 +75,7 @@ def test_a_key_that_is_no_scalar_is_a_problem(tmp_path: Path) -> None:
 def test_a_value_that_only_looks_like_a_date_is_a_problem(tmp_path: Path) -> None:
     """The reader takes it for a date by its looks; the error says what to do."""
     assert found(written(tmp_path, "a: {day: 2024-13-45}\n")) == [
-        "c.yml:1:10: 'a.day' is no valid timestamp; put it in quotes if it is text"
+        "c.yml:1:10: 'a.day' is not a valid timestamp; put it in quotes if it is text"
     ]
 
 

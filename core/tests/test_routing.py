@@ -124,7 +124,9 @@ def test_an_item_of_no_legal_shape_is_named(result: Any, described: str) -> None
     with pytest.raises(FunctionError) as caught:
         seen(result)
 
-    assert str(caught.value) == f"the function's result holds {described}, which is no output; it may return {LEGAL}"
+    assert (
+        str(caught.value) == f"the function's result holds {described}, which is not an output; it may return {LEGAL}"
+    )
 
 
 @pytest.mark.parametrize(
@@ -213,7 +215,7 @@ def test_an_option_cannot_say_again_what_the_place_says(name: str) -> None:
     with pytest.raises(FunctionError) as caught:
         as_output(("q", 1, {name: "r"}))
 
-    assert str(caught.value) == "an output for 'q': 'self', 'queue' and 'obj' are no producer options"
+    assert str(caught.value) == "an output for 'q': 'self', 'queue' and 'obj' are not producer options"
 
 
 def test_the_name_of_an_option_is_text() -> None:
@@ -234,7 +236,7 @@ def test_an_output_can_be_made_by_keywords() -> None:
 def test_an_unknown_queue_is_answered_with_the_known_ones() -> None:
     """And with where to add it."""
     assert str(unknown_queue("a", ["b", "c"])) == (
-        "the function returned an output for 'a', which is no output queue of this engine (it has: 'b', 'c'); "
+        "the function returned an output for 'a', which is not an output queue of this engine (it has: 'b', 'c'); "
         "add it to output_queues"
     )
     assert "(it has: none)" in str(unknown_queue("a", []))

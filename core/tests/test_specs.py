@@ -64,7 +64,7 @@ def test_what_is_no_import_string_is_refused(kind: str, key: str, make: Callable
     with pytest.raises(PluginError) as raised:
         make(text)
 
-    assert str(raised.value) == f"{kind} 'x': {key}={text!r} is no import string; write 'package.module:Name'"
+    assert str(raised.value) == f"{kind} 'x': {key}={text!r} is not an import string; write 'package.module:Name'"
 
 
 @pytest.mark.parametrize("text", ["a:B", "a.b.c:D", "_a.b1:C.D", "a:b"])

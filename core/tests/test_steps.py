@@ -180,7 +180,7 @@ def test_the_input_queues_own_name_is_no_output(stand: EngineFixture) -> None:
 
     drain(stand.engine(lambda _: ("in", 1), dead_letters=True))
 
-    assert read(stand.take("dead")[0]).error_text.count("no output queue of this engine") == 1
+    assert read(stand.take("dead")[0]).error_text.count("not an output queue of this engine") == 1
 
 
 # -- keys
@@ -469,15 +469,15 @@ def test_msg_ctx_is_the_whole_message_where_it_is_annotated_so(stand: EngineFixt
         (7, "the function returned an int; it may return"),
         ({"out": 1}, "the function returned a dict; it may return"),
         (object(), "the function returned an object; it may return"),
-        (["out", 1], "the function's result holds a str, which is no output"),
-        ([("out",)], "the function's result holds a tuple of 1 (str), which is no output"),
-        ([("out", 1, 2)], "the function's result holds a tuple of 3 (str, int, int), which is no output"),
-        ([None], "the function's result holds a NoneType, which is no output"),
-        (("nowhere", 1), "the function returned an output for 'nowhere', which is no output queue of this engine "
+        (["out", 1], "the function's result holds a str, which is not an output"),
+        ([("out",)], "the function's result holds a tuple of 1 (str), which is not an output"),
+        ([("out", 1, 2)], "the function's result holds a tuple of 3 (str, int, int), which is not an output"),
+        ([None], "the function's result holds a NoneType, which is not an output"),
+        (("nowhere", 1), "the function returned an output for 'nowhere', which is not an output queue of this engine "
                          "(it has: 'out', 'dead'); add it to output_queues"),
-        ([Output("nowhere", 1)], "the function returned an output for 'nowhere', which is no output queue"),
+        ([Output("nowhere", 1)], "the function returned an output for 'nowhere', which is not an output queue"),
         (("out", object()), "PydanticSerializationError"),
-        (("out", 1, {"queue": "x"}), "'queue' and 'obj' are no producer options"),
+        (("out", 1, {"queue": "x"}), "'queue' and 'obj' are not producer options"),
         (("out", 1, {"delay": -1}), "a delay is in seconds and cannot be negative"),
     ],
     ids=lambda value: None if isinstance(value, str) else type(value).__name__,

@@ -147,8 +147,8 @@ def test_an_output_to_an_undeclared_queue_is_named(till: App) -> None:
 
     assert result.answer == (
         "engine 'till', queue 'orders' (queues.yml:3), memory, message at 1: bill: the function returned an output for "
-        "'invoice', which is no output queue of this engine (it has: 'invoices'); add it to output_queues. It stays in "
-        "its queue. Give the engine a dead_letter_queue; it was tried 3 times"
+        "'invoice', which is not an output queue of this engine (it has: 'invoices'); add it to output_queues. It "
+        "stays in its queue. Give the engine a dead_letter_queue; it was tried 3 times"
     )
 
 

@@ -75,7 +75,7 @@ def unwrap(body: bytes) -> tuple[bytes | None, bytes | None, list[tuple[str, byt
     try:
         content = json.loads(body)
     except (ValueError, RecursionError) as error:  # nesting too deep is a RecursionError
-        raise DecodeError("the envelope is no JSON; it was cut or changed on its way") from error
+        raise DecodeError("the envelope is not JSON; it was cut or changed on its way") from error
     version = content.get("penstock-envelope")
     if version != VERSION or isinstance(version, (bool, float)):
         raise DecodeError(
@@ -108,10 +108,10 @@ def _read(value: object, what: str) -> bytes:
 
 def _read_headers(pairs: object) -> list[tuple[str, bytes | None]]:
     if not isinstance(pairs, list):
-        raise DecodeError("the envelope's headers are no list of pairs")
+        raise DecodeError("the envelope's headers are not a list of pairs")
     headers: list[tuple[str, bytes | None]] = []
     for pair in pairs:
         if not (isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str)):
-            raise DecodeError("the envelope's headers are no list of pairs")
+            raise DecodeError("the envelope's headers are not a list of pairs")
         headers.append((pair[0], None if pair[1] is None else _read(pair[1], "header")))
     return headers

@@ -174,19 +174,20 @@ def as_output(item: Any) -> Output:
             return Output(item[0], item[1])
         if isinstance(options, Mapping):
             if not _OWN.isdisjoint(options):
-                raise FunctionError(f"an output for {item[0]!r}: 'self', 'queue' and 'obj' are no producer options")
+                raise FunctionError(f"an output for {item[0]!r}: 'self', 'queue' and 'obj' are not producer options")
             if not all(isinstance(name, str) for name in options):
                 raise FunctionError(f"an output for {item[0]!r}: the name of an option is text")
             return Output(item[0], item[1], **options)
-    raise FunctionError(f"the function's result holds {_describe(item)}, which is no output; it may return {SHAPES}")
+    wrong = _describe(item)
+    raise FunctionError(f"the function's result holds {wrong}, which is not an output; it may return {SHAPES}")
 
 
 def unknown_queue(queue: str, known: Iterable[str]) -> FunctionError:
     """The error for an output to a queue that the engine does not have."""
     names = ", ".join(repr(name) for name in known) or "none"
     return FunctionError(
-        f"the function returned an output for {queue!r}, which is no output queue of this engine (it has: {names}); "
-        f"add it to output_queues"
+        f"the function returned an output for {queue!r}, which is not an output queue of this engine "
+        f"(it has: {names}); add it to output_queues"
     )
 
 

@@ -21,7 +21,7 @@ def _check_name(kind: str, name: str) -> None:
 
 def _check_import_string(kind: str, name: str, key: str, value: str | None) -> None:
     if value is not None and not _IMPORT_STRING.fullmatch(value):
-        raise PluginError(f"{kind} {name!r}: {key}={value!r} is no import string; write 'package.module:Name'")
+        raise PluginError(f"{kind} {name!r}: {key}={value!r} is not an import string; write 'package.module:Name'")
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,7 @@ def _imported(place: str, app: str) -> ModuleType:
     try:
         return _load_file(Path(place), app) if place.endswith(".py") else _load_module(place, app)
     except (PenstockError, KeyboardInterrupt, SystemExit):
-        raise  # ours say themselves what is wrong; the others are meant for the process
+        raise  # Penstock's errors explain themselves; the others end the process
     except BaseException as error:  # whatever the app's own code raises while it is imported
         raise ConfigError(f"app {app!r} cannot be imported: {own_trace(error)}") from error
 
@@ -66,11 +66,11 @@ def _load_file(path: Path, app: str) -> ModuleType:
     known = sys.modules.get(path.stem)
     if known is not None and getattr(known, "__file__", None) == str(path.resolve()):
         return known
-    # Under its own name, so that apps beside it can import it, unless something else has that name already.
+    # Under its own name, so that apps beside it can import it, unless another module has that name.
     name = path.stem if known is None else f"penstock_app_{len(sys.modules)}_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path.resolve())
     if spec is None or spec.loader is None:
-        raise ConfigError(f"app {app!r}: it is no Python file")
+        raise ConfigError(f"app {app!r}: it is not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     spec.loader.exec_module(module)
@@ -80,7 +80,7 @@ def _load_file(path: Path, app: str) -> ModuleType:
 def _load_module(module_name: str, name: str) -> ModuleType:
     if Path(module_name).suffix in CONFIGURATIONS:
         raise ConfigError(
-            f"app {name!r}: a configuration is no app; name the file with the Engine, and the configuration after "
+            f"app {name!r}: a configuration is not an app; name the file with the Engine, and the configuration after "
             f"--config: penstock run app.py --config {name}"
         )
     if not all(part.isidentifier() for part in module_name.split(".")):
@@ -93,12 +93,12 @@ def _load_module(module_name: str, name: str) -> ModuleType:
         return importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name is None or not (module_name == error.name or module_name.startswith(error.name + ".")):
-            raise  # the app is there, something that it imports is not
+            raise  # the app exists, a module that it imports does not
         raise ConfigError(f"app {name!r}: there is no module {error.name!r}; a file is named with its .py") from error
 
 
 def _first_on_path(folder: Path) -> None:
-    # As `python app.py` does, so that an app finds the modules beside it, and dotted paths in its config too.
+    # Like `python app.py`, so that the app and its configuration find the modules beside it.
     place = str(folder.resolve())
     if place not in sys.path:
         sys.path.insert(0, place)

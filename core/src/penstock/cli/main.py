@@ -41,13 +41,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             code = _main(argv)
         except Stopped:
             return _stopped_early(argv)
-        # A program may swallow what a signal raises while it is imported, or make another error of it.
+        # A program may catch what the signal raised while it was imported, or raise another error for it.
         early = listener is not None and listener.received and not listener.diverted
         return _stopped_early(argv) if early else code
 
 
 def _stopped_early(argv: Sequence[str]) -> int:
-    """A worker that is stopped before it began has left nothing undone, but did not drain; others were broken off."""
+    """The exit code for a signal before the work began: a worker is done but not drained, others are aborted."""
     asked = next((word for word in argv if not word.startswith("-")), None)
     if asked != "run":
         return ABORTED
@@ -76,7 +76,7 @@ def _main(argv: Sequence[str]) -> int:
     options = _options(commands.choices[asked], argv[start + 1 :])
     try:
         code = int(command.run(options))
-        # A worker goes on without what its functions print; what another command prints is all there is of it.
+        # A worker works without its output; of another command the output is the result.
         return code if asked == "run" else code or _unprinted()
     except (ConfigError, PluginError, FunctionError) as error:
         print(f"penstock: {_shown(error)}", file=sys.stderr)
@@ -117,10 +117,10 @@ def _parser() -> tuple[argparse.ArgumentParser, Any]:
 
 
 def _command(name: str, commands: Any) -> Any:
-    """A command's module, imported, and its parser told what it takes; no other is: help works whatever is broken.
+    """Import one command and configure its parser. Only this one, so that `--help` works even if another is broken.
 
     Raises:
-        PluginError: it is no command of the core, and no plugin offers it.
+        PluginError: neither the core nor a plugin has this command.
     """
     if name not in COMMANDS:
         return _from_plugin(name, commands)
@@ -130,18 +130,18 @@ def _command(name: str, commands: Any) -> Any:
 
 
 def _options(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.Namespace:
-    """What a parser makes of words; a mistyped option is answered with the one that was meant."""
+    """Parse words; a mistyped option is answered with the one that was meant."""
     try:
         # Options may stand between what belongs together: `run app.py --drain back.py`.
         options, unknown = parser.parse_known_intermixed_args(words)
     except TypeError:
-        # argparse's way to say that a parser with commands of its own cannot do that.
+        # argparse raises this for a parser that has commands of its own.
         options, unknown = parser.parse_known_args(words)
-    _refuse_unknown(parser, unknown)
+    _reject_unknown(parser, unknown)
     return options
 
 
-def _refuse_unknown(parser: argparse.ArgumentParser, unknown: Sequence[str]) -> None:
+def _reject_unknown(parser: argparse.ArgumentParser, unknown: Sequence[str]) -> None:
     if unknown:
         from penstock.plugins.hints import nearest
 

@@ -1,4 +1,4 @@
-"""`penstock plugins`: what is installed, whose it is, and what is wrong with it."""
+"""`penstock plugins`: lists what is installed, its origin, and what is wrong with it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LEAST = 12  # columns that a cell keeps, however wide the table is
 
 
 def configure(parser: ArgumentParser) -> None:
-    """Add what `penstock plugins` can be told."""
+    """Add the arguments of `penstock plugins`."""
     parser.add_argument("--json", action="store_true", help="print a JSON list of objects")
     parser.add_argument(
         "--check",
@@ -58,7 +58,7 @@ def _table(names: Sequence[ListedName]) -> Iterator[str]:
     problems = dict.fromkeys(one_line(line) for listed in names for line in listed.problem.split("\n"))
     for problem in problems:
         yield ""
-        # A word is never broken: it may be part of a command.
+        # Words are not split: they may be part of a command.
         yield from wrap(problem, _WIDTH, subsequent_indent=_GAP, break_long_words=False, break_on_hyphens=False)
 
 

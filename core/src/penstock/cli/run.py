@@ -30,8 +30,8 @@ COLLECT_BATCH = 1_000  # messages written, and settled, together
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
-    parser.set_defaults(refuse=parser.error)  # with the usage, as for any other argument that is missing
+    """Add the arguments of `penstock run`."""
+    parser.set_defaults(reject=parser.error)  # prints the usage too
     parser.add_argument(
         "apps",
         nargs="*",
@@ -58,13 +58,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     existing = parser.add_mutually_exclusive_group()
     existing.add_argument("--append", action="store_true", help="collect behind what a file holds already")
-    existing.add_argument("--overwrite", action="store_true", help="replace what a file holds by what is collected")
+    existing.add_argument("--overwrite", action="store_true", help="refile what a file holds by what is collected")
     parser.add_argument("--metrics-port", metavar="PORT", help="port of /metrics, /livez and /readyz; 'none' for none")
     parser.add_argument("-v", "--verbose", action="store_true", help="log what happens, not only what goes wrong")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run; returns 0 when stopped by a signal or drained, 3 when a drain was stopped before its end."""
+    """Run engines. Returns 0 after a signal or a complete drain, 3 after a drain that was stopped before its end."""
     logging.basicConfig(
         level=logging.INFO if arguments.verbose else logging.WARNING,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
@@ -73,8 +73,8 @@ def run(arguments: argparse.Namespace) -> int:
     for handler in logging.getLogger().handlers:
         handler.setFormatter(SecretFormatter(handler.formatter or logging.Formatter()))
     engines = find_engines(arguments.apps)
-    _refuse_incomplete(arguments)
-    _refuse_shared(arguments.feed, arguments.collect)
+    _reject_incomplete(arguments)
+    _reject_shared(arguments.feed, arguments.collect)
     configuration = _configure(arguments, engines)
     settings = _worker_settings(configuration, engines, arguments.metrics_port)
     with ExitStack() as files:
@@ -91,7 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
         if sys.stderr.isatty():
             runnables.append(Progress(feeds, engines))
         worker = Worker(runnables, settings, drain=arguments.drain)
-        end = partial(_tell_end, arguments, worker, feeds, [*engines, *collecting])
+        end = partial(_report_end, arguments, worker, feeds, [*engines, *collecting])
         try:
             worker.run()
             for collector in collectors:
@@ -102,40 +102,39 @@ def run(arguments: argparse.Namespace) -> int:
         return end(None)
 
 
-def _tell_end(
+def _report_end(
     arguments: argparse.Namespace,
     worker: Worker,
     feeds: Sequence[Feed],
     engines: Sequence[Engine],
     error: BaseException | None,
 ) -> int:
-    """Say on standard error what became of the messages, and what is left.
+    """Report on standard error what became of the messages, and what is left.
 
-    Where nobody watches at a terminal, nothing is said of a good end: a stop by a signal, or a drain in which every
-    message succeeded.
+    Without a terminal, a good end is not reported: a stop by a signal, or a drain in which every message succeeded.
 
     Returns:
         The exit code of a run that `error` did not end.
     """
-    # A pipe that a service is fed from has no end to come to.
+    # A pipe that feeds a service has no end.
     left = [feed.left() for feed in feeds if arguments.drain or feed.path != "-"]
     if arguments.drain:
         left += [_left_by(engine, worker.drained) for engine in engines]
-    told = [f"left: {sentence}" for sentence in left if sentence is not None]
-    unfinished = arguments.drain and error is None and bool(told or not worker.drained)
+    reports = [f"left: {sentence}" for sentence in left if sentence is not None]
+    unfinished = arguments.drain and error is None and bool(reports or not worker.drained)
     good = error is None and not unfinished and all(map(all_succeeded, worker.metrics.engines()))
     good = good or not (arguments.drain or isinstance(error, Exception))
     summary = worker.summary()  # nothing, if it could not even start
     if not arguments.verbose and (sys.stderr.isatty() or not good):  # -v has logged it
-        _tell(*summary)
+        _print_lines(*summary)
     if summary:
-        _tell(*told)
+        _print_lines(*reports)
     if unfinished:
-        _tell("penstock: the drain was stopped before its end: not everything is settled")
+        _print_lines("penstock: the drain was stopped before its end: not everything is settled")
     return NOT_DRAINED if unfinished else 0
 
 
-def _tell(*lines: str) -> None:
+def _print_lines(*lines: str) -> None:
     if lines:
         print(*lines, sep="\n", file=sys.stderr)
 
@@ -143,12 +142,12 @@ def _tell(*lines: str) -> None:
 def _left_by(engine: Engine, drained: bool) -> str | None:
     ending = None if engine.pipeline is None else engine.pipeline.ending
     if drained and ending is not None and not ending.unsettled and ending.clean:
-        return None  # what waits now has come after the queue was empty
+        return None  # these messages came after the queue was empty
     return left_in(engine.input_queue, ending)
 
 
 def _configure(arguments: argparse.Namespace, engines: Sequence[Engine]) -> Configuration:
-    """Let all engines read what they go by; returns the configuration of the run.
+    """Let all engines read their configuration; returns the configuration of the run.
 
     Raises:
         ConfigError: with every problem of everything that this run needs.
@@ -185,14 +184,14 @@ def _split(option: str, text: str) -> tuple[str, str]:
     return queue, path
 
 
-def _refuse_incomplete(arguments: argparse.Namespace) -> None:
-    """Refuse a run of nothing, and options that mean nothing without others.
+def _reject_incomplete(arguments: argparse.Namespace) -> None:
+    """Reject a run without work, and options that need other ones.
 
     Raises:
         ConfigError: an option is missing.
     """
     if not arguments.apps and not (arguments.config is not None and (arguments.feed or arguments.collect)):
-        arguments.refuse(
+        arguments.reject(
             "name an APP to run; or, to run none, give --config FILE and what to --feed or --collect (QUEUE=FILE)"
         )
     for option in ("append", "overwrite"):
@@ -200,42 +199,42 @@ def _refuse_incomplete(arguments: argparse.Namespace) -> None:
             raise ConfigError(f"--{option} says what to do with the file of --collect QUEUE=FILE; give that, too")
 
 
-def _refuse_shared(feeds: Sequence[str], collects: Sequence[str]) -> None:
-    """Refuse a queue that is collected twice, and a file that is collected into and used for anything else.
+def _reject_shared(feeds: Sequence[str], collects: Sequence[str]) -> None:
+    """Reject a queue that is collected twice, and a file that is collected into and also used for something else.
 
     Raises:
-        ConfigError: it is not so.
+        ConfigError: there is such a queue or file.
     """
     read_from: set[object] = set()
     written: set[object] = set()
     collected: set[str] = set()
     for text in feeds:
-        place = _place(_split("--feed", text)[1])
-        if place in read_from and place == "-":
+        file = _identity(_split("--feed", text)[1])
+        if file in read_from and file == "-":
             raise ConfigError(
                 f"--feed {text}: standard input is fed into another queue already; give one of them a file"
             )
-        read_from.add(place)
+        read_from.add(file)
     for text in collects:
         queue, path = _split("--collect", text)
-        place = _place(path)
+        file = _identity(path)
         if queue in collected:
             raise ConfigError(
                 f"--collect {text}: queue {queue!r} is collected already, and two would share its messages between "
                 f"them; give it once"
             )
-        if place != "-" and place in read_from:
+        if file != "-" and file in read_from:
             raise ConfigError(
                 f"--collect {text}: the file is fed from, and collecting would write into it; give another one"
             )
-        if place != "-" and place in written:
+        if file != "-" and file in written:
             raise ConfigError(f"--collect {text}: another queue is collected into the same file; give another one")
-        written.add(place)
+        written.add(file)
         collected.add(queue)
 
 
-def _place(path: str) -> object:
-    """What tells one file from another, whatever names lead to it."""
+def _identity(path: str) -> object:
+    """The identity of a file, whatever its path."""
     if path == "-":
         return path
     try:
@@ -280,7 +279,7 @@ def _collector(
 
 def _collecting_engine(text: str, configuration: Configuration, collector: Collector) -> Engine:
     name, _path = _split("--collect", text)
-    # The same queue with all stages off: the collector writes what is there, valid or not.
+    # The queue without serializer and model handler: the collector writes bodies as they are, valid or not.
     given = configuration.queues[name]
     keys = {key: getattr(given, key) for key in given.model_fields_set}
     raw = type(given)(**(keys | {"serializer": None, "model_handler": None, "data_model": None, "batch": True}))

@@ -12,7 +12,7 @@ from penstock.plugins.registry import Registry
 
 
 def configure(parser: ArgumentParser) -> None:
-    """Say how the schema is used; there is nothing to be told."""
+    """Add the help text; there are no arguments."""
     parser.epilog = (
         "It knows the connectors that are installed here. To use it: penstock schema > penstock.schema.json, and begin "
         "the YAML file with the line: # yaml-language-server: $schema=penstock.schema.json"
@@ -20,7 +20,7 @@ def configure(parser: ArgumentParser) -> None:
 
 
 def run(_arguments: Namespace) -> int:
-    """Print the schema; what could not be described goes to stderr."""
+    """Print the schema; report connectors that have none on stderr."""
     schema, problems = configuration_schema(Registry())
     print(json.dumps(schema, indent=2))
     for problem in problems:

@@ -1,4 +1,4 @@
-"""What an error of the user's own code says, without the frames of Penstock and of Python's import machinery."""
+"""Shortens the traceback of the user's own code: without frames of Penstock and of Python's import machinery."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ OURS = str(Path(__file__).parents[1])
 
 
 def own_trace(error: BaseException) -> str:
-    """Type and text of an error, and where: on one line if it is one place, else with a line for each step to it."""
+    """Type, text and location of an error, with a line for each call on the way to it."""
     told = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     if isinstance(error, SyntaxError) and error.filename is not None:
         return f"{_place(error.filename, error.lineno)}: {type(error).__name__}: {error.msg}"

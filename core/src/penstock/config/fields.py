@@ -1,4 +1,4 @@
-"""Questions about pydantic models: which keys they have, and what stands behind one."""
+"""Looks into pydantic models: their keys, and the field or model behind a key."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def field_of(model: type[BaseModel] | None, key: str) -> FieldInfo | None:
 
 
 def model_in(annotation: Any) -> type[BaseModel] | None:
-    """The model that an annotation holds, be it inside of an optional, a list or a union."""
+    """The model that an annotation holds, also inside an optional, a list or a union."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     return next((found for part in get_args(annotation) if (found := model_in(part))), None)

@@ -1,4 +1,4 @@
-"""What must never be printed, and how the rest is shown."""
+"""Decides what must never be printed, and how other values are shown."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ def is_secret(model: type[BaseModel] | None, key: str) -> bool:
     field = field_of(model, key)
     if field is not None and holds(field.annotation, (SecretStr, SecretBytes)):
         return True
-    judge = (
+    is_secret_key = (
         model.is_secret_key
         if model is not None and issubclass(model, ConnectorOptions)
         else ConnectorOptions.is_secret_key
     )
     if field is not None:
-        # A declared number of seconds, or a switch, is no secret, whatever its name.
+        # A declared number or switch is not a secret, whatever its name.
         number = holds(field.annotation, (int, float)) and not holds(field.annotation, (str, bytes))
-        return judge(key) and not number
-    return judge(key) or any(word in key.lower() for word in _SECRET_WORDS) or _is_nearly_secret(key)
+        return is_secret_key(key) and not number
+    return is_secret_key(key) or any(word in key.lower() for word in _SECRET_WORDS) or _is_nearly_secret(key)
 
 
 def _is_nearly_secret(key: str) -> bool:
@@ -68,12 +68,12 @@ def shown(value: Any, model: type[BaseModel] | None = None, key: str = "") -> st
     if get_origin(value) is None and (isinstance(value, type) or callable(value)):
         return f"{getattr(value, '__module__', '?')}.{getattr(value, '__qualname__', type(value).__qualname__)}"
     text = mask_text(str(value))
-    # One line, and nothing that a terminal would obey.
+    # One line, without characters that control a terminal.
     return text if text.isprintable() else repr(text)[1:-1]
 
 
 def scrub(text: str, values: Mapping[str, Any], model: type[BaseModel] | None) -> str:
-    """Take out of somebody else's message every secret that stands in `values`."""
+    """A text from elsewhere without the secrets that stand in `values`."""
     return mask_text(replaced(text, secrets_in(values, model)))
 
 

@@ -1,6 +1,6 @@
-"""What a configuration may say: queues, and the settings of engines, workers and plugins.
+"""The models of a configuration: queues, and the settings of engines, workers and plugins.
 
-Every key is typed. An unknown one is refused with the nearest known one, and None differs from "not given".
+Every key is typed. An unknown key is rejected with the nearest known one, and None differs from "not given".
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
     from penstock.config.problems import Problem
 
 OFF = ("none", "disabled")
-"""Words, in any case, that turn off a stage; the same as a plain None (null in YAML)."""
+"""Words, in any case, that turn off a stage, like a plain None (null in YAML)."""
 
 
 class Settings(BaseModel):
-    """The base of all sections: frozen, strict about keys, and silent about values when it refuses them.
+    """The base of all sections: frozen, strict about keys; its errors never show a value.
 
     Raises:
         ConfigError: by its constructor, with one sentence for each thing that is wrong.
@@ -45,7 +45,7 @@ class Settings(BaseModel):
     )
 
     owner: ClassVar[str] = "these settings"
-    """Whose keys these are, as it reads in "… is not a key of"."""
+    """Whose keys these are; completes "… is not a key of"."""
 
     def __init__(self, /, **values: Any) -> None:
         try:
@@ -60,7 +60,7 @@ class Settings(BaseModel):
 
 
 def _nothing(value: Any) -> Any:
-    # `config:` with every line below it commented out.
+    # In YAML, `config:` is null when every line below it is commented out.
     return {} if value is None else value
 
 
@@ -108,12 +108,12 @@ class QueueConfig(Settings):
     serializer: Stage = None
     model_handler: Stage = None
     data_model: DataModel = None
-    # Not in the repr: it may hold passwords, and no options model has marked them yet.
+    # Not in the repr: it may hold passwords that no options model has marked yet.
     config: Annotated[dict[str, Any], BeforeValidator(_nothing)] = Field(default_factory=dict, repr=False)
     batch: bool | None = None
 
     def given(self, key: str) -> bool:
-        """Whether the configuration says anything about `key`, be it that it is off."""
+        """Whether the configuration gives `key`, also if it turns it off."""
         return key in self.model_fields_set
 
 
@@ -121,10 +121,10 @@ class EngineSettings(Settings):
     """How engines treat messages.
 
     Attributes:
-        max_in_flight: Messages that are consumed and not yet settled, at most; past it nothing is fetched.
+        max_in_flight: The most messages that are consumed and not yet settled; at the limit no more are fetched.
         max_in_flight_bytes: The same in bytes of bodies; a number, or text like "64MiB".
-        batch_size: Messages that travel together, at most.
-        concurrency: Calls of the function under way at a time.
+        batch_size: The most messages that travel together.
+        concurrency: How many calls of the function may run at the same time.
         retry: What happens when the function raises.
         on_invalid: What happens to a message that does not parse or validate when there is no dead-letter queue: stop
             the engine, or settle the message and count it.
@@ -198,7 +198,7 @@ class PluginSettings(Settings):
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """A whole source, read and checked as far as that goes without plugins.
+    """A whole configuration, read and checked as far as possible without plugins.
 
     Attributes:
         queues: By name, in the order of the source.

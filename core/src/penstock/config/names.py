@@ -1,4 +1,4 @@
-"""Sentences about names that are not there: what was probably meant, and what there is."""
+"""Sentences about unknown names: what was probably meant, and which names exist."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def instead(name: str, known: Collection[str], what: str) -> str:
     Args:
         name: What was written.
         known: What could have been written.
-        what: Names the known ones: "its keys are", "there are".
+        what: Introduces the known ones: "its keys are", "there are".
     """
     if close := nearest(name, known):
         return f"did you mean {close!r}?"

@@ -1,4 +1,4 @@
-"""A configuration as it is understood, line by line: each value, and where it came from. Nothing secret is in it."""
+"""A configuration as it is understood, line by line: each value, and where it came from. Secrets are masked."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def queue_rows(queue: QueueConfig, views: Iterable[ResolvedQueue]) -> list[Row]:
 
     Args:
         queue: What the configuration says.
-        views: The queue as it is for each role it can have. What differs between the two is shown for each.
+        views: The queue for each role that it can have. A value that differs between the two is shown for each.
     """
     by_key: dict[str, list[tuple[str, Row]]] = {}
     for view in views:

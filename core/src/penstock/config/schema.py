@@ -1,7 +1,6 @@
 """The JSON schema of a configuration, for editors: every key with its type, default and description.
 
-It is made from the models themselves and from the options models of the connectors that are installed, so that nothing
-can drift.
+It is made from the models and from the options models of the installed connectors, so that it is always up to date.
 """
 
 from __future__ import annotations
@@ -102,7 +101,7 @@ def _queue_schema(registry: Registry, definitions: Schema, problems: list[str]) 
 
 
 def _when(key: str, names: list[str], connector: str) -> Schema:
-    """`config` has a connector's options, if a queue names it, or a profile that does, and no class of its own."""
+    """The condition that `config` has a connector's options: the queue names it, or its profile, and not a class."""
     overriding = ["consumer", "producer"] + (["connector"] if key == "profile" else [])
     condition = {
         "required": [key],
@@ -121,7 +120,7 @@ def _options_schema(registry: Registry, spec: ConnectorSpec, definitions: Schema
         schema = _model_schema(model, key, definitions)
     except KeyboardInterrupt:
         raise
-    # A stranger's model may hold types that have no schema; its options then stay undescribed.
+    # A connector's model may hold types without a schema; its options then stay undescribed.
     except BaseException as error:
         raise PluginError(f"connector {spec.name!r}: its options have no JSON schema: {error}") from error
     # A profile may give what a queue leaves out, and so may the environment.
@@ -206,7 +205,7 @@ def _offer(schema: Schema, names: list[str]) -> None:
 
 
 def _with_variables(schema: Any) -> Any:
-    """Let every value that is no plain text be a text with `${NAME}` in it, too."""
+    """Allow text with `${NAME}` in it for every value that is not plain text."""
     if not isinstance(schema, dict):
         return schema
     schema = {key: _in_keyword(key, value) for key, value in schema.items()}

@@ -17,10 +17,10 @@ from penstock.config.locations import Path, SourceLocation, dotted
 from penstock.config.problems import Problem
 from penstock.errors import ConfigError
 
-MAX_BYTES = 512 * 1024  # of a file; parsing more would keep a program from starting for minutes
+MAX_BYTES = 512 * 1024  # of a file; parsing more would delay the start by minutes
 MAX_STEPS = 32  # of one dotted TOML key
 MAX_DOTS = 5_000  # in all keys of a TOML file: each costs its parser time, in one key their square
-MAX_VALUES = 100_000  # values in a file, aliases expanded; more, and it is an alias bomb, not a configuration
+MAX_VALUES = 100_000  # values in a file, aliases expanded; more than that is an alias bomb, not a configuration
 
 _MAP, _SEQ, _MERGE, _INT, _FLOAT = (f"tag:yaml.org,2002:{kind}" for kind in ("map", "seq", "merge", "int", "float"))
 
@@ -30,7 +30,7 @@ class Parsed:
     """A file's content.
 
     Attributes:
-        values: Plain data; without what `problems` complains of.
+        values: Plain data, without the parts that `problems` reports.
         marks: Line and column, from 1, of each key and list item; TOML has none.
         problems: What is wrong in well-formed text, such as a key given twice.
     """
@@ -65,13 +65,13 @@ def parse(file: FilePath) -> Parsed:
 
 
 def _content(file: FilePath) -> bytes:
-    """The bytes of a regular file; anything else might never end, or never begin.
+    """The bytes of a regular file; reading anything else might never end.
 
     Raises:
         ConfigError: it is something else, or too large.
         OSError: it is not there or cannot be read.
     """
-    descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK)  # a pipe without a writer would be waited for
+    descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK)  # opening a pipe without a writer would block
     try:
         mode = os.fstat(descriptor).st_mode
         if stat.S_ISDIR(mode):
@@ -125,7 +125,7 @@ def _refuse_many_dots(file: FilePath, text: str) -> None:
 
 
 class _Yaml:
-    """One file on its way through PyYAML's safe loader, node by node, since only nodes know their line."""
+    """Reads one file with PyYAML's safe loader, node by node, because only nodes know their line."""
 
     def __init__(self, file: FilePath, text: str) -> None:
         self.file = file
@@ -138,7 +138,7 @@ class _Yaml:
     def parse(self) -> Parsed:
         loader: Any = None
         try:
-            # The constructor reads the first characters already, and refuses those that YAML forbids.
+            # The constructor already reads the first characters, and rejects those that YAML forbids.
             loader = yaml.SafeLoader(self.text)
             self.loader = loader
             node = loader.get_single_node()
@@ -178,9 +178,9 @@ class _Yaml:
         except yaml.YAMLError:
             raise
         except Exception:  # noqa: BLE001  (PyYAML lets out whatever its constructors come upon)
-            # Such as the date 2024-13-45: the reader took it for one by its looks.
+            # Such as 2024-13-45, which looks like a date.
             self.problem(
-                node, f"{dotted(path)!r} is no valid {node.tag.rpartition(':')[2]}; put it in quotes if it is text"
+                node, f"{dotted(path)!r} is not a valid {node.tag.rpartition(':')[2]}; put it in quotes if it is text"
             )
             return None
 
@@ -197,7 +197,7 @@ class _Yaml:
         return values
 
     def check_keys(self, node: Any, path: Path) -> None:
-        """Once a node, as it was written: flattening makes merged and own keys look like duplicates."""
+        """Check the keys of a node once, before flattening: merged keys would look like duplicates."""
         if id(node) in self.checked:
             return
         self.checked.add(id(node))
@@ -230,7 +230,7 @@ class _Yaml:
 
 
 def _misread(node: Any) -> str:
-    """What YAML 1.1 makes of a number that looks like a text of digits, and that nobody writes as a number."""
+    """The kind of number that YAML 1.1 makes of digits which were meant as text; empty for a plain number."""
     if node.tag not in (_INT, _FLOAT):
         return ""
     digits = node.value.lstrip("+-").replace("_", "")

@@ -49,9 +49,10 @@ def _problems(spec: Spec, load: Callable[[Spec, str], Any]) -> Iterator[str]:
         except PluginError as error:
             yield str(error)
             continue
+        what = f"{words(spec.kind)} {spec.name!r}: its {key} {import_string!r}"
         contract = _CONTRACTS.get((spec.kind, key))
         if contract is not None and not (isinstance(found, type) and issubclass(found, contract)):
             derived = "" if contract is object else f" derived from {contract.__module__}.{contract.__name__}"
-            yield f"{words(spec.kind)} {spec.name!r}: its {key} {import_string!r} is no class{derived}; tell its author"
+            yield f"{what} is not a class{derived}; tell its author"
         if (key == "check" or spec.kind in ("middleware", "route")) and not callable(found):
-            yield f"{words(spec.kind)} {spec.name!r}: its {key} {import_string!r} is not a function; tell its author"
+            yield f"{what} is not a function; tell its author"

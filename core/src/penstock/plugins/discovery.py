@@ -1,4 +1,4 @@
-"""Finds plugins in the metadata of what is installed. Imports none of them."""
+"""Finds plugins in the metadata of installed distributions. Imports none of them."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from penstock.plugins.import_paths import describe
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry point as the metadata say; nothing of it is imported yet.
+    """One entry point as the metadata describe it; not imported yet.
 
     Attributes:
         name: The entry point's name.
         module: What it points to ("penstock_kafka.plugin").
-        distribution, version: Who brought it; "?" where the metadata are damaged.
+        distribution, version: What installed it; "?" where the metadata are damaged.
         problem: What is wrong with the metadata themselves, or "".
     """
 
@@ -52,14 +52,14 @@ def _changed(path: str) -> int:
     try:
         return os.stat(path or ".").st_mtime_ns
     except OSError:
-        return 0  # a path that is not there, or a zip on its way
+        return 0  # the path does not exist
 
 
 @lru_cache(maxsize=4)
 def _scan(_path: tuple[tuple[str, int], ...]) -> tuple[Entry, ...]:
     try:
         entries = [_entry(point) for point in importlib_metadata.entry_points(group=GROUP)]
-    except Exception:  # noqa: BLE001  (some distribution's metadata are damaged: look at each alone)
+    except Exception:  # noqa: BLE001  (the metadata of some distribution are damaged: read each one by itself)
         entries = list(_scan_one_by_one())
     return tuple(
         sorted(entries, key=lambda e: (normalised(e.distribution) != CORE, normalised(e.distribution), e.name))
@@ -92,9 +92,9 @@ def _scan_one_by_one() -> Iterator[Entry]:
 
 
 def _may_offer(distribution: Any, name: str) -> bool:
-    """Whether a distribution whose entry points cannot be read has any of ours: it says so, or depends on the core."""
+    """Whether a distribution whose entry points cannot be read may be a plugin: its other metadata name the core."""
     text = required = None
-    with suppress(Exception):  # it is not UTF-8: then its other metadata tell, if they are not damaged, too
+    with suppress(Exception):  # not UTF-8: look at its other metadata
         text = distribution.read_text("entry_points.txt")
     if text is not None and f"[{GROUP}]" in text:
         return True

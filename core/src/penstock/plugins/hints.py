@@ -45,7 +45,7 @@ def stems(kind: str, name: str) -> tuple[str, ...]:
 
 
 def extra_for(kind: str, name: str) -> str | None:
-    """The extra of the core that brings `name`, or None if it is no name of ours."""
+    """The extra of the core that brings `name`, or None if none does."""
     wanted = stems(kind, name)
     for extra, kinds in _PROVIDED.items():
         if any(stem in kinds.get(kind, ()) for stem in wanted):
@@ -54,7 +54,7 @@ def extra_for(kind: str, name: str) -> str | None:
 
 
 def extra_of(distribution: str) -> str | None:
-    """The extra that installs one of our own distributions, or None for a stranger's."""
+    """The extra that installs one of our own distributions, or None for another author's."""
     return next((extra for extra in _PROVIDED if distribution_of(extra) == normalised(distribution)), None)
 
 
@@ -64,7 +64,7 @@ def distribution_of(extra: str) -> str:
 
 
 def origin(distribution: str) -> Origin:
-    """Whose a distribution is: "built-in", "first-party" or "third-party"."""
+    """The origin of a distribution: "built-in", "first-party" or "third-party"."""
     if normalised(distribution) == CORE:
         return "built-in"
     return "third-party" if extra_of(distribution) is None else "first-party"

@@ -1,4 +1,4 @@
-"""From an import path to the thing it names, with an error that says which part of the path is wrong."""
+"""Imports the object at a path; its errors say which part of the path is wrong."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ def resolve(path: str) -> Any:
         return _walk(_import(module_name), attributes.split("."))
     if not colon and _PATH.fullmatch(path) and "." in path:
         return _resolve_dotted(path.split("."))
-    raise PluginError(f"{path!r} is no import path; write 'package.module:Name'")
+    raise PluginError(f"{path!r} is not an import path; write 'package.module:Name'")
 
 
 def _resolve_dotted(parts: list[str]) -> Any:
-    """Import the first part, then take each further one as an attribute or, if there is none, as a submodule."""
+    """Import the first part, then read each further one as an attribute, or import it as a submodule."""
     found: Any = _import(parts[0])
     for done, part in enumerate(parts[1:], start=1):
         if isinstance(found, ModuleType) and part not in vars(found) and _has_submodule(found, part):
@@ -57,7 +57,7 @@ def _import(name: str) -> ModuleType:
     try:
         return _loaded_already(name) or import_module(name)
     except ModuleNotFoundError as error:
-        # A missing part of the path is the path's fault; another missing module is the imported module's.
+        # Either a part of the path is missing, or a module that the imported one needs.
         if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
             raise PluginError(_missing_module(error.name)) from error
         raise PluginError(f"importing {name!r} raised {describe(error)}{_place(error)}") from error
@@ -68,9 +68,9 @@ def _import(name: str) -> ModuleType:
 
 
 def _loaded_already(name: str) -> ModuleType | None:
-    """The module of the same file, loaded under another name: the program itself, or one that was run by its path.
+    """The module of the same file that is loaded under another name, such as the program itself.
 
-    Imported again, its classes would be others of the same name, and no object of the one would be of the other.
+    Importing it again would make second classes of the same names, which are not the first ones.
     """
     try:
         found = find_spec(name)
@@ -109,7 +109,7 @@ def _walk(found: Any, attributes: list[str]) -> Any:
 
 
 def _name_of(found: Any) -> str:
-    # A module is not asked for other attributes: it may have a `__getattr__` of its own.
+    # Of a module read `__name__` only: it may have a `__getattr__` of its own.
     return repr(
         found.__name__ if isinstance(found, ModuleType) else getattr(found, "__qualname__", type(found).__name__)
     )
@@ -129,12 +129,12 @@ def _did_you_mean(wanted: str, names: list[str]) -> str:
 
 
 def _place(error: BaseException) -> str:
-    """Where the user's own module failed, so that it can be mended without a traceback."""
+    """Where the user's own module failed, so that the line is known without a traceback."""
     place = ""
     trace = error.__traceback__
     while trace is not None:
         file = trace.tb_frame.f_code.co_filename
-        # The import machinery's frames, and this file's, are above or below the line that failed.
+        # Skip the frames of the import machinery and of this file.
         if "importlib" not in file and file != __file__:
             place = f" ({file}, line {trace.tb_lineno})"
         trace = trace.tb_next

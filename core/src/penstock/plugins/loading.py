@@ -163,7 +163,7 @@ def _unknown_hooks(entry: Entry, module: Any, manager: pluggy.PluginManager) -> 
         if not implementation.optionalhook:
             meant = nearest(hook, known)
             hint = f" (did you mean {meant!r}?)" if meant else ""
-            yield f"{entry}: it implements {hook!r}, which is no hook{hint}; {fixes.author(entry)}"
+            yield f"{entry}: it implements {hook!r}, which is not a hook{hint}; {fixes.author(entry)}"
     for hook in known:
         if hook not in asked and inspect.isroutine(getattr(module, hook, None)):
             yield f"{entry}: its {hook} is not marked with @hookimpl; {fixes.author(entry)}"

@@ -158,7 +158,7 @@ class Registry:
     def is_import_path(self, text: str) -> bool:
         """Whether `text`, in a place for a name or an import path, is an import path. Imports nothing.
 
-        "a:B" is one unless `a` is a distribution with plugins, or could be no module. "a.b" is one unless `a` is the
+        "a:B" is one unless `a` is a distribution with plugins, or cannot be a module. "a.b" is one unless `a` is the
         entry point of a plugin, or a name that one of our own distributions would bring.
         """
         before, colon, _after = text.partition(":")
