@@ -33,7 +33,7 @@ CONTENDERS = {
 }
 """Name → module that takes BOOTSTRAP SOURCE TARGET MESSAGES. Add a contender here."""
 
-PATIENCE = 300  # seconds that one run of one contender may take
+TIMEOUT = 300  # seconds that one run of one contender may take
 PARTITIONS = 4
 
 
@@ -102,7 +102,7 @@ def one_round(server: Any, source: str, messages: int, names: list[str], number:
     for name in names[turn:] + names[:turn]:
         target = server.topic(f"out-{uuid.uuid4().hex[:8]}", partitions=PARTITIONS)
         command = [sys.executable, "-m", CONTENDERS[name], server.bootstrap, source, target, str(messages)]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False)
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT, check=False)
         if done.returncode:
             raise SystemExit(f"{name} failed:\n{done.stdout}\n{done.stderr}")
         seen = json.loads(done.stdout.strip().splitlines()[-1])

@@ -14,11 +14,14 @@ WORDS = {
     "saboteur": "mutant",
     "stand-in, stand in for": "fake, replace",
     "NotQuiet, quiet_since": "NotIdle, idle_since",
+    "convict, convicted": "declare poison, poison",
 }
 """Words → what to write instead. Found anywhere in code, tests, templates and manual, in upper and lower case, alone or
 with an "s"."""
 
 NAMES = {
+    "Lanes, ThreadLanes, TaskLanes": "Executor, ThreadExecutor, TaskExecutor",
+    "Fate, GivenBack, Unsendable": "Outcome, RequeueRequested, InvalidOutput",
     "Conductor, Rehearsal, Cellar, Reality": "TestRunner, EngineUnderTest, QueueStore, ProductionQueue",
     "StandInConsumer, StandInProducer": "FakeConsumer, FakeProducer",
 }

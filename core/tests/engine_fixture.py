@@ -20,7 +20,7 @@ from penstock.queues.queue import InputQueue, OutputQueue
 from penstock.queues.resolved_queue import ResolvedQueue
 from penstock.worker.worker import Runnable, Worker
 
-PATIENCE = 15.0
+TIMEOUT = 15.0
 """Seconds after which a test that waits for something gives up: far more than anything here takes."""
 
 SHORT_RETRY = {"max_attempts": 3, "initial_delay": 0.01, "max_delay": 0.02, "jitter": 0.0}
@@ -139,7 +139,7 @@ def drain(*runnables: Runnable, **values: Any) -> Worker:
     worker = Worker(runnables, settings(**values), drain=True)
 
     async def main() -> None:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             await worker.serve()
 
     asyncio.run(main())
@@ -160,7 +160,7 @@ class Run:
 
     async def ended(self) -> None:
         """Wait until it has ended by itself; raises what it raises."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             await asyncio.shield(self.task)
 
 
@@ -182,11 +182,11 @@ async def running(*runnables: Runnable, **values: Any) -> AsyncIterator[Run]:
 async def until(condition: Callable[[], object], what: str = "") -> None:
     """Look again and again until something is so, while everything else goes on."""
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             while not condition():
                 await asyncio.sleep(0.002)
     except TimeoutError:
-        raise AssertionError(f"not so after {PATIENCE:g} s: {what or condition}") from None
+        raise AssertionError(f"not so after {TIMEOUT:g} s: {what or condition}") from None
 
 
 async def for_a_while(seconds: float, never: Callable[[], object]) -> None:

@@ -28,10 +28,10 @@ HOST = "127.0.0.1"
 
 @pytest.fixture
 def health() -> Health:
-    """A board that says ready."""
-    board = Health()
-    board.set_state("engine orders", "ok")
-    return board
+    """A registry that says ready."""
+    health = Health()
+    health.set_state("engine orders", "ok")
+    return health
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def cut_off_while_sending(client: socket.socket, header: bytes) -> bool:
 
 
 def test_a_worker_that_works_is_ready_and_alive(port: int) -> None:
-    """Both probes say 200, with the whole board as JSON."""
+    """Both probes say 200, with all states as JSON."""
     for path in ("/readyz", "/livez"):
         status, headers, body = ask(port, path)
 
@@ -96,7 +96,7 @@ def test_a_broker_that_is_away_makes_the_worker_not_ready_but_leaves_it_alive(po
 
 
 def test_a_worker_that_drains_is_not_ready(port: int, health: Health) -> None:
-    """From SIGTERM on `/readyz` says 503, while `/livez` asks for patience."""
+    """From SIGTERM on `/readyz` says 503, while `/livez` asks for time."""
     health.set_state("engine orders", "stopping")
 
     assert (ask(port, "/readyz")[0], ask(port, "/livez")[0]) == (503, 200)
@@ -105,9 +105,9 @@ def test_a_worker_that_drains_is_not_ready(port: int, health: Health) -> None:
 def test_a_hung_loop_is_not_alive(health: Health, registry: MetricsRegistry) -> None:
     """`/livez` says 503 once a loop has not turned for its limit, and names it."""
     now = [0.0]
-    board = Health(monotonic=lambda: now[0])
-    board.heartbeat("event loop", limit=60.0)
-    served = Endpoints(HOST, 0, board, registry)
+    health = Health(monotonic=lambda: now[0])
+    health.heartbeat("event loop", limit=60.0)
+    served = Endpoints(HOST, 0, health, registry)
     port = served.start()
     assert port is not None
     try:

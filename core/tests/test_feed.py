@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from core.tests.engine_fixture import PATIENCE, EngineFixture, drain, for_a_while, running, until
+from core.tests.engine_fixture import TIMEOUT, EngineFixture, drain, for_a_while, running, until
 from core.tests.scripted import Sink
 
 from penstock.cli.feed import BACKLOG, Collector, Feed
@@ -269,7 +269,7 @@ def pipe(tmp_path: Path, feeds: Callable[..., Feed]) -> Iterator[Path]:
     path = tmp_path / "pipe"
     os.mkfifo(path)
     yield path
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     while reading():
         assert time.monotonic() < deadline
         with suppress(OSError):  # the thread has not come to open it
@@ -326,7 +326,7 @@ def test_a_stop_does_not_wait_for_standard_input(stand: EngineFixture, feeds: Ca
 
 @pytest.mark.parametrize("where", ["connecting", "producing", "refused"])
 def test_a_stop_does_not_wait_for_a_queue_that_is_away(tmp_path: Path, feeds: Callable[..., Feed], where: str) -> None:
-    """What is being sent gets the grace; a connection that does not come gets nothing."""
+    """What is being sent gets the shutdown timeout; a connection that does not come gets nothing."""
     for_ever = [NotConnected("away", retry_after=60)] * 10
     sink = Sink()
     if where == "connecting":
@@ -449,7 +449,7 @@ def test_the_threads_of_a_feed_end_with_it(stand: EngineFixture, tmp_path: Path,
     """Nothing is left behind."""
     drain(feeds(write(tmp_path, b"1\n"), stand.memory("in")))
 
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     while reading():
         assert time.monotonic() < deadline
         time.sleep(0.005)

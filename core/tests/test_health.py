@@ -1,4 +1,4 @@
-"""The board of states: what it says, when it says ready, when it says alive."""
+"""The registry of states: what it says, when it says ready, when it says alive."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Clock:
 
 
 def test_a_worker_that_has_not_begun_is_not_ready() -> None:
-    """An empty board means that nothing was started yet, so the worker is alive but not ready."""
+    """An empty registry means that nothing was started yet, so the worker is alive but not ready."""
     health = Health()
 
     assert not health.ready()
@@ -54,7 +54,7 @@ def test_only_ok_is_ready(state: State) -> None:
 
 
 def test_a_component_that_recovers_makes_the_worker_ready_again() -> None:
-    """The board tells the present state, not the worst one seen."""
+    """The registry shows the present state, not the worst one seen."""
     health = Health()
     health.set_state("input orders", "degraded", "the broker is away")
 
@@ -101,7 +101,7 @@ def test_since_moves_when_the_state_changes() -> None:
 
 
 def test_a_page_long_reason_is_cut() -> None:
-    """What a client library says can be long; the board keeps the beginning."""
+    """What a client library says can be long; the registry keeps the beginning."""
     health = Health()
 
     health.set_state("input orders", "failed", "x" * 100_000)
@@ -227,7 +227,7 @@ def test_the_board_can_be_read_while_other_threads_write_new_components() -> Non
 
 
 def test_importing_health_brings_no_http_and_no_prometheus() -> None:
-    """Whoever only writes the board pays neither for the server nor for the client that may show it."""
+    """A part that only sets states pays neither for the server nor for the client that may show it."""
     code = (
         "import sys, penstock.observability.health\n"
         "print([m for m in ('http', 'prometheus_client', 'pydantic') if m in sys.modules])"

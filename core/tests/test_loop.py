@@ -10,7 +10,7 @@ from collections import deque
 from typing import Any
 
 import pytest
-from core.tests.engine_fixture import PATIENCE, EngineFixture, drain, for_a_while, running, settings, until, warnings_in
+from core.tests.engine_fixture import TIMEOUT, EngineFixture, drain, for_a_while, running, settings, until, warnings_in
 from core.tests.scripted import BareConsumer, Sink, Source
 
 from penstock.capabilities import Capabilities
@@ -161,7 +161,7 @@ def test_it_is_polled_too_while_messages_are_settled_and_there_is_no_room_yet(st
         keep_polling = True
 
     def function(number: int) -> None:
-        assert steps.acquire(timeout=PATIENCE)
+        assert steps.acquire(timeout=TIMEOUT)
 
     async def main() -> None:
         async with running(stand.engine(function, [], source=source.queue(consumer=Polled))):
@@ -326,7 +326,7 @@ def test_without_a_lease_nothing_is_extended(stand: EngineFixture) -> None:
 def test_a_consumer_whose_broker_is_away_heals_by_itself(
     stand: EngineFixture, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Reconnected with backoff; the board says why meanwhile; nothing is lost, no hot loop."""
+    """Reconnected with backoff; the registry says why meanwhile; nothing is lost, no hot loop."""
     away = NotConnected("the broker is away")
     source = Source([b"1"], consume=[away], connect=[None, away, away])
 
@@ -376,7 +376,7 @@ def test_settling_waits_for_a_broker_that_is_away(stand: EngineFixture) -> None:
 
 @pytest.mark.parametrize("side", ["consumer", "producer"])
 def test_a_stop_does_not_wait_for_a_broker_that_is_away(stand: EngineFixture, side: str) -> None:
-    """It ends within the grace; what could not be sent or settled is left."""
+    """It ends within the shutdown timeout; what could not be sent or settled is left."""
     for_ever = [NotConnected("the broker is away", retry_after=60)] * 100
     if side == "consumer":
         source, sink = Source([b"1"], consume=[None, *for_ever], connect=[None, *for_ever]), Sink()
@@ -471,7 +471,7 @@ def test_a_stop_finishes_what_runs_settles_it_and_leaves_the_rest(stand: EngineF
 
 
 def test_a_stop_finishes_a_delivery_under_way(stand: EngineFixture) -> None:
-    """An output that is slow to confirm is waited for, within the grace, and then the input is settled."""
+    """An output that is slow to confirm is waited for, within the shutdown timeout, and then the input is settled."""
     source, sink = source_of(3), Sink()
     sink.open.clear()
 
@@ -506,7 +506,7 @@ def test_a_connector_that_waits_at_a_stop_gets_back_what_was_not_begun(stand: En
 
     async def main() -> None:
         async with running(stand.engine(function, [], source=source.queue(), batch_size=4)) as run:
-            await asyncio.wait_for(waiting.wait(), PATIENCE)
+            await asyncio.wait_for(waiting.wait(), TIMEOUT)
             stopping = asyncio.create_task(run.stop())
             await asyncio.sleep(0)
             go.set()
@@ -533,7 +533,7 @@ def test_a_connector_that_does_not_return_costs_a_stop_no_more_than_its_time(sta
 
     async def main() -> float:
         async with running(stand.engine(function, [], source=source.queue()), shutdown_timeout=1.5) as run:
-            await asyncio.wait_for(asked.wait(), PATIENCE)
+            await asyncio.wait_for(asked.wait(), TIMEOUT)
             started = time.monotonic()
             stopping = asyncio.create_task(run.stop())
             await asyncio.sleep(0.2)
@@ -604,7 +604,7 @@ def test_a_function_that_never_returns_costs_the_grace_and_no_more(
     assert "not finished after 0.4 s; 5 messages are left to be redelivered" in caplog.text
 
 
-def test_a_call_that_outlives_the_grace_begins_no_delivery(stand: EngineFixture) -> None:
+def test_a_call_that_outlives_the_shutdown_timeout_begins_no_delivery(stand: EngineFixture) -> None:
     """Its queues are being closed: the connectors are promised that nothing else is under way."""
     source, begun, go = source_of(1), threading.Event(), threading.Event()
 

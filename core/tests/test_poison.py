@@ -1,4 +1,4 @@
-"""Who is a suspect, in which order they are called, and when one is convicted."""
+"""Who is a suspect, in which order they are called, and when one is declared poison."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ def test_the_least_suspicious_come_first() -> None:
     assert [each.message_context for each in suspicion().among(messages)] == [2, 4, 3, 0]
 
 
-@pytest.mark.parametrize(("abandoned", "convicted"), [(1, False), (6, False), (7, True), (8, True)])
-def test_only_deaths_alone_convict(abandoned: int, convicted: bool) -> None:
+@pytest.mark.parametrize(("abandoned", "poison"), [(1, False), (6, False), (7, True), (8, True)])
+def test_only_deaths_alone_declare_poison(abandoned: int, poison: bool) -> None:
     """The first was in the worker's whole load, the second in a group; then five alone, as `max_deliveries` says."""
-    assert (suspicion().poison_error(message(0, abandoned, attempts=abandoned + 1)) is not None) is convicted
+    assert (suspicion().poison_error(message(0, abandoned, attempts=abandoned + 1)) is not None) is poison
 
 
-def test_nothing_is_convicted_without_a_dead_letter_queue() -> None:
+def test_nothing_is_declared_poison_without_a_dead_letter_queue() -> None:
     """It is a suspect all the same: its neighbours shall get past it."""
     told = suspicion(dead_letters=False)
     assert told.poison_error(message(0, 99)) is None
@@ -68,12 +68,12 @@ def test_nothing_is_a_suspect_where_nothing_is_counted() -> None:
     assert suspicion(counted=False).among([message(0, None, attempts=99)]) == []
 
 
-@pytest.mark.parametrize(("attempts", "suspect", "convicted"), [(3, False, False), (4, True, False), (6, True, True)])
-def test_a_connector_that_tells_attempts_alone_is_believed_less(attempts: int, suspect: bool, convicted: bool) -> None:
+@pytest.mark.parametrize(("attempts", "suspect", "poison"), [(3, False, False), (4, True, False), (6, True, True)])
+def test_a_connector_that_tells_attempts_alone_is_believed_less(attempts: int, suspect: bool, poison: bool) -> None:
     """A message may be requeued `max_attempts` times by Retry; then it is called alone, at least twice."""
     each = message(0, None, attempts)
     assert (suspicion().among([each]) == [each]) is suspect
-    assert (suspicion().poison_error(each) is not None) is convicted
+    assert (suspicion().poison_error(each) is not None) is poison
 
 
 def test_neighbours_of_a_killer_are_in_order_once_forwards_once_backwards() -> None:
@@ -191,7 +191,7 @@ def test_a_suspect_that_is_tried_again_is_cleared_meanwhile(stand: EngineFixture
     assert len(calls) == 2
 
 
-def test_a_convict_is_dead_lettered_unseen(stand: EngineFixture) -> None:
+def test_a_poison_message_is_dead_lettered_unseen(stand: EngineFixture) -> None:
     """And its neighbours are called."""
     seen: list[int] = []
     source = Source([message(0, 22), message(1, 1), b"2"])

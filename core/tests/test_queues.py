@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from core.tests.engine_fixture import PATIENCE, EngineFixture, until, warnings_in
+from core.tests.engine_fixture import TIMEOUT, EngineFixture, until, warnings_in
 from core.tests.scripted import BareConsumer, BareProducer, Sink, Source
 
 from penstock.config.files import load
@@ -40,7 +40,7 @@ def writer(queue: QueueConfig, **keys: Any) -> OutputQueue:
 
 def run(main: Callable[[], Awaitable[None]]) -> None:
     async def whole() -> None:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             await main()
 
     asyncio.run(whole())
@@ -82,7 +82,7 @@ def test_a_late_settlement_is_counted() -> None:
 
 
 def test_a_backend_that_is_away_at_the_start_is_waited_for() -> None:
-    """Tried again until it is there; the board says why meanwhile."""
+    """Tried again until it is there; the registry says why meanwhile."""
     source, health = Source([b"1"], connect=[AWAY, AWAY]), Health()
 
     async def main() -> None:
@@ -101,7 +101,7 @@ def test_a_backend_that_is_away_at_the_start_is_waited_for() -> None:
     assert source.count("connect") == 3
 
 
-def test_a_backend_that_stays_away_is_a_clear_error_after_the_patience() -> None:
+def test_a_backend_that_stays_away_is_a_clear_error_after_the_connect_timeout() -> None:
     """Not before it is used up, not long after."""
     source = Source(connect=[NotConnected("no route to host")] * 1_000)
 
@@ -122,7 +122,7 @@ def test_a_backend_that_stays_away_is_a_clear_error_after_the_patience() -> None
     assert source.count("shutdown") == 1
 
 
-def test_a_patience_of_zero_is_one_attempt() -> None:
+def test_a_connect_timeout_of_zero_is_one_attempt() -> None:
     """connect_timeout: 0 means: now or never."""
     source = Source(connect=[NotConnected("no route to host")])
 

@@ -16,7 +16,7 @@ from penstock.middleware import Call
 from penstock.testing import Harness
 from penstock.worker.worker import Worker
 
-from .engine_fixture import PATIENCE, EngineFixture, drain, running, settings, until
+from .engine_fixture import TIMEOUT, EngineFixture, drain, running, settings, until
 
 
 class Log(list[str]):
@@ -301,7 +301,7 @@ def test_a_resource_that_hangs_while_it_closes_is_left(caplog: pytest.LogCapture
     app.configure([stand.memory("in"), stand.memory("out"), stand.raw("dead")])
 
     async def main() -> None:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             await Worker([app], settings(shutdown_timeout=0.05), drain=True).serve()
 
     asyncio.run(main())

@@ -185,7 +185,7 @@ def test_a_loop_that_is_never_idle_is_given_up_at_the_deadline() -> None:
 
 
 def test_while_it_closes_the_loop_waits_for_nothing_outside() -> None:
-    """What is stuck elsewhere does not keep it from clearing up: a grace of 30 s is over at once."""
+    """What is stuck elsewhere does not keep it from clearing up: a shutdown timeout of 30 s is over at once."""
     with jumping_loop(lambda: "stop") as loop:
         loop.clock.closing = True
         loop.run_until_complete(asyncio.wait_for(asyncio.sleep(30), 60))

@@ -109,10 +109,10 @@ def test_health_has_a_line_for_each_engine_and_role(stand: EngineFixture) -> Non
         second = stand.engine(nothing, [], app_name="second", input_queue="shared", source=source.queue("shared"))
         async with running(first, second, connect_timeout=60) as run:
             await until(lambda: source.count("connect") and sink.count("connect"))
-            board = run.worker.health.report()["components"]
-            assert board["engine first: output shared"]["state"] == "ok"
-            assert board["engine second: input shared"]["state"] == "degraded"
-            assert board["engine second: input shared"]["reason"] == "away for the reader"
+            states = run.worker.health.report()["components"]
+            assert states["engine first: output shared"]["state"] == "ok"
+            assert states["engine second: input shared"]["state"] == "degraded"
+            assert states["engine second: input shared"]["reason"] == "away for the reader"
             assert not run.worker.health.ready()
 
     asyncio.run(main())

@@ -14,8 +14,8 @@ from tests.chaos.waiting import LOOK, wait_for
 from tests.chaos.workers import Process, Supervisor
 
 AWAY = 1.0  # seconds that a server stays away
-SILENCE = 6.0  # seconds of a black hole: longer than the leases and the clients' patience
-ANSWERS_LOST = 0.7  # seconds; shorter than the clients' patience, so that each loses one answer
+SILENCE = 6.0  # seconds of a black hole: longer than the leases and the clients' timeouts
+ANSWERS_LOST = 0.7  # seconds; shorter than the clients' timeouts, so that each loses one answer
 LATENCY, LATENT = 0.05, 4.0  # seconds each way, and for how long
 SLOW = 0.02  # seconds each way: a round trip of 40 ms
 PAST_THE_LEASE = 2.0  # seconds that a frozen worker stays so after its lease has ended

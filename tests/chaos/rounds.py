@@ -211,7 +211,7 @@ class Round:
         deadline = moved + ALL_WITHIN
         while not done():
             self.supervisor.tend()
-            # A crash is a step as well, where a message is to be convicted by its crashes.
+            # A crash is a step as well, where a message is to be declared poison by its crashes.
             crashes = self.supervisor.started if self._trial.poison else 0
             state = (self._made(), self._source.unsettled("source"), crashes)
             if self._first_call is None and any(each.working for each in self.supervisor.processes):

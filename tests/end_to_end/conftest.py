@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-PATIENCE = 100.0  # seconds after which a run counts as hung
+TIMEOUT = 100.0  # seconds after which a run counts as hung
 
 # A child counts what its parent held when it began as its own peak, so the parent is this small process, not pytest. It
 # ends the child that it started when it is ended itself.
@@ -74,7 +74,7 @@ class App:
         with out.open("wb") as stdout, err.open("wb") as stderr:
             subprocess.run(
                 [sys.executable, "-c", LAUNCHER, str(usage), *command], cwd=self.folder, stdin=subprocess.DEVNULL,
-                stdout=stdout, stderr=stderr, env=os.environ | (env or {}), timeout=PATIENCE, check=True,
+                stdout=stdout, stderr=stderr, env=os.environ | (env or {}), timeout=TIMEOUT, check=True,
             )  # fmt: skip
         code, peak = json.loads(usage.read_text())
         return Result(code, out.read_text(), err.read_text(), peak)

@@ -40,7 +40,7 @@ except BaseException:
 RUNNING_ITSELF = "sleeper()"
 SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
 RUN = [sys.executable, "-m", "penstock.cli.main", "run", "app.py"]
-PATIENCE = 60.0
+TIMEOUT = 60.0
 IN_A_NAMESPACE = ["unshare", "-pf", "--mount-proc", "--kill-child"]
 
 
@@ -70,7 +70,7 @@ def line(process: subprocess.Popen[str]) -> str:
 def end(process: subprocess.Popen[str]) -> tuple[int, str]:
     """Exit code and standard error."""
     try:
-        _, errors = process.communicate(timeout=PATIENCE)
+        _, errors = process.communicate(timeout=TIMEOUT)
     finally:
         process.kill()
     return process.returncode, errors

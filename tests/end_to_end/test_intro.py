@@ -46,7 +46,7 @@ def test_two_processes_pass_numbers_until_one_is_over_ten(
         producer = Producer({"bootstrap.servers": real_kafka.bootstrap, "log_level": 2})
         producer.produce(TOPIC, (INTRO / "messages.jsonl").read_bytes().strip())
         assert producer.flush(10) == 0
-        wait_until(lambda: "we are done" in logs[1].read_text(), "the last line of app_1", patience=60)
+        wait_until(lambda: "we are done" in logs[1].read_text(), "the last line of app_1", timeout=60)
         started = time.monotonic()
         for process in processes:
             process.send_signal(signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""A message that kills the worker: it alone is dead-lettered. Kills that no message is to blame for convict none.
+"""A message that kills the worker: it alone is dead-lettered. Kills without a message to blame declare none poison.
 
 Run with `-s` to see the counts, and with PENSTOCK_TEST_POISON=all for each way to die, each kind of function, the
 default `max_deliveries` and twenty kills.
@@ -20,7 +20,7 @@ import psycopg
 import pytest
 import redis
 from rsmq import RedisSMQ
-from tests.end_to_end.workers import APPS, PATIENCE, worker
+from tests.end_to_end.workers import APPS, TIMEOUT, worker
 from tests.servers.postgres import PostgresServer
 from tests.servers.redis import RedisServer
 
@@ -157,7 +157,7 @@ def test_one_message_that_kills_the_worker_is_the_only_dead_letter(
     for name, value in {"POISON": str(POISON), "DEATH": death, "KIND": kind}.items():
         monkeypatch.setenv(name, value)
     deaths = 0
-    deadline = time.monotonic() + PATIENCE + 15 * limit
+    deadline = time.monotonic() + TIMEOUT + 15 * limit
     while backend.waiting():
         with worker(APPS / "poison.py", "--config", "queues.yml", cwd=tmp_path) as running:
             while backend.waiting() and running.process.poll() is None:
@@ -179,7 +179,7 @@ def test_one_message_that_kills_the_worker_is_the_only_dead_letter(
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("backend", ["postgres", "rsmq"], indirect=True)
 @pytest.mark.parametrize("kind", ["sync", "async", "batch"] if ALL else ["sync"])
-def test_kills_of_a_worker_without_poison_convict_no_message(
+def test_kills_of_a_worker_without_poison_declare_no_message_poison(
     backend: Backend, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """kill -9 at random moments under load: nothing is dead-lettered, everything comes out."""
@@ -189,14 +189,14 @@ def test_kills_of_a_worker_without_poison_convict_no_message(
     chance = random.Random(SEED)
     for _kill in range(KILLS):
         with worker(APPS / "poison.py", "--config", "queues.yml", cwd=tmp_path) as running:
-            before, deadline = len(backend.stored("doubles")), time.monotonic() + PATIENCE
+            before, deadline = len(backend.stored("doubles")), time.monotonic() + TIMEOUT
             while backend.waiting() and len(backend.stored("doubles")) == before:
                 assert time.monotonic() < deadline, running.output[-3000:]
                 time.sleep(0.01)
             time.sleep(chance.uniform(0, 0.1))
             running.kill()
     with worker(APPS / "poison.py", "--config", "queues.yml", cwd=tmp_path) as running:
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         while backend.waiting():
             assert time.monotonic() < deadline, running.output[-3000:]
             time.sleep(0.02)

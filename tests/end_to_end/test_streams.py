@@ -33,7 +33,7 @@ ASYNC def printer(number):
 """
 COUNT = 500
 COLLECT = ("--drain", "--feed", "in=in.jsonl", "--collect", "out=out.jsonl", "--collect", "dead=dead.jsonl")
-PATIENCE = 60.0
+TIMEOUT = 60.0
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def shell(app: App, redirected: str, *arguments: str, env: dict[str, str] | None
     command = [sys.executable, "-m", "penstock.cli.main", "run", "app.py", *arguments, "--metrics-port", "none"]
     result = subprocess.run(
         ["sh", "-c", f'exec "$@" {redirected}', "sh", *command],
-        cwd=app.folder, env=os.environ | (env or {}), capture_output=True, text=True, timeout=PATIENCE, check=False,
+        cwd=app.folder, env=os.environ | (env or {}), capture_output=True, text=True, timeout=TIMEOUT, check=False,
     )  # fmt: skip
     return result.returncode, result.stdout + result.stderr
 
@@ -83,7 +83,7 @@ def test_a_pipe_that_nobody_reads(printing: App, kind: str, stream: str, there: 
     command = [sys.executable, "-m", "penstock.cli.main", "run", "app.py", *COLLECT, "--metrics-port", "none"]
     with pipe(read=there) as writer, (printing.folder / "log").open("wb") as log:
         streams = {"stdout": log, "stderr": log} | {stream: writer}
-        result = subprocess.run(command, cwd=printing.folder, **streams, timeout=PATIENCE, check=False)
+        result = subprocess.run(command, cwd=printing.folder, **streams, timeout=TIMEOUT, check=False)
 
     assert result.returncode == 0
     assert_nothing_lost(printing)
@@ -143,7 +143,7 @@ def test_another_command_that_cannot_print_says_so(printing: App, redirected: st
     """A listing that is lost is an error, unlike a function's print."""
     result = subprocess.run(
         ["sh", "-c", f'exec "$@" {redirected}', "sh", sys.executable, "-m", "penstock.cli.main", "plugins"],
-        capture_output=True, text=True, timeout=PATIENCE, check=False,
+        capture_output=True, text=True, timeout=TIMEOUT, check=False,
     )  # fmt: skip
 
     assert result.returncode == 1
@@ -221,7 +221,7 @@ def test_a_program_that_runs_itself(app: App, stream: str, there: bool) -> None:
     app.write("app.py", PROGRAM)
     with pipe(read=there) as writer, (app.folder / "log").open("wb") as log:
         streams = {"stdout": log, "stderr": log} | {stream: writer}
-        result = subprocess.run([sys.executable, "app.py"], cwd=app.folder, **streams, timeout=PATIENCE, check=False)
+        result = subprocess.run([sys.executable, "app.py"], cwd=app.folder, **streams, timeout=TIMEOUT, check=False)
 
     assert result.returncode == 0, Path(app.folder, "log").read_text()
     assert app.lines("done") == [b"500"]
@@ -251,7 +251,7 @@ def test_a_line_that_was_cut_does_not_run_into_the_next(tmp_path: Path) -> None:
     try:
         result = subprocess.run(
             [sys.executable, "-c", CUT, str(reader)], stdout=writer, stderr=subprocess.PIPE, text=True,
-            pass_fds=[reader], cwd=tmp_path, timeout=PATIENCE, check=False,
+            pass_fds=[reader], cwd=tmp_path, timeout=TIMEOUT, check=False,
         )  # fmt: skip
     finally:
         os.close(reader)
@@ -270,7 +270,7 @@ def test_a_function_that_detaches_a_stream(app: App) -> None:
     )
     app.write("app.py", program)
     result = subprocess.run(
-        [sys.executable, "app.py"], cwd=app.folder, capture_output=True, text=True, timeout=PATIENCE, check=False
+        [sys.executable, "app.py"], cwd=app.folder, capture_output=True, text=True, timeout=TIMEOUT, check=False
     )
 
     assert result.returncode == 0, result.stderr

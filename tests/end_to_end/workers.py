@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 APPS = Path(__file__).parent / "apps"
-PATIENCE = 90.0  # seconds that a test waits for what must happen
+TIMEOUT = 90.0  # seconds that a test waits for what must happen
 
 
 class Worker:
@@ -59,13 +59,13 @@ def worker(*arguments: str | Path, cwd: Path) -> Iterator[Worker]:
         running.close()
 
 
-def wait_until(true: Callable[[], bool], what: str, watched: Sequence[Worker] = (), patience: float = PATIENCE) -> None:
+def wait_until(true: Callable[[], bool], what: str, watched: Sequence[Worker] = (), timeout: float = TIMEOUT) -> None:
     """Look until something is true; a worker that ended meanwhile fails the test with what it wrote."""
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + timeout
     while not true():
         for each in watched:
             code = each.process.poll()
             assert code is None, f"waiting for {what}: a worker ended with {code}:\n{each.output}"
         tail = "\n".join(each.output[-3000:] for each in watched)
-        assert time.monotonic() < deadline, f"{what}: not within {patience} s\n{tail}"
+        assert time.monotonic() < deadline, f"{what}: not within {timeout} s\n{tail}"
         time.sleep(0.02)

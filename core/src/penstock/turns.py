@@ -193,16 +193,16 @@ class Joined(Generic[R, A]):
             for call in group:
                 call.cancel()  # only those that have no answer: this task was cancelled
 
-    async def close(self, patience: float) -> bool:
+    async def close(self, timeout: float) -> bool:
         """Drop the calls that wait, and wait for the ones that are being made.
 
         Args:
-            patience: Seconds for that.
+            timeout: Seconds for that.
 
         Returns:
             Whether none is under way any more.
         """
         self._drop()
         if self._task is not None:
-            await asyncio.wait({self._task}, timeout=patience)
+            await asyncio.wait({self._task}, timeout=timeout)
         return self._task is None

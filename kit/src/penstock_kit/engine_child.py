@@ -17,7 +17,7 @@ from penstock import Engine, Worker
 from penstock.config.model import WorkerSettings
 from penstock_kit.child import Log
 
-LOOK = 0.05  # seconds between two looks at the board of health
+LOOK = 0.05  # seconds between two looks at the health registry
 CONNECT_TIMEOUT = 120.0  # seconds that a backend is waited for at the start: longer than any test
 
 

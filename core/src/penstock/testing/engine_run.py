@@ -15,7 +15,7 @@ SHOWN = 3  # messages that a text about what is unsettled lists
 
 
 class _Health(Health):
-    """A health board that notices when its engine begins to stop, for whatever reason."""
+    """A health registry that notices when its engine begins to stop, for whatever reason."""
 
     def __init__(self, on_stopping: Callable[[], None]) -> None:
         super().__init__()

@@ -102,7 +102,7 @@ class TestRunner:
     def _time_mode(self) -> TimeMode:
         """A call of a function takes no time, however slow the machine is.
 
-        Once its engine stops, time passes as it does for everybody: it has its grace, and no longer.
+        Once its engine stops, time passes as it does for everybody: it has its shutdown timeout, and no longer.
         """
         on_threads = [run for run in self._runs if run.on_threads]
         if not on_threads:

@@ -36,7 +36,7 @@ class Outages:
                 except NotConnected as error:
                     must(
                         str(error).strip(),
-                        "NotConnected says what happened, for logs and the board of health; its text was empty",
+                        "NotConnected says what happened, for logs and the health registry; its text was empty",
                         'connect: NotConnected(f"nothing answers at {address}: {error}")',
                     )
                 except Broken:
