@@ -25,8 +25,8 @@ from penstock.queues.queue import OutputQueue
 
 CONFIG = """
 queues:
-  in: {connector: memory, config: {url: "unix://SOCKET", linger: 0.3}}
-  dead: {profile: memory-dlq, config: {url: "unix://SOCKET", linger: 0.3, keep: 60}}
+  in: {connector: sqlite, config: {path: "FILE"}}
+  dead: {profile: sqlite-dlq, config: {path: "FILE"}}
 worker: {metrics_port: none}
 """
 
@@ -40,7 +40,7 @@ class Letters:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        config = CONFIG.replace("SOCKET", str(folder / "s"))
+        config = CONFIG.replace("FILE", str(folder / "letters.db"))
         (folder / "queues.yml").write_text(config)
         self.fill()
 
@@ -146,7 +146,20 @@ def test_a_kill_between_the_line_and_its_settlement_loses_nothing(letters: Lette
     assert all(found.count(letter) <= 2 for letter in ALL)
 
 
-LIMIT = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))"
+# For this file alone: the queue is in a file, too.
+LIMIT = """
+import resource
+from penstock.cli.lines_file import LinesFile
+append = LinesFile.append
+def limited(file, lines):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+    try:
+        append(file, lines)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+LinesFile.append = limited
+"""
 BROKEN_SYNC = """
 import os, stat
 real = os.fsync
@@ -173,7 +186,7 @@ def test_what_cannot_be_written_is_not_settled(letters: Letters, file: str, sabo
 
     assert code == 1
     last = err.splitlines()[-1]
-    assert last.startswith("penstock: engine 'collect-dead', queue 'dead', memory: --collect ")
+    assert last.startswith("penstock: engine 'collect-dead', queue 'dead', sqlite: --collect ")
     assert f": {reason}; what is not in the file is not settled and stays in its queue" in last
     assert letters.collect("--append") == (0, "")
     assert letters.found() == ALL

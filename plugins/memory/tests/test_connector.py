@@ -1,4 +1,4 @@
-"""What the consumer and the producer promise, over a queue of this process and over one of a broker alike."""
+"""What the consumer and the producer promise."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ def bodies(messages: object) -> list[bytes | None]:
     return [message.message for message in messages]  # type: ignore[attr-defined]
 
 
-def test_everything_comes_back_byte_for_byte(either: MakeOptions) -> None:
+def test_everything_comes_back_byte_for_byte(make_options: MakeOptions) -> None:
     """Body, key and headers, also empty, binary, repeated and missing ones."""
     every_byte = bytes(range(256))
     headers = [("a", b"1"), ("a", every_byte), ("ü\ud800", b"")]
 
     async def main() -> None:
-        async with opened(either()) as (consumer, producer):
+        async with opened(make_options()) as (consumer, producer):
             before = time.time()
             records = [Record(every_byte, every_byte, headers), Record(b""), Record(None, b"")]
             assert await producer.produce(records) == [None] * 3
@@ -57,11 +57,11 @@ def test_everything_comes_back_byte_for_byte(either: MakeOptions) -> None:
     asyncio.run(main())
 
 
-def test_a_message_given_back_comes_again_before_the_younger_ones(either: MakeOptions) -> None:
+def test_a_message_given_back_comes_again_before_the_younger_ones(make_options: MakeOptions) -> None:
     """In the same session, in its old place, with one attempt more."""
 
     async def main() -> None:
-        async with opened(either()) as (consumer, producer):
+        async with opened(make_options()) as (consumer, producer):
             await producer.produce([Record(letter.encode()) for letter in "abcd"])
             a, b = await consumer.consume(2, 5)
             assert await consumer.on_success([b]) == 0
@@ -73,11 +73,11 @@ def test_a_message_given_back_comes_again_before_the_younger_ones(either: MakeOp
     asyncio.run(main())
 
 
-def test_consume_returns_as_soon_as_there_is_a_message(either: MakeOptions) -> None:
+def test_consume_returns_as_soon_as_there_is_a_message(make_options: MakeOptions) -> None:
     """It does not sit out its timeout, and it needs no polling to notice."""
 
     async def main() -> None:
-        async with opened(either()) as (consumer, producer):
+        async with opened(make_options()) as (consumer, producer):
             waiting = asyncio.create_task(consumer.consume(9, 60))
             await asyncio.sleep(0)  # let it begin
             await producer.produce([Record(b"x")])
@@ -87,11 +87,11 @@ def test_consume_returns_as_soon_as_there_is_a_message(either: MakeOptions) -> N
     asyncio.run(main())
 
 
-def test_consume_returns_nothing_after_its_timeout(either: MakeOptions) -> None:
+def test_consume_returns_nothing_after_its_timeout(make_options: MakeOptions) -> None:
     """At once if it is 0."""
 
     async def main() -> None:
-        async with opened(either()) as (consumer, _producer):
+        async with opened(make_options()) as (consumer, _producer):
             for timeout in (0.0, 0.2):
                 started = time.monotonic()
                 assert list(await consumer.consume(9, timeout)) == []
@@ -100,11 +100,11 @@ def test_consume_returns_nothing_after_its_timeout(either: MakeOptions) -> None:
     asyncio.run(main())
 
 
-def test_settling_does_not_wait_for_a_consume_that_waits(either: MakeOptions) -> None:
+def test_settling_does_not_wait_for_a_consume_that_waits(make_options: MakeOptions) -> None:
     """Nor do giving back, extending and asking for the lag."""
 
     async def main() -> None:
-        async with opened(either()) as (consumer, producer):
+        async with opened(make_options()) as (consumer, producer):
             await producer.produce([Record(b"a"), Record(b"b")])
             a, b = await consumer.consume(2, 5)
             waiting = asyncio.create_task(consumer.consume(1, 60))
@@ -119,11 +119,11 @@ def test_settling_does_not_wait_for_a_consume_that_waits(either: MakeOptions) ->
     asyncio.run(main())
 
 
-def test_a_waiting_consumer_wakes_when_a_delay_ends(either: MakeOptions) -> None:
+def test_a_waiting_consumer_wakes_when_a_delay_ends(make_options: MakeOptions) -> None:
     """Of a record and of a message given back: not before, and without anybody's help."""
 
     async def main() -> None:
-        async with opened(either()) as (consumer, producer):
+        async with opened(make_options()) as (consumer, producer):
             started = time.monotonic()
             await producer.produce([Record(b"a", delay=0.2)])
             first = await consumer.consume(1, 60)
@@ -138,11 +138,11 @@ def test_a_waiting_consumer_wakes_when_a_delay_ends(either: MakeOptions) -> None
     asyncio.run(main())
 
 
-def test_a_waiting_consumer_wakes_when_anothers_lease_ends(either: MakeOptions) -> None:
+def test_a_waiting_consumer_wakes_when_anothers_lease_ends(make_options: MakeOptions) -> None:
     """Also when that lease began after it had gone to sleep; and the late settlement changes nothing."""
 
     async def main() -> None:
-        async with opened(either(vt=0.3)) as (slow, producer), opened(either()) as (waiter, _):
+        async with opened(make_options(vt=0.3)) as (slow, producer), opened(make_options()) as (waiter, _):
             waiting = asyncio.create_task(waiter.consume(1, 60))
             await asyncio.sleep(0)  # let it begin
             slow_one = asyncio.create_task(slow.consume(1, 60))
@@ -161,11 +161,11 @@ def test_a_waiting_consumer_wakes_when_anothers_lease_ends(either: MakeOptions) 
     asyncio.run(main())
 
 
-def test_a_lease_that_is_extended_does_not_end(either: MakeOptions) -> None:
+def test_a_lease_that_is_extended_does_not_end(make_options: MakeOptions) -> None:
     """For longer than it would have lasted, nobody else gets the message."""
 
     async def main() -> None:
-        async with opened(either(vt=1.0)) as (owner, producer), opened(either()) as (other, _):
+        async with opened(make_options(vt=1.0)) as (owner, producer), opened(make_options()) as (other, _):
             await producer.produce([Record(b"a")])
             held = await owner.consume(1, 5)
             assert owner.lease == 1.0
@@ -178,11 +178,11 @@ def test_a_lease_that_is_extended_does_not_end(either: MakeOptions) -> None:
     asyncio.run(main())
 
 
-def test_shutdown_gives_back_what_is_unsettled_and_makes_the_rest_late(either: MakeOptions) -> None:
+def test_shutdown_gives_back_what_is_unsettled_and_makes_the_rest_late(make_options: MakeOptions) -> None:
     """At once, not when the lease ends; a settlement afterwards is harmless, also of what a successor holds."""
 
     async def main() -> None:
-        async with opened(either()) as (first, producer), opened(either()) as (second, _):
+        async with opened(make_options()) as (first, producer), opened(make_options()) as (second, _):
             await producer.produce([Record(b"a"), Record(b"b")])
             held = await first.consume(9, 5)
             await first.on_success(held[:1])
@@ -200,11 +200,11 @@ def test_shutdown_gives_back_what_is_unsettled_and_makes_the_rest_late(either: M
     asyncio.run(main())
 
 
-def test_lag_knows_what_waits(either: MakeOptions) -> None:
+def test_lag_knows_what_waits(make_options: MakeOptions) -> None:
     """What is in flight does not wait."""
 
     async def main() -> None:
-        async with opened(either()) as (consumer, producer):
+        async with opened(make_options()) as (consumer, producer):
             await producer.produce([Record(b"x")] * 5)
             held = await consumer.consume(2, 5)
             assert await consumer.lag() == 3
@@ -215,14 +215,14 @@ def test_lag_knows_what_waits(either: MakeOptions) -> None:
     asyncio.run(main())
 
 
-def test_queues_and_namespaces_do_not_bleed(either: MakeOptions) -> None:
+def test_queues_and_namespaces_do_not_bleed(make_options: MakeOptions) -> None:
     """A message is in the one queue of the one namespace that it was produced to."""
 
     async def main() -> None:
         async with (
-            opened(either()) as (consumer, producer),
-            opened(either(), "other") as (other_queue, _),
-            opened(either().model_copy(update={"namespace": "another"})) as (other_namespace, _),
+            opened(make_options()) as (consumer, producer),
+            opened(make_options(), "other") as (other_queue, _),
+            opened(make_options().model_copy(update={"namespace": "another"})) as (other_namespace, _),
         ):
             await producer.produce([Record(b"x")])
 
@@ -233,19 +233,19 @@ def test_queues_and_namespaces_do_not_bleed(either: MakeOptions) -> None:
     asyncio.run(main())
 
 
-def test_a_message_waits_for_a_consumer_that_comes_later(either: MakeOptions) -> None:
+def test_a_message_waits_for_a_consumer_that_comes_later(make_options: MakeOptions) -> None:
     """Nothing is tied to the producer that is gone."""
 
     async def main() -> None:
-        async with opened(either()) as (_consumer, producer):
+        async with opened(make_options()) as (_consumer, producer):
             await producer.produce([Record(b"x")])
-        async with opened(either()) as (consumer, _producer):
+        async with opened(make_options()) as (consumer, _producer):
             assert bodies(await consumer.consume(9, 5)) == [b"x"]
 
     asyncio.run(main())
 
 
-def test_one_bad_record_does_not_hold_up_its_neighbours(either: MakeOptions) -> None:
+def test_one_bad_record_does_not_hold_up_its_neighbours(make_options: MakeOptions) -> None:
     """It is refused for good, in its own place of the answer, with the reason."""
     bad = {
         "a body is": [Record("text"), Record(bytearray(b"x")), Record(bytes(MAX_BODY + 1))],  # type: ignore[arg-type]
@@ -256,7 +256,7 @@ def test_one_bad_record_does_not_hold_up_its_neighbours(either: MakeOptions) -> 
     }
 
     async def main() -> None:
-        async with opened(either()) as (consumer, producer):
+        async with opened(make_options()) as (consumer, producer):
             for reason, records in bad.items():
                 for record in records:
                     answers = await producer.produce([Record(b"before"), record, Record(b"after")])
@@ -269,12 +269,12 @@ def test_one_bad_record_does_not_hold_up_its_neighbours(either: MakeOptions) -> 
     asyncio.run(main())
 
 
-def test_a_body_larger_than_a_chunk_and_many_of_them_travel(either: MakeOptions) -> None:
+def test_a_body_larger_than_a_chunk_and_many_of_them_travel(make_options: MakeOptions) -> None:
     """Lists are cut into frames, and nothing is lost or moved at the cuts."""
     sizes = [9_000_000, 1, 0, 5_000_000, 5_000_000, 2]
 
     async def main() -> None:
-        async with opened(either()) as (consumer, producer):
+        async with opened(make_options()) as (consumer, producer):
             records = [Record(bytes([index]) * size) for index, size in enumerate(sizes)]
             assert await producer.produce(records) == [None] * len(sizes)
             got: list[QueueMessage] = []
@@ -286,31 +286,32 @@ def test_a_body_larger_than_a_chunk_and_many_of_them_travel(either: MakeOptions)
     asyncio.run(main())
 
 
-def test_a_closed_producer_does_not_pretend(either: MakeOptions) -> None:
-    """Before connect and after shutdown it raises, as the consumer does, and says what to do."""
+def test_a_closed_producer_does_not_pretend(make_options: MakeOptions) -> None:
+    """Before connect and after shutdown it raises, as the consumer does, and says which of the two it is."""
 
     async def main() -> None:
-        options = either()
+        options = make_options()
         consumer, producer = MemoryConsumer("q", options), MemoryProducer("q", options)
-        for _before_and_after in range(2):
-            with pytest.raises(ConnectorError, match="producer of 'q' is not open; call connect first"):
+        for state in ("is not connected yet", "is closed"):
+            with pytest.raises(ConnectorError, match=f"producer of 'q' {state}"):
                 await producer.produce([Record(b"x")])
-            with pytest.raises(ConnectorError, match="consumer of 'q' is not open; call connect first"):
+            with pytest.raises(ConnectorError, match=f"consumer of 'q' {state}"):
                 await consumer.consume(1, 0)
             assert await consumer.lag() is None
-            await producer.connect()
-            await consumer.connect()
-            await producer.shutdown()
-            await consumer.shutdown()
+            if state == "is not connected yet":
+                await producer.connect()
+                await consumer.connect()
+                await producer.shutdown()
+                await consumer.shutdown()
 
     asyncio.run(main())
 
 
-def test_connecting_again_keeps_what_is_held(either: MakeOptions) -> None:
+def test_connecting_again_keeps_what_is_held(make_options: MakeOptions) -> None:
     """While the connection lives, `connect` is harmless."""
 
     async def main() -> None:
-        async with opened(either()) as (consumer, producer):
+        async with opened(make_options()) as (consumer, producer):
             await producer.produce([Record(b"x")])
             held = await consumer.consume(1, 5)
             await consumer.connect()
@@ -322,11 +323,11 @@ def test_connecting_again_keeps_what_is_held(either: MakeOptions) -> None:
 
 
 class TestFullQueue:
-    def test_produce_waits_until_there_is_room(self, either: MakeOptions) -> None:
+    def test_produce_waits_until_there_is_room(self, make_options: MakeOptions) -> None:
         """A call larger than the queue goes in piece by piece, in order, and never over the limit."""
 
         async def main() -> None:
-            async with opened(either(max_length=3)) as (consumer, producer):
+            async with opened(make_options(max_length=3)) as (consumer, producer):
                 records = [Record(str(number).encode()) for number in range(10)]
                 producing = asyncio.create_task(producer.produce(records))
                 got: list[bytes | None] = []
@@ -341,11 +342,11 @@ class TestFullQueue:
 
         asyncio.run(main())
 
-    def test_a_call_that_began_earlier_comes_first(self, either: MakeOptions) -> None:
+    def test_a_call_that_began_earlier_comes_first(self, make_options: MakeOptions) -> None:
         """Also when both wait for room."""
 
         async def main() -> None:
-            async with opened(either(max_length=1)) as (consumer, producer):
+            async with opened(make_options(max_length=1)) as (consumer, producer):
                 calls = [asyncio.create_task(producer.produce([Record(letter.encode())] * 2)) for letter in "ab"]
                 got: list[bytes | None] = []
                 while len(got) < 4:
@@ -359,13 +360,13 @@ class TestFullQueue:
         asyncio.run(main())
 
     def test_what_finds_no_room_in_time_is_refused_for_now(
-        self, either: MakeOptions, monkeypatch: pytest.MonkeyPatch
+        self, make_options: MakeOptions, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The answer says which records are stored, and that the others may be sent again."""
-        monkeypatch.setattr("penstock_memory.producer.PATIENCE", 0.1)
+        monkeypatch.setattr("penstock_memory.producer.FULL_TIMEOUT", 0.1)
 
         async def main() -> None:
-            async with opened(either(max_length=2)) as (consumer, producer):
+            async with opened(make_options(max_length=2)) as (consumer, producer):
                 records = [Record(b"a"), Record(b"x", delay=-1.0), Record(b"b"), Record(b"c")]
                 answers = await producer.produce(records)
                 assert [answer is None for answer in answers] == [True, False, True, False]

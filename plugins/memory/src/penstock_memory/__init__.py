@@ -1,4 +1,4 @@
-"""Queues in memory: inside one process, or, by a `url`, shared by the processes of one machine."""
+"""Queues in the memory of one process."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ def reset(namespace: str = "default") -> None:
 
     Connectors that are open keep the queues they have; what opens afterwards starts with empty ones.
     """
-    # Imported here, because whoever lists plugins imports this module and needs no queues.
+    # Imported here, because listing plugins imports this module and needs no queues.
     from penstock_memory.namespaces import forget
 
     forget(namespace)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 
-from penstock_memory.log import Queue
+from penstock_memory.queue import Queue
 
 
 class Namespaces:
     """Queues by namespace and name, made on first use.
 
-    A queue is not tied to whoever has it open: a feeder may write, close and go before the first consumer comes.
+    A queue outlives its connectors: a feeder may write and close before the first consumer comes.
     """
 
     def __init__(self) -> None:
@@ -26,14 +26,9 @@ class Namespaces:
             return queues[name]
 
     def forget(self, namespace: str) -> None:
-        """Drop the queues of one namespace; whoever holds one keeps it."""
+        """Drop the queues of one namespace. Connectors that are open keep theirs."""
         with self._lock:
             self._queues.pop(namespace, None)
-
-    def depth(self) -> int:
-        """Unsettled messages in all queues."""
-        with self._lock:
-            return sum(queue.depth() for queues in self._queues.values() for queue in queues.values())
 
 
 _process = Namespaces()

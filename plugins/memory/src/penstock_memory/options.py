@@ -2,37 +2,43 @@
 
 from __future__ import annotations
 
-from pydantic import Field, field_validator
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import Field, field_validator, model_validator
 
 from penstock.options import ConnectorOptions
-from penstock_memory.address import Address
 
 
 class MemoryOptions(ConnectorOptions):
     """Options of the connector `memory`.
 
     Attributes:
-        url: None: the queue lives in this process. `unix:///absolute/path.sock` or `tcp://127.0.0.1:PORT`: it lives in
-            a broker that all processes of this machine share, and that the first one starts.
         namespace: Queues of the same name in different namespaces have nothing to do with each other.
         vt: Seconds for which a delivery is hidden from others; the engine extends it while the message is in work.
         max_length: For an output: unsettled messages at which the queue is full, and produce waits; 0 is never.
             A cycle of engines (A feeds B feeds A) can fill up until none of them can go on: leave it at 0 there.
-        linger: For whoever starts the broker: seconds after which it ends, when nobody is connected and its queues
-            are empty.
-        keep: The same, when messages are left: they are lost then.
+        queue: A `multiprocessing.Queue`, given as an object in Python: its items are the messages.
     """
 
-    url: str | None = None
     namespace: str = Field(default="default", min_length=1)
     vt: float = Field(default=60.0, gt=0)
     max_length: int = Field(default=0, ge=0)
-    linger: float = Field(default=10.0, ge=0.1)
-    keep: float = Field(default=3600.0, ge=0.1)
+    queue: Any = None
 
-    @field_validator("url")
+    @model_validator(mode="before")
     @classmethod
-    def _is_an_address(cls, url: str | None) -> str | None:
-        if url is not None:
-            Address.parse(url)
-        return url
+    def _stays_in_this_process(cls, values: Any) -> Any:
+        if isinstance(values, Mapping) and "url" in values:
+            raise ValueError(
+                "a queue in memory stays inside one process and has no 'url'; for several processes use "
+                "`connector: sqlite` with the `path` of a file"
+            )
+        return values
+
+    @field_validator("queue")
+    @classmethod
+    def _is_a_queue(cls, queue: Any) -> Any:
+        if queue is not None and not all(callable(getattr(queue, each, None)) for each in ("get_nowait", "put")):
+            raise ValueError("this is not a multiprocessing.Queue; give the object, in a configuration in Python")
+        return queue

@@ -32,7 +32,7 @@ def penstock_connectors() -> list[ConnectorSpec]:
             producer="penstock_memory.producer:MemoryProducer",
             options="penstock_memory.options:MemoryOptions",
             capabilities=CAPABILITIES,
-            summary="queues in this process, or with a url shared by the processes of this machine",
+            summary="queues in this process, or a multiprocessing.Queue",
         )
     ]
 

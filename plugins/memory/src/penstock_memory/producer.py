@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
+from penstock.bulk import record_size
+from penstock.client_slot import ClientSlot
 from penstock.connectors import Producer
-from penstock.errors import ConnectorError, ProduceError
+from penstock.errors import ProduceError
 from penstock.message import Headers, Record
-from penstock_memory.local import LocalOutbox
 from penstock_memory.namespaces import queue
 from penstock_memory.options import MemoryOptions
+from penstock_memory.process_queue import ProcessQueue
+from penstock_memory.queue import Queue
+from penstock_memory.wake_up import WakeUp
 
-if TYPE_CHECKING:
-    from penstock_memory.remote import RemoteOutbox
-
-PATIENCE = 10.0
+FULL_TIMEOUT = 10.0
 """Seconds that `produce` waits for room before it answers. Longer, and an engine that wants to stop would seem hung."""
 
 MAX_BODY = 128 * 2**20
-"""Bytes of a body. A queue in memory is no place for more, and a broker's frame must hold it."""
+"""Bytes of a body. A queue in memory is not the place for more."""
 
 MAX_KEY = MAX_HEADERS = 2**20
 """Bytes of a key, and of all headers of a record."""
+
+LOOK_FOR_ROOM = 0.01
+"""Seconds between two looks for room in a `multiprocessing.Queue`, which tells nobody."""
 
 
 class MemoryProducer(Producer):
@@ -33,53 +39,71 @@ class MemoryProducer(Producer):
 
     def __init__(self, name: str, options: MemoryOptions) -> None:
         super().__init__(name, options)
-        self._outbox: LocalOutbox | RemoteOutbox | None = None
+        # How records are stored, once connected: returns how many found room in time, the first ones.
+        self._store = ClientSlot[Callable[[Sequence[Record]], Awaitable[int]]](f"the producer of {name!r}")
+        # One call at a time, so that a call that began earlier comes first also when it waits for room.
+        self._turn = asyncio.Lock()
 
     async def connect(self) -> None:
-        """Open the queue; it is made if nobody has used it yet, and so is the broker."""
-        if self._outbox is not None and self._outbox.lost:
-            await self._outbox.close()
-            self._outbox = None
-        if self._outbox is None:
-            self._outbox = await open_outbox(self.name, self.options)
+        """Open the queue; it is made on first use."""
+        if not self._store.is_open:
+            given = self.options.queue
+            if given is None:
+                self._store.put(partial(self._append, queue(self.options.namespace, self.name)))
+            else:
+                self._store.put(partial(self._put, ProcessQueue(given, self.name)))
 
     async def produce(self, records: Sequence[Record]) -> Sequence[ProduceError | None]:
-        """Store records. What finds no room in time is refused for now; what is no legal record, for good."""
-        if self._outbox is None:
-            raise ConnectorError(
-                f"the producer of {self.name!r} is not open; call connect first, nothing after shutdown"
-            )
+        """Store records. What finds no room in time is refused for now; what is not a legal record, for good."""
+        store = self._store.get()
         answers = [refusal(record) for record in records]
         # Almost always the list as it came: success pays nothing for failure.
         legal = [r for r, no in zip(records, answers, strict=True) if no is None] if any(answers) else records
-        stored = await self._outbox.append(legal, PATIENCE)
+        async with self._turn:
+            stored = await store(legal)
         if stored < len(legal):
             self._refuse_all_after(stored, answers)
         return answers
 
+    async def _append(self, target: Queue, records: Sequence[Record]) -> int:
+        stored = target.append(records, self.options.max_length)
+        if stored == len(records):
+            return stored
+        wake_up, deadline = WakeUp(), time.monotonic() + FULL_TIMEOUT
+        try:
+            while True:
+                wake_up.reset()
+                stored += target.append(records[stored:], self.options.max_length, wake_up.wake)
+                remaining = deadline - time.monotonic()
+                if stored == len(records) or remaining <= 0:
+                    return stored
+                await wake_up.wait(remaining)
+        finally:
+            target.forget(wake_up.wake)
+
+    async def _put(self, target: ProcessQueue, records: Sequence[Record]) -> int:
+        deadline = time.monotonic() + FULL_TIMEOUT
+        for stored, record in enumerate(records):
+            while not target.put(record, 0):
+                if time.monotonic() >= deadline:
+                    return stored
+                await asyncio.sleep(LOOK_FOR_ROOM)
+        return len(records)
+
     def _refuse_all_after(self, stored: int, answers: list[ProduceError | None]) -> None:
+        if self.options.queue is None:
+            full = f"for {FULL_TIMEOUT:g} s it has held max_length ({self.options.max_length}) unsettled messages"
+            remedy = "consume faster, or raise max_length"
+        else:
+            full = f"for {FULL_TIMEOUT:g} s its multiprocessing.Queue has had no room"
+            remedy = "consume faster, or make it with a larger maxsize"
         legal = [index for index, no in enumerate(answers) if no is None]
         for index in legal[stored:]:
-            answers[index] = ProduceError(
-                f"queue {self.name!r} is full: for {PATIENCE:g} s it has held max_length ({self.options.max_length})"
-                " unsettled messages; consume faster, or raise max_length"
-            )
+            answers[index] = ProduceError(f"queue {self.name!r} is full: {full}; {remedy}")
 
     async def shutdown(self) -> None:
         """Close; nothing is buffered."""
-        outbox, self._outbox = self._outbox, None
-        if outbox is not None:
-            await outbox.close()
-
-
-async def open_outbox(name: str, options: MemoryOptions) -> LocalOutbox | RemoteOutbox:
-    """The producer's side of a queue, in this process or in a broker."""
-    if options.url is None:
-        return LocalOutbox(queue(options.namespace, name), options.max_length)
-    # Imported here, because a queue of this process needs no subprocess and no sockets.
-    from penstock_memory.remote import RemoteOutbox
-
-    return await RemoteOutbox.open(name, options)
+        self._store.close()
 
 
 def refusal(record: Record) -> ProduceError | None:
@@ -99,14 +123,10 @@ def refusal(record: Record) -> ProduceError | None:
         return ProduceError(f"a delay is a number of seconds from 0, not {record.delay}", retriable=False)
     if record.options:
         names = ", ".join(sorted(record.options))
-        return ProduceError(f"the connector 'memory' knows no producer keyword {names}", retriable=False)
+        return ProduceError(f"the connector 'memory' has no producer keyword {names}", retriable=False)
     return None
 
 
 def _are_headers(headers: Headers) -> bool:
-    size = 0
-    for name, value in headers:
-        if type(name) is not str or not (value is None or type(value) is bytes):
-            return False
-        size += len(name) + len(value or b"")
-    return size <= MAX_HEADERS
+    legal = all(type(name) is str and (value is None or type(value) is bytes) for name, value in headers)
+    return legal and record_size(Record(None, headers=headers)) <= MAX_HEADERS

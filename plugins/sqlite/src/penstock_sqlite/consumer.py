@@ -177,8 +177,10 @@ class SqliteConsumer(BlockingConsumer):
         with self._settling.transaction() as connection:
             _record_calls(connection, messages, 0)
 
-    def lag(self) -> int:
+    def lag(self) -> int | None:
         """See `Consumer.lag`; of visible and of delayed messages 100,000 each are counted at most."""
+        if not self._settling.is_open:
+            return None
         [(waiting,)] = self._settling.read(statements.COUNT_WAITING, {"queue": self.name, "most": MOST_COUNTED})
         return int(waiting)
 

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from penstock.message import QueueMessage, Record
-from penstock_memory.log import Holder, Queue
+from penstock_memory.queue import Lessee, Queue
 
 
 class Clock:
@@ -31,8 +31,8 @@ def queue(clock: Clock) -> Queue:
 
 
 @pytest.fixture
-def holder(queue: Queue) -> Holder:
-    return queue.hold(lease=10.0)
+def lessee(queue: Queue) -> Lessee:
+    return queue.new_lessee(lease=10.0)
 
 
 def fill(queue: Queue, bodies: str, **more: object) -> None:
@@ -48,87 +48,87 @@ def tokens(messages: list[QueueMessage]) -> list[int]:
 
 
 class TestContent:
-    def test_everything_comes_back_byte_for_byte(self, queue: Queue, holder: Holder) -> None:
+    def test_everything_comes_back_byte_for_byte(self, queue: Queue, lessee: Lessee) -> None:
         """Body, key, repeated and binary headers arrive as they were; the rest says when and where."""
         headers = [("a", b"1"), ("a", b"\x00\xff"), ("ü", b"")]
 
         queue.append([Record(b"\x00\xff", key=b"\xfe", headers=headers)])
-        (message,) = holder.receive(1)
+        (message,) = lessee.receive(1)
 
         assert (message.message, message.key, list(message.headers)) == (b"\x00\xff", b"\xfe", headers)
         assert (message.timestamp, message.attempts, message.position) == (1_700_000_000.5, 1, "1")
 
-    def test_a_tombstone_is_not_an_empty_body(self, queue: Queue, holder: Holder) -> None:
+    def test_a_tombstone_is_not_an_empty_body(self, queue: Queue, lessee: Lessee) -> None:
         """None stays None and empty stays empty."""
         queue.append([Record(None), Record(b"")])
 
-        assert [message.message for message in holder.receive(2)] == [None, b""]
+        assert [message.message for message in lessee.receive(2)] == [None, b""]
 
     def test_what_the_producer_does_to_its_headers_afterwards_does_not_reach_the_message(
-        self, queue: Queue, holder: Holder
+        self, queue: Queue, lessee: Lessee
     ) -> None:
         """Headers are copied when they are stored."""
         headers = [("a", b"1")]
         queue.append([Record(b"x", headers=headers)])
         headers.append(("b", b"2"))
 
-        assert list(holder.receive(1)[0].headers) == [("a", b"1")]
+        assert list(lessee.receive(1)[0].headers) == [("a", b"1")]
 
-    def test_what_one_attempt_does_to_a_message_does_not_reach_the_next(self, queue: Queue, holder: Holder) -> None:
+    def test_what_one_attempt_does_to_a_message_does_not_reach_the_next(self, queue: Queue, lessee: Lessee) -> None:
         """Each delivery is a message of its own."""
         fill(queue, "a")
-        (first,) = holder.receive(1)
+        (first,) = lessee.receive(1)
         first.message = b"spoilt"
-        holder.give_back(tokens([first]))
+        lessee.requeue(tokens([first]))
 
-        assert text(holder.receive(1)) == "a"
+        assert text(lessee.receive(1)) == "a"
 
 
 class TestOrder:
-    def test_messages_come_in_the_order_they_were_produced(self, queue: Queue, holder: Holder) -> None:
+    def test_messages_come_in_the_order_they_were_produced(self, queue: Queue, lessee: Lessee) -> None:
         """Over several appends and receives."""
         fill(queue, "abc")
         fill(queue, "def")
 
-        assert [text(holder.receive(2)) for _ in range(4)] == ["ab", "cd", "ef", ""]
+        assert [text(lessee.receive(2)) for _ in range(4)] == ["ab", "cd", "ef", ""]
 
     def test_a_message_given_back_comes_before_every_younger_one_not_yet_delivered(
-        self, queue: Queue, holder: Holder
+        self, queue: Queue, lessee: Lessee
     ) -> None:
         """So the order of its key is kept across a failure."""
         fill(queue, "abcdef")
-        a, b, c = holder.receive(3)
-        holder.settle(tokens([b]))
-        holder.give_back(tokens([c]))
-        holder.give_back(tokens([a]))
+        a, b, c = lessee.receive(3)
+        lessee.settle(tokens([b]))
+        lessee.requeue(tokens([c]))
+        lessee.requeue(tokens([a]))
 
-        assert text(holder.receive(9)) == "acdef"
+        assert text(lessee.receive(9)) == "acdef"
 
-    def test_a_message_whose_lease_ends_takes_its_place_again(self, queue: Queue, holder: Holder, clock: Clock) -> None:
+    def test_a_message_whose_lease_ends_takes_its_place_again(self, queue: Queue, lessee: Lessee, clock: Clock) -> None:
         """As if it had been given back."""
         fill(queue, "abcd")
-        holder.receive(2)
+        lessee.receive(2)
         clock.now += 10.0
 
-        assert text(holder.receive(9)) == "abcd"
+        assert text(lessee.receive(9)) == "abcd"
 
-    def test_a_delay_is_a_permission_to_be_overtaken(self, queue: Queue, holder: Holder, clock: Clock) -> None:
+    def test_a_delay_is_a_permission_to_be_overtaken(self, queue: Queue, lessee: Lessee, clock: Clock) -> None:
         """A message held back lets others pass, and takes its place when its time has come."""
         fill(queue, "ab")
-        holder.give_back(tokens(holder.receive(1)), delay=5.0)
-        assert text(holder.receive(1)) == "b"
+        lessee.requeue(tokens(lessee.receive(1)), delay=5.0)
+        assert text(lessee.receive(1)) == "b"
         fill(queue, "c")
         clock.now += 5.0
 
-        assert text(holder.receive(9)) == "ac"
+        assert text(lessee.receive(9)) == "ac"
 
 
 class TestLeases:
-    def test_a_message_has_one_holder_at_a_time(self, queue: Queue, holder: Holder, clock: Clock) -> None:
+    def test_a_message_has_one_lessee_at_a_time(self, queue: Queue, lessee: Lessee, clock: Clock) -> None:
         """Until the last moment of its lease nobody else sees it; then the attempt counts as made."""
-        other = queue.hold(10.0)
+        other = queue.new_lessee(10.0)
         fill(queue, "a")
-        holder.receive(1)
+        lessee.receive(1)
         clock.now += 9.999
         assert other.receive(1) == []
         clock.now += 0.001
@@ -136,202 +136,196 @@ class TestLeases:
         assert [message.attempts for message in other.receive(1)] == [2]
 
     def test_a_late_settlement_leaves_the_new_owners_message_alone(
-        self, queue: Queue, holder: Holder, clock: Clock
+        self, queue: Queue, lessee: Lessee, clock: Clock
     ) -> None:
         """The first delivery's token is worth nothing once the second delivery exists."""
-        other = queue.hold(10.0)
+        other = queue.new_lessee(10.0)
         fill(queue, "a")
-        late = tokens(holder.receive(1))
+        late = tokens(lessee.receive(1))
         clock.now += 10.0
         current = tokens(other.receive(1))
 
-        assert (holder.settle(late), holder.give_back(late), holder.extend(late)) == (1, 1, 1)
+        assert (lessee.settle(late), lessee.requeue(late), lessee.extend(late)) == (1, 1, 1)
         assert other.receive(1) == []
         assert (other.settle(current), queue.depth()) == (0, 0)
 
     def test_a_settlement_after_the_lease_is_late_though_nobody_took_the_message(
-        self, queue: Queue, holder: Holder, clock: Clock
+        self, queue: Queue, lessee: Lessee, clock: Clock
     ) -> None:
         """What is late depends on the clock alone."""
         fill(queue, "a")
-        late = tokens(holder.receive(1))
+        late = tokens(lessee.receive(1))
         clock.now += 10.0
 
-        assert holder.settle(late) == 1
-        assert text(holder.receive(1)) == "a"
+        assert lessee.settle(late) == 1
+        assert text(lessee.receive(1)) == "a"
 
-    def test_nobody_settles_with_the_token_of_another(self, queue: Queue, holder: Holder) -> None:
+    def test_nobody_settles_with_the_token_of_another(self, queue: Queue, lessee: Lessee) -> None:
         """A token is valid in the hands of the one it was given to."""
-        other = queue.hold(10.0)
+        other = queue.new_lessee(10.0)
         fill(queue, "a")
-        token = tokens(holder.receive(1))
+        token = tokens(lessee.receive(1))
 
         assert other.settle(token) == 1
-        assert holder.settle(token) == 0
+        assert lessee.settle(token) == 0
 
-    def test_tokens_of_another_queue_mean_nothing_here(self, queue: Queue, holder: Holder, clock: Clock) -> None:
+    def test_tokens_of_another_queue_mean_nothing_here(self, queue: Queue, lessee: Lessee, clock: Clock) -> None:
         """Also when it had the same name and as many deliveries, as after the death of a broker."""
         fill(queue, "a")
-        token = tokens(holder.receive(1))
+        token = tokens(lessee.receive(1))
         successor = Queue("q", clock)
         fill(successor, "b")
-        heir = successor.hold(10.0)
+        heir = successor.new_lessee(10.0)
         heir.receive(1)
 
         assert heir.settle(token) == 1
 
-    def test_settling_twice_counts_once(self, queue: Queue, holder: Holder) -> None:
+    def test_settling_twice_counts_once(self, queue: Queue, lessee: Lessee) -> None:
         """The second time, and the second mention in one call, are late."""
         fill(queue, "ab")
-        a, b = tokens(holder.receive(2))
+        a, b = tokens(lessee.receive(2))
 
-        assert holder.settle([a, a]) == 1
-        assert holder.settle([a, b]) == 1
+        assert lessee.settle([a, a]) == 1
+        assert lessee.settle([a, b]) == 1
         assert queue.depth() == 0
 
-    def test_extending_starts_the_lease_anew(self, queue: Queue, holder: Holder, clock: Clock) -> None:
+    def test_extending_starts_the_lease_anew(self, queue: Queue, lessee: Lessee, clock: Clock) -> None:
         """A message that is extended in time is never seen by others; its neighbour is."""
         fill(queue, "ab")
-        a, _b = tokens(holder.receive(2))
+        a, _b = tokens(lessee.receive(2))
         for _ in range(5):
             clock.now += 6.0
-            assert holder.extend([a]) == 0
+            assert lessee.extend([a]) == 0
 
-        assert text(queue.hold(10.0).receive(9)) == "b"
-        assert holder.settle([a]) == 0
+        assert text(queue.new_lessee(10.0).receive(9)) == "b"
+        assert lessee.settle([a]) == 0
 
-    def test_holders_may_have_leases_of_different_length(self, queue: Queue, holder: Holder, clock: Clock) -> None:
+    def test_lessees_may_have_leases_of_different_length(self, queue: Queue, lessee: Lessee, clock: Clock) -> None:
         """Each lease ends in its own time, whichever began first."""
-        short = queue.hold(2.0)
+        short = queue.new_lessee(2.0)
         fill(queue, "abc")
-        holder.receive(1)
+        lessee.receive(1)
         short.receive(1)
         clock.now += 2.0
-        assert text(queue.hold(100.0).receive(9)) == "bc"
+        assert text(queue.new_lessee(100.0).receive(9)) == "bc"
         clock.now += 8.0
 
         assert text(short.receive(9)) == "a"
 
-    def test_a_holder_that_closes_gives_everything_back_and_gets_nothing_more(
-        self, queue: Queue, holder: Holder
+    def test_a_lessee_that_closes_gives_everything_back_and_gets_nothing_more(
+        self, queue: Queue, lessee: Lessee
     ) -> None:
         """Its tokens are late from then on."""
         fill(queue, "abc")
-        held = tokens(holder.receive(2))
-        holder.close()
-        holder.close()
+        held = tokens(lessee.receive(2))
+        lessee.close()
+        lessee.close()
 
-        assert (holder.settle(held), holder.receive(9)) == (2, [])
-        assert text(queue.hold(10.0).receive(9)) == "abc"
+        assert (lessee.settle(held), lessee.receive(9)) == (2, [])
+        assert text(queue.new_lessee(10.0).receive(9)) == "abc"
 
 
 class TestDelay:
-    def test_a_record_is_held_back_for_its_delay(self, queue: Queue, holder: Holder, clock: Clock) -> None:
+    def test_a_record_is_held_back_for_its_delay(self, queue: Queue, lessee: Lessee, clock: Clock) -> None:
         """Not a moment less."""
         fill(queue, "a", delay=5.0)
         clock.now += 4.999
-        assert holder.receive(1) == []
+        assert lessee.receive(1) == []
         clock.now += 0.001
 
-        assert text(holder.receive(1)) == "a"
+        assert text(lessee.receive(1)) == "a"
 
 
 class TestCounting:
-    def test_lag_counts_what_nobody_holds(self, queue: Queue, holder: Holder, clock: Clock) -> None:
+    def test_lag_counts_what_nobody_holds(self, queue: Queue, lessee: Lessee, clock: Clock) -> None:
         """Visible or held back by a delay, but not in flight; what falls back from a lease counts again."""
         fill(queue, "abcd")
         fill(queue, "e", delay=60.0)
         assert queue.lag() == 5
-        held = tokens(holder.receive(3))
+        held = tokens(lessee.receive(3))
         assert queue.lag() == 2
-        holder.settle(held[:1])
+        lessee.settle(held[:1])
         assert (queue.lag(), queue.depth()) == (2, 4)
         clock.now += 10.0
 
         assert (queue.lag(), queue.depth()) == (4, 4)
 
-    def test_a_full_queue_takes_the_first_records_as_far_as_there_is_room(self, queue: Queue, holder: Holder) -> None:
+    def test_a_full_queue_takes_the_first_records_as_far_as_there_is_room(self, queue: Queue, lessee: Lessee) -> None:
         """Messages in flight count: only settling makes room."""
         records = [Record(letter.encode()) for letter in "abcde"]
         assert queue.append(records, max_length=3) == 3
-        held = tokens(holder.receive(3))
+        held = tokens(lessee.receive(3))
         assert queue.append(records[3:], max_length=3) == 0
-        holder.settle(held[:1])
+        lessee.settle(held[:1])
 
         assert queue.append(records[3:], max_length=3) == 1
-        assert text(holder.receive(9)) == "d"
-
-    def test_receiving_stops_at_a_number_of_bytes(self, queue: Queue, holder: Holder) -> None:
-        """At the message that reaches it; a single one that is larger still comes."""
-        queue.append([Record(b"x" * 10, key=b"k" * 5, headers=[("ab", b"cd")]) for _ in range(3)])
-
-        assert [len(holder.receive(9, max_bytes=limit)) for limit in (1, 20)] == [1, 2]
+        assert text(lessee.receive(9)) == "d"
 
 
 class TestWaking:
     @pytest.mark.parametrize("event", ["append", "give back", "close"])
-    def test_whoever_found_nothing_is_woken_once(self, queue: Queue, holder: Holder, event: str) -> None:
+    def test_whoever_found_nothing_is_woken_once(self, queue: Queue, lessee: Lessee, event: str) -> None:
         """By each event that makes a message visible; and the next event calls nobody who did not look again."""
         calls: list[str] = []
         fill(queue, "a")
-        held = tokens(holder.receive(1))
-        waiter = queue.hold(10.0)
+        held = tokens(lessee.receive(1))
+        waiter = queue.new_lessee(10.0)
         assert waiter.receive(1, lambda: calls.append("woken")) == []
         {
             "append": lambda: fill(queue, "b"),
-            "give back": lambda: holder.give_back(held),
-            "close": holder.close,
+            "give back": lambda: lessee.requeue(held),
+            "close": lessee.close,
         }[event]()
         fill(queue, "c")
 
         assert calls == ["woken"]
 
-    def test_whoever_forgot_is_not_woken(self, queue: Queue, holder: Holder) -> None:
+    def test_whoever_forgot_is_not_woken(self, queue: Queue, lessee: Lessee) -> None:
         """A waiter that gives up takes its wish back."""
         calls: list[str] = []
 
         def wake() -> None:
             calls.append("woken")
 
-        holder.receive(1, wake)
+        lessee.receive(1, wake)
         queue.forget(wake)
         fill(queue, "a")
 
         assert calls == []
 
-    def test_settling_wakes_whoever_waits_for_room(self, queue: Queue, holder: Holder) -> None:
+    def test_settling_wakes_whoever_waits_for_room(self, queue: Queue, lessee: Lessee) -> None:
         """Once."""
         calls: list[str] = []
         fill(queue, "ab")
         queue.append([Record(b"c")], max_length=2, wake=lambda: calls.append("woken"))
-        for token in tokens(holder.receive(2)):
-            holder.settle([token])
+        for token in tokens(lessee.receive(2)):
+            lessee.settle([token])
 
         assert calls == ["woken"]
 
     def test_a_queue_knows_when_something_may_become_visible_by_itself(
-        self, queue: Queue, holder: Holder, clock: Clock
+        self, queue: Queue, lessee: Lessee, clock: Clock
     ) -> None:
         """The next end of a delay or of a lease, in seconds; infinity if there is none; 0 if it is past."""
         assert queue.next_visible_in() == float("inf")
         fill(queue, "a", delay=25.0)
         assert queue.next_visible_in() == 25.0
         fill(queue, "b")
-        holder.receive(1)
+        lessee.receive(1)
         assert queue.next_visible_in() == 10.0
         clock.now += 30.0
 
         assert queue.next_visible_in() == 0.0
 
 
-def test_a_hundred_thousand_deliveries_leave_nothing_behind(queue: Queue, holder: Holder) -> None:
+def test_a_hundred_thousand_deliveries_leave_nothing_behind(queue: Queue, lessee: Lessee) -> None:
     """Memory is that of the messages there are: settled ones are in no list, also while their lease would run."""
     for _ in range(100):
         queue.append([Record(b"x") for _ in range(1000)])
-        holder.settle(tokens(holder.receive(1000)))
-    left = [value for thing in (queue, holder) for value in vars(thing).values() if hasattr(value, "__len__")]
+        lessee.settle(tokens(lessee.receive(1000)))
+    left = [value for thing in (queue, lessee) for value in vars(thing).values() if hasattr(value, "__len__")]
 
-    assert sum(len(value) for value in left if value != "q" and value != {holder}) == 0
+    assert sum(len(value) for value in left if value != "q" and value != {lessee}) == 0
 
 
 def test_threads_share_a_queue_without_losing_or_doubling_a_message() -> None:
@@ -343,15 +337,15 @@ def test_threads_share_a_queue_without_losing_or_doubling_a_message() -> None:
             queue.append([Record(str(number).encode())])
 
     def consume() -> None:
-        holder = queue.hold(60.0)
+        lessee = queue.new_lessee(60.0)
         while len(settled) < total:
-            messages = holder.receive(7)
+            messages = lessee.receive(7)
             done, back = messages[1:], messages[:1]
             if back and back[0].attempts > 1:
                 done, back = messages, []
             with guard:
                 settled.extend(int(message.message or b"-1") for message in done)
-            assert holder.settle(tokens(done)) + holder.give_back(tokens(back)) == 0
+            assert lessee.settle(tokens(done)) + lessee.requeue(tokens(back)) == 0
 
     threads = [threading.Thread(target=produce, args=(first,)) for first in (0, 1)]
     threads += [threading.Thread(target=consume) for _ in range(2)]

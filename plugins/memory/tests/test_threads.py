@@ -9,10 +9,10 @@ import time
 import penstock_memory
 from penstock.message import Record
 from penstock_memory.consumer import MemoryConsumer
-from penstock_memory.local import Alarm
 from penstock_memory.namespaces import queue
 from penstock_memory.options import MemoryOptions
 from penstock_memory.producer import MemoryProducer
+from penstock_memory.wake_up import WakeUp
 
 
 def test_a_produce_in_one_loop_wakes_a_consumer_in_another(options: MemoryOptions) -> None:
@@ -135,17 +135,17 @@ def test_consumers_that_come_and_go_leave_nothing_behind(options: MemoryOptions)
     asyncio.run(main())
     visited = queue(options.namespace, "q")
 
-    assert [len(visited._wait_for_messages), len(visited._holders)] == [0, 0]
+    assert [len(visited._wait_for_messages), len(visited._lessees)] == [0, 0]
 
 
-def test_an_alarm_rung_before_the_wait_is_not_missed() -> None:
+def test_a_wake_up_before_the_wait_is_not_missed() -> None:
     """Between the look and the wait there is no gap."""
 
     async def main() -> float:
-        alarm = Alarm()
-        threading.Thread(target=alarm.ring).start()
+        wake_up = WakeUp()
+        threading.Thread(target=wake_up.wake).start()
         started = time.monotonic()
-        await alarm.wait(30)
+        await wake_up.wait(30)
         return time.monotonic() - started
 
     assert asyncio.run(main()) < 5

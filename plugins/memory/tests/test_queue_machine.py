@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from penstock.message import QueueMessage, Record
-from penstock_memory.log import Queue
+from penstock_memory.queue import Queue
 
 LEASES = (5.0, 7.0, 11.0)
 
@@ -18,41 +18,41 @@ LEASES = (5.0, 7.0, 11.0)
 class Modelled:
     """One message as the model sees it.
 
-    `holder` is the index of who holds it, `token` the valid one, `until` the end of lease or delay.
+    `lessee` is the index of who holds it, `token` the valid one, `until` the end of lease or delay.
     """
 
     number: int
     attempts: int = 0
-    holder: int | None = None
+    lessee: int | None = None
     token: int | None = None
     until: float = 0.0
 
 
 class QueueMachine(RuleBasedStateMachine):
-    """No message is lost, none has two holders, settling is fenced, and the order is that of the numbers."""
+    """No message is lost, none has two lessees, settling is fenced, and the order is that of the numbers."""
 
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
         self.queue = Queue("q", lambda: self.now, lambda: 0.0)
-        self.holders = [self.queue.hold(lease) for lease in LEASES]
+        self.lessees = [self.queue.new_lessee(lease) for lease in LEASES]
         self.model: dict[int, Modelled] = {}
         self.produced = 0
-        self.tokens: list[tuple[int, int]] = []  # every one ever given: holder, token
+        self.tokens: list[tuple[int, int]] = []  # every one ever given: lessee, token
 
     def turn(self) -> None:
         for message in self.model.values():
-            if message.holder is not None and message.until <= self.now:
-                message.holder = message.token = None
+            if message.lessee is not None and message.until <= self.now:
+                message.lessee = message.token = None
 
     def visible(self) -> list[Modelled]:
         self.turn()
-        ready = [m for m in self.model.values() if m.holder is None and m.until <= self.now]
+        ready = [m for m in self.model.values() if m.lessee is None and m.until <= self.now]
         return sorted(ready, key=lambda m: m.number)
 
-    def held_by(self, holder: int, token: int) -> Modelled | None:
+    def held_by(self, lessee: int, token: int) -> Modelled | None:
         self.turn()
-        return next((m for m in self.model.values() if m.holder == holder and m.token == token), None)
+        return next((m for m in self.model.values() if m.lessee == lessee and m.token == token), None)
 
     @rule(delays=st.lists(st.sampled_from([0.0, 0.0, 0.0, 3.0, 8.0]), min_size=1, max_size=5))
     def append(self, delays: list[float]) -> None:
@@ -63,54 +63,54 @@ class QueueMachine(RuleBasedStateMachine):
             records.append(Record(str(self.produced).encode(), delay=delay))
         assert self.queue.append(records) == len(records)
 
-    @rule(holder=st.integers(0, 2), count=st.integers(1, 6))
-    def receive(self, holder: int, count: int) -> None:
+    @rule(lessee=st.integers(0, 2), count=st.integers(1, 6))
+    def receive(self, lessee: int, count: int) -> None:
         expected = self.visible()[:count]
-        messages: list[QueueMessage] = self.holders[holder].receive(count)
+        messages: list[QueueMessage] = self.lessees[lessee].receive(count)
         assert [int(m.message or b"0") for m in messages] == [m.number for m in expected]
         for message, modelled in zip(messages, expected, strict=True):
             modelled.attempts += 1
-            modelled.holder, modelled.token = holder, message.message_context
-            modelled.until = self.now + LEASES[holder]
+            modelled.lessee, modelled.token = lessee, message.message_context
+            modelled.until = self.now + LEASES[lessee]
             assert message.attempts == modelled.attempts
-            assert (holder, message.message_context) not in self.tokens
-            self.tokens.append((holder, message.message_context))
+            assert (lessee, message.message_context) not in self.tokens
+            self.tokens.append((lessee, message.message_context))
 
     @rule(data=st.data(), what=st.sampled_from(["settle", "give back", "give back later", "extend"]))
     def use_some_tokens(self, data: st.DataObject, what: str) -> None:
         """Valid ones and old ones alike."""
         if not self.tokens:
             return
-        holder = data.draw(st.integers(0, 2))
-        known = [token for _holder, token in self.tokens[-12:]]
+        lessee = data.draw(st.integers(0, 2))
+        known = [token for _lessee, token in self.tokens[-12:]]
         chosen = data.draw(st.lists(st.sampled_from(known), max_size=4, unique=True))
-        valid = [m for token in chosen if (m := self.held_by(holder, token)) is not None]
+        valid = [m for token in chosen if (m := self.held_by(lessee, token)) is not None]
         for message in valid:
             if what == "settle":
                 del self.model[message.number]
             elif what == "extend":
-                message.until = self.now + LEASES[holder]
+                message.until = self.now + LEASES[lessee]
             else:
-                message.holder = message.token = None
+                message.lessee = message.token = None
                 message.until = self.now + (4.0 if what == "give back later" else 0.0)
-        real = self.holders[holder]
+        real = self.lessees[lessee]
         late = {
             "settle": lambda: real.settle(chosen),
             "extend": lambda: real.extend(chosen),
-            "give back": lambda: real.give_back(chosen),
-            "give back later": lambda: real.give_back(chosen, 4.0),
+            "give back": lambda: real.requeue(chosen),
+            "give back later": lambda: real.requeue(chosen, 4.0),
         }[what]()
         assert late == len(chosen) - len(valid)
 
-    @rule(holder=st.integers(0, 2))
-    def die_and_come_back(self, holder: int) -> None:
-        self.holders[holder].close()
+    @rule(lessee=st.integers(0, 2))
+    def die_and_come_back(self, lessee: int) -> None:
+        self.lessees[lessee].close()
         self.turn()
         for message in self.model.values():
-            if message.holder == holder:
-                message.holder = message.token = None
+            if message.lessee == lessee:
+                message.lessee = message.token = None
                 message.until = self.now
-        self.holders[holder] = self.queue.hold(LEASES[holder])
+        self.lessees[lessee] = self.queue.new_lessee(LEASES[lessee])
 
     @rule(seconds=st.sampled_from([0.5, 3.0, 5.0, 12.0]))
     def pass_time(self, seconds: float) -> None:
@@ -120,7 +120,7 @@ class QueueMachine(RuleBasedStateMachine):
     def nothing_is_lost_and_the_counts_agree(self) -> None:
         self.turn()
         assert self.queue.depth() == len(self.model)
-        assert self.queue.lag() == sum(m.holder is None for m in self.model.values())
+        assert self.queue.lag() == sum(m.lessee is None for m in self.model.values())
 
     @invariant()
     def whoever_sleeps_until_the_next_change_oversleeps_nothing(self) -> None:
@@ -131,7 +131,7 @@ class QueueMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         """When every lease and delay has ended, all that was not settled comes, in order."""
         self.now += 1000.0
-        rest = self.queue.hold(1.0).receive(10_000)
+        rest = self.queue.new_lessee(1.0).receive(10_000)
         assert [int(m.message or b"0") for m in rest] == sorted(self.model)
 
 

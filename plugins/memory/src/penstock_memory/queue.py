@@ -1,12 +1,11 @@
 """A queue and its rules: order, leases, fencing, delays. No I/O, no event loop; safe from any thread.
 
 The order: messages are numbered as they are appended, and the visible message with the lowest number is delivered
-first. A message that is given back, or whose lease ends, keeps its number. So it comes before every younger message
-that has not been delivered yet, of its key or of any other; nothing can be done about those that were delivered
-meanwhile. A delay is a permission to be overtaken: a message that is held back takes its place again when its time has
-come.
+first. A message that is requeued, or whose lease ends, keeps its number. So it comes before every younger message that
+has not been delivered yet, whatever the key. A message with a delay may be overtaken; when the delay is over, it takes
+its place again.
 
-The fence: each delivery has a token of its own, valid until the message is settled, given back, or its lease ends. A
+The fence: each delivery has a token of its own, valid until the message is settled or requeued, or its lease ends. A
 token that is no longer valid changes nothing.
 """
 
@@ -32,27 +31,23 @@ class Entry:
 
     Attributes:
         number: Its place in the queue, from 1.
-        size: Bytes of body, key and headers.
         attempts: Deliveries so far.
         until: When the lease of the current delivery ends, by the queue's clock.
-        left_by: The holder that died, or whose lease ended, with the last delivery; None if that was given back.
-        calls: Recorded by `Holder.record`, and not ended.
+        left_by: The lessee whose lease of the last delivery ended; None if the message was requeued.
+        calls: Recorded by `Lessee.record_calls`, and not ended.
     """
 
-    __slots__ = ("attempts", "body", "calls", "headers", "key", "left_by", "number", "size", "timestamp", "until")
+    __slots__ = ("attempts", "body", "calls", "headers", "key", "left_by", "number", "timestamp", "until")
 
     def __init__(self, number: int, body: bytes | None, key: bytes | None, headers: Headers, timestamp: float) -> None:
         self.number = number
         self.body = body
         self.key = key
         self.headers = headers
-        self.size = len(body or b"") + len(key or b"")
-        if headers:
-            self.size += sum(len(name) + len(value or b"") for name, value in headers)
         self.timestamp = timestamp
         self.attempts = 0
         self.until = 0.0
-        self.left_by: Holder | None = None
+        self.left_by: Lessee | None = None
         self.calls = 0
 
 
@@ -73,12 +68,12 @@ class Queue:
         self._wall = wall
         self._lock = threading.Lock()
         self._last_number = 0
-        # Tokens begin anywhere: those of an earlier queue of this name, in a broker that has died, mean nothing here.
+        # Tokens begin anywhere: those of an earlier queue of this name, which was reset, mean nothing here.
         self._last_token = random.getrandbits(62)
-        self._fresh: deque[Entry] = deque()  # never held back nor delivered; almost every message knows only this one
+        self._fresh: deque[Entry] = deque()  # neither delayed nor delivered yet: where most messages are
         self._returned: list[tuple[int, Entry]] = []  # visible again, by number
         self._delayed: list[tuple[float, int, Entry]] = []  # by the time they become visible
-        self._holders: set[Holder] = set()
+        self._lessees: set[Lessee] = set()
         self._held = 0
         # No lease ends before this. Messages settled early leave it too low; the next look corrects it.
         self._next_expiry = math.inf
@@ -107,26 +102,25 @@ class Queue:
             call()
         return len(records)
 
-    def hold(self, lease: float) -> Holder:
-        """A new holder of deliveries, each for `lease` seconds."""
+    def new_lessee(self, lease: float) -> Lessee:
+        """A new lessee of deliveries, each for `lease` seconds."""
         with self._lock:
-            holder = Holder(self, lease)
-            self._holders.add(holder)
-            return holder
+            lessee = Lessee(self, lease)
+            self._lessees.add(lessee)
+            return lessee
 
     def lag(self) -> int:
-        """Messages that nobody holds: visible, or held back by a delay."""
+        """Messages that no lessee has: visible, or delayed."""
         with self._lock:
-            self._turn(self._clock())
+            self._refresh(self._clock())
             return self._depth() - self._held
 
-    def browse(self, limit: int, after: int = 0, max_bytes: float = math.inf) -> list[BrowsedMessage]:
+    def browse(self, limit: int, after: int = 0) -> list[BrowsedMessage]:
         """Unsettled messages with a number above `after`, by number. It changes nothing, and scans the whole queue.
 
         Args:
             limit: How many at most.
             after: The number to start behind.
-            max_bytes: Stop after the message with which bodies, keys and headers reach this sum.
         """
         with self._lock:
             now = self._clock()
@@ -136,39 +130,34 @@ class Queue:
                 *((number, each, "delayed" if due > now else "waiting")
                   for due, number, each in self._delayed if number > after),
                 *((each.number, each, "leased" if each.until > now else "waiting")
-                  for holder in self._holders for each in holder._entries.values() if each.number > after),
+                  for lessee in self._lessees for each in lessee._entries.values() if each.number > after),
             ]  # fmt: skip
-            messages: list[BrowsedMessage] = []
-            for number, entry, state in nsmallest(limit, found):
-                if max_bytes <= 0:
-                    break
-                max_bytes -= entry.size
-                messages.append(
-                    BrowsedMessage(
-                        entry.body,
-                        str(number),
-                        key=entry.key,
-                        headers=entry.headers,
-                        timestamp=entry.timestamp,
-                        attempts=entry.attempts,
-                        state=state,
-                    )
+            return [
+                BrowsedMessage(
+                    entry.body,
+                    str(number),
+                    key=entry.key,
+                    headers=entry.headers,
+                    timestamp=entry.timestamp,
+                    attempts=entry.attempts,
+                    state=state,
                 )
-            return messages
+                for number, entry, state in nsmallest(limit, found)
+            ]
 
     def depth(self) -> int:
-        """Messages that are not settled, wherever they are."""
+        """Messages that are not settled."""
         with self._lock:
             return self._depth()
 
     def next_visible_in(self) -> float:
-        """Seconds until a delay or a lease may end by itself; infinity if there is none."""
+        """Seconds until a delay or a lease may end; infinity if there is none."""
         with self._lock:
             due = min(self._next_expiry, self._delayed[0][0] if self._delayed else math.inf)
             return max(0.0, due - self._clock())
 
     def forget(self, wake: Wake) -> None:
-        """Take back what was registered by `append` or `Holder.receive`."""
+        """Take back what was registered by `append` or `Lessee.receive`."""
         with self._lock:
             self._wait_for_messages.discard(wake)
             self._wait_for_room.discard(wake)
@@ -194,26 +183,26 @@ class Queue:
                 add(entry)
         self._last_number = number
 
-    def _turn(self, now: float) -> None:
-        """Make visible whose time has come."""
+    def _refresh(self, now: float) -> None:
+        """Make visible the messages whose delay or lease has ended."""
         delayed = self._delayed
         while delayed and delayed[0][0] <= now:
             _due, number, entry = heappop(delayed)
             heappush(self._returned, (number, entry))
         if self._next_expiry <= now:
-            for holder in self._holders:
-                self._put_back(holder._expired(now))
-            self._next_expiry = min((holder._first_expiry() for holder in self._holders), default=math.inf)
+            for lessee in self._lessees:
+                self._put_back(lessee._expired(now))
+            self._next_expiry = min((lessee._first_expiry() for lessee in self._lessees), default=math.inf)
 
     def _put_back(self, entries: Sequence[Entry]) -> None:
         self._held -= len(entries)
         for entry in entries:
             heappush(self._returned, (entry.number, entry))
 
-    def _next(self, max_messages: int, max_bytes: float) -> list[Entry]:
+    def _next(self, max_messages: int) -> list[Entry]:
         fresh, returned = self._fresh, self._returned
         entries: list[Entry] = []
-        while max_messages > 0 and max_bytes > 0:
+        while max_messages > 0:
             if returned and (not fresh or returned[0][0] < fresh[0].number):
                 entry = heappop(returned)[1]
             elif fresh:
@@ -222,12 +211,11 @@ class Queue:
                 break
             entries.append(entry)
             max_messages -= 1
-            max_bytes -= entry.size
         return entries
 
     @staticmethod
     def _take(wakes: set[Wake]) -> Sequence[Wake]:
-        # All of them, not one: a waiter that is just giving up would swallow the only call.
+        # Wake all of them: a waiter that is just giving up would swallow the only call.
         if not wakes:
             return ()
         taken = list(wakes)
@@ -235,7 +223,7 @@ class Queue:
         return taken
 
 
-class Holder:
+class Lessee:
     """Whoever holds deliveries of a queue; made by `Queue.hold`. When it closes, they go back at once."""
 
     def __init__(self, queue: Queue, lease: float) -> None:
@@ -245,13 +233,12 @@ class Holder:
         self._entries: OrderedDict[int, Entry] = OrderedDict()
         self._closed = False
 
-    def receive(self, max_messages: int, wake: Wake | None = None, max_bytes: float = math.inf) -> list[QueueMessage]:
+    def receive(self, max_messages: int, wake: Wake | None = None) -> list[QueueMessage]:
         """Take visible messages, lowest number first, each with one attempt more and a new token.
 
         Args:
             max_messages: How many at most.
             wake: Called once when there may be some, if there are none.
-            max_bytes: Stop after the message with which bodies, keys and headers reach this sum.
 
         Returns:
             Messages whose `message_context` is the token.
@@ -259,8 +246,8 @@ class Holder:
         queue = self._queue
         with queue._lock:
             now = queue._clock()
-            queue._turn(now)
-            entries = [] if self._closed else queue._next(max_messages, max_bytes)
+            queue._refresh(now)
+            entries = [] if self._closed else queue._next(max_messages)
             if not entries and wake is not None:
                 queue._wait_for_messages.add(wake)
             return self._deliver(entries, now + self.lease)
@@ -280,7 +267,7 @@ class Holder:
             call()
         return len(tokens) - settled
 
-    def give_back(self, tokens: Sequence[int], delay: float = 0.0) -> int:
+    def requeue(self, tokens: Sequence[int], delay: float = 0.0) -> int:
         """Make messages visible again, now or after `delay` seconds, each in its old place.
 
         Returns:
@@ -311,7 +298,7 @@ class Holder:
         late = 0
         with queue._lock:
             now = queue._clock()
-            queue._turn(now)
+            queue._refresh(now)
             for token in tokens:
                 if token in entries:
                     entries[token].until = now + self.lease
@@ -320,27 +307,21 @@ class Holder:
                     late += 1
         return late
 
-    def record(self, tokens: Sequence[int], calls: Sequence[int]) -> None:
-        """Keep with messages how many calls of them began and never ended."""
+    def record_calls(self, tokens: Sequence[int], calls: Sequence[int]) -> None:
+        """Record how many calls of each message began and did not end."""
         entries = self._entries
         with self._queue._lock:
             for token, number in zip(tokens, calls, strict=True):
                 if token in entries:
                     entries[token].calls = number
 
-    def close(self, died: bool = False) -> None:
-        """Give everything back; every token of this holder is invalid from now on. Idempotent.
-
-        Args:
-            died: It did not ask for this: its messages are suspects.
-        """
+    def close(self) -> None:
+        """Requeue everything; from now on every token of this lessee is invalid. Idempotent."""
         queue = self._queue
         with queue._lock:
-            for entry in self._entries.values() if died else ():
-                entry.left_by = self
             queue._put_back(list(self._entries.values()))
             self._entries.clear()
-            queue._holders.discard(self)
+            queue._lessees.discard(self)
             self._closed = True
             woken = queue._take(queue._wait_for_messages)
         for call in woken:
@@ -359,7 +340,7 @@ class Holder:
             held[token] = entry
             abandoned = 0
             if entry.left_by is not None or entry.calls:
-                # A lease of this very holder that ended is nobody's death.
+                # This lessee lives, so its own lease that ended does not tell of a death.
                 abandoned = 0 if entry.left_by is self else 1 + entry.calls
                 entry.left_by = None
             messages.append(
@@ -381,8 +362,8 @@ class Holder:
         return messages
 
     def _pop(self, tokens: Sequence[int]) -> list[Entry]:
-        # A lease that has ended is over, also if nobody has looked since: what is late does not depend on luck.
-        self._queue._turn(self._queue._clock())
+        # A lease that has ended is over, even if no call has noticed it yet.
+        self._queue._refresh(self._queue._clock())
         pop = self._entries.pop
         return [entry for token in tokens if (entry := pop(token, None)) is not None]
 
