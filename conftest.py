@@ -1,8 +1,9 @@
-"""Loads the fixtures that start real servers; pytest allows this in the root alone."""
+"""Loads the fixtures that start real servers, and orders the tests for several processes."""
 
 from __future__ import annotations
 
 from importlib import metadata
+from typing import Any
 
 import pytest
 
@@ -14,12 +15,30 @@ pytest_plugins = [
     "tests.servers.proxy",
 ]
 
+CHAINS = {
+    "a Kafka broker": (
+        "plugins/kafka/tests/test_conformance.py",
+        "tests/end_to_end/test_kill.py",
+        "tests/end_to_end/test_stop.py",
+        "tests/end_to_end/test_intro.py",
+        "tests/test_docs.py",
+    ),
+    "another Kafka broker": ("plugins/kafka/",),
+}
+"""Files that one process runs, so that two Kafka brokers are started and not one in each process."""
+
 LONGEST = (
-    "plugins/kafka/tests/test_conformance.py",
-    "kit/tests/test_conformance_kit.py",
+    *CHAINS["a Kafka broker"],
+    *CHAINS["another Kafka broker"],
     "tests/third_party/",
+    "kit/tests/test_conformance_kit.py",
+    "plugins/postgres/",
     "tests/end_to_end/",
+    "plugins/rsmq/",
+    "plugins/sqlite/",
+    "plugins/memory/",
 )
+"""Where the tests are that take longest."""
 
 
 def pytest_configure() -> None:
@@ -32,5 +51,22 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The files that take longest come first, lest of several processes one be left alone with them at the end."""
-    items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
+    """Begin with what takes longest, so that several processes end together."""
+    items.sort(
+        key=lambda item: next((n for n, part in enumerate(LONGEST) if item.nodeid.startswith(part)), len(LONGEST))
+    )
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keep the tests of a chain in one process, and otherwise those of a file, as `--dist loadfile` does."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class ChainScheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            chain = next((name for name, files in CHAINS.items() if nodeid.startswith(files)), None)
+            return chain or super()._split_scope(nodeid)
+
+    return ChainScheduling(config, log)

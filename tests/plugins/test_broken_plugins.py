@@ -1,4 +1,4 @@
-"""What a user of a broken plugin reads, word for word, and that nobody else is disturbed."""
+"""The exact errors of broken plugins, which leave other plugins alone."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def test_each_twin_is_reached_by_the_name_of_its_distribution(sample_plugins: Pa
 
 
 def test_the_cores_own_name_is_not_taken_in_silence(rival: Path, look_up: LookUp, core_version: str) -> None:
-    """A plugin that also offers `json` makes the name ambiguous, for whoever uses it; the full names still work."""
+    """A plugin that also offers `json` makes the name ambiguous; the full names still work."""
     answers = look_up(
         rival,
         ("serializer", "json", "target"),

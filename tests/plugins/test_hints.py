@@ -14,7 +14,7 @@ EXTRAS = ("kafka", "rsmq", "memory", "sqlite", "msgpack", "postgres")
 
 @pytest.mark.parametrize("extra", EXTRAS)
 def test_every_name_of_ours_has_its_hint(extra: str) -> None:
-    """A name that an extra brings leads to that extra, whoever lacks it."""
+    """The error for a missing name leads to the extra that brings it."""
     pytest.importorskip(f"penstock_{extra}")
     mine = [offer for offer in Registry().listing() if offer.distribution == f"penstock-{extra}"]
 

@@ -35,7 +35,7 @@ class NatsServer:
         self._names = (f"test-{session}-{number}" for number in itertools.count(1))
 
     def queue(self) -> str:
-        """A name that nobody else uses, valid for a subject and for a stream."""
+        """A new name, valid for a subject and for a stream."""
         return next(self._names)
 
     def kill(self) -> None:

@@ -24,7 +24,7 @@ from tests.servers.requirement import missing
 
 READY_WITHIN = 30.0  # seconds; it takes 0.2, but a busy machine that replays its log may need more
 
-# Only the superuser comes in without a password, so that a test can see one refused.
+# Only the superuser needs no password, so that a test can have one rejected.
 PG_HBA = "host all postgres 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n"
 
 
@@ -64,11 +64,11 @@ class PostgresServer:
         return True
 
     def kill(self) -> None:
-        """SIGKILL, as a power cut does: no goodbye to anybody, the log is replayed at the next start."""
+        """SIGKILL, as in a power cut: sessions end without a message, and the log is replayed at the next start."""
         self._unsupported("kill")
 
     def stop(self) -> None:
-        """End it in order, as an upgrade does: sessions are told, then it is away."""
+        """Shut it down in order, as for an upgrade: sessions get an error, then it is gone."""
         self._unsupported("stop")
 
     def start(self) -> None:
@@ -156,7 +156,7 @@ class OwnPostgresServer(PostgresServer):
     def kill(self) -> None:
         if self._process is None:
             return
-        # Its sessions are processes of their own; left alone they would finish what they are doing.
+        # Its sessions are processes, which would finish their work.
         for process in (self._process.pid, *self._children()):
             _signal(process, signal.SIGKILL)
         self._process.wait()
@@ -164,7 +164,7 @@ class OwnPostgresServer(PostgresServer):
 
     def stop(self) -> None:
         process = self._running()
-        process.send_signal(signal.SIGINT)  # its "fast" shutdown: transactions are rolled back, nobody is waited for
+        process.send_signal(signal.SIGINT)  # "fast" shutdown: roll back transactions, wait for no session
         process.wait(READY_WITHIN)
         self._process = None
 
@@ -197,7 +197,7 @@ def _signal(process: int, number: signal.Signals) -> None:
 
 
 def _unprivileged_user() -> str | None:
-    """Who runs the server if we are root; None: we do."""
+    """The user that runs the server if we are root; None for ourselves."""
     if os.getuid() != 0:
         return None
     names = {entry.pw_name for entry in pwd.getpwall()}

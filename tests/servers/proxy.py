@@ -52,7 +52,7 @@ class Proxy:
         self._do(self._reset(list(self._ends)))
 
     def half_open(self) -> None:
-        """Reset the server's ends only. Clients are told nothing and hear nothing again; new connections are fine."""
+        """Reset the server's side only. Clients get no reset and no more data; new connections work."""
         self._do(self._half_open())
 
     def blackhole(self) -> None:
@@ -60,7 +60,7 @@ class Proxy:
         self._do(self._set(requests_vanish=True, replies_vanish=True))
 
     def swallow_replies(self) -> None:
-        """Pass requests on, swallow what the server answers, until `heal`: it is done, and nobody learns of it."""
+        """Pass requests on and drop the answers until `heal`: requests are carried out, and clients never learn it."""
         self._do(self._set(replies_vanish=True))
 
     def delay(self, seconds: float) -> None:
@@ -132,7 +132,7 @@ class _End(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         self._proxy._ends.add(self)
-        # A black hole needs nobody behind it.
+        # A black hole needs no server behind it.
         if self.faces_client and not self._proxy._requests_vanish:
             transport.pause_reading()
             self._dialling = asyncio.ensure_future(self._dial())
@@ -142,7 +142,7 @@ class _End(asyncio.Protocol):
             twin = _End(self._proxy, self)
             await self._proxy._loop.create_connection(lambda: twin, *self._proxy.target)
         except OSError:
-            self.reset()  # nobody is there, which is all that a client could learn from the server itself
+            self.reset()  # no server listens; a direct connection would be reset as well
             return
         self._twin = twin
         if self._transport.is_closing():

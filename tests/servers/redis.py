@@ -34,7 +34,7 @@ class RedisServer:
         self._names = (f"test-{session}-{number}" for number in itertools.count(1))
 
     def queue(self) -> str:
-        """A queue name that nobody else uses, valid for RSMQ."""
+        """A new queue name, valid for RSMQ."""
         return next(self._names)
 
     def kill(self) -> None:

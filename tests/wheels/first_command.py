@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-SECONDS = 2.0  # what the README promises
+SECONDS = 2.0  # as promised in the README
 
 
 def first_command() -> list[str]:

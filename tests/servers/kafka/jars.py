@@ -15,7 +15,7 @@ FETCH_TIMEOUT = 900.0  # seconds; a new machine downloads 44 MB, some through a 
 
 
 class BrokerUnavailableError(Exception):
-    """There is no such broker on this machine; the text is one line that says why and what would help."""
+    """This machine cannot run a real broker; the text is one line that says why and what would help."""
 
 
 def cache_directory() -> Path:
@@ -40,7 +40,7 @@ def fetch() -> Path:
     if shutil.which("mvn") is None:
         raise BrokerUnavailableError("no real Kafka broker: `mvn` is not installed, and PENSTOCK_TEST_KAFKA is not set")
     target.parent.mkdir(parents=True, exist_ok=True)
-    # One download at a time; who waited finds the directory there.
+    # One download at a time; a process that waited finds the directory.
     with (target.parent / f"{target.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not target.is_dir():

@@ -1,4 +1,4 @@
-"""librdkafka's mock cluster in a child process: what is left where there is no Java."""
+"""librdkafka's mock cluster in a child process, for machines without Java."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class MockCluster(KafkaServer):
         self._process.stdin.write(json.dumps({"do": what, **arguments}) + "\n")
         self._process.stdin.flush()
         error = self._answer()["error"]
-        # A topic that is there already (36) is no error, as with the real one.
+        # A topic that exists already (36) is not an error, as with a real broker.
         if error not in (0, 36):
             raise RuntimeError(f"the mock cluster refused {what} {arguments}: error {error}")
 

@@ -1,4 +1,4 @@
-"""What the tests see of a Kafka server, and the one that somebody else has started."""
+"""The interface of a Kafka server in tests, and a server that runs already."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class KafkaServer:
         """Create a topic and wait until it has its leaders.
 
         Args:
-            name: Exactly this name, and no error if it is there already; None makes one up that nobody else uses.
+            name: Exactly this name, which may exist already; None for a new name.
             partitions: How many.
 
         Returns:
