@@ -1,6 +1,6 @@
 """The yardstick: the best loop over confluent-kafka that we can write by hand for at least once.
 
-    python -m benchmarks.raw.kafka BOOTSTRAP SOURCE TARGET MESSAGES
+    python -m benchmarks.raw.kafka BOOTSTRAP SOURCE TARGET MESSAGES [produce_batch]
 
 Several batches in flight, confirmed by delivery callbacks; the offsets of the oldest batches that are wholly confirmed
 are committed once a second. Nothing is retried, dead-lettered, validated on the way out, measured or shut down cleanly.
@@ -22,7 +22,7 @@ BATCHES_IN_FLIGHT = 20
 COMMIT_EVERY = 1.0  # seconds
 
 
-def main(bootstrap: str, source: str, target: str, messages: int) -> None:
+def main(bootstrap: str, source: str, target: str, messages: int, kind: str = "produce") -> None:
     """Consume `messages` messages, produce one each, print the result."""
     decode = Reading.__pydantic_validator__.validate_json
     encode = Peak.__pydantic_serializer__.to_json
@@ -70,10 +70,15 @@ def main(bootstrap: str, source: str, target: str, messages: int) -> None:
                 else:
                     open_records[0] -= 1
 
-            for message in received:
-                body = encode(peak(decode(message.value())))
-                producer.produce(target, body, message.key(), -1, delivered)
-                ends[message.partition()] = message.offset() + 1
+            if kind == "produce_batch":
+                batch = [{"value": encode(peak(decode(each.value()))), "key": each.key()} for each in received]
+                producer.produce_batch(target, batch, -1, delivered)
+                ends.update((each.partition(), each.offset() + 1) for each in received)
+            else:
+                for message in received:
+                    body = encode(peak(decode(message.value())))
+                    producer.produce(target, body, message.key(), -1, delivered)
+                    ends[message.partition()] = message.offset() + 1
             in_flight.append((open_records, ends))
             done += len(received)
         producer.poll(0)
@@ -89,4 +94,4 @@ def main(bootstrap: str, source: str, target: str, messages: int) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:4], int(sys.argv[4]))
+    main(*sys.argv[1:4], int(sys.argv[4]), *sys.argv[5:])

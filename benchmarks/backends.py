@@ -1,0 +1,188 @@
+"""The servers of a benchmark: started, filled before each run or once, emptied after it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import tempfile
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmarks.work import bodies
+
+PARTITIONS = 4
+CHUNK = 5_000  # records of one call that fills a queue
+
+
+class Backend(ABC):
+    """Where the messages of a benchmark are.
+
+    Args:
+        messages: How many a run gets, at most.
+    """
+
+    def __init__(self, messages: int) -> None:
+        self.messages = messages
+
+    @abstractmethod
+    def prepare(self, messages: int) -> list[str]:
+        """Make `messages` messages ready for one run; the arguments that tell its process where they are."""
+
+    def close(self) -> None:  # noqa: B027  (not every backend has a server)
+        """Stop the server."""
+
+
+class Kafka(Backend):
+    """One topic, filled once; each run reads it in a group of its own and writes to a topic of its own."""
+
+    def __init__(self, messages: int) -> None:
+        super().__init__(messages)
+        from tests.servers.kafka import ADDRESS, jars
+        from tests.servers.kafka.broker import Broker
+        from tests.servers.kafka.server import ExternalServer
+
+        self._server: Any = ExternalServer(os.environ[ADDRESS]) if os.environ.get(ADDRESS) else Broker(jars.fetch())
+        self._source = self._fill()
+
+    def _fill(self) -> str:
+        from confluent_kafka import Producer
+
+        topic: str = self._server.topic(partitions=PARTITIONS)
+        producer = Producer({"bootstrap.servers": self._server.bootstrap, "linger.ms": 5, "enable.idempotence": True})
+        for key, body in bodies(self.messages):
+            while True:
+                try:
+                    producer.produce(topic, body, key)
+                    break
+                except BufferError:
+                    producer.poll(0.1)
+        producer.flush()
+        return topic
+
+    def prepare(self, messages: int) -> list[str]:  # noqa: ARG002  (a run reads as many as it is told)
+        """Bootstrap servers, source topic, target topic."""
+        target = self._server.topic(f"out-{uuid.uuid4().hex[:8]}", partitions=PARTITIONS)
+        return [self._server.bootstrap, self._source, target]
+
+    def close(self) -> None:
+        """See `Backend.close`."""
+        self._server.close()
+
+
+class Postgres(Backend):
+    """A database for each run, with a table of Penstock's and one of the hand-written loops, both filled."""
+
+    def __init__(self, messages: int) -> None:
+        super().__init__(messages)
+        from tests.servers.postgres import OwnPostgresServer, PostgresServer, binaries
+
+        self._folder = Path(tempfile.mkdtemp(prefix="penstock-bench-"))
+        address = os.environ.get("PENSTOCK_TEST_POSTGRES")
+        self._server = PostgresServer(address) if address else OwnPostgresServer(binaries(), self._folder)
+        if isinstance(self._server, OwnPostgresServer):
+            self._server.start()
+
+    def prepare(self, messages: int) -> list[str]:
+        """The DSN."""
+        import psycopg
+
+        dsn = self._server.fresh()
+        _fill_queue({"connector": "postgres", "value": "source", "config": {"dsn": dsn, "create": True}}, messages)
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            connection.execute(
+                "CREATE TABLE source "
+                "(id bigserial PRIMARY KEY, body bytea, key bytea, visible_at timestamptz, token uuid)"
+            )
+            connection.execute("CREATE TABLE target (id bigserial PRIMARY KEY, body bytea, key bytea)")
+            connection.execute("INSERT INTO source (body, key) SELECT body, key FROM penstock_messages ORDER BY id")
+            connection.execute("CREATE INDEX ON source (id) WHERE visible_at IS NULL")
+            connection.execute("VACUUM ANALYZE")
+        return [dsn]
+
+    def close(self) -> None:
+        """See `Backend.close`."""
+        if hasattr(self._server, "kill"):
+            self._server.kill()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+class Rsmq(Backend):
+    """A queue in Redis for each run."""
+
+    def __init__(self, messages: int) -> None:
+        super().__init__(messages)
+        from tests.servers.redis import OwnRedisServer, RedisServer, binary
+
+        self._folder = Path(tempfile.mkdtemp(prefix="penstock-bench-"))
+        address = os.environ.get("PENSTOCK_TEST_REDIS")
+        self._server = RedisServer(address) if address else OwnRedisServer(binary(), self._folder)
+        if isinstance(self._server, OwnRedisServer):
+            self._server.start()
+
+    def prepare(self, messages: int) -> list[str]:
+        """Host, port, source queue, target queue."""
+        source, target = self._server.queue(), self._server.queue()
+        place = {"host": self._server.host, "port": self._server.port}
+        _fill_queue({"connector": "rsmq", "value": source, "config": place}, messages)
+        return [self._server.host, str(self._server.port), source, target]
+
+    def close(self) -> None:
+        """See `Backend.close`."""
+        if hasattr(self._server, "kill"):
+            self._server.kill()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+class Sqlite(Backend):
+    """A file for each run."""
+
+    def __init__(self, messages: int) -> None:
+        super().__init__(messages)
+        self._folder = Path(tempfile.mkdtemp(prefix="penstock-bench-"))
+
+    def prepare(self, messages: int) -> list[str]:
+        """The path of the file."""
+        path = str(self._folder / f"{uuid.uuid4().hex[:8]}.db")
+        config = {"path": path, "synchronous": "normal"}
+        _fill_queue({"connector": "sqlite", "value": "source", "config": config}, messages)
+        return [path]
+
+    def close(self) -> None:
+        """See `Backend.close`."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+class Memory(Backend):
+    """Each process fills its own queue."""
+
+    def prepare(self, messages: int) -> list[str]:  # noqa: ARG002
+        """Nothing."""
+        return []
+
+
+BACKENDS: Mapping[str, Callable[[int], Backend]] = {
+    "kafka": Kafka,
+    "postgres": Postgres,
+    "postgres-exactly-once": Postgres,
+    "rsmq": Rsmq,
+    "memory": Memory,
+    "sqlite": Sqlite,
+}
+
+
+def _fill_queue(queue: dict[str, Any], messages: int) -> None:
+    """Store messages in a queue by Penstock's own producer, which is tested elsewhere."""
+    from penstock import Record
+    from penstock.standalone import OutputQueue, resolve
+
+    async def fill() -> None:
+        async with OutputQueue(resolve(queue, "output")) as output:
+            records = [Record(body, key if output.carries_keys else None) for key, body in bodies(messages)]
+            for start in range(0, len(records), CHUNK):
+                await output.produce(records[start : start + CHUNK])
+
+    asyncio.run(fill())

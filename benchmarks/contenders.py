@@ -1,0 +1,54 @@
+"""Who takes part, on which backend, and which hand-written loop each is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A process of its own that does the work of work.py, and prints one line (see clock.py).
+
+    Attributes:
+        name: What the table calls it.
+        backend: A name of backends.py: where the messages are.
+        module: Takes the arguments of the backend, then the number of messages, then `arguments`.
+        arguments: Further ones.
+        share: The part of the messages that it is given: less for one that would take minutes.
+        requires: What an environment of its own needs; empty: it runs in ours.
+    """
+
+    name: str
+    backend: str
+    module: str
+    arguments: tuple[str, ...] = ()
+    share: float = 1.0
+    requires: tuple[str, ...] = ()
+
+
+CONTENDERS: Sequence[Contender] = (
+    Contender("raw, pipelined", "kafka", "benchmarks.raw.kafka"),
+    Contender("raw, produce_batch", "kafka", "benchmarks.raw.kafka", ("produce_batch",)),
+    Contender("penstock", "kafka", "benchmarks.penstock_app.kafka"),
+    Contender("penstock, async", "kafka", "benchmarks.penstock_app.kafka", ("async",)),
+    Contender("penstock, batch", "kafka", "benchmarks.penstock_app.kafka", ("batch",)),
+    Contender("Quix Streams", "kafka", "benchmarks.peers.quix", requires=("quixstreams==3.28.1",)),
+    Contender("py-volley", "kafka", "benchmarks.peers.volley", share=0.05, requires=("py-volley[kafka]==1.3.1",)),
+    Contender(
+        "FastStream", "kafka", "benchmarks.peers.fast_stream", share=0.02, requires=("faststream[confluent]==0.7.8",)
+    ),
+    Contender("raw, leased", "postgres", "benchmarks.raw.postgres", ("leased",)),
+    Contender("penstock", "postgres", "benchmarks.penstock_app.postgres"),
+    Contender("raw, one transaction", "postgres-exactly-once", "benchmarks.raw.postgres", ("transaction",)),
+    Contender("penstock, exactly once", "postgres-exactly-once", "benchmarks.penstock_app.postgres", ("exactly_once",)),
+    Contender("raw PyRSMQ", "rsmq", "benchmarks.raw.rsmq", share=0.1),
+    Contender("penstock", "rsmq", "benchmarks.penstock_app.rsmq"),
+    Contender("raw, no queue", "memory", "benchmarks.raw.memory"),
+    Contender("penstock", "memory", "benchmarks.penstock_app.memory"),
+    Contender("penstock, async", "memory", "benchmarks.penstock_app.memory", ("async",)),
+    Contender("penstock, batch", "memory", "benchmarks.penstock_app.memory", ("batch",)),
+    Contender("raw, one transaction", "sqlite", "benchmarks.raw.sqlite"),
+    Contender("penstock", "sqlite", "benchmarks.penstock_app.sqlite"),
+)
+"""The first of a backend is its yardstick. Add a contender here."""
