@@ -57,7 +57,7 @@ ROWS = """
     queues.queue
     pipeline.ending  pipeline.prefetch  pipeline.state  pipeline.in_flight
     pipeline.batch  pipeline.call_context  pipeline.propagation  pipeline.failure_log  pipeline.function
-    pipeline.leases  pipeline.tasks  pipeline.drain  pipeline.resources
+    pipeline.lease_extender  pipeline.tasks  pipeline.drain  pipeline.resources
     pipeline.open_resources  pipeline.extensions
     pipeline.engine_queues
     pipeline.steps  pipeline.outcomes  pipeline.strategy

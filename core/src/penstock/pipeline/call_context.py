@@ -1,6 +1,6 @@
 """A context of its own for each call of an async function, without a task of its own.
 
-The coroutine is driven by hand, each step inside its context and within the lane's task. One that does not suspend
+The coroutine is driven by hand, each step inside its context and within the executor's task. One that does not suspend
 costs a copied context and one hop into it.
 """
 

@@ -7,7 +7,7 @@ import asyncio
 from penstock.observability.health import Health
 from penstock.observability.metrics import EngineMetrics
 from penstock.pipeline.in_flight import InFlight
-from penstock.pipeline.leases import Leases
+from penstock.pipeline.lease_extender import LeaseExtender
 from penstock.pipeline.tasks import WatchedTasks
 from penstock.queues.queue import InputQueue
 
@@ -43,7 +43,7 @@ class SideTasks:
         self._source = source
         self._in_flight = in_flight
         self._tasks = tasks
-        self._leases = Leases(app, source, in_flight.received_at)
+        self._leases = LeaseExtender(app, source, in_flight.received_at)
         self._heartbeat = health.heartbeat(component, HUNG_AFTER)
         self._lag: int | None = None
         self._oldest: float | None = None

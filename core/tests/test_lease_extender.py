@@ -11,10 +11,10 @@ import pytest
 from core.tests.engine_fixture import until
 
 from penstock.message import QueueMessage
-from penstock.pipeline import leases
-from penstock.pipeline.leases import LOOKS, Leases
+from penstock.pipeline import lease_extender
+from penstock.pipeline.lease_extender import CHECKS, LeaseExtender
 
-AT_ONCE = 4
+MAX_CALLS = 4
 
 
 class Source:
@@ -45,14 +45,14 @@ def test_more_messages_than_calls_should_carry_are_extended_in_time(
     monkeypatch: pytest.MonkeyPatch, unanswered: int
 ) -> None:
     """All of them by the calls that are made in the span of one lease, also beside calls that have no answer."""
-    monkeypatch.setattr(leases, "MOST", 10)
-    monkeypatch.setattr(leases, "AT_ONCE", AT_ONCE)
-    monkeypatch.setattr(leases, "END_WITHIN", 0.0)
+    monkeypatch.setattr(lease_extender, "MAX_MESSAGES", 10)
+    monkeypatch.setattr(lease_extender, "MAX_CALLS", MAX_CALLS)
+    monkeypatch.setattr(lease_extender, "END_WITHIN", 0.0)
     source = Source(unanswered)
     held = {QueueMessage(f"unanswered {number}", b""): monotonic() for number in range(10 * unanswered)}
 
     async def main() -> None:
-        keeping = asyncio.create_task(Leases("app", cast(Any, source), held).keep())
+        keeping = asyncio.create_task(LeaseExtender("app", cast(Any, source), held).keep())
         await until(lambda: not source.unanswered)
         now = monotonic()
         held.update({QueueMessage(number, b""): now for number in range(1_000)})
@@ -62,4 +62,4 @@ def test_more_messages_than_calls_should_carry_are_extended_in_time(
 
     asyncio.run(main())
 
-    assert source.calls <= LOOKS * (AT_ONCE - unanswered)
+    assert source.calls <= CHECKS * (MAX_CALLS - unanswered)
