@@ -203,11 +203,11 @@ def test_a_name_that_no_engine_has_is_refused_with_the_nearest() -> None:
             harness.producer,
         ]
         for call in calls:
-            with pytest.raises(ConfigError, match=r"'invoises' is no .*; did you mean 'invoices'"):
+            with pytest.raises(ConfigError, match=r"'invoises' is not .*; did you mean 'invoices'"):
                 call("invoises")
-        with pytest.raises(ConfigError, match="'orders' is no output queue"):
+        with pytest.raises(ConfigError, match="'orders' is not an output queue"):
             harness.sent("orders")
-        with pytest.raises(ConfigError, match="'invoices' is no input queue"):
+        with pytest.raises(ConfigError, match="'invoices' is not an input queue"):
             harness.consumer_of("invoices")
 
 
@@ -437,7 +437,7 @@ def test_a_function_that_never_returns_ends_at_the_real_limit(caplog: pytest.Log
     never = threading.Event()
     with Harness(engine(lambda _order: never.wait()), real_limit=0.2) as harness:
         harness.send("orders", b"1")
-        with pytest.raises(NotIdle, match=r"0\.2 s of real time .*its function is being called and has not returned"):
+        with pytest.raises(NotIdle, match=r"0\.2 s of real time .*a call of its function has not returned"):
             harness.run()
     never.set()
     assert "lets go of tasks" not in caplog.text
@@ -470,7 +470,7 @@ class Stop(BaseException):
 
 @pytest.mark.parametrize("is_async", [False, True])
 def test_a_test_can_fail_inside_the_function(is_async: bool) -> None:
-    """What is no `Exception` goes through `run` to the test, at once."""
+    """What is not an `Exception` goes through `run` to the test, at once."""
 
     def function(order: Order) -> Any:
         raise Stop
@@ -556,7 +556,7 @@ def test_one_name_for_two_queues_is_refused() -> None:
     one = Engine("q", app_name="one", queue_config={"q": {"value": "here"}})
     two = Engine("q", app_name="two", queue_config={"q": {"value": "there"}})
 
-    with pytest.raises(ConfigError, match="'q' is one queue for engine 'two' and another one"):
+    with pytest.raises(ConfigError, match="'q' is one queue for engine 'two' and another queue"):
         Harness(one, two)
 
 
@@ -819,7 +819,7 @@ def test_a_run_inside_a_run_is_refused() -> None:
         harness.send("orders", Order(id=1))
         harness.run()
 
-        assert "runs already" in harness.dead_letters()[0].error_text
+        assert "is already running" in harness.dead_letters()[0].error_text
         assert harness.dead_letters()[0].error_type == PenstockError.__name__
 
 
@@ -849,7 +849,7 @@ def test_a_closed_harness_says_that_it_is_closed() -> None:
         harness.send("orders", {"id": 1})
         harness.run()
 
-    with pytest.raises(PenstockError, match=r"^this harness is closed; run it inside its `with`"):
+    with pytest.raises(PenstockError, match=r"^this harness is closed; call run\(\) inside its `with`"):
         harness.run()
     assert harness.succeeded == 1
 

@@ -133,7 +133,7 @@ class ProcessEnded(PenstockError):
 
 
 class NotIdle(PenstockError):
-    """The engines of a `Harness` did not come to rest within its limits; the text says what is still in flight."""
+    """An engine of a `Harness` was still busy at the time limit. The text says with what."""
 
 
 class Retry(Exception):

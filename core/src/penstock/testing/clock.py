@@ -1,11 +1,10 @@
-"""A clock of its own for tests: an event loop whose time jumps ahead when all that is left to do is to wait.
+"""An event loop with a clock of its own, for tests: when all that is left to do is to wait, its time jumps ahead.
 
-A backoff of 30 s, a delay of an hour, a timeout: each is over at once, in its right order, and takes no time. What the
-loop's time means for those who ask elsewhere (`time.time`, `time.sleep`, another thread) is untouched.
+A backoff of 30 s, a delay of an hour, a timeout: each ends at once, in the right order. `time.time`, `time.sleep` and
+other threads still use the real clock.
 
-How the time passes is asked of the owner before each wait, see `TimeMode`. Beside that the loop knows by itself when
-something outside of it is at work, and then waits in real time: a socket or pipe that it watches, a call in an executor
-(`asyncio.to_thread`).
+Before each wait the loop asks its owner how time passes; see `TimeMode`. While something outside of the loop is at work
+(a socket or pipe that it watches, a call in an executor such as `asyncio.to_thread`), it waits in real time.
 """
 
 from __future__ import annotations
@@ -21,15 +20,15 @@ TimeMode = Literal["jump", "stop", "real"]
 """How time passes while the loop waits.
 
 - jump: straight to the next timer
-- stand: not at all, until something outside of the loop wakes it
-- real: as it does for everybody
+- stop: not at all, until something outside of the loop wakes it
+- real: as the real clock
 """
 
-SELF_PIPE = 1  # what a selector event loop watches when it watches nothing: the socket by which threads wake it
+SELF_PIPE = 1  # an idle event loop watches one socket: the one by which threads wake it
 
 
 class OutOfTime(Exception):
-    """The real time that the loop was given is used up; raised by whatever runs the loop."""
+    """The loop's limit of real time is over. Raised by the call that runs the loop."""
 
 
 class Clock:
@@ -37,10 +36,10 @@ class Clock:
 
     Attributes:
         now: Seconds since the loop was made.
-        deadline: When the loop must be done, by the real `monotonic`; past it, it raises `OutOfTime`.
+        deadline: When the loop must be done, by the real `monotonic`; later it raises `OutOfTime`.
         mode: Asked before each wait.
-        closing: Jump, whatever else is at work: all that is left is to clear up.
-        calls: Calls in an executor that are under way.
+        closing: Jump, whatever else is at work, because the loop is about to close.
+        calls: The number of calls that run in an executor.
     """
 
     def __init__(self, mode: Callable[[], TimeMode]) -> None:
@@ -52,7 +51,7 @@ class Clock:
 
 
 class _Selector(selectors.DefaultSelector):
-    """Waits as the clock says. Here, because it is the only place where an event loop waits."""
+    """Waits as the clock says. An event loop waits nowhere else."""
 
     def __init__(self, clock: Clock) -> None:
         super().__init__()
@@ -84,7 +83,7 @@ class _Selector(selectors.DefaultSelector):
         wait = min(math.inf if timeout is None else timeout, clock.deadline - began)
         ready = super().select(None if wait == math.inf else max(0.0, wait))
         elapsed = monotonic() - began
-        # A timer that was waited for to its end is due, even if this clock is a hair behind.
+        # The timer that was waited for is due, even if this clock is slightly behind.
         clock.now += elapsed if ready else max(elapsed, wait)
         return ready
 
@@ -100,7 +99,7 @@ class _Selector(selectors.DefaultSelector):
 
 
 class JumpingLoop(asyncio.SelectorEventLoop):
-    """An event loop on a `Clock`; run it and close it like any other."""
+    """An event loop with a `Clock`. Run and close it like any other."""
 
     def __init__(self, mode: Callable[[], TimeMode] = lambda: "jump") -> None:
         self.clock = Clock(mode)
@@ -111,7 +110,7 @@ class JumpingLoop(asyncio.SelectorEventLoop):
         return self.clock.now
 
     def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:  # type: ignore[override]
-        """As everywhere; until the call is through, time does not jump."""
+        """Run a call in an executor. Time does not jump until it has returned."""
         call = super().run_in_executor(executor, func, *args)
         self.clock.calls += 1
         call.add_done_callback(self._called)

@@ -1,4 +1,4 @@
-"""One engine at work in a harness: whether it is busy, and with what."""
+"""One run of one engine in a harness: whether it is busy, and with what."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from penstock.pipeline.thread_executor import ThreadExecutor
 from penstock.testing.engine_under_test import EngineUnderTest
 from penstock.testing.memory_queue import MemoryQueue
 
-SHOWN = 3  # messages that a text about what is unsettled lists
+SHOWN = 3  # unsettled messages that an error lists
 
 
 class _Health(Health):
@@ -40,7 +40,7 @@ class _Counters(MetricsRegistry):
 
 
 class EngineRun:
-    """One run of one engine, built and not yet begun.
+    """One run of one engine, ready to start.
 
     Args:
         engine: The engine.
@@ -48,10 +48,10 @@ class EngineRun:
 
     Attributes:
         app: The engine's name.
-        stopping: It consumes no more.
+        stopping: It no longer consumes.
 
     Raises:
-        ConfigError, PluginError, FunctionError: it cannot run as it is.
+        ConfigError, PluginError, FunctionError: the engine cannot start.
     """
 
     def __init__(self, engine: EngineUnderTest, source: MemoryQueue) -> None:
@@ -67,18 +67,18 @@ class EngineRun:
         self._worker = engine.worker_settings()
 
     async def run(self) -> None:
-        """Work until told to stop, or until it cannot go on, as patiently as the configuration's worker."""
+        """Work until stopped or until an error ends the engine, with the timeouts of the configuration."""
         await self.pipeline.run(self._worker.connect_timeout, self._worker.shutdown_timeout)
 
     @property
     def on_threads(self) -> bool:
-        """Whether the function is being called on a thread, so that the event loop will be woken."""
+        """Whether a function call is running on a thread. Its end wakes the event loop."""
         executor = self.pipeline.executor
         return isinstance(executor, ThreadExecutor) and executor.taken > executor.returned
 
     @property
     def at_rest(self) -> bool:
-        """Whether there is nothing to do, and nothing will come by itself."""
+        """Whether there is nothing to do, and nothing is due later."""
         return self._consumer.at_rest and not self.pipeline.in_flight
 
     def _stop(self) -> None:
@@ -86,11 +86,11 @@ class EngineRun:
         self._consumer.stop()
 
     def busy_with(self) -> Iterator[str]:
-        """What keeps it from coming to rest: parts of a sentence."""
+        """What keeps the engine busy, as parts of a sentence."""
         if waiting := self._source.waiting:
             yield f"{waiting} of {self.pipeline.source} not settled, {self.pipeline.in_flight} in flight{self._shown()}"
         if self.on_threads:
-            yield "its function is being called and has not returned"
+            yield "a call of its function has not returned"
         components = self._health.report()["components"]
         for name, status in components.items():
             if status["state"] not in ("ok", "stopping"):

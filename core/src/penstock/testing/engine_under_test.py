@@ -1,8 +1,8 @@
-"""An engine as a harness runs it: its own function, settings, codecs and data models, every queue in memory.
+"""An engine as a harness runs it: its own function, settings, codecs and data models, but every queue in memory.
 
-What is replaced is the connector, and with it whatever stands under `config:`: no client is imported, nothing is
-reached, and no variable needs to be set that only says where a queue is. What the real connector can do is kept where
-its plugin is installed: an output with a delay that the real one does not have is refused here as it is there.
+Connectors are replaced, and with them everything under `config:`. So the harness imports no client library, connects
+nowhere, and needs no environment variable that only says where a queue is. The capabilities of the real connector are
+kept where its plugin is installed: an output with a delay that the real connector lacks is refused here, too.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from penstock.testing.fakes import consumer_class, producer_class
 from penstock.testing.memory_queue import MemoryQueue, Watcher
 from penstock.testing.production_queue import LOCATION_KEYS, ProductionQueue, Profiles, capabilities, look
 
-FOREVER = 1e9  # seconds: a lease that ends by the real clock would end at random by the harness's
+FOREVER = 1e9  # seconds; a real lease would end at a random moment of the harness's clock
 
 
 class EngineUnderTest(Engine):
@@ -35,9 +35,9 @@ class EngineUnderTest(Engine):
 
     def __init__(self, original: Engine, configuration: Configuration) -> None:
         vars(self).update(vars(original))
-        self._raise_if_fatal = raise_if_not_exception  # a test can fail inside the function
+        self._raise_if_fatal = raise_if_not_exception  # so that a test can fail inside the function
         if "delivery" in self._overrides:
-            # Here is no transaction to take part in, and the function does the same without.
+            # Queues in memory have no transactions; the function behaves the same without them.
             self._overrides = {**self._overrides, "delivery": "at_least_once"}
         self._resolved: dict[tuple[str, Role], ResolvedQueue] | None = None
         self.configure(configuration)
@@ -52,19 +52,19 @@ class EngineUnderTest(Engine):
         self._extensions = replace(self._extensions, replaced=values)
 
     def resolve(self) -> dict[tuple[str, Role], ResolvedQueue]:
-        """As `Engine.resolve`, once for all runs: it takes more time than most tests."""
+        """Resolve once for all runs, because it takes more time than most tests."""
         if self._resolved is None:
             self._resolved = super().resolve()
         return dict(self._resolved)
 
 
 class QueueStore:
-    """The queues in memory of one harness, and the way to them for engines.
+    """The queues in memory of one harness.
 
     Args:
-        namespace: Of its own, so that harnesses know nothing of each other.
-        watcher: Told when engines may be at rest.
-        profiles: What profiles set that are not installed.
+        namespace: Keeps the queues of different harnesses apart.
+        watcher: Told when engines may be idle.
+        profiles: The settings of profiles that are not installed.
     """
 
     def __init__(self, namespace: str, watcher: Watcher, profiles: Profiles) -> None:
@@ -76,22 +76,22 @@ class QueueStore:
 
     @property
     def queues(self) -> list[MemoryQueue]:
-        """All of them."""
+        """All queues."""
         return list(self._queues.values())
 
     def engine_under_test(
         self, engine: Engine, config: Source | None
     ) -> tuple[EngineUnderTest, dict[str, MemoryQueue]]:
-        """A copy of an engine whose queues are in memory, and these by name.
+        """Copy an engine so that its queues are in memory. Returns the copy and its queues by name.
 
         Args:
             engine: Not changed.
             config: Instead of the engine's own configuration.
 
         Raises:
-            ConfigError, PluginError: the configuration does not read, a profile is unknown, `memory` is not installed.
+            ConfigError, PluginError: the configuration is invalid, a profile unknown, or `memory` not installed.
         """
-        # A copy reads it, for the engine would keep what the environment of one test made of it.
+        # Read by a copy: the engine would keep values from the environment of one test.
         original = copy.copy(engine).configuration if config is None else load(config)
         configuration = _for_tests(original)
         registry = registry_for(configuration)
@@ -100,14 +100,14 @@ class QueueStore:
         queues: dict[str, MemoryQueue] = {}
         configs = dict(configuration.queues)
         for name in dict.fromkeys([engine.input_queue, *engine.output_queues, engine.dead_letter_queue]):
-            if name is not None and name in configs:  # one that is not there is told by resolving
+            if name is not None and name in configs:  # a missing queue is reported by resolve()
                 real = look(original, configs[name], registry, self._profiles)
                 queues[name] = self._queue(self._memory, real)
                 configs[name] = _replaced(configs[name], real, queues[name], registry, self._memory)
         return EngineUnderTest(engine, replace(configuration, queues=configs)), queues
 
     def forget(self) -> None:
-        """Let the messages go."""
+        """Drop all messages."""
         if self._memory is not None:
             self._memory.forget(self._namespace)
 
@@ -138,7 +138,7 @@ class _Memory:
         )
 
     def forget(self, namespace: str) -> None:
-        # The public way of the distribution that offers it. Without, its empty queues stay, some KiB for each.
+        # The plugin's public function, if it has one. Without it the empty queues stay, some KiB for each.
         reset = getattr(sys.modules[self._consumer.__module__.partition(".")[0]], "reset", None)
         if reset is not None:
             reset(namespace)

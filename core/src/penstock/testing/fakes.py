@@ -1,4 +1,4 @@
-"""The connectors between an engine and a queue in memory: they go by the event loop's clock, and do what faults say."""
+"""The fake connectors between an engine and a queue in memory. They use the event loop's clock and inject faults."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from penstock.message import QueueMessage, Record
 from penstock.testing.fault_injection import TOLD
 from penstock.testing.memory_queue import MemoryQueue, MessageHistory
 
-IDLE = 60.0  # seconds that an engine is kept waiting for messages: whatever else it might wait for, a stop, wakes it
+IDLE = 60.0  # seconds that a consume may wait for messages; a stop ends it at once
 
 
 class FakeConsumer(Consumer):
     """The consumer of a `MemoryQueue`; `consumer_class` makes the class for each queue.
 
     Attributes:
-        idle: It has looked, found nothing, and waits.
+        idle: It has looked, found no message, and waits.
     """
 
     queue: ClassVar[MemoryQueue]
@@ -35,8 +35,10 @@ class FakeConsumer(Consumer):
         self._stopped = asyncio.Event()
         self._inner = self.queue.new_consumer()
         self._changed = asyncio.Event()
-        self._changed.set()  # nobody has looked yet
-        self._held_back: list[tuple[float, int, QueueMessage]] = []  # requeued with a delay, by the time they are due
+        self._changed.set()  # so that the first consume looks
+        self._held_back: list[
+            tuple[float, int, QueueMessage]
+        ] = []  # requeued with a delay, by the time when they are due
         self._number = count()
         self._copies: set[QueueMessage] = set()  # those in flight
         self._attempts_before: dict[str, int] = {}
@@ -44,28 +46,28 @@ class FakeConsumer(Consumer):
 
     @property
     def at_rest(self) -> bool:
-        """Nothing is there, nothing will come by itself."""
+        """Whether there is no message, and none is due later."""
         return self.idle and not (self._changed.is_set() or self.queue.fresh) and self._due == math.inf
 
     def wake(self) -> None:
-        """Look again."""
+        """Let `consume` look for messages again."""
         self._changed.set()
 
     def stop(self) -> None:
-        """The engine stops: wait no longer."""
+        """Let `consume` return, because the engine stops."""
         self._stopped.set()
         self.wake()
 
     async def connect(self) -> None:
-        """Connect to `memory`, unless a fault is in the way."""
+        """Connect to `memory`, unless a fault is injected."""
         self._strike("connect")
         await self._inner.connect()
         self.lease = self._inner.lease
 
     async def consume(self, max_messages: int, timeout: float) -> Sequence[QueueMessage]:
-        """Wait by the event loop's clock; between two batches let the function's threads come to rest.
+        """Wait by the event loop's clock. Before each batch, wait for the function calls that run on threads.
 
-        Without that it would depend on the machine's speed which messages travel together.
+        Otherwise the machine's speed would decide which messages share a batch.
         """
         self._strike("consume")
         end = asyncio.get_running_loop().time() + max(timeout, IDLE)
@@ -76,14 +78,14 @@ class FakeConsumer(Consumer):
                     break
                 self._changed.clear()
                 if messages := await self._take(max_messages):
-                    self._changed.set()  # there may be more
+                    self._changed.set()  # there may be more messages
                     return messages
             if not await self._wait(end):
                 break
         return []
 
     async def on_success(self, messages: Sequence[QueueMessage]) -> int:
-        """Settle in `memory`, but for copies, which it does not know, and for those that a fault takes away."""
+        """Settle in `memory`, except copies, which it does not know, and messages whose lease a fault has ended."""
         self._strike("settle")
         faults = self.queue.consumer_faults
         lost = [message for message in messages if faults.loses_lease(message)]
@@ -95,11 +97,11 @@ class FakeConsumer(Consumer):
             self.queue.histories[message.position].settled = True
             if faults.repeats(message):
                 self._copy(message)
-        self.wake()  # it looks once the engine has counted them as settled
+        self.wake()  # so that it looks again once the engine has counted them as settled
         return late + len(lost)
 
     async def on_fail(self, messages: Sequence[QueueMessage], delay: float | None = None) -> None:
-        """Give back to `memory`, at once or when the time has come."""
+        """Requeue in `memory`, at once or when the delay is over."""
         self._strike("settle")
         if delay:
             due = asyncio.get_running_loop().time() + delay
@@ -110,15 +112,15 @@ class FakeConsumer(Consumer):
         self.wake()
 
     async def extend(self, messages: Sequence[QueueMessage]) -> None:
-        """Nothing to do: a lease ends only when a fault says so."""
+        """Do nothing: a lease ends only by a fault."""
 
     async def lag(self) -> int | None:
-        """What nobody holds, be it held back."""
+        """The messages that no consumer holds, delayed ones included."""
         lag = await self._inner.lag()
         return None if lag is None else lag + len(self._held_back)
 
     async def shutdown(self) -> None:
-        """Give back what is unsettled."""
+        """Requeue the messages that are not settled."""
         for message in list(self._copies):
             self._copies.discard(message)
             self._copy(message)
@@ -129,16 +131,16 @@ class FakeConsumer(Consumer):
         self.queue.consumer_faults.strike(call, asyncio.get_running_loop().time())
 
     def _worth_a_look(self) -> bool:
-        """Whether there may be messages: most of the time nothing has happened."""
+        """Whether there may be messages. Most of the time nothing has happened."""
         return self._changed.is_set() or self.queue.fresh or self._due <= asyncio.get_running_loop().time()
 
     @property
     def _due(self) -> float:
-        """When the next message that is held back is due; infinity if there is none."""
+        """When the next delayed message is due; infinity without one."""
         return min(self.queue.next_due, self._held_back[0][0] if self._held_back else math.inf)
 
     async def _wait(self, end: float) -> bool:
-        """Wait until it is worth a look; False if there is none by `end`."""
+        """Wait until there may be messages; False if there are none by `end`."""
         self.idle = True
         self.queue.watcher.look()
         due = self._due
@@ -168,9 +170,9 @@ class FakeConsumer(Consumer):
         return messages
 
     def _counted(self, message: QueueMessage) -> QueueMessage:
-        """A delivery with the attempts that the real backend would tell."""
+        """Give a delivery the number of attempts that the real backend would report."""
         if not self.capabilities.redelivery_count:
-            # What other workers tried before is not known there; `memory` knows.
+            # The real backend does not know the attempts of other workers; `memory` does.
             message.attempts -= self._attempts_before.setdefault(message.position, message.attempts - 1)
         return message
 
@@ -206,11 +208,11 @@ class FakeProducer(Producer):
     capabilities: ClassVar[Capabilities]
 
     async def connect(self) -> None:
-        """Nothing to do, unless a fault is in the way."""
+        """Do nothing, unless a fault is injected."""
         self.queue.producer_faults.strike("connect", asyncio.get_running_loop().time())
 
     async def produce(self, records: Sequence[Record]) -> Sequence[ProduceError | None]:
-        """Store what no fault refuses."""
+        """Store the records, except those that a fault refuses."""
         faults = self.queue.producer_faults
         faults.strike("produce", asyncio.get_running_loop().time())
         unconfirmed = [record for record in records if faults.loses_confirmation(record)]
@@ -223,14 +225,14 @@ class FakeProducer(Producer):
         return [next(stored) if error is None else error for error in answers]
 
     async def shutdown(self) -> None:
-        """Nothing to do: nothing is buffered."""
+        """Do nothing, because nothing is buffered."""
 
 
 def consumer_class(label: str, queue: MemoryQueue, capabilities: Capabilities) -> type[FakeConsumer]:
-    """A consumer's class for one queue, under the name of the connector that it stands in for."""
+    """A consumer class for one queue, with the name of the connector that it replaces."""
     return type(label, (FakeConsumer,), {"queue": queue, "capabilities": capabilities})
 
 
 def producer_class(label: str, queue: MemoryQueue, capabilities: Capabilities) -> type[FakeProducer]:
-    """A producer's class for one queue, under the name of the connector that it stands in for."""
+    """A producer class for one queue, with the name of the connector that it replaces."""
     return type(label, (FakeProducer,), {"queue": queue, "capabilities": capabilities})

@@ -1,7 +1,7 @@
-"""What can go wrong between an engine and a broker, on demand: a producer that refuses, a consumer that repeats.
+"""Fault injection: what can go wrong between an engine and a broker, on demand.
 
-Every method names a fault and how often it strikes; it returns a `Fault` that tells how often it has. Faults strike in
-the order in which they were asked for, one at a time, and depend on nothing but the calls that the engine makes.
+Each method injects a fault a number of times, and returns a `Fault` that counts how often it has happened. Faults
+happen in the order in which they were injected, one at a time, and depend only on the calls that the engine makes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from penstock.message import QueueMessage, Record
 T = TypeVar("T")
 
 Call = Literal["connect", "consume", "settle", "produce"]
-"""What an engine asks of a connector; `settle` is `on_success` and `on_fail`."""
+"""The calls of a connector; `settle` is `on_success` and `on_fail`."""
 
 TOLD = "as the test asked for"
 
@@ -25,7 +25,7 @@ class Fault(Generic[T]):
 
     Args:
         times: How often; None is always.
-        when: Which messages, records or calls it strikes; None is any.
+        when: Which messages, records or calls it happens to; None is any.
 
     Attributes:
         struck: How often it has happened.
@@ -33,13 +33,13 @@ class Fault(Generic[T]):
 
     def __init__(self, times: int | None, when: Callable[[T], bool] | None = None) -> None:
         if times is not None and times < 1:
-            raise ValueError(f"times={times}: a fault strikes at least once; None is always")
+            raise ValueError(f"times={times}: a fault happens at least once; None is always")
         self.times = times
         self.struck = 0
         self._when = when
 
     def strikes(self, subject: T) -> bool:
-        """Whether it happens to this one; counted if so."""
+        """Whether the fault happens to this one. If so, it is counted."""
         if self.times is not None and self.struck >= self.times:
             return False
         if self._when is not None and not self._when(subject):
@@ -52,7 +52,7 @@ class Fault(Generic[T]):
 
 
 class _FailingCall(Fault[Call]):
-    """Calls that raise: the next `times` of one kind, or, once the first was made, all of them for some seconds."""
+    """Calls that raise: the next `times` of one kind, or all calls for some seconds after the first of that kind."""
 
     def __init__(self, times: int | None, seconds: float | None, at: Call, error: Callable[[], ConnectorError]) -> None:
         super().__init__(times)
@@ -73,10 +73,10 @@ class _FailingCall(Fault[Call]):
 
 
 class _Faults:
-    """What both sides share: calls that fail as a whole."""
+    """What consumers and producers share: calls that fail as a whole."""
 
     calls: ClassVar[tuple[Call, ...]]
-    """What an engine asks of this side."""
+    """The calls of this side."""
 
     def __init__(self, queue: str) -> None:
         self._queue = queue
@@ -93,16 +93,16 @@ class _Faults:
     ) -> Fault[Call]:
         if at not in self.calls:
             side = type(self).__name__.removesuffix("Faults").lower()
-            raise ValueError(f"at={at!r}: a {side}'s calls are {', '.join(map(repr, self.calls))}; a fault strikes one")
+            raise ValueError(f"at={at!r}: a {side}'s calls are {', '.join(map(repr, self.calls))}; name one of them")
         fault = _FailingCall(times, seconds, at, error)
         self._failing.append(fault)
         return fault
 
     def strike(self, call: Call, now: float) -> None:
-        """Raise what this call is to raise; called by the connector at the beginning of each.
+        """Raise the error that a fault has for this call. The fake connector calls it first in each of its methods.
 
         Args:
-            call: Which.
+            call: The kind of call.
             now: Seconds by the harness's clock.
         """
         for fault in self._failing:
@@ -111,10 +111,10 @@ class _Faults:
 
 
 def _check(error: object, kind: type[ConnectorError]) -> None:
-    """Refuse what cannot be raised or answered.
+    """Refuse an `error` argument that is not an error of the wanted kind.
 
     Raises:
-        TypeError: it is none, or the class of one.
+        TypeError: it is something else, or a class instead of an error.
     """
     if isinstance(error, kind):
         return
@@ -127,7 +127,7 @@ def _first(faults: list[Fault[T]], subject: T) -> Fault[T] | None:
 
 
 class ProducerFaults(_Faults):
-    """What an output queue does to the engine that sends to it."""
+    """Faults of an output queue, as seen by the engine that sends to it."""
 
     calls = ("connect", "produce")
 
@@ -146,9 +146,9 @@ class ProducerFaults(_Faults):
         """Records are refused, and not stored.
 
         Args:
-            times: How many; a record that is sent again counts again. None is all of them.
-            error: What the backend says. If it is `retriable`, which is the default, the engine sends the record again.
-            when: Which records; they are as the engine hands them to the connector, encoded.
+            times: How many; a record that is sent again counts again. None is all.
+            error: The backend's answer. If it is `retriable`, which is the default, the engine sends the record again.
+            when: Which records. It gets them encoded, as the connector does.
         """
         refusal = ProduceError(f"{self._queue!r} refuses it, {TOLD}") if error is None else error
         _check(refusal, ProduceError)
@@ -157,7 +157,7 @@ class ProducerFaults(_Faults):
         return fault
 
     def unconfirmed(self, times: int | None = 1, *, when: Callable[[Record], bool] | None = None) -> Fault[Record]:
-        """Records are stored, but the connection is lost before that is confirmed, so they come twice."""
+        """Records are stored, but the connection is lost before the confirmation, so they are stored twice."""
         fault = Fault(times, when)
         self._unconfirmed.append(fault)
         return fault
@@ -172,8 +172,8 @@ class ProducerFaults(_Faults):
         """The backend is away: calls raise `NotConnected`.
 
         Args:
-            times: How many calls of the kind `at`; None is all of them.
-            seconds: Instead of a number: from the first such call on, every call of any kind, for so long.
+            times: How many calls of the kind `at`; None is all.
+            seconds: Instead of a number: every call of any kind, for so long after the first call of the kind `at`.
             at: Which kind of call.
         """
         return self._away(times, seconds, at)
@@ -181,21 +181,21 @@ class ProducerFaults(_Faults):
     def fail(
         self, error: ConnectorError, times: int | None = 1, *, at: Literal["connect", "produce"] = "produce"
     ) -> Fault[Call]:
-        """Calls raise this error: a `FatalConnectorError`, say."""
+        """Calls raise this error, for example a `FatalConnectorError`."""
         _check(error, ConnectorError)
         return self._fail(lambda: error, times, None, at)
 
     def refusal(self, record: Record) -> ProduceError | None:
-        """What the backend says against a record."""
+        """The backend's answer if it refuses a record."""
         return next((error for fault, error in self._refusals if fault.strikes(record)), None)
 
     def loses_confirmation(self, record: Record) -> bool:
-        """Whether a record is stored without the engine being told."""
+        """Whether a record is stored without a confirmation."""
         return _first(self._unconfirmed, record) is not None
 
 
 class ConsumerFaults(_Faults):
-    """What an input queue does to the engine that reads from it."""
+    """Faults of an input queue, as seen by the engine that reads from it."""
 
     calls = ("connect", "consume", "settle")
 
@@ -207,20 +207,20 @@ class ConsumerFaults(_Faults):
     def repeat(
         self, times: int | None = 1, *, when: Callable[[QueueMessage], bool] | None = None
     ) -> Fault[QueueMessage]:
-        """Messages that were settled are delivered once more, as after a crash before the settlement was stored.
+        """Settled messages are delivered once more, as after a crash before the settlement was stored.
 
         Args:
-            times: How many deliveries more; None, without a `when` that ends it, never comes to rest.
-            when: Which messages. It sees the delivery that was settled.
+            times: How many further deliveries. None needs a `when` that ends it, or the engine never becomes idle.
+            when: Which messages. It gets the delivery that was settled.
         """
         return self._add(self._repeats, Fault(times, when))
 
     def lose_lease(
         self, times: int | None = 1, *, when: Callable[[QueueMessage], bool] | None = None
     ) -> Fault[QueueMessage]:
-        """Messages are no longer the engine's when it settles them: the settlement changes nothing, they come again.
+        """The engine has lost messages when it settles them: the settlement changes nothing, and they come again.
 
-        The same is a lost partition on backends that have those.
+        On backends with partitions, a lost partition has the same effect.
         """
         return self._add(self._lost, Fault(times, when))
 
@@ -237,7 +237,7 @@ class ConsumerFaults(_Faults):
     def fail(
         self, error: ConnectorError, times: int | None = 1, *, at: Literal["connect", "consume", "settle"] = "consume"
     ) -> Fault[Call]:
-        """Calls raise this error: a `FatalConnectorError`, say."""
+        """Calls raise this error, for example a `FatalConnectorError`."""
         _check(error, ConnectorError)
         return self._fail(lambda: error, times, None, at)
 
@@ -247,9 +247,9 @@ class ConsumerFaults(_Faults):
         return fault
 
     def repeats(self, message: QueueMessage) -> bool:
-        """Whether a message that was settled comes once more."""
+        """Whether a settled message is delivered once more."""
         return _first(self._repeats, message) is not None
 
     def loses_lease(self, message: QueueMessage) -> bool:
-        """Whether a message that is to be settled has been lost meanwhile."""
+        """Whether a message was lost before it was settled."""
         return _first(self._lost, message) is not None

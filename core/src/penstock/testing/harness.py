@@ -1,4 +1,4 @@
-"""The harness: an engine on queues in memory, with a clock of its own, for your tests.
+"""The harness runs your engine in a test, on queues in memory, with a clock of its own.
 
 with Harness(invoice) as harness:
     harness.send("orders", Order(id=1, cents=100))
@@ -45,24 +45,24 @@ _numbers = itertools.count(1)
 class Harness:
     """Runs engines in a test: no broker, no port, no signal handler, no waiting.
 
-    Every queue is one in memory; codecs, data models and settings are those of the configuration. Engines share queues
-    that share backend and name. Harnesses share nothing. It is a context manager; or call `close` at the end.
+    Every queue is in memory; codecs, data models and settings are those of the configuration. Two engines share a queue
+    with the same backend and name. Harnesses share nothing. Use it as a context manager, or call `close` at the end.
 
     Args:
         *engines: `Engine`s, or functions decorated with `stream_app`. They are not changed.
         config: Instead of each engine's own configuration: a file's path, or Python data.
-        profiles: For profiles that are not installed: what they set, as keys of a queue. Those of Penstock's own
+        profiles: The settings of profiles that are not installed, as keys of a queue. Those of Penstock's own
             plugins are known.
         resources: Values by name that the functions get instead of what the engines' resources open.
-        seed: For all that is random: the jitter of waits, the `random` module while `run` runs, and `harness.random`.
-        limit: Seconds by the harness's clock within which one `run` must come to rest; a day.
+        seed: Of everything random: the jitter of waits, the `random` module during `run`, and `harness.random`.
+        limit: Seconds by the harness's clock within which the engines must become idle in one `run`; a day.
         real_limit: The same in real seconds; None for debugging.
 
     Attributes:
-        random: A generator of your own, for faults that strike at random, repeatably.
+        random: A random generator for your tests, for random faults that can be repeated.
 
     Raises:
-        ConfigError, PluginError: as when the engine runs, but for what concerns backends; or the connector `memory` is
+        ConfigError, PluginError: as when the engine starts, except problems of backends; or the connector `memory` is
             not installed.
     """
 
@@ -101,8 +101,8 @@ class Harness:
         for name, queue in queues.items():
             if self._queues.setdefault(name, queue) is not queue:
                 raise ConfigError(
-                    f"{name!r} is one queue for engine {engine.app_name!r} and another one for an engine before it; "
-                    f"give each a harness of its own"
+                    f"{name!r} is one queue for engine {engine.app_name!r} and another queue for an earlier engine; "
+                    f"give each engine its own harness"
                 )
         self._resolved |= engine.resolve()
         return engine
@@ -111,11 +111,11 @@ class Harness:
         known = dict.fromkeys(name for engine in self._engines for name in engine.resource_names)
         for name in resources:
             if name not in known:
-                raise _unknown(name, "resource", known)
+                raise _unknown(name, "a resource", known)
         for engine in self._engines:
             engine.replace_resources(resources)
 
-    # -- before and after
+    # -- messages and counters
 
     def send(
         self,
@@ -126,21 +126,21 @@ class Harness:
         headers: Mapping[str, str | bytes] | Iterable[tuple[str, str | bytes | None]] = (),
         delay: float = 0.0,
     ) -> None:
-        """Put a message into a queue, as some other program would. It is there when `run` begins.
+        """Put a message into a queue, as another program would. It is there when `run` begins.
 
         Args:
-            queue: Its name.
-            obj: A model, encoded by the queue's codec; or plain data, encoded by its serializer whether or not it fits
-                the queue's data model; or bytes, or None for a tombstone, as they are.
+            queue: The queue's name.
+            obj: A model, encoded by the queue's codec; plain data, encoded by its serializer whether or not it fits the
+                queue's data model; or bytes or None (a tombstone), unchanged.
             key, headers: Text or bytes.
             delay: Seconds until it may be delivered.
 
         Raises:
-            ConfigError: no engine here has such a queue.
+            ConfigError: no engine of this harness has such a queue.
             ValueError: the object cannot be encoded, or the delay is not a number of seconds.
         """
         if queue not in self._queues:
-            raise _unknown(queue, "queue", self._queues)
+            raise _unknown(queue, "a queue", self._queues)
         if (problem := delay_problem(delay)) is not None:
             raise ValueError(f"a message for {queue!r}: its delay is {problem}")
         pairs = headers.items() if isinstance(headers, Mapping) else headers
@@ -162,10 +162,10 @@ class Harness:
 
         Args:
             queue: The name of an output queue.
-            model: Decode as this, whatever the queue's data model is. A queue without one gives plain data.
+            model: Decode as this model instead of the queue's data model. Without either the result is plain data.
 
         Raises:
-            ConfigError: no engine here sends to such a queue, or it has no model handler to make a `model`.
+            ConfigError: no engine of this harness sends to such a queue, or the queue has no model handler for `model`.
             MessageError: a body does not fit.
         """
         resolved = self._output(queue)
@@ -175,19 +175,19 @@ class Harness:
         return [_decoded(codec, record, f"record {i} of {queue!r}") for i, record in enumerate(self.records(queue), 1)]
 
     def records(self, queue: str) -> list[Record]:
-        """The same as bytes, with key, headers, delay and options."""
+        """What engines have sent to a queue as bytes, with key, headers, delay and options."""
         self._output(queue)
         return [as_sent(record) for record in self._queues[queue].records]
 
     def dead_letters(self, queue: str | None = None) -> list[DeadLetter]:
-        """What engines have sent to their dead-letter queues, or to this one, with the reasons."""
+        """What engines have sent to their dead-letter queues, or to this queue, with the reasons."""
         names = dict.fromkeys(each.dead_letter_queue for each in self._engines) if queue is None else (queue,)
         records = [record for name in names if name is not None for record in self.records(name)]
         return [read(QueueMessage(None, record.message, record.key, record.headers)) for record in records]
 
     @property
     def attempts(self) -> list[int]:
-        """How often each message was tried, by all engines, in the order in which they first came."""
+        """How often all engines tried each message, in the order in which the messages first came."""
         return [history.tries for queue in self._inputs() for history in queue.histories.values()]
 
     @property
@@ -212,51 +212,51 @@ class Harness:
 
     @property
     def skipped(self) -> int:
-        """Messages that were not valid, and settled because the configuration says so."""
+        """Invalid messages that were settled, as the configuration says."""
         return self._count(SETTLED, "skipped")
 
     @property
     def late(self) -> int:
-        """Messages that were no longer the engine's when it settled them."""
+        """Messages that the engine had lost when it settled them."""
         return self._count(LATE_SETTLEMENTS)
 
     @property
     def elapsed(self) -> float:
-        """Seconds that all runs have taken by the harness's clock: the waits; calls of a function take no time."""
+        """Seconds that all runs have taken by the harness's clock. Only waits count; function calls take no time."""
         return self._runner.elapsed
 
     # -- faults
 
     def producer(self, queue: str) -> ProducerFaults:
-        """What goes wrong when engines send to this queue."""
+        """Faults to inject when engines send to this queue."""
         self._output(queue)
         return self._queues[queue].producer_faults
 
     @property
     def consumer(self) -> ConsumerFaults:
-        """What goes wrong when the (first) engine reads its input queue."""
+        """Faults to inject when the (first) engine reads its input queue."""
         return self.consumer_of(self._engines[0].input_queue)
 
     def consumer_of(self, queue: str) -> ConsumerFaults:
-        """The same for the input queue of another engine."""
+        """Faults to inject when another engine reads its input queue."""
         inputs = [engine.input_queue for engine in self._engines]
         if queue not in inputs:
-            raise _unknown(queue, "input queue", inputs)
+            raise _unknown(queue, "an input queue", inputs)
         return self._queues[queue].consumer_faults
 
     # -- running
 
     def run(self) -> None:
-        """Run the engines until they are at rest: every message is in its final state, and none will come.
+        """Run the engines until they are idle: every message is in its final state, and none is due later.
 
-        Each call is a worker's life: connect, work, stop in order. Where an event loop runs already, as in an async
-        test, the engines get a thread of their own, and that loop waits; `arun` lets it go on.
+        Each call is a worker's life: connect, work, stop in order. In an async test, where an event loop is already
+        running, the engines get a thread of their own and that loop waits; `arun` lets it continue.
 
         Raises:
-            NotIdle: they do not come to rest within the limits.
-            PenstockError: why an engine cannot run, or could not go on.
-            BaseException: what a function raised, at once, if it is not an `Exception`: so `pytest.fail` fails the
-                test. In a worker it is a failed call.
+            NotIdle: they are still busy at the time limit.
+            PenstockError: an engine could not start, or stopped with this error.
+            BaseException: a function raised it, and it is not an `Exception`. So `pytest.fail` fails the test. In a
+                worker it is a failed call.
         """
         try:
             asyncio.get_running_loop()
@@ -266,11 +266,11 @@ class Harness:
         _on_a_thread(self._run)
 
     async def arun(self) -> None:
-        """`run` beside the running event loop: for functions that reach something which lives there, a test server."""
+        """Like `run`, while the running event loop continues: for functions that call a server of the test."""
         await asyncio.to_thread(self._run)
 
     def close(self) -> None:
-        """Let everything go. Idempotent."""
+        """Drop all messages and close the event loop. A second call does nothing."""
         self._runner.close()
         self._store.forget()
 
@@ -282,7 +282,7 @@ class Harness:
     ) -> None:
         self.close()
 
-    # -- its own
+    # -- internal
 
     def _run(self) -> None:
         engines = [(engine, self._queues[engine.input_queue]) for engine in self._engines]
@@ -297,7 +297,7 @@ class Harness:
     def _output(self, queue: str) -> ResolvedQueue:
         outputs = {name: resolved for (name, role), resolved in self._resolved.items() if role == "output"}
         if queue not in outputs:
-            raise _unknown(queue, "output queue", outputs)
+            raise _unknown(queue, "an output queue", outputs)
         return outputs[queue]
 
     def _encoded(self, queue: str, obj: Any) -> bytes | None:
@@ -309,7 +309,7 @@ class Harness:
             if isinstance(obj, PLAIN) and serializer is not None:
                 try:
                     return serializer.serialize(obj)
-                except Exception:  # a list of models is no plain data
+                except Exception:  # a list of models is not plain data
                     if handler is None:
                         raise
             body: bytes | None = Codec(serializer, handler, _model_of(resolved)).encode(obj)
@@ -334,11 +334,11 @@ def _unknown(queue: str, kind: str, known: Iterable[str]) -> ConfigError:
     names = list(known)
     near = nearest(queue, names)
     hint = f"did you mean {near!r}?" if near else f"these are {', '.join(map(repr, names)) or 'none'}"
-    return ConfigError(f"{queue!r} is no {kind} of the engines in this harness; {hint}")
+    return ConfigError(f"{queue!r} is not {kind} of the engines in this harness; {hint}")
 
 
 def _on_a_thread(call: Callable[[], None]) -> None:
-    """Make a call on a thread of its own and wait for it; where an event loop runs, no other one can."""
+    """Make a call on a thread of its own and wait for it, because a thread can run only one event loop."""
     errors: list[BaseException] = []
 
     def work() -> None:

@@ -1,7 +1,7 @@
-"""A queue in memory in the place of a backend's: what was put there, and what became of it.
+"""A queue in memory that replaces a backend's: the messages that were put there, and what happened to them.
 
-The messages lie in a queue of the connector `memory`, found by its name; order, attempts and settling are its own.
-What is delayed is held back here, by the clock of the event loop, since `memory` goes by the real one.
+The messages are in a queue of the connector `memory`, which does ordering, attempts and settling. Delayed messages are
+held back here, by the clock of the event loop, because `memory` uses the real clock.
 """
 
 from __future__ import annotations
@@ -25,26 +25,26 @@ if TYPE_CHECKING:
 
 
 class Watcher(Protocol):
-    """What the fakes ask of the harness."""
+    """The part of the harness that the fake connectors call."""
 
     async def calls_finished(self) -> None:
-        """Return when no function is being called on a thread."""
+        """Return when no function call is running on a thread."""
 
     def look(self) -> None:
-        """A consumer has found nothing: everything may be at rest now."""
+        """A consumer has found no message, so all engines may be idle now."""
 
 
 class MessageHistory:
-    """What became of one message of an input queue.
+    """What happened to one message of an input queue.
 
     Attributes:
-        body, key, headers: As they were delivered first.
-        deliveries: Each delivery, and the number of its first attempt.
-        settled: For good.
+        body, key, headers: As they were at the first delivery.
+        deliveries: Each delivery with the number of its first attempt.
+        settled: Whether it was settled.
     """
 
     def __init__(self, message: QueueMessage) -> None:
-        # An engine opens an envelope in place, and counts attempts in place.
+        # Copied, because an engine opens an envelope in place.
         self.body, self.key, self.headers = message.message, message.key, message.headers
         self.deliveries: list[tuple[QueueMessage, int]] = []
         self.settled = False
@@ -56,19 +56,19 @@ class MessageHistory:
 
 
 class MemoryQueue:
-    """One queue in memory, whatever it is in production.
+    """One queue in memory, whatever its connector is in production.
 
     Args:
         value: The backend's name of it.
-        new_consumer, new_producer: Make a connector `memory` for it.
+        new_consumer, new_producer: Make a consumer or producer of `memory` for it.
         watcher: The harness.
 
     Attributes:
-        records: What engines have stored here, in order, as they sent it.
-        stored: How many messages were put here, by engines or by the test; what is held back is not yet counted.
-        histories: What became of those that were delivered, by position.
-        consumers: Those of the engines that run.
-        consumer_faults, producer_faults: What goes wrong.
+        records: The records that engines have sent here, in order.
+        stored: How many messages engines or the test have put here. Delayed messages count when they are due.
+        histories: The history of each delivered message, by position.
+        consumers: The consumers of the running engines.
+        consumer_faults, producer_faults: The faults to inject.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class MemoryQueue:
         self.consumers: list[FakeConsumer] = []
         self.consumer_faults = ConsumerFaults(value)
         self.producer_faults = ProducerFaults(value)
-        self.copies: deque[QueueMessage] = deque()  # settled, and to be delivered once more all the same
+        self.copies: deque[QueueMessage] = deque()  # settled, and to be delivered once more by a fault
         self._sent: deque[Record] = deque()
         self._delayed: list[tuple[float, int, Record]] = []  # by the time they are due
         self._number = count()
@@ -96,33 +96,33 @@ class MemoryQueue:
 
     @property
     def waiting(self) -> int:
-        """Messages that are not settled, wherever they are."""
+        """The number of messages that are not settled."""
         settled = sum(history.settled for history in self.histories.values())
         return self.stored - settled + len(self.copies) + len(self._sent) + len(self._delayed)
 
     @property
     def fresh(self) -> bool:
-        """Whether there are messages at hand that `memory` does not know of yet."""
+        """Whether there are messages that `memory` has not been given yet."""
         return bool(self.copies or self._sent)
 
     @property
     def next_due(self) -> float:
-        """When, by the event loop, the next record that is held back is due; infinity if there is none."""
+        """When the next delayed record is due, by the event loop's clock; infinity without one."""
         return self._delayed[0][0] if self._delayed else math.inf
 
     def send(self, record: Record) -> None:
-        """Put a record here as some other program would. Safe from any thread."""
+        """Put a record here, as another program would. Safe from any thread."""
         self._sent.append(record)
 
     async def store(self, records: Sequence[Record]) -> Sequence[ProduceError | None]:
-        """Put records here as an engine's producer does, and wake whoever waits for messages."""
+        """Put records here, as an engine's producer does, and wake the consumers that wait."""
         answers = list(await self._append(records))
         self.records += [record for record, error in zip(records, answers, strict=True) if error is None]
         self.wake()
         return answers
 
     async def bring(self) -> None:
-        """Hand to `memory` what the test has sent and what has been held back long enough."""
+        """Give `memory` the records that the test has sent and those whose delay is over."""
         sent = [self._sent.popleft() for _ in range(len(self._sent))]
         errors = list(await self._append(sent))
         now = asyncio.get_running_loop().time()
@@ -140,7 +140,7 @@ class MemoryQueue:
             consumer.wake()
 
     async def close(self) -> None:
-        """Let go of `memory` until it is used again."""
+        """Close the producer of `memory`. It is opened again when it is needed."""
         producer, self._producer = self._producer, None
         if producer is not None:
             await producer.shutdown()
@@ -158,7 +158,7 @@ class MemoryQueue:
                 heappush(self._delayed, (now + record.delay, next(self._number), record))
             else:
                 at_once.append(record)
-        # Keywords are the real connector's; `memory` would refuse them.
+        # Without options, which are the real connector's; `memory` would refuse them.
         answers = iter(await self._producer.produce([Record(r.message, r.key, r.headers) for r in at_once]))
         results = [None if record.delay else next(answers) for record in records]
         self.stored += sum(not record.delay and error is None for record, error in zip(records, results, strict=True))
@@ -170,7 +170,7 @@ def _undelayed(record: Record) -> Record:
 
 
 def as_sent(record: Record) -> Record:
-    """A record without the envelope in which a backend without headers or keys carries it."""
+    """Take a record out of its envelope, if it has one."""
     opened = None if record.message is None else envelope.unwrap(record.message)
     if opened is None:
         return record

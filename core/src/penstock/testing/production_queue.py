@@ -1,4 +1,4 @@
-"""What a queue is in production, as far as its configuration and the plugins tell it without any client library."""
+"""What a queue is in production, as its configuration and the installed plugins say. Imports no client library."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from penstock.specs import ConnectorSpec, Profile
 log = logging.getLogger("penstock")
 
 LOCATION_KEYS = ("connector", "consumer", "producer", "config", "value")
-"""Keys that only say where a queue is, which does not matter in a test."""
+"""Keys that only say where a queue is. A test does not need them."""
 
 CARRIED = ("headers", "keys", "redelivery_count", "record_delay", "requeue_delay", "lease", "lag", "tombstones")
-"""Capabilities that a fake has if both the real connector and `memory` have them."""
+"""Capabilities that a fake connector has if both the real connector and `memory` have them."""
 
 RAW: Mapping[str, Any] = {"serializer": None, "model_handler": None, "data_model": None}
 
 WORDS: Mapping[str, Mapping[str, Any]] = {"dlq": RAW, "batch": {"batch": True}, "pydantic": {}, "orjson": {}}
-"""What a further word in the name of a profile of ours means; any other one is the name of a serializer."""
+"""The meaning of a further word in the name of one of our profiles. Any other word names a serializer."""
 
 Profiles = Mapping[str, Mapping[str, Any]]
 """Profile → the keys of a queue that it sets."""
@@ -34,13 +34,13 @@ Profiles = Mapping[str, Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class ProductionQueue:
-    """One queue.
+    """One queue in production.
 
     Attributes:
-        backend: The connector's name, or what is nearest to it; queues of one backend and one value are one queue.
-        value: The backend's name of it.
-        spec: Its connector; None if that is not installed.
-        settings: Its keys without those that say where it is; a profile that is not installed is replaced.
+        backend: The connector's name, or the best guess. Two queues with the same backend and value are one queue.
+        value: The queue's name in the backend.
+        spec: Its connector; None if the plugin is not installed.
+        settings: Its keys without those that say where it is. A profile that is not installed is replaced.
     """
 
     backend: str
@@ -50,16 +50,16 @@ class ProductionQueue:
 
 
 def look(configuration: Configuration, queue: QueueConfig, registry: Registry, profiles: Profiles) -> ProductionQueue:
-    """Find out about one queue.
+    """Find out what one queue is in production.
 
     Args:
-        configuration: Where it stands.
+        configuration: The configuration that has the queue.
         queue: Its settings.
         registry: What is installed.
-        profiles: What profiles set that are not.
+        profiles: The settings of profiles that are not installed.
 
     Raises:
-        ConfigError: nothing is known of its profile.
+        ConfigError: its profile is unknown.
     """
     unset = {fault.path[2] for fault in configuration.missing_variables.get(queue.name, ()) if len(fault.path) > 2}
     settings = {key: getattr(queue, key) for key in queue.model_fields_set if key not in LOCATION_KEYS}
@@ -78,14 +78,14 @@ def look(configuration: Configuration, queue: QueueConfig, registry: Registry, p
 
 
 def capabilities(queue: ProductionQueue, own: Any, side: str, registry: Registry, memory: Capabilities) -> Capabilities:
-    """What the fake for one side of a queue can do: no more than the real connector, no more than `memory`.
+    """The capabilities of the fake for one side of a queue: those that the real connector and `memory` share.
 
     Args:
         queue: The queue.
-        own: A class of the user's own, or its path, that the queue has for this side; None for the connector's.
+        own: The user's own class for this side, or its path; None if the connector's class is used.
         side: "consumer" or "producer".
         registry: Imports paths.
-        memory: What `memory` can do, which counts alone where the real connector is not known.
+        memory: The capabilities of `memory`, used alone if the real connector is unknown.
     """
     real = _declared(queue, own, side, registry)
     if real is None:
@@ -101,7 +101,7 @@ def _declared(queue: ProductionQueue, own: Any, side: str, registry: Registry) -
     try:
         found = registry.import_path(own, wanted_by=side) if isinstance(own, str) else own
     except PluginError:
-        found = None  # its client need not be installed; classes of users' own mostly declare nothing
+        found = None  # its client library need not be installed
     declared = getattr(found, "capabilities", None)
     if isinstance(declared, Capabilities):
         return declared
@@ -123,21 +123,22 @@ def _spec(queue: QueueConfig, profile: Profile | None, registry: Registry) -> Co
 def _presets(
     configuration: Configuration, queue: QueueConfig, registry: Registry, profiles: Profiles, error: UnknownNameError
 ) -> Mapping[str, Any]:
-    """What a profile that is not installed sets: as the test says, or as the name says if it is one of ours."""
+    """The settings of a profile that is not installed: from the test, or from the name of one of our profiles."""
     name = str(queue.profile)
     if name in profiles:
         return profiles[name]
     extra = hints.extra_for("profile", name)
-    # Of a plugin that is installed, a name that it does not offer is a mistake.
+    # If the plugin is installed, a profile that it does not offer is a mistake.
     missing = extra is not None and not entries(hints.distribution_of(extra))
     presets = _by_name(name, registry) if missing else None
     if presets is None:
         place = configuration.locations.of(("queues", queue.name, "profile")).exact
         raise ConfigError(
-            f"queue {queue.name!r}{f' ({place})' if place else ''}: {error}. A harness needs no connector, but must "
-            f"know what the profile sets; install it, or say so: Harness(…, profiles={{{name!r}: {{'serializer': …}}}})"
+            f"queue {queue.name!r}{f' ({place})' if place else ''}: {error}. A harness needs the profile's "
+            "settings, not its connector; install the plugin, or give them: "
+            f"Harness(…, profiles={{{name!r}: {{'serializer': …}}}})"
         ) from error
-    log.info("queue %r: profile %r is not installed; the harness goes by its name", queue.name, name)
+    log.info("queue %r: profile %r is not installed; the harness derives its settings from its name", queue.name, name)
     return presets
 
 

@@ -1,4 +1,4 @@
-"""Runs engines until they are at rest, on a clock of their own, within limits."""
+"""Runs engines until they are idle, on a clock of their own, within time limits."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from penstock.testing.memory_queue import MemoryQueue
 
 log = logging.getLogger("penstock")
 
-CLEARING = 1.0  # seconds of real time to let go of what is stuck
-TICK = 1e-6  # seconds by the engines' clock: while that stands still, any timer waits for it to go on
+CLEARING = 1.0  # seconds of real time to cancel tasks that are stuck
+TICK = 1e-6  # seconds by the engines' clock; while that clock is stopped, a sleep of any length waits for it
 
 
 class TestRunner:
-    """The event loop of a harness, and what happens on it.
+    """Owns the event loop of a harness and runs engines on it.
 
     Args:
         seed: For the `random` module while engines run.
-        limit: Seconds by the engines' clock within which a run must come to rest.
+        limit: Seconds by the engines' clock within which the engines must become idle.
         real_limit: The same in real seconds.
 
     Attributes:
-        metrics: What the engines have counted, one of each engine and run.
+        metrics: The counters of each engine, one for each run.
     """
 
     def __init__(self, seed: int, limit: float, real_limit: float) -> None:
@@ -52,20 +52,20 @@ class TestRunner:
         return self._loop.clock.now
 
     def run(self, engines: Sequence[tuple[EngineUnderTest, MemoryQueue]], queues: Sequence[MemoryQueue]) -> None:
-        """Run until all is at rest; not where another event loop runs.
+        """Run until all engines are idle. Must not be called where another event loop runs.
 
         Args:
             engines: Each with its input queue.
             queues: All queues.
 
         Raises:
-            NotIdle: it takes too long.
-            PenstockError: why an engine cannot run, or could not go on.
+            NotIdle: the time limit is over.
+            PenstockError: an engine could not start, or stopped with this error.
         """
         if self._loop.is_closed():
-            raise PenstockError("this harness is closed; run it inside its `with`, and look at what it did afterwards")
+            raise PenstockError("this harness is closed; call run() inside its `with` block")
         if self._running:
-            raise PenstockError("this harness runs already; send what you have to send before, or from the function")
+            raise PenstockError("this harness is already running; send messages before run(), or from the function")
         self._running = True
         clock = self._loop.clock
         clock.deadline = monotonic() + self._real_limit
@@ -82,34 +82,34 @@ class TestRunner:
             self._running = False
 
     def close(self) -> None:
-        """Let the event loop go. Idempotent."""
+        """Close the event loop. A second call does nothing."""
         self._loop.close()
 
-    # -- what the fakes ask
+    # -- called by the fake connectors
 
     def look(self) -> None:
-        """Whether all engines are at rest: then they can stop."""
+        """Let the engines stop if all of them are idle."""
         if self._runs and all(run.at_rest for run in self._runs):
             self._idle.set()
 
     async def calls_finished(self) -> None:
-        """Return when no function is being called on a thread."""
-        while self._time_mode() == "stop":  # noqa: ASYNC110  (no polling: the sleep ends when time goes on, not before)
+        """Return when no function call is running on a thread."""
+        while self._time_mode() == "stop":  # noqa: ASYNC110  (not polling: the sleep ends only when the clock goes on)
             await asyncio.sleep(TICK)
 
-    # -- what the clock asks
+    # -- called by the clock
 
     def _time_mode(self) -> TimeMode:
-        """A call of a function takes no time, however slow the machine is.
+        """Stop the clock during function calls, so that they take no time, however slow the machine is.
 
-        Once its engine stops, time passes as it does for everybody: it has its shutdown timeout, and no longer.
+        Once an engine stops, real time counts, because the call must end within `shutdown_timeout`.
         """
         on_threads = [run for run in self._runs if run.on_threads]
         if not on_threads:
             return "jump"
         return "real" if all(run.stopping for run in on_threads) else "stop"
 
-    # -- its own
+    # -- internal
 
     async def _serve(
         self, engines: Sequence[tuple[EngineUnderTest, MemoryQueue]], queues: Sequence[MemoryQueue]
@@ -125,7 +125,7 @@ class TestRunner:
             done, _ = await asyncio.wait([*tasks, idle], timeout=self._limit, return_when=asyncio.FIRST_COMPLETED)
             if not done:
                 not_idle = self._not_idle(f"{self._limit:g} s of its own time", "limit")
-            # One that cannot go on takes the others down in order, as in a worker.
+            # An engine that fails stops the others in order, as in a worker.
             for run in runs:
                 run.pipeline.stop()
             results = await asyncio.gather(*tasks, return_exceptions=True)
@@ -154,16 +154,16 @@ class TestRunner:
         return runs
 
     def _not_idle(self, within: str, setting: str) -> NotIdle:
-        lines = [f"engine {run.app!r}: " + ("; ".join(run.busy_with()) or "at rest") for run in self._runs]
+        lines = [f"engine {run.app!r}: " + ("; ".join(run.busy_with()) or "idle") for run in self._runs]
         return NotIdle(
-            f"the harness did not come to rest within {within} ({setting}). "
+            f"the harness did not become idle within {within} ({setting}). "
             + ". ".join(lines)
-            + ". A message that is requeued again and again needs a dead_letter_queue, or a function that takes it "
-            f"in the end; what is only slow, a larger {setting}"
+            + ". If a message is requeued again and again, configure a dead_letter_queue or let the function "
+            f"accept it; if the work is only slow, give a larger {setting}"
         )
 
     def _clear(self) -> None:
-        """Cancel what is left, the user's own tasks, too, as `asyncio.run` does at its end."""
+        """Cancel every task that is left, as `asyncio.run` does at its end."""
         clock = self._loop.clock
         clock.closing, clock.deadline = True, monotonic() + CLEARING
         try:
@@ -173,17 +173,17 @@ class TestRunner:
             self._loop.run_until_complete(_ended(tasks))
             self._loop.run_until_complete(self._loop.shutdown_asyncgens())
         except OutOfTime:
-            log.warning("the harness lets go of tasks that do not end when they are cancelled")
+            log.warning("the harness abandons tasks that do not end when they are cancelled")
         finally:
             clock.closing = False
         for task in self._tasks:
             if task.done() and not task.cancelled():
-                # Raised already, through the loop, if it is an exit or Ctrl-C: asyncio shall not complain later.
+                # An exit or Ctrl-C was already raised by the loop; this keeps asyncio from reporting it again.
                 task.exception()
 
     @contextmanager
     def _seeded(self) -> Iterator[None]:
-        """The `random` module, which jitter uses, begins at the seed, and is as before afterwards."""
+        """Seed the `random` module, which jitter uses, and restore its state afterwards."""
         before = random.getstate()
         random.setstate(self._random_state)
         try:
