@@ -1,13 +1,12 @@
-"""A worker in a process of its own, for tests that kill it: `python -m penstock_kit.child JOB.json`.
+"""A worker in a process of its own, for tests that kill it.
 
-It opens a queue by its settings, as a configuration names it, and writes what it does into a log, a line each, before
-it does the next thing. The line "go" on its standard input lets it begin.
+It opens a queue by its settings, as a configuration names it. Each step is a line in its log before the next step
+begins. It waits for a word of its parent before it connects.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import random
 import resource
@@ -23,6 +22,9 @@ from penstock.standalone import make_consumer, make_producer, resolve
 WORK_SECONDS = 0.001  # seconds of work for a message
 POLL = 0.2  # seconds of one consume
 
+Go = Callable[[], object]
+"""Waits for a word of the parent."""
+
 
 class Log:
     """Lines that are with the operating system when `write` returns, so that a kill takes none of them back."""
@@ -36,7 +38,7 @@ class Log:
         os.write(self._file, "".join(lines).encode())
 
 
-async def work(consumer: Consumer, log: Log, job: dict[str, Any]) -> None:
+async def work(consumer: Consumer, log: Log, job: dict[str, Any], _go: Go) -> None:
     """Consume for ever; do each message for a moment; settle a batch in random order, in pieces."""
     chance = random.Random(job["seed"])
     while True:
@@ -56,9 +58,9 @@ def _pieces(messages: list[QueueMessage], chance: random.Random) -> Sequence[Seq
     return [piece for piece in (messages[:cut], messages[cut:]) if piece]
 
 
-async def hold(consumer: Consumer, log: Log, job: dict[str, Any]) -> None:
+async def hold(consumer: Consumer, log: Log, job: dict[str, Any], go: Go) -> None:
     """Take so many messages, settle the last ones of them, and record that calls of the first ones begin. At the next
-    line of input settle the rest, and say how many of these were late."""
+    word of the parent settle the rest, and report how many of these were late."""
     held: list[QueueMessage] = []
     while len(held) < job["count"]:
         held += await consumer.consume(job["count"] - len(held), POLL)
@@ -69,14 +71,14 @@ async def hold(consumer: Consumer, log: Log, job: dict[str, Any]) -> None:
         await consumer.begin_call(held[: job["begin"]])
     log.write("holds", *(message.message for message in held))
     log.write("ready")
-    await asyncio.to_thread(sys.stdin.readline)
+    await asyncio.to_thread(go)
     late = await consumer.on_success(held[:kept])
     log.write("late", str(late or 0).encode())
     # As in an engine: what is settled takes effect while it goes on, and at the latest when it closes.
     await consumer.consume(0 if consumer.keep_polling else 1, POLL)
 
 
-async def block(consumer: Consumer, log: Log, job: dict[str, Any]) -> None:
+async def block(consumer: Consumer, log: Log, job: dict[str, Any], _go: Go) -> None:
     """Take a few messages, then nothing more for a while; say how many KiB of memory that took at most."""
     held: list[QueueMessage] = []
     while len(held) < job["count"]:
@@ -90,7 +92,7 @@ async def block(consumer: Consumer, log: Log, job: dict[str, Any]) -> None:
     await consumer.on_fail(held)
 
 
-async def send(producer: Producer, log: Log, job: dict[str, Any]) -> None:
+async def send(producer: Producer, log: Log, job: dict[str, Any], _go: Go) -> None:
     """Produce numbers for ever, ten a call; write those that are confirmed."""
     number = job["first"]
     while True:
@@ -112,24 +114,29 @@ def peak() -> int:
     return used // 1024 if sys.platform == "darwin" else used
 
 
-async def main(job: dict[str, Any]) -> None:
-    """Open the queue, wait for "go", do the job."""
+def main(job: dict[str, Any], go: Go) -> None:
+    """Open a queue and do a job with it.
+
+    Args:
+        job: `do`, a function of this module; `settings` and `role` of the queue; the arguments of the function.
+        go: Waits for a word of the parent.
+    """
+    asyncio.run(_main(job, go))
+
+
+async def _main(job: dict[str, Any], go: Go) -> None:
     log = Log(job["log"])
     queue = resolve(job["settings"], job["role"])
     connector: Any = (make_consumer if job["role"] == "input" else make_producer)(queue)
     log.write("loaded")
-    await asyncio.to_thread(sys.stdin.readline)
+    await asyncio.to_thread(go)
     await connector.connect()
     log.write("base", str(peak()).encode())
-    jobs: dict[str, Callable[[Any, Log, dict[str, Any]], Awaitable[None]]] = {
+    jobs: dict[str, Callable[[Any, Log, dict[str, Any], Go], Awaitable[None]]] = {
         "work": work,
         "hold": hold,
         "block": block,
         "send": send,
     }
-    await jobs[job["do"]](connector, log, job)
+    await jobs[job["do"]](connector, log, job, go)
     await connector.shutdown()
-
-
-if __name__ == "__main__":
-    asyncio.run(main(json.loads(Path(sys.argv[1]).read_text())))

@@ -1,18 +1,21 @@
-"""Child processes that work on a queue, and the hand that kills, freezes and thaws them."""
+"""Child processes that work on a queue, and the means to kill, freeze and resume them."""
 
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
 import os
 import signal
-import subprocess
-import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing.connection import Connection
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+from penstock_kit import child, engine_child
 from penstock_kit.alone import as_json
 from penstock_kit.broken import Broken
 from penstock_kit.limits import until
@@ -20,7 +23,25 @@ from penstock_kit.limits import until
 if TYPE_CHECKING:
     from penstock_kit.kit import Kit
 
-START_LIMIT = 30.0  # seconds for a Python to start and import a client library, on a busy machine
+START_LIMIT = 30.0  # seconds for a process to start and import a client library, on a busy machine
+
+# Forked from a server that has imported the core: a fresh Python would spend a second of CPU on that, for each child.
+_FORKSERVER = multiprocessing.get_context("forkserver")
+_FORKSERVER.set_forkserver_preload([child.__name__, engine_child.__name__])
+
+_ONE_AT_A_TIME = Lock()  # multiprocessing looks after all children whenever one starts, from whatever thread
+
+PROGRAMS = {"child": child.main, "engine_child": engine_child.main}
+
+
+def _run(program: str, job: dict[str, Any], go: Connection, errors: Path, environment: dict[str, str]) -> None:
+    """Runs in the child."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    os.dup2(os.open(errors, os.O_WRONLY | os.O_APPEND), 2)
+    # The server has the environment of the time when it was started.
+    os.environ.clear()
+    os.environ.update(environment)
+    PROGRAMS[program](job, go.recv)
 
 
 class Child:
@@ -29,19 +50,24 @@ class Child:
     def __init__(self, directory: Path, job: dict[str, Any], program: str = "child") -> None:
         self._log = directory / "log"
         self._errors = directory / "stderr"
-        job_file = directory / "job.json"
-        job_file.write_text(as_json({"log": str(self._log), **job}))
+        as_json(job)  # refuses what another process cannot be given
         self._log.touch()
-        # The parent's path: a plugin that is found here is found there.
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-        with self._errors.open("wb") as errors:
-            self._process = subprocess.Popen(  # noqa: S603  (our own program)
-                [sys.executable, "-m", f"penstock_kit.{program}", str(job_file)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=errors,
-                env=environment,
-            )
+        self._errors.touch()
+        theirs, self._go = _FORKSERVER.Pipe(duplex=False)
+        self._process = _FORKSERVER.Process(
+            target=_run,
+            args=(program, {"log": str(self._log), **job}, theirs, self._errors, dict(os.environ)),
+            daemon=True,
+        )
+        with _ONE_AT_A_TIME:
+            self._process.start()
+        theirs.close()
+
+    @property
+    def _code(self) -> int | None:
+        """The exit code; None while it runs."""
+        with _ONE_AT_A_TIME:
+            return self._process.exitcode
 
     def lines(self, word: str) -> list[bytes]:
         """What followed `word` in each line of the log that begins with it."""
@@ -54,9 +80,9 @@ class Child:
         """Wait until there are so many lines of `word`; at once if the process has ended."""
         deadline = asyncio.get_running_loop().time() + seconds
         while len(found := self.lines(word)) < count:
-            if self._process.poll() is not None:
+            if (code := self._code) is not None:
                 raise Broken(
-                    f"a worker process ended by itself with exit code {self._process.returncode}:\n{self.said()}\n"
+                    f"a worker process ended by itself with exit code {code}:\n{self.said()}\n"
                     "    look at: what the connector raises in a process of its own"
                 )
             if asyncio.get_running_loop().time() > deadline:
@@ -70,14 +96,13 @@ class Child:
 
     def go(self) -> None:
         """Let it go on: from "loaded" to its work, or from one step to the next."""
-        if self._process.stdin is not None:
-            self._process.stdin.write(b"go\n")
-            self._process.stdin.flush()
+        self._go.send("go")
 
     def kill(self) -> None:
         """SIGKILL: no goodbye. Returns when it is gone."""
-        self._process.kill()
-        self._process.wait()
+        self._signal(signal.SIGKILL)
+        while self._code is None:
+            time.sleep(0.001)
 
     async def kill_in_the_middle(self, seconds: float) -> None:
         """SIGKILL when it has done messages that it has not begun to settle; after so many seconds in any case."""
@@ -91,31 +116,34 @@ class Child:
 
     def interrupt(self, number: signal.Signals) -> None:
         """SIGTERM or SIGINT: what a supervisor sends, or Ctrl-C."""
-        self._process.send_signal(number)
+        self._signal(number)
 
     async def ended(self, seconds: float) -> int:
         """Wait until it has ended by itself; returns its exit code."""
-        if not await until(lambda: self._process.poll() is not None, seconds):
+        if not await until(lambda: self._code is not None, seconds):
             raise Broken(
                 f"a worker process ends when it is told to; it had not after {seconds:g} s:\n{self.said()}\n"
                 "    look at: what connect, consume and shutdown wait for; a thread that is no daemon"
             )
-        return self._process.returncode
+        return self._code or 0
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._code is None and self._process.pid is not None:
+            os.kill(self._process.pid, number)
 
     def freeze(self) -> None:
         """SIGSTOP: alive, and does nothing."""
-        self._process.send_signal(signal.SIGSTOP)
+        self._signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
         """SIGCONT."""
-        self._process.send_signal(signal.SIGCONT)
+        self._signal(signal.SIGCONT)
 
     def close(self) -> None:
         """Whatever happened, it is gone afterwards."""
-        if self._process.poll() is None:
+        if self._code is None:
             self.kill()
-        if self._process.stdin is not None:
-            self._process.stdin.close()
+        self._go.close()
 
     def said(self) -> str:
         """The end of what it wrote to its standard error."""

@@ -1,21 +1,18 @@
-"""An engine in a process of its own, for tests that end it: `python -m penstock_kit.engine_child JOB`.
+"""An engine in a process of its own, for tests that end it.
 
-It runs a function that takes a moment for each message, writes down which, and sends each on. Like `child.py` it writes
-into a log, a line each, and waits for the line "go" on its standard input before it begins.
+Its function takes a moment for each message, logs it and sends it on. Like `child.py` it waits for a word of its parent
+before it begins.
 """
 
 from __future__ import annotations
 
-import json
-import sys
 import threading
 import time
-from pathlib import Path
 from typing import Any
 
 from penstock import Engine, Worker
 from penstock.config.model import WorkerSettings
-from penstock_kit.child import Log
+from penstock_kit.child import Go, Log
 
 LOOK = 0.05  # seconds between two looks at the health registry
 CONNECT_TIMEOUT = 120.0  # seconds that a backend is waited for at the start: longer than any test
@@ -32,12 +29,13 @@ def watch(worker: Worker, log: Log) -> None:
         time.sleep(LOOK)
 
 
-def main(job: dict[str, Any]) -> None:
+def main(job: dict[str, Any], go: Go) -> None:
     """Run the engine until a signal.
 
     Args:
         job: `queues`, its configuration, with the queues "in" and "out"; `work_seconds`, seconds of work for a message;
             `shutdown_timeout`, seconds that it has to stop; `settings` of the engine.
+        go: Waits for a word of the parent.
     """
     log = Log(job["log"])
     engine = Engine("in", ["out"], "conformance", queue_config=job["queues"], metrics_port=None, **job["settings"])
@@ -53,10 +51,6 @@ def main(job: dict[str, Any]) -> None:
     )
     worker = Worker([engine], settings)
     log.write("loaded")
-    sys.stdin.readline()
+    go()
     threading.Thread(target=watch, args=(worker, log), daemon=True).start()
     worker.run()
-
-
-if __name__ == "__main__":
-    main(json.loads(Path(sys.argv[1]).read_text()))
