@@ -1,4 +1,4 @@
-"""One formula for every wait that grows: reconnecting, producing again, trying a function again."""
+"""Growing waits: for reconnecting, producing again and calling a function again."""
 
 from __future__ import annotations
 

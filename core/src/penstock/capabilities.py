@@ -1,4 +1,4 @@
-"""What a connector declares that it can do, and the sentence that says why a config asks for too much."""
+"""What a connector can do, and the error for a configuration that asks for more."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Capabilities:
         return value not in (False, "none")
 
     def require(self, name: str, *, queue: str, connector: str, wanted_by: str, remedy: str) -> None:
-        """Refuse a setting that this connector cannot honour.
+        """Reject a setting that this connector cannot support.
 
         Args:
             name: The capability, a field of this class.

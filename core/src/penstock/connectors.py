@@ -13,8 +13,8 @@ What to raise, from any method:
 - `NotConnected`: the backend is away. The engine waits with backoff, calls `connect` again and goes on.
 - `FatalConnectorError`: it will never work like this (wrong password, not authorised, fenced for good). The engine
   stops.
-- anything else is taken for a bug or a refusal: the engine stops, names the error, and leaves every unsettled message
-  to be redelivered.
+- any other error counts as a bug or a rejection: the engine stops and reports it, and every unsettled message is
+  redelivered.
 
 The engine adds its own name and the queue's to an error; a connector need not.
 
@@ -68,12 +68,12 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A record that the backend will never store, the reason why a transaction was not made.
+    """A record that the backend will never store, so that a transaction was not made.
 
     Attributes:
-        output: Which of the outputs it is in, from 0.
-        record: Which of that output's records it is, from 0.
-        error: Why.
+        output: The position of its output, from 0.
+        record: Its position among that output's records, from 0.
+        error: The reason.
     """
 
     output: int
@@ -83,11 +83,11 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Transacted:
-    """What became of a transaction. If anything is in it, then nothing was stored and nothing settled.
+    """The result of a transaction. Unless it is empty, nothing was stored and nothing settled.
 
     Attributes:
-        lost: Those of the messages that were no longer ours to settle.
-        refused: Those of the records that the backend will never take.
+        lost: The messages that this consumer could not settle any more.
+        refused: The records that the backend will never store.
     """
 
     lost: Sequence[QueueMessage] = ()
@@ -95,25 +95,25 @@ class Transacted:
 
     @property
     def committed(self) -> bool:
-        """Whether it all happened."""
+        """Whether everything was stored and settled."""
         return not self.lost and not self.refused
 
 
 class Consumer(ABC):
-    """Brings messages in, and settles them. All methods are called on the event loop's thread.
+    """Fetches messages and settles them. All methods are called on the event loop's thread.
 
-    `connect` comes first. Then one `consume` at a time is under way; `on_success`, `on_fail`, `extend` and `lag` may be
-    called while it waits, and while each other wait. `shutdown` comes last, once, when no other call is under way, also
+    `connect` is called first. Then one `consume` runs at a time; `on_success`, `on_fail`, `extend` and `lag` may be
+    called while it waits, and while others of them wait. `shutdown` is called last, once, when no other call runs, also
     after a `connect` that failed.
 
     `begin_call` and `end_call` are called like `extend`; a connector without `redelivery_count` needs neither.
 
     Every message that `consume` returned is settled at most once: by `on_success`, by `on_fail`, or by neither, if the
-    worker dies or stops first. Messages are settled in any order, whatever order they came in.
+    worker dies or stops first. Messages are settled in any order.
     """
 
     lease: float | None = None
-    """Seconds for which a delivery is hidden from others, known after `connect`; None: for as long as we live.
+    """Seconds for which a delivery is hidden from others, known after `connect`; None: as long as the process lives.
     The engine calls `extend` for every message in flight three times in that span."""
 
     keep_polling: ClassVar[bool] = False
@@ -128,32 +128,31 @@ class Consumer(ABC):
     async def connect(self) -> None:
         """Connect, and check that the queue can be read.
 
-        Called before anything else, and again after each `NotConnected`: then it restores the connection, and what was
-        delivered before stays settleable where the backend allows it.
+        Called before anything else, and again after each `NotConnected`: then it restores the connection. Messages
+        that were delivered before can still be settled, where the backend allows it.
         """
 
     @abstractmethod
     async def consume(self, max_messages: int, timeout: float) -> Sequence[QueueMessage]:
         """Wait for messages.
 
-        Returns as soon as there is any, with all that are at hand up to `max_messages`; an empty list after about
-        `timeout` seconds without any. It is never cancelled, so a message taken from the backend is not lost on the
-        way.
+        Returns as soon as there is a message, with all that are available up to `max_messages`; an empty list after
+        about `timeout` seconds without one. It is never cancelled, so a message that was fetched is not lost.
         """
 
     @abstractmethod
     async def on_success(self, messages: Sequence[QueueMessage]) -> int | None:
         """Settle messages for good: delete, acknowledge, mark for commit. They must not come back.
 
-        Idempotent and fenced: a message whose lease or partition was lost meanwhile is left alone.
+        Idempotent and fenced: a message whose lease or partition was lost meanwhile is not changed.
 
         Returns:
-            How many were left alone, because they were no longer ours; None means 0.
+            How many were not changed, because another consumer owns them now; None means 0.
         """
 
     @abstractmethod
     async def on_fail(self, messages: Sequence[QueueMessage], delay: float | None = None) -> int | None:
-        """Give messages back: they are delivered again, to this consumer or another one, with `attempts` raised.
+        """Requeue messages: they are delivered again, to this consumer or another one, with `attempts` raised.
 
         Args:
             messages: Fenced as in `on_success`.
@@ -161,14 +160,14 @@ class Consumer(ABC):
                 `requeue_delay` is only asked for None.
 
         Returns:
-            How many were left alone, because they were no longer ours; None means 0.
+            How many were not changed, because another consumer owns them now; None means 0.
         """
 
     async def extend(self, messages: Sequence[QueueMessage]) -> None:  # noqa: B027  (only leases need it)
         """Keep the leases of these messages alive for another full span. Fenced as in `on_success`.
 
-        It must not wait behind settlements: these may take longer than a lease. `penstock.turns` helps where they share
-        something. Some of the messages may be settled while the call is under way, which is no loss of a lease.
+        It must not wait behind settlements, which may take longer than a lease; `penstock.turns` helps where both
+        share a connection. A message that is settled while the call runs has not lost its lease.
         """
 
     async def begin_call(self, messages: Sequence[QueueMessage]) -> None:  # noqa: B027  (only what counts needs it)
@@ -215,7 +214,7 @@ class Consumer(ABC):
         raise NotImplementedError(f"{type(self).__name__} declares 'browse' and has no browse()")
 
     def transaction_problem(self, producer: Producer) -> str | None:  # noqa: ARG002  (what derives from this, asks)
-        """Why `transact` cannot store records of this producer, to go on after "output queue …: "; None if it can.
+        """Why `transact` cannot store records of this producer, to continue "output queue …: "; None if it can.
 
         Asked at start, before `connect`, for each output of an engine with `delivery: exactly_once`. Does no I/O.
         """
@@ -233,8 +232,8 @@ class Consumer(ABC):
         Args:
             messages: To be settled for good, as by `on_success`. Fenced: if one of them was lost to another consumer,
                 nothing happens, and it is named in the answer.
-            outputs: Producers for which `transaction_problem` has none, and their records, in order. Nobody can see a
-                record before it is committed. `Producer.produce` is not called for them.
+            outputs: Producers for which `transaction_problem` has none, and their records, in order. No reader sees
+                a record before it is committed. `Producer.produce` is not called for them.
 
         Returns:
             An empty `Transacted` if it is committed durably.
@@ -251,7 +250,7 @@ class Consumer(ABC):
 
 
 class Producer(ABC):
-    """Takes records out. All methods are called on the event loop's thread.
+    """Sends records. All methods are called on the event loop's thread.
 
     `connect` comes first, then any number of `produce` calls, several at once, then `shutdown`, once, when none is
     under way.

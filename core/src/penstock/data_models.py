@@ -1,4 +1,4 @@
-"""Data models that profiles name as their default."""
+"""The default data model of profiles."""
 
 from __future__ import annotations
 

@@ -23,18 +23,18 @@ from penstock.message import (
 )
 
 MESSAGE_ID = HEADER_PREFIX + "id"
-"""The header with the id of a message and of all that was made of it. Programs set it; a replay does, too."""
+"""The header with an id that a message shares with everything made of it. Programs set it; a replay does, too."""
 
 TEXT_LENGTH = 1000  # characters of an error's text that are kept; backends limit the size of headers
 
 ERROR_HEADERS = frozenset(
     {ERROR_STAGE, ERROR_TYPE, ERROR_TEXT, ATTEMPTS, ORIGIN_QUEUE, ORIGIN_POSITION, FAILED_AT, APP}
 )
-"""What a dead letter carries beside the message's own headers."""
+"""The headers that a dead letter has beside the message's own."""
 
 
 class Form(Enum):
-    """How much a dead letter says beside the message itself, in words that follow "with"."""
+    """How much a dead letter has beside the message itself; the values continue "stored with"."""
 
     WHOLE = "all its reasons"
     SHORT = "a short error text"
@@ -42,14 +42,14 @@ class Form(Enum):
 
 
 FORMS = tuple(Form)
-"""From the one that is wanted to the one that fits wherever the message itself fits."""
+"""From the preferred form to the one that fits wherever the message itself fits."""
 
 SHORT_TEXT = 100  # characters of an error's text in the short form
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """What a dead letter says. A field is empty where the record does not say it, as when something else wrote it.
+    """The content of a dead letter. A field is empty where the record lacks it, as when another program wrote it.
 
     Attributes:
         stage: What failed: decode, validate, function, output, produce.
@@ -77,7 +77,7 @@ class DeadLetter:
 
     @property
     def headers_with_id(self) -> Headers:
-        """The message's headers, with its `id` as `penstock-id`: by it a replay that sends them can be followed."""
+        """The message's headers, with its `id` as `penstock-id`, so that a replay can be traced."""
         headers = self.record.headers
         return headers if _own_id(headers) or not self.id else [*headers, (MESSAGE_ID, self.id.encode("utf-8"))]
 
@@ -93,7 +93,7 @@ def dead_letter(
     now: float,
     form: Form = Form.WHOLE,
 ) -> Record:
-    """Make the record for the dead-letter queue: body, key and headers byte for byte, and why it is there.
+    """Make the record for the dead-letter queue: body, key and headers byte for byte, and the reason.
 
     Args:
         message: The message that failed. If it was a dead letter before, what it says about that is replaced.
@@ -124,7 +124,7 @@ def dead_letter(
 
 
 def read(message: QueueMessage) -> DeadLetter:
-    """Read what a dead letter says. Never fails: any record may lie in a queue."""
+    """Read a dead letter. Never fails: a queue may hold any record."""
     said = {name: (value or b"").decode("utf-8", "replace") for name, value in message.headers if name in ERROR_HEADERS}
     queue, position = said.get(ORIGIN_QUEUE, ""), said.get(ORIGIN_POSITION, "")
     return DeadLetter(
@@ -156,12 +156,12 @@ def error_text(error: BaseException) -> str:
         return _one_line(str(error))
     except KeyboardInterrupt:
         raise
-    except BaseException:  # noqa: BLE001  (a user's class may fail to show itself; that must not lose the message)
+    except BaseException:  # noqa: BLE001  (the `str` of a user's class may raise; that must not lose the message)
         return "(this error cannot be shown as text)"
 
 
 def _validation_text(error: BaseException | None) -> str | None:
-    from pydantic_core import ValidationError  # only a failure pays for it
+    from pydantic_core import ValidationError  # imported for a failure only
 
     if not isinstance(error, ValidationError):
         return None
@@ -179,19 +179,19 @@ def _own_headers(headers: Headers) -> list[tuple[str, bytes | None]]:
 
 
 def _own_id(headers: Headers) -> str:
-    # In any case: some backends change that of names.
+    # Case-insensitive: some backends change the case of names.
     return next(
         (value.decode("utf-8", "replace") for name, value in headers if value and name.lower() == MESSAGE_ID), ""
     )
 
 
 def _one_line(text: str) -> str:
-    # Some backends refuse line breaks and control characters in headers, and no UTF-8 has lone surrogates.
+    # Some backends reject line breaks and control characters in headers, and UTF-8 cannot have lone surrogates.
     return "".join(character if character.isprintable() else " " for character in text[:TEXT_LENGTH])
 
 
 def _number(text: str) -> int:
-    # Bounded, because Python refuses to read very long numbers.
+    # Bounded, because Python rejects very long numbers.
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 9 else 0
 
 

@@ -64,11 +64,11 @@ def unwrap(body: bytes) -> tuple[bytes | None, bytes | None, list[tuple[str, byt
     """Open an envelope.
 
     Returns:
-        Body, key and headers; None if these bytes are no envelope but a plain body.
+        Body, key and headers; None if these bytes are a plain body, not an envelope.
 
     Raises:
         DecodeError: they begin like an envelope, but are damaged or of another version. To hand them on as a plain
-            body would give the function something that nobody sent.
+            body would give the function something that was never sent.
     """
     if not body.startswith(MAGIC):
         return None

@@ -1,4 +1,4 @@
-"""Lets a package offer the names of its modules without importing one before it is asked for."""
+"""Lets a package export names of its modules, and imports each module only when one of its names is used."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""The hooks a plugin may implement. Each is asked once, before any client library is imported.
+"""The hooks that a plugin may implement. Each is called once, before any client library is imported.
 
 A plugin is a distribution with one entry point in the group `penstock`:
 
     [project.entry-points.penstock]
     acme = "penstock_acme.plugin"
 
-The module it names says for which version of this page it was written, and implements hooks:
+The module that it names has the version of this contract for which it was written, and implements hooks:
 
     from penstock.hookspecs import hookimpl
     from penstock.specs import ConnectorSpec
@@ -16,7 +16,7 @@ The module it names says for which version of this page it was written, and impl
     def penstock_connectors():
         return [ConnectorSpec("acme", consumer="penstock_acme.consumer:AcmeConsumer")]
 
-pluggy serves discovery and start-up only: a hook call costs 27 times a method call, so no message passes through one.
+pluggy is used for discovery and start-up only: a hook call costs 27 times a method call.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     )
 
 PLUGIN_API = 1
-"""Raised when this page changes so that older plugins cannot work. A plugin writes the number it was built for."""
+"""Raised when this module changes so that older plugins cannot work. A plugin has the number it was built for."""
 
 GROUP = "penstock"
 """The entry-point group, and pluggy's project name."""

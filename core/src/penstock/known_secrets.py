@@ -1,7 +1,7 @@
-"""The secrets of this process's configurations, and how they are kept out of whatever a client says.
+"""Remembers the secrets of this process's configurations, and masks them in errors and logs.
 
 A client may quote its options in an error or a log line. So each secret is remembered when options are read, and every
-`ConnectorError`, every line of a client's log, and all that `penstock run` logs passes `hide`.
+`ConnectorError`, every line of a client's log and everything that `penstock run` logs goes through `hide`.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from urllib.parse import unquote
 
 MASK = "********"
 
-SHORTEST = 4  # characters of a secret that is looked for; a shorter one is a part of every other word
+SHORTEST = 4  # characters; a shorter secret is not searched for, since it would be part of many words
 
 # Up to the last "@": a password that was not percent-encoded may hold any other character.
 _WORD = re.compile(r"\S+")
-# Each part is bounded and begins with a fixed word: a long line of anything costs time in proportion to its length.
+# Each part is bounded and begins with a fixed word, so that the time is proportional to the length of the text.
 _PAIR = re.compile(
     r"((?:password|passwd|pwd|secret|token|api[_-]?key)\d{0,3}(?:[._-][\w.-]{0,64})?\s{0,8}=(?!=)\s{0,8})"
     r"('[^']*'|\"[^\"]*\"|[^\s&;,]+)",
@@ -30,9 +30,9 @@ _known: set[str] = set()
 
 
 def remember(secrets: Iterable[str]) -> None:
-    """Keep these texts, and passwords inside of them, out of all that is said from now on."""
+    """Mask these texts, and passwords inside them, from now on."""
     for secret in secrets:
-        # A password that is the user's name again ("postgres", "guest") hides nothing but that word, everywhere.
+        # A password that equals the user's name ("postgres", "guest") would mask an ordinary word everywhere.
         passwords = [password for user, password in _USER_OF_URL.findall(secret) if password != user]
         parts = [secret, *passwords, *(pair[1].strip("'\"") for pair in _PAIR.findall(secret))]
         _known.update(form for part in parts for form in (part, unquote(part)) if len(form) >= SHORTEST)
@@ -50,7 +50,7 @@ def replaced(text: str, secrets: Iterable[str]) -> str:
     # The longest first: a secret may be part of another one.
     for secret in sorted(set(secrets), key=len, reverse=True):
         if secret in text:
-            # One that may be a word is a part of others: it counts where it stands alone.
+            # A secret that may be part of other words is masked only where it stands alone.
             edge = r"\b" if secret.isalpha() or (len(secret) < 6 and secret.isalnum()) else ""
             text = re.sub(edge + re.escape(secret) + edge, MASK, text)
     return text
@@ -71,7 +71,7 @@ def _without_user_info(word: re.Match[str]) -> str:
 
 
 class SecretFormatter(logging.Formatter):
-    """Hides secrets in what another formatter makes; the record stays as it is for other handlers.
+    """Hides secrets in the lines of another formatter. Does not change the record, which other handlers share.
 
     Args:
         inner: The formatter whose lines are made safe.
@@ -87,17 +87,17 @@ class SecretFormatter(logging.Formatter):
         try:
             return hide(self._inner.format(record))
         finally:
-            record.exc_text = before  # the inner one keeps its own text there, for whatever handler comes next
+            record.exc_text = before  # the inner formatter caches its text there for the next handler
 
 
 class SecretFilter(logging.Filter):
     """Hides secrets in what is logged, tracebacks included; for a logger that a client writes to, or for a handler."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Change the record in place, and let it pass."""
+        """Change the record in place, and accept it."""
         try:
             text = record.getMessage()
-        except Exception:  # noqa: BLE001  (wrong arguments: logging says so when it writes the record)
+        except Exception:  # noqa: BLE001  (wrong arguments: logging reports them when it writes the record)
             return True
         hidden = hide(text)
         if hidden != text:

@@ -1,4 +1,4 @@
-"""What travels: `QueueMessage` in, `Record` out, and the names of the headers that Penstock writes."""
+"""The messages: `QueueMessage` in, `Record` out, and the names of the headers that Penstock writes."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from contextlib import suppress
 from typing import Any, Literal, Self
 
 Headers = Sequence[tuple[str, bytes | None]]
-"""Header pairs in the order of the wire. A name may repeat; a value is bytes, or None where the backend has nulls."""
+"""Header pairs in their order. A name may repeat; a value is bytes, or None where the backend has nulls."""
 
 HEADER_PREFIX = "penstock-"
 
-# What a dead letter carries beside its own headers. Text is UTF-8.
+# The headers that a dead letter has beside its own. Text is UTF-8.
 ERROR_STAGE = HEADER_PREFIX + "error-stage"  # decode, validate, function, output, produce, delivery
 ERROR_TYPE = HEADER_PREFIX + "error-type"  # the class of the exception
 ERROR_TEXT = HEADER_PREFIX + "error-text"  # its text, cut to 1,000 characters, message data left out
@@ -78,7 +78,7 @@ class QueueMessage:
         return copied
 
     def __repr__(self) -> str:
-        # Never the body: a repr ends in logs.
+        # Without the body: a repr may be logged.
         size = "tombstone" if self.message is None else f"{len(self.message)} bytes"
         return f"<{type(self).__name__} {self.position or '?'}, {size}, attempt {self.attempts}>"
 

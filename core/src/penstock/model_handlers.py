@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 
 
 class ModelHandler(ABC):
-    """Builds the user's model from what was received, and takes it apart again.
+    """Builds the user's model from received data, and turns a model into data.
 
-    `construct` and `deconstruct` are all that a handler must have. One that can turn bytes of some format into a model
-    in one pass names the format in `direct_formats` and overrides `decoder` and `encoder`.
+    A handler must have `construct` and `deconstruct`. A handler that turns bytes of a format into a model in one pass
+    also names the format in `direct_formats` and overrides `decoder` and `encoder`.
     """
 
     direct_formats: ClassVar[frozenset[str]] = frozenset()
@@ -31,14 +31,14 @@ class ModelHandler(ABC):
 
     @abstractmethod
     def deconstruct(self, model: Any, data_model: Any) -> Any:
-        """Take a model apart into plain data for the serializer (bytes, if the queue has none).
+        """Turn a model into plain data for the serializer, or into bytes if the queue has none.
 
         Raises:
-            Exception: the value is no such model; the engine treats it as a programming error of the function.
+            Exception: the value does not fit the model; the engine treats it as a programming error of the function.
         """
 
     def decoder(self, data_model: Any, format: str) -> Callable[[Any], Any]:  # noqa: A002, ARG002
-        """One bound callable for a queue's whole life: what `construct` does, prepared.
+        """A callable that does what `construct` does, made once for a queue.
 
         Args:
             data_model: The queue's data model.
@@ -48,6 +48,6 @@ class ModelHandler(ABC):
         return lambda data: construct(data, data_model)
 
     def encoder(self, data_model: Any, format: str) -> Callable[[Any], Any]:  # noqa: A002, ARG002
-        """The way back: a callable from a model to bytes of `format`, or to plain data if that is ""."""
+        """A callable that turns a model into bytes of `format`, or into plain data if that is ""."""
         deconstruct = self.deconstruct
         return lambda model: deconstruct(model, data_model)

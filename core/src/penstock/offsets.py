@@ -1,4 +1,4 @@
-"""Settle in any order, commit only what is safe: the book-keeping of connectors to ordered logs.
+"""For connectors to ordered logs: settle messages in any order, and commit only what is safe.
 
 A log commits one number per partition: everything below it is done. Messages are settled in any order, so the number
 that may be committed is the smallest offset still open, or the one after the last delivered when nothing is open.
@@ -9,9 +9,9 @@ Offsets may have holes (compaction, transaction markers); nothing waits for an o
     ledger = tracker.begin(("orders", 0), range(40, 60))    # before the messages are handed out
     ledger.done([41, 40])                                   # in any order, from any thread
     tracker.to_commit()                                     # {("orders", 0): 42}
-    tracker.confirm(("orders", 0), 42)                      # only when the backend has said yes
-    tracker.revoke(("orders", 0))                           # somebody else owns it now
-    ledger.done([42])                                       # touches nothing; counted in tracker.late
+    tracker.confirm(("orders", 0), 42)                      # once the backend has confirmed it
+    tracker.revoke(("orders", 0))                           # another consumer owns it now
+    ledger.done([42])                                       # changes nothing; counted in tracker.late
 
 What is settled above that offset would come again after a restart. A backend that stores a text beside the offset can
 keep it there: `progress` instead of `to_commit`, `penstock.progress.dump` to make the text, and in the new owner
@@ -21,8 +21,8 @@ keep it there: `progress` instead of `to_commit`, `penstock.progress.dump` to ma
     fresh = ledger.unsettled(range(42, 60), generation=3)           # positions of those to begin() and deliver
     ledger.read_up_to(60)                                           # then the others need no settlement
 
-Where reading begins is committed as well, before anything is done: a group that has committed nothing would begin
-somewhere else the next time, behind messages that it was given and did not settle.
+The offset where reading begins is committed as well: a group without a committed offset may begin elsewhere next
+time, behind messages that were delivered and not settled.
 
 Every method takes the tracker's lock for a moment, and may be called from any thread.
 """
@@ -42,9 +42,9 @@ Partition = TypeVar("Partition", bound=Hashable)
 class Ledger(Generic[Partition]):
     """What is open in one assignment of one partition.
 
-    A new assignment gets a new ledger, so a settlement that arrives late from an old one touches an object that nobody
-    reads any more. So does a log that is rewound, but what is open below that point does not come again: the new ledger
-    takes it over, and the old one passes its settlements on. Made by `OffsetTracker`.
+    A new assignment gets a new ledger, so a late settlement of an old one changes an object that is no longer used. A
+    rewound log gets a new ledger too; messages below that point are not delivered again, so the new ledger takes over
+    those that are open, and the old one passes on their settlements. Made by `OffsetTracker`.
     """
 
     __slots__ = (
@@ -69,20 +69,20 @@ class Ledger(Generic[Partition]):
         self._tracker = tracker
         self._live = True
         self._open: set[int] = set()
-        self._begun: deque[int] = deque()  # ascending; its head is dropped lazily once it is no longer open
+        self._begun: deque[int] = deque()  # ascending; the first ones are dropped once they are not open
         self._next: int | None = None  # one after the last begun
         self._committed: int | None = None
         self._sent: int | None = None
         self._generation: int | None = None
         self._revision = 0  # raised by each settlement
         self._confirmed = 0  # the revision that the backend has stored
-        self._inherited: Progress | None = None  # settled by an earlier owner, and not read yet
-        self._successor: Ledger[Partition] | None = None  # after a rewind, whose is what lies below it
+        self._inherited: Progress | None = None  # settled by an earlier owner, not read yet
+        self._successor: Ledger[Partition] | None = None  # after a rewind, owns what lies below that point
         self._rewound_to = 0
 
     @property
     def live(self) -> bool:
-        """Whether this is where the partition's messages are noted now: it is ours, and was not rewound since."""
+        """Whether this is the partition's current ledger: the partition is assigned, and was not rewound since."""
         return self._live
 
     @property
@@ -97,12 +97,12 @@ class Ledger(Generic[Partition]):
 
     @property
     def committed(self) -> int | None:
-        """What the backend has confirmed last; None before its first confirmation."""
+        """The offset that the backend has confirmed last; None before its first confirmation."""
         return self._committed
 
     def holds(self, offset: int) -> bool:
-        """Whether a delivery that was begun here can still be settled: the partition is ours, and it is not delivered
-        again since a rewind."""
+        """Whether a delivery that was begun here can still be settled: the partition is assigned, and the log was not
+        rewound below it."""
         ledger: Ledger[Partition] | None = self
         while ledger is not None and not ledger._live:
             ledger = ledger._successor if offset < ledger._rewound_to else None
@@ -126,7 +126,7 @@ class Ledger(Generic[Partition]):
             return self._done_late(offsets)
 
     def safe(self) -> int | None:
-        """What may be committed: everything below it is done. None before the first message."""
+        """The offset that may be committed: everything below it is done. None before the first message."""
         with self._tracker._lock:
             return self._safe()
 
@@ -147,14 +147,14 @@ class Ledger(Generic[Partition]):
 
     @property
     def inherits(self) -> bool:
-        """Whether there is something that an earlier owner has settled, and that was not read since."""
+        """Whether messages that an earlier owner has settled are not read yet."""
         return self._inherited is not None
 
     def unsettled(self, offsets: Sequence[int], generation: int | None) -> Sequence[int]:
-        """Which of the messages that were just read nobody has settled yet.
+        """Which of the messages just read are not settled yet.
 
-        Once one has come that is not from the log which the earlier owner knew, nothing more is passed over: it lies
-        before where that one had begun, or its generation is higher.
+        A message before the earlier owner's start, or of a higher generation, shows that the log is another one; from
+        then on nothing is passed over.
 
         Args:
             offsets: At least one, ascending, not begun yet.
@@ -176,7 +176,7 @@ class Ledger(Generic[Partition]):
             return known.unsettled(offsets)
 
     def read_up_to(self, offset: int) -> None:
-        """Note that everything below an offset was read: what of it was not begun was settled by an earlier owner."""
+        """Note that everything below an offset was read; what was not begun had been settled by an earlier owner."""
         with self._tracker._lock:
             self._read_up_to(offset)
 
@@ -190,12 +190,12 @@ class Ledger(Generic[Partition]):
         runs = self._settled_above(safe)
         generation = self._generation
         if (known := self._inherited) is not None:
-            generation = known.generation  # not lower than ours, or it would have been dropped
+            generation = known.generation  # a lower one than ours would have been dropped
             runs = joined(runs, known.settled)
         return Progress(safe, tuple(runs), generation, self._revision)
 
     def _settled_above(self, safe: int) -> list[Run]:
-        """All that was read and is not open. An offset that never came counts as settled: it has no message."""
+        """The runs that were read and are not open. A missing offset counts as settled, since it has no message."""
         following, still_open = self._next, self._open
         runs: list[Run] = []
         if following is None or following - safe == len(still_open):
@@ -217,7 +217,7 @@ class Ledger(Generic[Partition]):
             self._inherited = left if left.settled else None
 
     def _ends_at(self, offset: int) -> None:
-        """A log that ends before what an earlier owner has settled is another one."""
+        """Drop what was inherited if the log ends before it: then it is another log."""
         known = self._inherited
         if known is not None and offset < known.settled[-1][1]:
             self._inherited = None
@@ -273,7 +273,7 @@ class OffsetTracker(Generic[Partition]):
 
     @property
     def late(self) -> int:
-        """How many settlements came after their assignment had ended, and changed nothing."""
+        """How many settlements came after their assignment had ended, and so changed nothing."""
         return self._late
 
     @property
@@ -297,14 +297,14 @@ class OffsetTracker(Generic[Partition]):
             return self._assign(partition)
 
     def revoke(self, partition: Partition) -> None:
-        """End the ledger of a partition that is no longer ours. Not assigned: nothing happens."""
+        """End the ledger of a partition that was taken away; nothing happens if it was not assigned."""
         with self._lock:
             ledger = self._ledgers.pop(partition, None)
             if ledger is not None:
                 ledger._live = False
 
     def begin(self, partition: Partition, offsets: Sequence[int], generation: int | None = None) -> Ledger[Partition]:
-        """Note messages as delivered and open, before anybody may settle them.
+        """Note messages as delivered and open, before they may be settled.
 
         Args:
             partition: Where they come from; a new ledger is opened if it has none.
@@ -327,10 +327,10 @@ class OffsetTracker(Generic[Partition]):
             return ledger
 
     def start(self, partition: Partition, offset: int) -> None:
-        """Note where reading starts in a partition that has brought no message yet.
+        """Note where reading starts in a partition without a message so far.
 
-        Without it that is where its first message is. If messages have come, or the partition is not assigned, nothing
-        happens.
+        Without this call it is the offset of its first message. Nothing happens if messages have come already, or if
+        the partition is not assigned.
         """
         with self._lock:
             ledger = self._ledgers.get(partition)
@@ -340,8 +340,8 @@ class OffsetTracker(Generic[Partition]):
                     ledger._next = offset
 
     def to_commit(self, partitions: Iterable[Partition] | None = None) -> dict[Partition, int]:
-        """What is safe and not confirmed yet, of these partitions or of all, also where reading has started. A refused
-        commit is simply returned again by the next call."""
+        """The safe offsets that are not confirmed yet, of these partitions or of all. After a rejected commit the next
+        call returns the offset again."""
         with self._lock:
             found = dict(self._unconfirmed(partitions))
             for ledger, safe in found.items():
@@ -349,8 +349,8 @@ class OffsetTracker(Generic[Partition]):
             return {ledger.partition: safe for ledger, safe in found.items()}
 
     def progress(self, partitions: Iterable[Partition] | None = None) -> dict[Partition, Progress]:
-        """The same for a backend that stores a text beside the offset: with what is settled above it, also if only that
-        has changed."""
+        """Like `to_commit`, for a backend that stores a text beside the offset: with what is settled above it, also if
+        only that has changed."""
         with self._lock:
             found = {ledger: ledger._progress(safe) for ledger, safe in self._unconfirmed(partitions, above=True)}
             for ledger, progress in found.items():
@@ -365,9 +365,9 @@ class OffsetTracker(Generic[Partition]):
         sent is ignored.
 
         Args:
-            partition: Whose.
+            partition: The partition.
             offset: The committed offset.
-            revision: That of the progress whose text is stored beside it; None: not known which one is.
+            revision: The revision of the progress that is stored beside it; None if it is not known.
         """
         with self._lock:
             ledger = self._ledgers.get(partition)
@@ -386,7 +386,7 @@ class OffsetTracker(Generic[Partition]):
             if ledger is None or safe is None:
                 continue
             committed = ledger._committed
-            # Without a generation no text is made, so there is nothing above it to commit.
+            # `dump` makes no text without a generation.
             changed = above and ledger._revision != ledger._confirmed and ledger._generation is not None
             if committed is None or safe > committed or changed:
                 yield ledger, safe

@@ -1,4 +1,4 @@
-"""What stands under a queue's `config:` key: the base of every connector's options model."""
+"""The base of every connector's options model, for what stands under a queue's `config:` key."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 _SECRET_WORDS = ("password", "passphrase", "secret", "token", "credential", "private", "jaas", "sasl.oauth")
 
 Role = Literal["input", "output"]
-"""What a queue is opened for: the same options may read another variable, or allow other keys, for each."""
+"""What a queue is opened for. The role decides which variables and which keys count."""
 
 
 class ConnectorOptions(BaseModel):
@@ -20,9 +20,9 @@ class ConnectorOptions(BaseModel):
 
     - A field whose default comes from the environment carries `FromEnvironment` in its `Annotated` type.
     - A field with a secret is a pydantic `SecretStr`; nothing prints it.
-    - A key that is no Python name (`group.id`) is the field's alias.
+    - A key that is not a Python name (`group.id`) is the field's alias.
     - A connector that passes unknown keys to a client which validates them sets `extra="allow"` and lists, in
-      `secret_keys`, which of those are secrets; every other connector refuses an unknown key.
+      `secret_keys`, which of those are secrets; every other connector rejects an unknown key.
     """
 
     model_config = ConfigDict(
@@ -66,10 +66,10 @@ class OptionProblem(str):
 
 
 def not_text(key: str, value: Any) -> str | None:
-    """What is wrong with a value that a connector hands on to its client as text, unseen by a typed field.
+    """What is wrong with a value that a connector passes to its client as text, without a typed field.
 
-    YAML makes a number of `0123456` (42798) and of `12:30` (750), true of `on`, a date of `2024-05-17`. To turn that
-    back into text gives another one.
+    YAML reads `0123456` as the number 42798, `12:30` as 750, `on` as true and `2024-05-17` as a date. Converted back to
+    text, these would differ from what was written.
 
     Args:
         key: The option's name.
@@ -120,7 +120,7 @@ def fill_from_environment(
 
     Args:
         model: The connector's options model.
-        values: The queue's `config:` mapping; not changed. What it sets, wins.
+        values: The queue's `config:` mapping; not changed. Its keys win over the environment.
         role: What the queue is opened for.
         environment: The variables, usually `os.environ`. An empty variable counts as not set.
 

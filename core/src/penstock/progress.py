@@ -1,14 +1,13 @@
-"""How far a partition of a log is settled, and the same as a short text that is stored beside a committed offset.
+"""How far a partition of a log is settled, also as a short text that is stored beside a committed offset.
 
-A log commits one offset, below which everything is done. What is done above it would come again after a restart: so its
-runs go into a text beside the offset, and the next owner of the partition passes over them.
+A log commits one offset, below which everything is done. Messages that are done above it would come again after a
+restart: so they are stored as runs in a text beside the offset, and the next owner of the partition skips them.
 
     text = dump(progress, log="cluster/orders/0", limit=4096)      # stored with progress.offset
-    load(text, log="cluster/orders/0", offset=42)                  # the same progress, or None: it is not about this
+    load(text, log="cluster/orders/0", offset=42)                  # the same progress; None if it is about another log
 
-A text is about one log, one offset and one generation of that log. Whatever else stands there (another program's text,
-a damaged one, one that was copied to another offset or another cluster) is None: nothing is passed over, and messages
-come twice rather than never.
+A text is valid for one log, one offset and one generation of that log. For any other text (another program's, damaged,
+copied from another offset or cluster) `load` returns None: then nothing is skipped, and messages may come twice.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ class Progress:
         offset: Everything below it is settled.
         settled: Runs above it that are settled; ascending, with something unsettled between any two.
         generation: The highest generation of the records that were read: a number that a log raises whenever it may
-            have written other records at offsets that it had before (Kafka's leader epoch). None: it does not tell.
+            have written other records at offsets that it had before (Kafka's leader epoch). None if the log has none.
         revision: Changes with what is settled.
     """
 
@@ -43,7 +42,7 @@ class Progress:
     revision: int = 0
 
     def unsettled(self, offsets: Sequence[int]) -> list[int]:
-        """Positions of those offsets that lie in none of the runs."""
+        """The positions of the offsets that are in none of the runs."""
         begins = [first for first, _after in self.settled]
         found = []
         for position, offset in enumerate(offsets):
@@ -53,13 +52,13 @@ class Progress:
         return found
 
     def above(self, offset: int) -> Progress:
-        """The same without what lies below an offset."""
+        """The progress without its runs below an offset."""
         left = tuple((max(first, offset), after) for first, after in self.settled if after > offset)
         return replace(self, settled=left)
 
 
 def joined(runs: Sequence[Run], further: Sequence[Run]) -> list[Run]:
-    """Runs, and further ones above them."""
+    """Runs, followed by further ones above them."""
     if runs and further and runs[-1][1] == further[0][0]:
         return [*runs[:-1], (runs[-1][0], further[0][1]), *further[1:]]
     return [*runs, *further]
@@ -74,8 +73,8 @@ def dump(progress: Progress, log: str, limit: int) -> str:
         limit: Characters, all of them ASCII. Runs that do not fit are left out from the far end.
 
     Returns:
-        The text; empty if nothing above the offset is settled, if nothing fits, or if the log has no generations, for
-        then nobody could tell whether it still is the same.
+        The text; empty if nothing above the offset is settled, if nothing fits, or if the log has no generations:
+        then it could not be recognised as the same log.
     """
     if not progress.settled or progress.generation is None:
         return ""
@@ -93,11 +92,11 @@ def dump(progress: Progress, log: str, limit: int) -> str:
 
 
 def load(text: str | None, log: str, offset: int) -> Progress | None:
-    """What `dump` made a text of; None if it is not such a text, or not about this log and this offset.
+    """The progress in a text of `dump`; None if it is another text, or about another log or offset.
 
     Args:
         text: What is stored beside the offset.
-        log, offset: What it must be about.
+        log, offset: The log and the offset that it must be about.
     """
     parts = (text or "").split(":", 4)
     if len(parts) != 5 or parts[0] != PREFIX:
@@ -116,7 +115,7 @@ def _seal(log: str, head: str, body: str) -> str:
 
 
 def _packed(offset: int, runs: Iterable[Run]) -> Iterator[bytes]:
-    """A byte or two for each run, where the gap before it is one offset, as it is before most."""
+    """One number for each run, and a second one where the gap before it is more than one offset."""
     end = offset
     for first, after in runs:
         gap, length = first - end, after - first
@@ -134,7 +133,7 @@ def _unpacked(offset: int, packed: bytes) -> Iterator[Run]:
 
 
 def _number(value: int) -> bytes:
-    """Seven bits a byte, the lowest first; the eighth says that more follow."""
+    """Seven bits a byte, the lowest first; the eighth bit is set if more bytes follow."""
     packed = bytearray()
     while value > 0x7F:
         packed.append(value & 0x7F | 0x80)

@@ -1,4 +1,4 @@
-"""Whether a failed call is made again, and when."""
+"""Decides whether a failed call is repeated, and when."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class RetryPolicy(BaseModel):
     max_deliveries: int = Field(default=20, ge=1)
 
     def again(self, attempts: int) -> bool:
-        """Whether a message that has been tried `attempts` times is tried once more."""
+        """Whether a message is tried again after `attempts` attempts."""
         return attempts < self.max_attempts
 
     def delay(self, attempts: int) -> float:
-        """Seconds until the next try of a message that has been tried `attempts` times."""
+        """Seconds until the next attempt after `attempts` attempts."""
         return Backoff(self.initial_delay, self.factor, self.max_delay, self.jitter).delay(attempts)

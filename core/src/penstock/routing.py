@@ -1,4 +1,4 @@
-"""What a function may return, and what it means."""
+"""The results that a function may return, and what they mean."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SHAPES = (
     "or a list of those"
 )
 
-_OWN = frozenset({"self", "queue", "obj"})  # what an output says by its place, not by an option
+_OWN = frozenset({"self", "queue", "obj"})  # positional arguments of `Output`, not options
 
 
 class Inherit:
@@ -24,14 +24,14 @@ class Inherit:
 
 
 INHERIT: Final = Inherit()
-"""The default key of an output: the input's own, so that what was in order by key stays in order by key."""
+"""The default key of an output: the input's key, so that an order by key is kept."""
 
 
 _NOW: Final = 0.0
 
 
 class Output:
-    """One object for one queue, with what the producer should know about it.
+    """One object for one queue, with the options of the producer.
 
     Args:
         queue: Name of one of the engine's output queues (or of its dead-letter queue).
@@ -125,7 +125,7 @@ def _headers(queue: str, given: Mapping[str, str | bytes] | Iterable[tuple[str, 
             raise FunctionError(
                 f"an output for {queue!r}: its headers hold {_describe(pair)}; give a mapping, or (name, value) pairs"
             )
-    nulls = not isinstance(given, Mapping)  # in a mapping, None is a value that was forgotten
+    nulls = not isinstance(given, Mapping)  # in a mapping, None is probably a mistake
     return [
         (name, None if nulls and value is None else _bytes(queue, f"header {name!r}", value)) for name, value in pairs
     ]
@@ -140,13 +140,13 @@ def _delay(queue: str, delay: float) -> float:
 
 
 def outputs(result: Any) -> Sequence[Any]:
-    """The items of a result that is neither None nor a bool.
+    """The outputs in a result that is neither None nor a bool.
 
     Returns:
         A sequence whose items are `(queue, object)` tuples or anything that `as_output` understands.
 
     Raises:
-        FunctionError: the result is none of the legal shapes.
+        FunctionError: the result has another shape.
     """
     if isinstance(result, list):
         return result
@@ -162,7 +162,7 @@ def as_output(item: Any) -> Output:
     """One item of a result as an `Output`.
 
     Raises:
-        FunctionError: the item is none of the legal shapes.
+        FunctionError: the item has another shape.
     """
     if isinstance(item, Output):
         return item

@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 class Serializer(ABC):
     """Turns plain data (dict, list, str, int, float, bool, None, bytes where the format has them) into bytes and back.
 
-    One instance serves one queue. It may be called from several threads at once (`concurrency`), so it keeps no state
-    that calls change, or guards it.
+    One instance serves one queue. It may be called from several threads at once (`concurrency`), so its
+    calls share no state without a lock.
     """
 
     format: ClassVar[str] = ""
@@ -29,6 +29,6 @@ class Serializer(ABC):
         """Decode a body.
 
         Raises:
-            Exception: whatever the library raises, for any bytes that are not of this format; the engine treats it as
+            Exception: whatever the library raises, for bytes that are not of this format; the engine treats it as
                 a message that does not parse. It must not crash or hang on hostile input.
         """

@@ -1,4 +1,4 @@
-"""What a plugin's hooks return: names, and import strings that are resolved only when a queue needs them."""
+"""What a plugin's hooks return: names, and import strings that are imported only when a queue needs them."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class ConnectorSpec:
             connector has no such side.
         options: Import string of the `ConnectorOptions` model; its module must not import the client library.
         capabilities: What the connector can do.
-        check: Import string of `check(name, options, role) -> Sequence[str]`, which judges options without a broker and
-            returns one sentence a problem; None if the options model says it all.
+        check: Import string of `check(name, options, role) -> Sequence[str]`, which checks options without a
+            broker and returns one sentence a problem (`OptionProblem`); None if the options model is enough.
         summary: One line for `penstock plugins`.
         record_options: Names that `Record.options` may have; a record with another one is rejected before it reaches
             the producer. None leaves the check to the producer.

@@ -1,4 +1,4 @@
-"""For connectors: calls that wait for each other; urgent ones first, those of one kind together.
+"""For connectors: calls that exclude each other. Urgent ones go first, and waiting calls of one kind are joined.
 
 self._turns = Turns()
 self._deletions = Joined(self._turns, self._delete, most=lambda: 500)
@@ -27,14 +27,14 @@ class Lock(Protocol):
     """`Turns`, or an `asyncio.Lock`."""
 
     async def __aenter__(self) -> Any:
-        """Wait for it."""
+        """Acquire it."""
 
     async def __aexit__(self, *_error: object) -> Any:
-        """Pass it on."""
+        """Release it."""
 
 
 class Turns:
-    """A lock that is given in the order of asking; only `first` goes before those that wait, but not twice on end."""
+    """A fair lock. Only `first` goes before waiting calls, but not twice in a row."""
 
     def __init__(self) -> None:
         self._taken = False
@@ -43,7 +43,7 @@ class Turns:
         self._was_urgent = False
 
     def locked(self) -> bool:
-        """Whether somebody has it."""
+        """Whether it is held."""
         return self._taken
 
     async def __aenter__(self) -> Self:
@@ -55,7 +55,7 @@ class Turns:
 
     @asynccontextmanager
     async def first(self) -> AsyncIterator[None]:
-        """Have the next turn, or the one after it if an urgent one runs, whoever waits."""
+        """Hold the lock before all waiting calls; after an urgent one, one of these comes first."""
         await self._acquire(self._urgent)
         try:
             yield
@@ -76,13 +76,13 @@ class Turns:
             raise
 
     def _pass_on(self) -> None:
-        # Alternately: where urgent ones follow each other without an end, the others would never have a turn.
+        # Alternately, so that a stream of urgent calls does not starve the others.
         for queue in (self._waiting, self._urgent) if self._was_urgent else (self._urgent, self._waiting):
             while queue:
                 turn = queue.popleft()
                 if not turn.done():  # else its caller was cancelled
                     self._was_urgent = queue is self._urgent
-                    turn.set_result(None)  # it stays taken: nobody can slip in between
+                    turn.set_result(None)  # still held, so that no other caller can take it
                     return
         self._taken = False
 
@@ -92,7 +92,7 @@ class Call(Generic[R, A]):
 
     Attributes:
         request: What was asked for.
-        weight: How much of a group it makes up.
+        weight: Its share of a group's limit.
         given: Its answer, once it has one.
     """
 
@@ -106,11 +106,11 @@ class Call(Generic[R, A]):
 
     @property
     def over(self) -> bool:
-        """It was answered, or its caller waits no more."""
+        """Whether it was answered, or its caller was cancelled."""
         return self._future.done()
 
     def answer(self, answer: A) -> None:
-        """Let the caller go on."""
+        """Give the caller its answer."""
         self.given = answer
         if not self._future.done():
             self._future.set_result(answer)
@@ -132,12 +132,12 @@ class Call(Generic[R, A]):
 class Joined(Generic[R, A]):
     """Calls of one kind; those that wait at the same time are made together.
 
-    A caller that is cancelled does not break off what is made together with others.
+    A cancelled caller does not cancel the group.
 
     Args:
         lock: Held while a group of calls is made.
         make: Makes a group of calls, in order: it answers each. If it raises, those without an answer raise the same.
-        most: The weight of a group at most; a call that weighs more comes alone.
+        most: The weight limit of a group; a heavier call is made by itself.
     """
 
     def __init__(
@@ -154,7 +154,7 @@ class Joined(Generic[R, A]):
         call: Call[R, A] = Call(request, weight)
         self._waiting.append(call)
         if self._task is None:
-            # A task of its own, for the calls of a group have several callers.
+            # A separate task, because a group has several callers.
             self._task = asyncio.create_task(self._work())
         return await call.answered()
 
@@ -186,7 +186,7 @@ class Joined(Generic[R, A]):
             return
         try:
             await self._make(group)
-        except Exception as error:  # noqa: BLE001  (it is the callers', and they get it)
+        except Exception as error:  # noqa: BLE001  (each caller gets it)
             for call in group:
                 call.fail(error)
         finally:
@@ -197,10 +197,10 @@ class Joined(Generic[R, A]):
         """Drop the calls that wait, and wait for the ones that are being made.
 
         Args:
-            timeout: Seconds for that.
+            timeout: Seconds.
 
         Returns:
-            Whether none is under way any more.
+            Whether no call is running any more.
         """
         self._drop()
         if self._task is not None:

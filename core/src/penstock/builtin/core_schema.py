@@ -1,4 +1,4 @@
-"""What a pydantic core schema says of its values, so that a check runs only for the models that need it."""
+"""Reads from a pydantic core schema which values a model may have, so that a check runs only where it is needed."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ Node = dict[str, Any]
 
 SECRETS = (SecretStr, SecretBytes, Secret)
 
-# Nodes whose JSON may hold a float that no `float` node announces: any value, and what functions return.
+# Nodes whose JSON may hold a float without a `float` node: any value, and the results of functions.
 _FLOATS = frozenset({"float", "enum", "complex", "any", "is-instance", "function-plain", "function-wrap"})
 # A default value or the user's metadata may look like a node.
 _NOT_NODES = frozenset({"default", "metadata", "expected", "members"})
 
 
 def may_hold_bytes(schema: Any) -> bool:
-    """Whether a value may have bytes in it, so that the way JSON writes it would lose them."""
+    """Whether a value may have bytes in it, which JSON cannot hold."""
     return is_open(schema) or has(schema, "bytes")
 
 
 def may_write_floats(schema: Any) -> bool:
-    """Whether the JSON of a value may have floats in it, or a null in the place of a NaN."""
+    """Whether the JSON of a value may have floats in it, or a null instead of NaN."""
     return any(node.get("type") in _FLOATS or _takes_extras(node) for node in _nodes(schema))
 
 
 def may_hold_secrets(schema: Any) -> bool:
-    """Whether a value may hold a `SecretStr` or its like, of which pydantic writes asterisks."""
+    """Whether a value may hold a secret type such as `SecretStr`, which pydantic writes as asterisks."""
     return is_open(schema) or names_secrets(schema)
 
 
 def names_secrets(schema: Any) -> bool:
-    """Whether some field is a `SecretStr` or its like."""
+    """Whether a field has a secret type such as `SecretStr`."""
     return any(_is_secret(part) for node in _nodes(schema) for part in node.values())
 
 
@@ -54,7 +54,7 @@ def calls_functions(schema: Any) -> bool:
 
 
 def class_of_pydantic_v1(schema: Any) -> str | None:
-    """The name of a class of pydantic's version 1 in a schema: pydantic builds such a schema, but cannot use it."""
+    """The name of a pydantic 1 class in a schema: pydantic 2 builds such a schema, but cannot use it."""
     for node in _nodes(schema):
         function = node.get("function")
         owner = getattr(function, "__self__", None)
@@ -75,21 +75,21 @@ def rewritten(schema: Any, rewrite: Callable[[Node], Node]) -> Any:
 
 
 def validator(schema: Any) -> SchemaValidator:
-    """A validator whose errors hide the input: they end in logs."""
+    """A validator whose errors hide the input, because errors are logged."""
     return SchemaValidator(schema, {"hide_input_in_errors": True})
 
 
 def validator_of_rewritten(schema: Any) -> SchemaValidator:
-    """The same of a schema that was rewritten: also what is rewritten inside of its models counts."""
+    """A validator of a rewritten schema, which also uses the rewritten parts inside of its models."""
     try:
-        # Otherwise a nested model's own validator, which knows nothing of our changes, takes the place of its part.
+        # Otherwise a nested model's own validator, without the changes, would be used for its part.
         return SchemaValidator(schema, {"hide_input_in_errors": True}, _use_prebuilt=False)
-    except TypeError:  # a pydantic that never does so, and does not know the word
+    except TypeError:  # an older pydantic, without this argument
         return validator(schema)
 
 
 def is_rewritten(built: SchemaValidator) -> bool:
-    """Whether all of a rewritten schema counts; some releases of pydantic always take nested models' own validators."""
+    """Whether a rewritten schema is used whole; some releases of pydantic always use nested models' own validators."""
     return "Prebuilt" not in repr(built)
 
 

@@ -1,4 +1,4 @@
-"""JSON ↔ plain data, strictly: what JSON cannot say is refused and never rewritten."""
+"""JSON ↔ plain data, strictly: a value that JSON cannot express is rejected, never changed."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from penstock.builtin.writing import holds_non_finite, refuse_non_finite
 from penstock.errors import DecodeError
 from penstock.serializers import Serializer
 
-# Turns digits into zeros: to look for a run of these is ten times faster than a regular expression.
+# Turns digits into zeros: searching a run of them is ten times faster than a regular expression.
 _SHAPE = bytes.maketrans(b"123456789", b"000000000")
 _BEYOND_64_BITS = b"0" * 19  # digits; shorter integers fit into 64 bits
 
-# orjson would write these as text of its own choice. (It has no such switch for a UUID or an enum member.)
+# orjson would write these in formats of its own. (It has no such switch for a UUID or an enum member.)
 _PLAIN_ONLY = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
 
 
@@ -37,7 +37,7 @@ class JsonSerializer(Serializer):
             body = orjson.dumps(data, None, _PLAIN_ONLY)
         except TypeError as error:
             raise ValueError(f"cannot be written as JSON: {error}") from error
-        # orjson writes null for NaN: only a body with a null in it is worth the walk. (`in` takes twice as long.)
+        # orjson writes null for NaN: only a body with a null needs the check. (`in` takes twice as long.)
         if body.find(b"null") >= 0 and holds_non_finite(data):
             refuse_non_finite()
         return body
@@ -46,12 +46,12 @@ class JsonSerializer(Serializer):
         """See `Serializer.deserialize`."""
         data = orjson.loads(body)
         if isinstance(body, bytes) and body.translate(_SHAPE).find(_BEYOND_64_BITS) >= 0:
-            return _loads_exactly(body)  # orjson makes floats of longer integers
+            return _loads_exactly(body)  # orjson reads longer integers as floats
         return data
 
 
 def _loads_exactly(body: bytes) -> Any:
-    """Read what orjson has found to be JSON, with integers of any length."""
+    """Read JSON that orjson has accepted, with integers of any length."""
     try:
         return json.loads(body)
     except (ValueError, RecursionError) as error:

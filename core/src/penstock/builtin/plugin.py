@@ -1,4 +1,4 @@
-"""The core's own offers. They come through the same door as everybody's: an entry point and hooks."""
+"""The core's own plugin: like any other one, found by entry point and hooks."""
 
 from __future__ import annotations
 

@@ -16,9 +16,9 @@ from penstock.builtin.reading import exact_decoder
 from penstock.errors import ConfigError
 from penstock.model_handlers import ModelHandler
 
-_SHOWN = 3  # faults of one value that an error lists
+_SHOWN = 3  # problems of one value that an error lists
 _SCALARS = frozenset({str, int, float, bool, type(None), bytes})
-_MASK, _MASKED = "**********", b"**********"  # what pydantic writes of a secret
+_MASK, _MASKED = "**********", b"**********"  # what pydantic writes for a secret
 _ANY = TypeAdapter(Any).serializer
 
 
@@ -36,14 +36,14 @@ class PydanticModelHandler(ModelHandler):
         self._models: dict[int, _Model] = {}
 
     def construct(self, data: Any, data_model: Any) -> Any:
-        """Validate plain data; bytes are taken for JSON, unless the data model is `bytes`."""
+        """Validate plain data; bytes are read as JSON, unless the data model is `bytes`."""
         model = self._model(data_model)
         if isinstance(data, (bytes, bytearray)) and data_model is not bytes:
             return model.read_json(bytes(data))
         return model.validator.validate_python(data)
 
     def deconstruct(self, model: Any, data_model: Any) -> Any:
-        """Plain data of a model, or of a value that makes one; bytes stay bytes."""
+        """Plain data of a model, or of a value that validates as one; bytes stay bytes."""
         return self._model(data_model).to_plain(model)
 
     def decoder(self, data_model: Any, format: str) -> Callable[[Any], Any]:  # noqa: A002
@@ -56,7 +56,7 @@ class PydanticModelHandler(ModelHandler):
         return model.read_json if format == "json" else model.validator.validate_python
 
     def encoder(self, data_model: Any, format: str) -> Callable[[Any], Any]:  # noqa: A002
-        """See `ModelHandler.encoder`. A value that is no instance of the model is validated first.
+        """See `ModelHandler.encoder`. A value that is not an instance of the model is validated first.
 
         Raises:
             ConfigError: pydantic cannot build the data model.
@@ -73,7 +73,7 @@ class PydanticModelHandler(ModelHandler):
 
 
 class _Model:
-    """A data model, prepared once for a queue's life.
+    """A data model, prepared once for a queue.
 
     Attributes:
         validator: pydantic-core's; its errors hide the input.
@@ -86,7 +86,7 @@ class _Model:
         self.type = Any if data_model is None else data_model
         self.name = data_model.__name__ if isinstance(data_model, type) else str(data_model)
         adapter, schema = self._build()
-        # A validator of our own, for pydantic's shows what it read in its errors, and these end in logs.
+        # A validator of our own: pydantic's shows its input in errors, which are logged.
         self.validator = core_schema.validator(schema)
         self.read_json = exact_decoder(self.validator.validate_json, schema)
         self.to_json, self.to_plain = self._encoders(adapter, schema)
@@ -94,7 +94,7 @@ class _Model:
     def _build(self) -> tuple[TypeAdapter[Any], Any]:
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", UserWarning)  # "Mixing V1 models and V2 models": refused below
+                warnings.simplefilter("ignore", UserWarning)  # "Mixing V1 models and V2 models": rejected below
                 adapter: TypeAdapter[Any] = TypeAdapter(self.type)
             # `defer_build`, or a name that was not defined yet. Pydantic 2.9 has no such attribute: it builds when it
             # is asked for the schema.
@@ -112,7 +112,7 @@ class _Model:
         return adapter, schema
 
     def _encoders(self, adapter: TypeAdapter[Any], schema: Any) -> tuple[Callable[[Any], bytes], Callable[[Any], Any]]:
-        """Two functions that check a value and take it apart. An instance costs one `isinstance`."""
+        """Two functions that check a value and turn it into data. An instance costs one `isinstance`."""
         # Pydantic only warns, and shows the value, when an attribute no longer fits its field. `warnings="error"` would
         # parse that word anew for each message (1.1 µs); this filter, for calls from this module alone, costs nothing.
         warnings.filterwarnings("error", "Pydantic serializer warnings", UserWarning, re.escape(__name__) + r"\Z")
@@ -153,7 +153,7 @@ class _Model:
     def _check(
         self, write_python: Callable[..., Any], schema: Any
     ) -> tuple[Callable[[Any, bytes], None] | None, bytes]:
-        """A function that refuses a body which lacks something of its value, and what is in each such body.
+        """A function that rejects a body which lacks something of its value, and text that is in each such body.
 
         Returns:
             None for a model that can lose nothing; and a sign without which a body need not be checked.
@@ -166,7 +166,7 @@ class _Model:
         def check(value: Any, body: bytes) -> None:
             if floats and body.find(b"null") >= 0 and (functions or not writing.is_finite_throughout(value)):
                 writing.refuse_lost_floats(body, lambda: write_python(value, by_alias=True))
-            if secrets and (named or body.find(_MASKED) >= 0):  # a type of the user's may have a mask of its own
+            if secrets and (named or body.find(_MASKED) >= 0):  # the user's type may have another mask
                 writing.refuse_masked(body, lambda: write_python(value, by_alias=True))
 
         if not (floats or secrets):
@@ -199,7 +199,7 @@ def _validates_itself(type_: type) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """Plain data that keeps bytes, which JSON cannot: all else is written as pydantic writes it in JSON."""
+    """Plain data that keeps bytes, which JSON cannot; everything else is as in pydantic's JSON."""
     kind = type(value)
     if kind in _SCALARS:
         return value

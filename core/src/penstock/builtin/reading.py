@@ -1,4 +1,4 @@
-"""Reads JSON by pydantic so that a number is the one that was sent, or is refused."""
+"""Reads JSON by pydantic so that a number is the one that was sent, or is rejected."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Decode = Callable[[bytes], Any]
 # A number with a fraction or an exponent that does not stand in quotes (or in a text that looks like that).
 _FRACTION = re.compile(rb"(?:^|[:\[,\s])-?[0-9]+[.eE]")
 _HUGE = re.compile(rb"(?:^|[:\[,\s])-?[0-9][0-9.]*(?:[eE]\+?[0-9]{3}|(?<=[0-9.]{300}))")
-# Turns a number's digits into zeros: to look for these is ten times faster than a regular expression.
+# Turns a number's digits into zeros: searching them is ten times faster than a regular expression.
 _SHAPE = bytes.maketrans(b"123456789E", b"000000000e")
 
 
@@ -45,7 +45,7 @@ def exact_decoder(decode: Decode, schema: Any) -> Decode:
 
 
 def _finite_first(decode: Decode, schema: Any) -> Decode:
-    """Infinity is rare: only a body that a validator without infinity refuses is looked at."""
+    """Infinity is rare: only a body that a validator without infinity rejects is examined."""
     built = validator_of_rewritten(rewritten(schema, _only_finite))
     if not is_rewritten(built):
         return _refusing_huge(decode)
@@ -104,7 +104,7 @@ def _fractions(body: bytes) -> list[str]:
     try:
         loads(body.decode("utf-8"), parse_float=collect)
     except (ValueError, RecursionError):
-        return []  # not JSON: the validator says why
+        return []  # not JSON: the validator reports it
     return found
 
 
@@ -125,7 +125,7 @@ def _exact_decimals(decode: Decode, schema: Any) -> Decode:
 
 
 def _refusing_long(decode: Decode) -> Decode:
-    """For a pydantic that reads every decimal as a float, whatever is done about it."""
+    """For releases of pydantic that always read a decimal as a float."""
 
     def decode_short(body: bytes) -> Any:
         if _FRACTION.search(body) and any(Decimal(text) != Decimal(repr(float(text))) for text in _fractions(body)):

@@ -1,4 +1,4 @@
-"""Refuses to write what would arrive as another value: NaN as null, a secret as asterisks."""
+"""Rejects values that would arrive as other ones: NaN as null, a secret as asterisks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from penstock.builtin.core_schema import SECRETS
 
-_SEQUENCES = (list, tuple)  # `list | tuple` would be made anew for each call
+_SEQUENCES = (list, tuple)  # `list | tuple` would be created for each call
 _SETS = (set, frozenset)
 _CONTAINERS = (*_SEQUENCES, *_SETS)
 _FINITE = frozenset({str, int, bool, type(None), bytes, Decimal, UUID, datetime, date, time, timedelta})
@@ -32,11 +32,11 @@ def holds_non_finite(data: Any) -> bool:
         data = data.values()
     elif not isinstance(data, _SEQUENCES):
         return False
-    # One loop without a call for a leaf: this runs for every body with a null in it.
+    # One loop, without a call for each leaf: this runs for every body with a null in it.
     for value in data:
         kind = value.__class__
         if kind is float:
-            if value - value != 0.0:  # so are NaN and infinity, and no other float
+            if value - value != 0.0:  # true for NaN and infinity only
                 return True
         elif kind not in _FINITE and holds_non_finite(value):
             return True
@@ -49,7 +49,7 @@ def refuse_non_finite(place: str = "") -> NoReturn:
 
 
 def refuse_lost_floats(body: bytes, written: Callable[[], Any]) -> None:
-    """Refuse a body that has a null where the value has NaN or infinity.
+    """Reject a body that has a null where the value has NaN or infinity.
 
     Args:
         body: JSON with a null in it.
@@ -65,7 +65,7 @@ def _lost(data: Any, said: Any, place: str) -> str | None:
     if said is None:
         return place if holds_non_finite(data) else None
     if isinstance(data, dict) and isinstance(said, dict) and len(data) == len(said):
-        parts = list(zip(data.values(), said.items(), strict=True))  # a key may be written in another way
+        parts = list(zip(data.values(), said.items(), strict=True))  # a key may be written differently
         pairs = [(value, item, f"{place}.{key}" if place else key) for value, (key, item) in parts]
     elif isinstance(data, _SEQUENCES) and isinstance(said, list) and len(data) == len(said):
         pairs = [(value, item, place) for value, item in zip(data, said, strict=True)]
@@ -77,7 +77,7 @@ def _lost(data: Any, said: Any, place: str) -> str | None:
 
 
 def is_finite_throughout(value: Any) -> bool:
-    """Whether an object has no NaN and no infinity in it, as far as that can be told without writing it."""
+    """Whether an object surely has neither NaN nor infinity in it, found out without writing it."""
     kind = value.__class__
     if kind in _FINITE:
         return True
@@ -103,7 +103,7 @@ def is_finite_throughout(value: Any) -> bool:
 
 @cache
 def _writes_its_fields(kind: type) -> bool:
-    """Whether what is written of such an object are its fields, and nothing else."""
+    """Whether exactly the fields of such an object are written."""
     if not issubclass(kind, BaseModel):
         return False
     decorators = kind.__pydantic_decorators__
@@ -111,7 +111,7 @@ def _writes_its_fields(kind: type) -> bool:
 
 
 def refuse_masked(body: bytes | str, written: Callable[[], Any]) -> None:
-    """Refuse to send the asterisks that pydantic writes of a secret.
+    """Reject a body with the asterisks that pydantic writes for a secret.
 
     Args:
         body: What would be sent.
@@ -123,9 +123,9 @@ def refuse_masked(body: bytes | str, written: Callable[[], Any]) -> None:
     body = body if isinstance(body, str) else body.decode("utf-8", "replace")
     for place, secret in _secrets(written(), ""):
         mask = str(secret).removeprefix("b'").removesuffix("'")
-        if mask and mask in body:  # an empty secret has no mask; a serializer of the user's writes none
+        if mask and mask in body:  # an empty secret has no mask, and a user's serializer may write none
             raise ValueError(
-                f"{place or 'the value'} is a {type(secret).__name__}, of which pydantic writes only asterisks; "
+                f"{place or 'the value'} is a {type(secret).__name__}, which pydantic writes as asterisks; "
                 "declare it as str or bytes, or give the model a field_serializer that returns get_secret_value()"
             )
 
