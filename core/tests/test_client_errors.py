@@ -33,7 +33,8 @@ def coded(error: BaseException) -> tuple[str, str]:
 
 TABLE = ErrorTable(
     "Acme",
-    {ClientError: ConnectorError, Away: NotConnected, WrongPassword: FatalConnectorError, OSError: NotConnected},
+    {Away: NotConnected, WrongPassword: FatalConnectorError, OSError: NotConnected},
+    roots=(ClientError,),
     by_code={"AB": FatalConnectorError, "ABC": NotConnected},
     remedies={"AB": "mend it", WrongPassword: "check `password`"},
     describe=coded,
@@ -70,6 +71,8 @@ def test_what_leaves_the_block_is_translated_and_keeps_its_cause() -> None:
     with pytest.raises(NotConnected) as translated, TABLE.translating("host"):
         raise Away("gone")
     assert isinstance(translated.value.__cause__, Away)
+    with pytest.raises(ConnectorError, match="no"), TABLE.translating("host"):
+        raise Refused("no")
 
     with pytest.raises(KeyError), TABLE.translating("host"):
         raise KeyError("a bug")

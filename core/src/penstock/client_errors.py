@@ -1,6 +1,6 @@
 """For connectors: one table that says what each error of a client library means.
 
-ERRORS = ErrorTable("Acme", {OSError: NotConnected, acme.Error: ConnectorError, acme.Denied: FatalConnectorError})
+ERRORS = ErrorTable("Acme", {OSError: NotConnected, acme.Denied: FatalConnectorError}, roots=(acme.Error,))
 
 with ERRORS.translating("localhost:6379"):
     client.send(...)
@@ -33,8 +33,9 @@ class ErrorTable:
 
     Args:
         service: The backend's name, for people.
-        by_type: Error class → what to raise. The most specific class wins. Include the library's root classes as
-            `ConnectorError`: `translating` catches what is listed here, and nothing else.
+        by_type: Error class → what to raise. The most specific class wins.
+        roots: The library's other root classes. `translating` catches what is listed in `by_type` or here, and nothing
+            else; what has no row becomes a `ConnectorError`.
         by_code: Error code → what to raise; it wins over the class. The longest code that the error's code begins with
             counts.
         remedies: What to do about it, by code or by class.
@@ -43,6 +44,7 @@ class ErrorTable:
 
     service: str
     by_type: Mapping[type[BaseException], Kind]
+    roots: tuple[type[BaseException], ...] = ()
     by_code: Mapping[str, Kind] = field(default_factory=dict)
     remedies: Mapping[str | type[BaseException], str] = field(default_factory=dict)
     describe: Callable[[BaseException], tuple[str, str]] = _describe
@@ -64,11 +66,11 @@ class ErrorTable:
         """Translate what the client raises inside this block; its own error becomes the cause."""
         try:
             yield
-        except tuple(self.by_type) as error:
+        except (*self.by_type, *self.roots) as error:
             raise self.translate(error, address) from error
 
     def unmapped(self, *modules: ModuleType) -> set[str]:
-        """Names of the error classes in these modules that mean `ConnectorError`, a bug or a plain refusal."""
+        """Names of the error classes in these modules that have no row, or mean `ConnectorError`."""
         return {
             each.__name__
             for module in modules

@@ -7,7 +7,7 @@ consume:     self._leases.deliver(messages)
 on_success:  return await self._settlements.delete(messages)
 on_fail:     return await self._settlements.requeue(messages, delay)
 extend:      kept = await self._prolong(self._leases.held(messages)); self._leases.lose(the others)
-shutdown:    await self._settlements.close(8.0)
+shutdown:    await self._settlements.close()
 
 Where the backend knows messages but no deliveries, the fence is this worker's clock. Then the lease is counted from
 before the request, `deliver(messages, until=asked + lease)`, and whatever is not confirmed by then counts as lost.
@@ -31,6 +31,7 @@ from penstock.turns import Call, Joined, Lock
 M = TypeVar("M", bound=QueueMessage)
 _Joined = Joined[tuple[Sequence[QueueMessage], float], int]
 
+RELEASE_TIMEOUT = 8.0  # seconds of the 10 that a shutdown may take
 MAX_REMEMBERED = 100_000  # positions of messages whose leases ended here
 
 
@@ -129,7 +130,7 @@ class Leases(Generic[M]):
         finally:
             self._settling.difference_update(messages)
 
-    async def release(self, requeue: Callable[[list[M]], Awaitable[object]], timeout: float) -> None:
+    async def release(self, requeue: Callable[[list[M]], Awaitable[object]], timeout: float = RELEASE_TIMEOUT) -> None:
         """At shutdown: requeue what is held, within `timeout` seconds. Else it comes back when the leases end."""
         try:
             if self._until:
@@ -204,7 +205,7 @@ class Settlements(Generic[M]):
         for call in calls:
             call.answer(sum(message not in settled for message in call.request[0]))
 
-    async def close(self, timeout: float) -> None:
+    async def close(self, timeout: float = RELEASE_TIMEOUT) -> None:
         """At shutdown: let the calls under way end, and requeue what is still held."""
 
         async def requeue(held: list[M]) -> None:

@@ -22,7 +22,6 @@ from penstock_rsmq.scripts import DELETE, LAG, MOST_BYTES, MOST_MESSAGES, RECEIV
 FIRST_PAUSE = 0.005  # seconds between two looks at a queue that has just become empty; doubled up to `poll_interval`
 KEEP_MARKS = 30 * 24 * 3600  # seconds after the last mark; messages that other clients delete leave theirs behind
 FIRST_MESSAGES = 50  # in the first call: the size of bodies is not known yet
-REQUEUE_TIMEOUT = 8.0  # seconds of the 10 that a shutdown may take; later, leases simply run out
 
 log = logging.getLogger("penstock.rsmq")
 
@@ -188,7 +187,7 @@ class RsmqConsumer(Consumer):
     async def shutdown(self) -> None:
         """See `Consumer.shutdown`: unsettled messages are visible to others at once."""
         try:
-            await self._settlements.close(REQUEUE_TIMEOUT)
+            await self._settlements.close()
         finally:
             await self._client.close()
             await self._browser.close()

@@ -30,7 +30,6 @@ class Moved(NotConnected):
 
 
 BY_TYPE: dict[type[BaseException], type[ConnectorError]] = {
-    **dict.fromkeys((r.RedisError, r.RedisClusterException, RedisSMQException), ConnectorError),
     **dict.fromkeys((OSError, r.ConnectionError, r.TimeoutError, r.InvalidResponse, QueueDoesNotExist), NotConnected),
     **dict.fromkeys((r.ReadOnlyError, r.ClusterDownError, r.AskError, r.TryAgainError), NotConnected),
     r.MovedError: Moved,
@@ -76,4 +75,5 @@ def _describe(error: BaseException) -> tuple[str, str]:
     return (text.removeprefix("-"), coded[1]) if coded and coded[1] in BY_CODE else (text, "")
 
 
-ERRORS = ErrorTable("Redis", BY_TYPE, BY_CODE, REMEDIES, _describe)
+ROOTS = (r.RedisError, r.RedisClusterException, RedisSMQException)
+ERRORS = ErrorTable("Redis", BY_TYPE, ROOTS, BY_CODE, REMEDIES, _describe)
