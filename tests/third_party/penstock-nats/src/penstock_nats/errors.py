@@ -1,64 +1,40 @@
-"""What the NATS client says, in Penstock's words."""
+"""What the errors of the NATS client mean to the engine."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-import nats.errors
-import nats.js.errors
+import nats.errors as e
+import nats.js.errors as js
+from penstock.client_errors import ErrorTable
 from penstock.errors import ConnectorError, FatalConnectorError, NotConnected
 
-Kind = type[ConnectorError]
-
-# The most specific class wins. A class without a row is a bug or a plain refusal: ConnectorError.
-BY_CLASS: dict[type[Exception], Kind] = {
-    OSError: NotConnected,
-    TimeoutError: NotConnected,
-    nats.errors.StaleConnectionError: NotConnected,
-    nats.errors.ConnectionClosedError: NotConnected,
-    nats.errors.ConnectionDrainingError: NotConnected,
-    nats.errors.ConnectionReconnectingError: NotConnected,
-    nats.errors.OutboundBufferLimitError: NotConnected,
-    nats.errors.NoServersError: NotConnected,
-    nats.errors.NoRespondersError: NotConnected,
-    nats.js.errors.ServiceUnavailableError: NotConnected,
-    nats.js.errors.ServerError: NotConnected,
-    nats.js.errors.NotFoundError: FatalConnectorError,
-    nats.js.errors.BadRequestError: FatalConnectorError,
-    nats.errors.AuthorizationError: FatalConnectorError,
-    nats.errors.InvalidUserCredentialsError: FatalConnectorError,
-    nats.errors.SecureConnRequiredError: FatalConnectorError,
-    nats.errors.SecureConnWantedError: FatalConnectorError,
-    nats.errors.SecureConnFailedError: FatalConnectorError,
-    nats.errors.BadSubjectError: FatalConnectorError,
-}
+AWAY = (
+    *(OSError, TimeoutError, e.StaleConnectionError, e.ConnectionClosedError, e.ConnectionDrainingError),
+    *(e.ConnectionReconnectingError, e.OutboundBufferLimitError, e.NoServersError, e.NoRespondersError),
+    *(js.ServiceUnavailableError, js.ServerError),
+)
+REFUSED_FOR_EVER = (
+    *(js.NotFoundError, js.BadRequestError, e.AuthorizationError, e.InvalidUserCredentialsError, e.BadSubjectError),
+    *(e.SecureConnRequiredError, e.SecureConnWantedError, e.SecureConnFailedError),
+)
 
 # What the server says at the end of a connection reaches us as a plain Error with this text in it.
-BY_TEXT: dict[str, Kind] = {
-    "authorization violation": FatalConnectorError,
-    "authentication expired": FatalConnectorError,
-    "authentication revoked": FatalConnectorError,
-    "permissions violation": FatalConnectorError,
-    "stale connection": NotConnected,
-    "maximum connections exceeded": NotConnected,
-    "authentication timeout": NotConnected,
-    "server shutdown": NotConnected,
+BY_TEXT: dict[str, type[ConnectorError]] = {
+    **dict.fromkeys(("authorization violation", "authentication expired"), FatalConnectorError),
+    **dict.fromkeys(("authentication revoked", "permissions violation"), FatalConnectorError),
+    **dict.fromkeys(("stale connection", "server shutdown"), NotConnected),
+    **dict.fromkeys(("maximum connections exceeded", "authentication timeout"), NotConnected),
 }
 
 
-def as_connector_error(error: Exception, address: str) -> ConnectorError:
-    """The error of Penstock's that says what to do about `error`."""
+def _describe(error: BaseException) -> tuple[str, str]:
     text = str(error).removeprefix("nats: ").strip("'") or type(error).__name__
-    said = next((kind for words, kind in BY_TEXT.items() if words in text.lower()), None)
-    known = next((BY_CLASS[ancestor] for ancestor in type(error).__mro__ if ancestor in BY_CLASS), None)
-    return (said or known or ConnectorError)(f"NATS at {address}: {text}")
+    return text, next((words for words in BY_TEXT if words in text.lower()), "")
 
 
-@contextmanager
-def connector_errors(address: str) -> Iterator[None]:
-    """Whatever the client raises in this block leaves it as one of Penstock's."""
-    try:
-        yield
-    except (nats.errors.Error, OSError) as error:
-        raise as_connector_error(error, address) from error
+ERRORS = ErrorTable(
+    "NATS",
+    {**dict.fromkeys(AWAY, NotConnected), **dict.fromkeys(REFUSED_FOR_EVER, FatalConnectorError)},
+    roots=(e.Error,),
+    by_code=BY_TEXT,
+    describe=_describe,
+)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from penstock.options import ConnectorOptions, FromEnvironment
@@ -56,6 +56,15 @@ class NatsOptions(ConnectorOptions):
                 # A URL is printed in errors and logs; a secret is not.
                 raise ValueError("no user or password in a URL; write them as 'user' and 'password'")
         return servers
+
+    def credentials(self) -> dict[str, Any]:
+        """Keywords for the client, with the secrets."""
+        return {
+            "user": self.user,
+            "password": self.password and self.password.get_secret_value(),
+            "token": self.token and self.token.get_secret_value(),
+            "user_credentials": self.creds_file,
+        }
 
     @property
     def urls(self) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from penstock.capabilities import Capabilities
 from penstock.hookspecs import hookimpl
-from penstock.specs import ConnectorSpec, Profile
+from penstock.specs import ConnectorSpec, Profile, standard_profiles
 
 PLUGIN_API = 1
 
@@ -23,33 +23,16 @@ def penstock_connectors() -> Sequence[ConnectorSpec]:
             check="penstock_nats.check:check",
             # No ordering: of several messages that were requeued, the first to be requeued comes first.
             capabilities=Capabilities(
-                headers=True,
-                keys=True,
-                redelivery_count=True,
-                record_delay=True,
-                requeue_delay=True,
-                lease=True,
-                replay=True,
-                lag=True,
-                tombstones=True,
-                groups=True,
+                headers=True, keys=True, tombstones=True, redelivery_count=True, record_delay=True, requeue_delay=True,
+                lease=True, replay=True, lag=True, groups=True,
             ),
+            record_options=frozenset(),
             summary="streams of NATS JetStream",
         )
-    ]
+    ]  # fmt: skip
 
 
 @hookimpl
 def penstock_profiles() -> Sequence[Profile]:
-    """`nats` for models in JSON, `nats-dlq` for dead letters as they came."""
-    return [
-        Profile("nats", connector="nats", summary="JSON and pydantic over NATS JetStream"),
-        Profile(
-            "nats-dlq",
-            connector="nats",
-            serializer=None,
-            model_handler=None,
-            data_model=None,
-            summary="bytes as they are, for dead letters on NATS JetStream",
-        ),
-    ]
+    """`nats` for models in JSON, `nats-dlq` for dead letters as they came, and more."""
+    return standard_profiles("nats", "on NATS JetStream")

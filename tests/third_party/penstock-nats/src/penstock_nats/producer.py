@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-import math
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 
 from nats.aio.msg import Msg
+from penstock.bulk import produce_in_batches
 from penstock.connectors import Producer
 from penstock.errors import NotConnected, ProduceError
 from penstock.message import Record
 
 from penstock_nats.connection import Connection, Request
-from penstock_nats.errors import connector_errors
 from penstock_nats.options import NatsOptions
 from penstock_nats.streams import LATER, find_stream
 from penstock_nats.wire import size, written_headers
@@ -39,56 +39,41 @@ class NatsProducer(Producer):
     async def connect(self) -> None:
         """See `Producer.connect`."""
         await self._connection.open()
-        client = self._connection.client
-        with connector_errors(self._connection.address):
-            jetstream = client.jetstream(timeout=self.options.timeout)
-            version = client.connected_server_version
-            stream = await find_stream(jetstream, self.name, self.options, (version.major, version.minor))
+        with self._connection.jetstream() as jetstream:
+            stream = await find_stream(jetstream, self.name, self.options, self._connection.has_schedules)
             config = (await jetstream.stream_info(stream)).config
             self._schedules = bool(config.allow_msg_schedules)
 
     async def produce(self, records: Sequence[Record]) -> Sequence[ProduceError | None]:
         """See `Producer.produce`."""
-        client = self._connection.client
-        answers: list[ProduceError | None] = []
-        requests: list[Request] = []
-        for record in records:
-            headers = written_headers(record)
-            refused = self._refusal(record, headers, client.max_payload)
-            answers.append(refused)
-            if refused is None:
-                subject = self.name
-                if record.delay:
-                    subject, headers = self._later(record.delay, headers)
-                requests.append((subject, record.message or b"", headers))
         async with self._sending:
-            confirmations = iter(await self._connection.ask(requests))
-        return [refused or _outcome(next(confirmations)) for refused in answers]
+            return await produce_in_batches(records, self._send, reject=self._rejection)
 
-    def _refusal(self, record: Record, headers: dict[str, str], most: int) -> ProduceError | None:
-        bytes_ = size(record.message or b"", headers)
-        if bytes_ > most:
-            return ProduceError(
-                f"{bytes_} bytes with headers; this NATS takes {most} (its max_payload)", retriable=False
-            )
+    def _rejection(self, record: Record) -> ProduceError | None:
+        bytes_, limit = size(*self._request(record)[1:]), self._connection.client.max_payload
+        if bytes_ > limit:
+            text = f"{bytes_} bytes with headers; this NATS takes {limit} (its max_payload)"
+            return ProduceError(text, retriable=False)
         if record.delay and not self._schedules:
-            return ProduceError(
-                f"the stream of {self.name!r} has no message schedules, which a delay needs: they come with NATS 2.12",
-                retriable=False,
+            text = (
+                f"the stream of {self.name!r} has no message schedules, which a delay needs: they come with NATS 2.12"
             )
-        if record.delay and not 0 < record.delay < math.inf:
-            return ProduceError(f"a delay is a number of seconds from 0, not {record.delay}", retriable=False)
-        if record.options:
-            unknown = ", ".join(sorted(record.options))
-            return ProduceError(f"the connector 'nats' has no producer keyword {unknown}", retriable=False)
+            return ProduceError(text, retriable=False)
         return None
 
-    def _later(self, delay: float, headers: dict[str, str]) -> tuple[str, dict[str, str]]:
-        """Where a record waits, and the headers that send it on when its time has come."""
-        at = datetime.now(UTC) + timedelta(seconds=delay)
-        word = self._connection.client.new_inbox().rsplit(".", 1)[-1]
+    async def _send(self, records: Sequence[Record]) -> dict[int, ProduceError]:
+        answers = await self._connection.ask([self._request(record) for record in records])
+        outcomes = enumerate(map(_outcome, answers))
+        return {position: error for position, error in outcomes if error is not None}
+
+    def _request(self, record: Record) -> Request:
+        body, headers = record.message or b"", written_headers(record)
+        if not record.delay:
+            return self.name, body, headers
+        # The server keeps it under another subject, and sends it on when its time has come.
+        at = datetime.now(UTC) + timedelta(seconds=record.delay)
         schedule = {"Nats-Schedule": f"@at {at:%Y-%m-%dT%H:%M:%S.%fZ}", "Nats-Schedule-Target": self.name}
-        return f"{LATER}.{self.name}.{word}", headers | schedule
+        return f"{LATER}.{self.name}.{uuid4().hex}", body, headers | schedule
 
     async def shutdown(self) -> None:
         """See `Producer.shutdown`; nothing is buffered, so there is nothing to flush."""

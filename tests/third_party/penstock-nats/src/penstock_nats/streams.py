@@ -16,10 +16,8 @@ log = logging.getLogger("penstock.nats")
 LATER = "penstock-later"
 """Records with a delay wait under `penstock-later.<subject>.<a unique word>`, in the same stream."""
 
-SCHEDULES_SINCE = (2, 12)  # the version of the server
 
-
-async def find_stream(jetstream: JetStreamContext, subject: str, options: NatsOptions, version: tuple[int, int]) -> str:
+async def find_stream(jetstream: JetStreamContext, subject: str, options: NatsOptions, schedules: bool) -> str:
     """The name of the stream that holds `subject`; it is created if the options allow that.
 
     Raises:
@@ -29,7 +27,7 @@ async def find_stream(jetstream: JetStreamContext, subject: str, options: NatsOp
     try:
         found = await jetstream.find_stream_name_by_subject(subject)
     except NotFoundError:
-        found = await _create_stream(jetstream, subject, options, version)
+        found = await _create_stream(jetstream, subject, options, schedules)
     if options.stream not in (None, found):
         raise FatalConnectorError(
             f"subject {subject!r} belongs to stream {found!r}, and `stream` says {options.stream!r}; drop the key"
@@ -43,13 +41,10 @@ async def delayed(jetstream: JetStreamContext, stream: str, subject: str) -> int
     return sum((info.state.subjects or {}).values())
 
 
-async def _create_stream(
-    jetstream: JetStreamContext, subject: str, options: NatsOptions, version: tuple[int, int]
-) -> str:
+async def _create_stream(jetstream: JetStreamContext, subject: str, options: NatsOptions, schedules: bool) -> str:
     if not options.create:
         raise NotConnected(f"no stream holds subject {subject!r}; create one, or set `create: true`")
     name = options.stream or subject.replace(".", "-")
-    schedules = version >= SCHEDULES_SINCE
     config = StreamConfig(
         name=name,
         subjects=[subject, f"{LATER}.{subject}.>"] if schedules else [subject],
@@ -109,10 +104,6 @@ def _check_group(info: ConsumerInfo, stream: str, subject: str, options: NatsOpt
         )
     if config.ack_wait != options.ack_wait and "ack_wait" in options.model_fields_set:
         log.warning(
-            "the group %r of stream %r has ack_wait %s s, which counts, not the %s s of the configuration; "
-            "`nats consumer edit` changes it",
-            options.group,
-            stream,
-            config.ack_wait,
-            options.ack_wait,
-        )
+            "group %r of stream %r keeps its ack_wait of %s s, not %s s; `nats consumer edit` changes it",
+            options.group, stream, config.ack_wait, options.ack_wait,
+        )  # fmt: skip

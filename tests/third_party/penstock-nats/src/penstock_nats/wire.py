@@ -3,8 +3,8 @@
 NATS headers are text: no line breaks, one value a name in most clients, spaces at the ends stripped. So:
 
 - Headers whose names differ, and whose values NATS keeps as they are, are written as they are; other programs see them.
-- If one of a record's headers is not like that, all of them stand in `Penstock-Headers`, percent-encoded pairs in
-  order: `a=1&b=%FF&a=2`; a null value is a name without `=`.
+- If one of a record's headers is not like that, all of them stand in `Penstock-Headers`, as the JSON of
+  `penstock.headers`.
 - The key stands in `Penstock-Key`, percent-encoded.
 - A null body has `Penstock-Tombstone: 1`.
 
@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from urllib.parse import quote, quote_from_bytes, unquote, unquote_to_bytes
+from urllib.parse import quote_from_bytes, unquote_to_bytes
 
+from penstock.headers import dump_headers, load_headers
 from penstock.message import Headers, Record
 
 KEY = "Penstock-Key"
@@ -38,7 +39,7 @@ def written_headers(record: Record) -> dict[str, str]:
         if len(names) == len(record.headers) == len(plain):
             headers = plain
         else:
-            headers = {HEADERS: "&".join(_packed(*pair) for pair in record.headers)}
+            headers = {HEADERS: dump_headers(record.headers, ascii_only=True) or ""}
     if record.key is not None:
         headers[KEY] = quote_from_bytes(record.key)
     if record.message is None:
@@ -50,20 +51,13 @@ def read(body: bytes, headers: Mapping[str, str] | None) -> tuple[bytes | None, 
     """Body, key and headers of a NATS message, whoever wrote it."""
     if not headers:
         return body, None, ()
-    pairs: list[tuple[str, bytes | None]] = []
-    key = None
-    tombstone = False
-    for name, value in headers.items():
-        lower = name.lower()
-        if lower == KEY.lower():
-            key = unquote_to_bytes(value)
-        elif lower == HEADERS.lower():
-            pairs += [_unpacked(pair) for pair in value.split("&")]
-        elif lower == TOMBSTONE.lower():
-            tombstone = True
-        elif not lower.startswith(_SERVERS):
-            pairs.append((name, value.encode("utf-8", "surrogateescape")))
-    return None if tombstone and not body else body, key, pairs
+    by_name = {name.lower(): value for name, value in headers.items()}
+    key = by_name.get(KEY.lower())
+    tombstone = TOMBSTONE.lower() in by_name and not body
+    pairs = list(load_headers(by_name.get(HEADERS.lower())))
+    plain = ((name, value) for name, value in headers.items() if not _is_ours_or_the_servers(name))
+    pairs += [(name, value.encode("utf-8", "surrogateescape")) for name, value in plain]
+    return None if tombstone else body, None if key is None else unquote_to_bytes(key), pairs
 
 
 def size(body: bytes, headers: Mapping[str, str]) -> int:
@@ -71,21 +65,10 @@ def size(body: bytes, headers: Mapping[str, str]) -> int:
     return len(body) + 16 + sum(len(name) + len(value) + 4 for name, value in headers.items())
 
 
+def _is_ours_or_the_servers(name: str) -> bool:
+    return name.lower() in _OURS or name.lower().startswith(_SERVERS)
+
+
 def _is_plain(name: str, value: bytes) -> bool:
-    lower = name.lower()
-    return (
-        lower not in _OURS
-        and not lower.startswith(_SERVERS)
-        and _PLAIN_NAME.fullmatch(name) is not None
-        and _PLAIN_VALUE.fullmatch(value) is not None
-    )
-
-
-def _packed(name: str, value: bytes | None) -> str:
-    quoted = quote(name, safe="", errors="surrogatepass")
-    return quoted if value is None else f"{quoted}={quote_from_bytes(value, safe='')}"
-
-
-def _unpacked(pair: str) -> tuple[str, bytes | None]:
-    name, there, value = pair.partition("=")
-    return unquote(name, errors="surrogatepass"), unquote_to_bytes(value) if there else None
+    fits = _PLAIN_NAME.fullmatch(name) is not None and _PLAIN_VALUE.fullmatch(value) is not None
+    return fits and not _is_ours_or_the_servers(name)
