@@ -130,9 +130,10 @@ def wheels(session: nox.Session) -> None:
 
 @nox.session
 def examples(session: nox.Session) -> None:
-    """Run the README's first command in a fresh environment, as a new user would."""
+    """Run the README's first command and an error's install command in a fresh environment, as a new user would."""
     session.install("./core", "./plugins/memory")
     session.run("python", "tests/wheels/first_command.py", env={"PYTHONDONTWRITEBYTECODE": "1"})
+    session.run("python", "tests/wheels/install_hint.py")
 
 
 @nox.session
