@@ -335,7 +335,7 @@ class TestMatrix:
         """With its name, and not with a traceback."""
         (tmp_path / "report.json").write_text("[]")
         assert matrix.main([str(tmp_path / "report.json")]) == 2
-        assert "report.json is no conformance report" in capsys.readouterr().err
+        assert "report.json is not a conformance report" in capsys.readouterr().err
 
 
 NAMELESS = """
@@ -362,7 +362,7 @@ def test_what_an_author_has_forgotten_is_said_in_a_sentence(tmp_path: Path) -> N
         text=True,
         check=False,
     )
-    assert "a suite says which connector it is about; TestNameless does not" in done.stdout
+    assert "a suite names its connector; TestNameless does not" in done.stdout
     assert "the fixture `backend` returns a BackendFixture; that of TestWithoutFixture returned None" in done.stdout
 
 
@@ -433,5 +433,5 @@ def test_a_run_prints_the_matrix_and_writes_the_report(how: tuple[str, ...], tmp
 
 def test_a_report_that_nobody_would_write_is_said(tmp_path: Path) -> None:
     """Tests that run in other processes, and the recorder in none that is told of them all."""
-    assert "run pytest with -p penstock_kit.recorder, or nobody writes it" in run_suite(tmp_path, "-n", "2")
+    assert "run pytest with -p penstock_kit.recorder, which writes it" in run_suite(tmp_path, "-n", "2")
     assert not (tmp_path / "report.json").exists()

@@ -105,8 +105,8 @@ def test_what_is_written_is_python_of_the_width_it_asks_for(name: str, tmp_path:
         assert max(map(len, path.read_text().splitlines()), default=0) <= 120, path
 
 
-RULE = "is no name for a plugin: write lower-case letters, digits and single '-' between them, a letter first"
-PREFIX = "leave the prefix away, the distribution is called penstock-… anyway: write"
+RULE = "is not a name for a plugin: write lower-case letters, digits and single '-' between them, a letter first"
+PREFIX = "leave out the prefix, which the distribution always has: write"
 DISTURB = "two plugins with one name disturb each other, choose another"
 
 
@@ -180,7 +180,7 @@ def test_it_goes_where_it_is_told(new: Run, tmp_path: Path) -> None:
 
     code, _out, err = new("acme", "--directory", "tehre")
     assert code == 2
-    assert err == "penstock: --directory tehre: there is no such folder; make it first\n"
+    assert err == "penstock: --directory tehre: there is no such folder; create it first\n"
 
 
 def test_a_place_that_cannot_even_be_looked_at_is_told(new: Run, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Counting: what was sent, what was seen, what is lost, what came twice."""
+"""Counts messages: sent, seen, lost, repeated."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ MOST_SHOWN = 40  # bytes of a value in an error
 def balance(
     sent: Iterable[bytes | None], seen: Iterable[bytes | None], *, repeats: int = 0, scenario: str, look: str = ""
 ) -> None:
-    """Every message that was sent was seen; nothing else was; none twice, but where a fault allows it.
+    """Check that every sent message was seen, nothing else was, and none twice unless a fault allows it.
 
     Args:
         sent: Bodies, all different.
         seen: Bodies as they were delivered.
-        repeats: How many deliveries more than messages there may be: 0 where no fault was injected, else no more than
-            was in flight.
+        repeats: How many deliveries may be repetitions: 0 without an injected fault, else at most the messages in
+            flight.
         scenario: What happened ("after a close with work in flight").
         look: Where an author should look.
 
@@ -42,7 +42,7 @@ def balance(
         f"{scenario}: {len(strangers)} messages came that should not have come: {_short(strangers)}",
         look or "how a queue's name becomes a place in the backend, what is done to bodies, what on_success settles",
     )
-    allowed = f"at most {repeats} may, which were in flight" if repeats else "none may, for nothing went wrong"
+    allowed = f"at most {repeats} may be, those in flight" if repeats else "none may be, because no fault was injected"
     must(
         extra <= repeats,
         f"{scenario}: {extra} deliveries are repetitions; {allowed}. Repeated: {_short(repeated)}",
@@ -51,14 +51,14 @@ def balance(
 
 
 def shown(value: bytes | None) -> str:
-    """A value as an error shows it: what the kit has sent is no secret, but a page of it helps nobody."""
+    """A value as an error shows it, shortened. The kit's own bodies are not secret."""
     if value is None or len(value) <= MOST_SHOWN:
         return repr(value)
     return f"{value[: MOST_SHOWN // 2]!r}… ({len(value)} bytes)"
 
 
 def shown_headers(headers: Iterable[tuple[str, bytes | None]]) -> str:
-    """Headers, in the same way."""
+    """Headers as an error shows them."""
     return "[" + ", ".join(f"({name!r}, {shown(value)})" for name, value in headers) + "]"
 
 
@@ -68,5 +68,5 @@ def _short(some: list[bytes | None]) -> str:
 
 
 def _end(body: bytes) -> str:
-    # What tells the kit's bodies from each other stands at their ends.
+    # The kit's bodies differ at their ends.
     return repr(body) if len(body) <= MOST_SHOWN else f"…{body[-MOST_SHOWN // 2 :]!r}"

@@ -1,4 +1,4 @@
-"""A Python of its own, for what can only be seen there: what an import brings, what a check does."""
+"""Runs a program in a fresh Python, to see what an import loads or what a check does."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 
 from penstock_kit.broken import Broken, must
 
-START_LIMIT = 60.0  # seconds for a Python that imports the core, on a busy machine
+START_LIMIT = 60.0  # seconds for a Python to import the core, on a busy machine
 
 
 def as_json(data: object) -> str:
-    """What is given to another process.
+    """Data as JSON, for another process.
 
     Raises:
-        Broken: it holds what cannot be.
+        Broken: it is not plain data.
     """
     try:
         return json.dumps(data)
@@ -29,19 +29,19 @@ def as_json(data: object) -> str:
 
 
 def run_alone(program: str, argument: object, what: str, look: str) -> Any:
-    """Run a program in a process that finds the same plugins as this one.
+    """Run a program in a fresh Python that finds the same plugins as this one.
 
     Args:
-        program: Python. It finds `argument` as JSON in `sys.argv[1]`, and prints what it has found as JSON.
+        program: Python code. It gets `argument` as JSON in `sys.argv[1]`, and prints its result as JSON.
         argument: Plain data.
-        what: What it does, for the sentence that says that it failed.
-        look: Where an author should look then.
+        what: What the program does, for the error if it fails.
+        look: Where an author should look if it fails.
 
     Returns:
-        What it printed.
+        The program's result.
 
     Raises:
-        Broken: it failed.
+        Broken: the program failed.
     """
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     done = subprocess.run(  # noqa: S603  (our own program)

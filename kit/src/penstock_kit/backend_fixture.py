@@ -1,4 +1,4 @@
-"""What an author tells the kit about one backend: how a queue is configured, and what can be done to the server."""
+"""What the kit needs to know of one backend: how a queue is configured, and how its server is stopped and started."""
 
 from __future__ import annotations
 
@@ -22,34 +22,34 @@ FACILITIES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "processes": (),
     }
 )
-"""What a test may need of a backend fixture, and what brings it: all of the methods, or one of the attributes. See
-`BackendFixture.cannot` for each."""
+"""What a test may need of a backend fixture → the methods (all of them) or attributes (one of them) that provide it.
+`BackendFixture.cannot` describes each."""
 
 
 class BackendFixture(ABC):
     """How the kit reaches a backend. Return one from your suite's fixture `backend`.
 
-    Only `config` must be written. The other methods let the kit do to the backend what the world does to it; one that
-    you cannot offer is named in `cannot` with the reason, and the reason stands in the capability matrix. A method that
-    is neither written nor excused is a failed test, so that nothing is left out by forgetting it.
+    Only `config` must be written. With the other methods the kit injects outages. If your backend does not allow one,
+    name it in `cannot` with the reason, which the capability matrix then shows. A method that is neither written nor
+    excused fails its tests, so that none can be forgotten.
 
     Attributes:
-        timeout: Seconds within which whatever must happen does happen on this backend, also after a crash: a
-            redelivery, a reconnection, an answer. A correct connector waits for none of it, a broken one for all.
-        idle_timeout: Seconds without a message after which the kit believes that none will come.
-        largest_body: Bytes of the largest body that the kit sends; smaller only if the backend takes no more.
+        timeout: Seconds that the kit waits for anything on this backend, also after a crash: a redelivery, a
+            reconnection, an answer. A correct connector needs far less; a broken one fails its test after this time.
+        idle_timeout: Seconds without a message after which the kit assumes that no more will come.
+        largest_body: Bytes of the largest body that the kit sends. Lower it only if the backend's limit is lower.
         short_lease: Options (as under `config:`) that give a lease of about a second; for the capability `lease`.
-        frozen_after: Seconds after which others get the messages of a worker that is alive and does nothing, by the
-            same options; None: as the lease says.
-        settled_late: How many settled messages may come again after a kill, because the backend learns of settlements
-            in intervals (rate x interval). 0 where each settlement is durable when `on_success` returns.
-        cannot: What cannot be offered, and why:
+        frozen_after: Seconds after which other workers get the messages of a worker that is alive but does nothing,
+            with the same options. None: when the lease ends.
+        settled_late: How many settled messages may come again after a kill, because settlements are sent in intervals
+            (rate x interval). 0 where each settlement is durable when `on_success` returns.
+        cannot: What your backend does not allow, and why:
             "restart", "stop", "pause": the methods of these names;
-            "nowhere": an address at which nothing listens;
-            "refuse": a record that the backend never takes;
+            "nowhere": the method `nowhere`, an address at which nothing listens;
+            "refuse": the method `refusing`, a record that the backend never accepts;
             "lease": a lease of about a second;
-            "freeze": messages never leave a worker that lives, however long it does nothing;
-            "lag": messages that a delay holds back are not counted; a drain does not wait for them;
+            "freeze": a live worker keeps its messages, however long it does nothing;
+            "lag": delayed messages are not counted, so a drain does not wait for them;
             "processes": the queue cannot be reached from another process.
     """
 
@@ -63,38 +63,38 @@ class BackendFixture(ABC):
 
     @abstractmethod
     def config(self, queue: str, group: str | None = None, **over: Any) -> dict[str, Any]:
-        """The settings of a queue, as they stand in a configuration; the connector by its name.
+        """The settings of a queue, as a configuration has them, with the connector by its name.
 
         Args:
-            queue: A name that no other test uses: letters, digits and '-', at most 60 of them.
-            group: The consumer group, where the backend has any; None is one and the same for all.
-            **over: Further options, to be merged into those under `config:`.
+            queue: A name that no other test uses: letters, digits and '-', at most 60 characters.
+            group: The consumer group, for a backend with groups. None is one group that all share.
+            **over: Further options, to merge into those under `config:`.
 
         Returns:
-            `{"connector": "acme", "value": queue, "config": {"host": …, **over}}`. Plain data, so that another process
-            can be given it.
+            `{"connector": "acme", "value": queue, "config": {"host": …, **over}}`. Plain data, because
+            it is sent to other processes.
         """
 
     def create(self, queue: str) -> None:  # noqa: B027  (most backends need nothing)
-        """Create a queue, where that is not done by connecting to it. Called once a queue, before its first use.
+        """Create a queue, if connecting does not create it. Called once for each queue, before its first use.
 
-        Where the backend orders by key, give the queue at least two partitions: one would prove nothing.
+        If the backend orders by key, give the queue at least two partitions: with one, ordering is not proved.
         """
 
     def restart_backend(self) -> None:
-        """Restart the server with all that it has confirmed; return when it answers."""
+        """Restart the server with all data that it has confirmed. Return when it answers."""
         raise NotImplementedError
 
     def stop_backend(self) -> None:
-        """End the server, or cut it off, so that nothing answers; what it has confirmed stays."""
+        """Stop the server, or cut its connections, so that nothing answers. Confirmed data must stay."""
         raise NotImplementedError
 
     def start_backend(self) -> None:
-        """Undo `stop_backend`; return when it answers."""
+        """Undo `stop_backend`. Return when the server answers."""
         raise NotImplementedError
 
     def pause_backend(self) -> None:
-        """Let the server answer nothing, while connections stay (SIGSTOP)."""
+        """Let the server stop answering while its connections stay open (SIGSTOP)."""
         raise NotImplementedError
 
     def resume_backend(self) -> None:
@@ -102,15 +102,15 @@ class BackendFixture(ABC):
         raise NotImplementedError
 
     def nowhere(self, queue: str) -> dict[str, Any]:
-        """The settings of a queue on a server that is not there: an address at which nothing listens."""
+        """The settings of a queue at an address where nothing listens."""
         raise NotImplementedError
 
     def refusing(self, queue: str) -> tuple[dict[str, Any], Record]:
-        """The settings of a queue, and a record that it will never take; most often one that is too large."""
+        """The settings of a queue, and a record that it never accepts, such as one that is too large."""
         raise NotImplementedError
 
     def offers(self, facility: str) -> bool:
-        """Whether this backend fixture brings what `facility` needs; see `FACILITIES`."""
+        """Whether this fixture provides `facility`, a key of `FACILITIES`."""
         if facility in self.cannot:
             return False
         names = FACILITIES[facility]

@@ -1,4 +1,4 @@
-"""A connector without its adapter, for what the engine never does: calls after shutdown, a second shutdown."""
+"""A connector without its adapter, for calls that an engine never makes: after shutdown, or a second shutdown."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ SETTLING = ("on_success", "on_fail", "extend", "lag")
 
 
 class Bare:
-    """The plugin's own class, called directly; one that blocks is called on the threads that the contract gives it.
+    """The plugin's own class, called directly. A blocking one is called on two threads, as the contract says.
 
-    Unlike behind the adapter, the threads live until `close`.
+    Unlike those of the adapter, the threads live until `close`.
 
     Args:
-        kit: Whose queue it opens.
+        kit: The kit whose queue it opens.
         role: "input" or "output".
-        settings: Of the queue; by default those of the kit's own.
+        settings: The queue's settings; by default those of the kit's queue.
     """
 
     def __init__(self, kit: Kit, role: Role, settings: dict[str, Any] | None = None) -> None:
@@ -57,7 +57,7 @@ class Bare:
         return messages
 
     def close(self) -> None:
-        """Let its threads end."""
+        """Let the threads end."""
         for thread in self._threads:
             thread.close()
 

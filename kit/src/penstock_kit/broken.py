@@ -1,22 +1,22 @@
-"""What a test says when a connector does not keep a promise."""
+"""The error of a test whose connector breaks a promise."""
 
 from __future__ import annotations
 
 
 class Broken(AssertionError):
-    """A connector does not keep a promise. The text says which, and what its author should look at."""
+    """A connector breaks a promise. The text says which, and where its author should look."""
 
 
 def must(kept: object, promise: str, look: str) -> None:
-    """Refuse a connector that broke a promise.
+    """Fail a test whose connector breaks a promise.
 
     Args:
-        kept: Whether it kept it.
-        promise: What was promised, and what was seen instead.
-        look: Where its author should look.
+        kept: Whether the promise was kept.
+        promise: The promise, and what happened instead.
+        look: Where the author should look.
 
     Raises:
-        Broken: it did not.
+        Broken: `kept` is false.
     """
     if not kept:
         raise Broken(f"{promise}\n    look at: {look}")

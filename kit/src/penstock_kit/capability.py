@@ -1,4 +1,4 @@
-"""Capabilities, proved in both directions: what is declared must work, what works must be declared."""
+"""Capabilities, proved in both directions: a declared one must work, and one that works must be declared."""
 
 from __future__ import annotations
 
@@ -16,14 +16,12 @@ Test = Callable[[Any, Kit], None]
 def proves(name: str, value: str | None = None, *, probe: bool = True) -> Callable[[Test], Test]:
     """Mark a test as the proof of a capability.
 
-    Where the capability is declared, the test must pass. Where it is not, the test is run as a probe, and fails if it
-    passes unexpectedly.
+    If the capability is declared, the test must pass. If not, the test runs as a probe, and must not pass.
 
     Args:
         name: The capability, a field of `Capabilities`.
         value: For `ordering`: "key" or "queue".
-        probe: False for a test that is too dear to run for nothing, beside another one of the same capability that is
-            run.
+        probe: False for an expensive test; another test of the same capability is the probe.
     """
 
     def decorate(test: Test) -> Test:
@@ -33,11 +31,11 @@ def proves(name: str, value: str | None = None, *, probe: bool = True) -> Callab
                 test(self, kit)
                 return
             if not probe:
-                kit.not_declared(f"{_spoken(name, value)}; whether it is there, another test probes")
+                kit.not_declared(f"{_spoken(name, value)}; another test probes it")
             try:
                 test(self, kit.for_probing())
-            except Exception:  # noqa: BLE001  (however it fails, it is not there, as the connector says)
-                kit.not_declared(f"{_spoken(name, value)}; probed, and it is not there")
+            except Exception:  # noqa: BLE001  (any failure means that the capability is missing, as declared)
+                kit.not_declared(f"{_spoken(name, value)}; probed, and missing")
             raise Broken(
                 f"the connector {kit.connector!r} does not declare {_written(name, value)}, yet this test passes: "
                 f"{(test.__doc__ or '').strip()}\n    look at: the capabilities of its ConnectorSpec; declare it, so "
@@ -51,7 +49,7 @@ def proves(name: str, value: str | None = None, *, probe: bool = True) -> Callab
 
 
 def declares(capabilities: Capabilities, name: str, value: str | None = None) -> bool:
-    """Whether a capability is declared; order by queue includes order by key."""
+    """Whether a capability is declared. Order by queue includes order by key."""
     if name == "ordering":
         return capabilities.ordering == "queue" or capabilities.ordering == value
     return capabilities.has(name)

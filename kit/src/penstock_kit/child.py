@@ -27,19 +27,19 @@ Go = Callable[[], object]
 
 
 class Log:
-    """Lines that are with the operating system when `write` returns, so that a kill takes none of them back."""
+    """A log whose lines survive a kill, because the operating system has them when `write` returns."""
 
     def __init__(self, path: str) -> None:
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
     def write(self, word: str, *bodies: bytes | None) -> None:
-        """One line a body, or the word alone."""
+        """Write one line for each body, or the word alone."""
         lines = [f"{word} {(body or b'').decode()}\n" for body in bodies] or [f"{word}\n"]
         os.write(self._file, "".join(lines).encode())
 
 
 async def work(consumer: Consumer, log: Log, job: dict[str, Any], _go: Go) -> None:
-    """Consume for ever; do each message for a moment; settle a batch in random order, in pieces."""
+    """Consume for ever: work a moment for each message, then settle the batch in pieces, in random order."""
     chance = random.Random(job["seed"])
     while True:
         messages = await consumer.consume(job["batch"], POLL)
@@ -74,12 +74,12 @@ async def hold(consumer: Consumer, log: Log, job: dict[str, Any], go: Go) -> Non
     await asyncio.to_thread(go)
     late = await consumer.on_success(held[:kept])
     log.write("late", str(late or 0).encode())
-    # As in an engine: what is settled takes effect while it goes on, and at the latest when it closes.
+    # As in an engine, a settlement may take effect only in the next consume.
     await consumer.consume(0 if consumer.keep_polling else 1, POLL)
 
 
 async def block(consumer: Consumer, log: Log, job: dict[str, Any], _go: Go) -> None:
-    """Take a few messages, then nothing more for a while; say how many KiB of memory that took at most."""
+    """Take a few messages, then ask for no more for a while. Log the peak of memory in KiB."""
     held: list[QueueMessage] = []
     while len(held) < job["count"]:
         held += await consumer.consume(job["count"] - len(held), POLL)
@@ -93,7 +93,7 @@ async def block(consumer: Consumer, log: Log, job: dict[str, Any], _go: Go) -> N
 
 
 async def send(producer: Producer, log: Log, job: dict[str, Any], _go: Go) -> None:
-    """Produce numbers for ever, ten a call; write those that are confirmed."""
+    """Produce numbers for ever, ten in a call. Log those that are confirmed."""
     number = job["first"]
     while True:
         records = [Record(str(each).encode()) for each in range(number, number + 10)]
@@ -103,7 +103,7 @@ async def send(producer: Producer, log: Log, job: dict[str, Any], _go: Go) -> No
 
 
 def peak() -> int:
-    """KiB of memory that this program has had at most."""
+    """The peak of this process's memory in KiB."""
     status = Path("/proc/self/status")
     if status.exists():
         # Not getrusage: on Linux a child begins with the peak of whoever started it, and beside that of a large test

@@ -70,14 +70,14 @@ class Child:
             return self._process.exitcode
 
     def lines(self, word: str) -> list[bytes]:
-        """What followed `word` in each line of the log that begins with it."""
+        """The rest of each line of the log that begins with `word`."""
         text = self._log.read_bytes()
-        # A line that is being written has no end yet.
+        # The last line may be incomplete.
         complete = text[: text.rfind(b"\n") + 1].splitlines()
         return [line[len(word) + 1 :] for line in complete if line.split(b" ", 1)[0] == word.encode()]
 
     async def wait_for(self, word: str, count: int = 1, seconds: float = START_LIMIT) -> list[bytes]:
-        """Wait until there are so many lines of `word`; at once if the process has ended."""
+        """Wait until there are `count` lines of `word`. Fails at once if the process has ended."""
         deadline = asyncio.get_running_loop().time() + seconds
         while len(found := self.lines(word)) < count:
             if (code := self._code) is not None:
@@ -95,19 +95,19 @@ class Child:
         return found
 
     def go(self) -> None:
-        """Let it go on: from "loaded" to its work, or from one step to the next."""
+        """Let it continue: from "loaded" to its work, or to its next step."""
         self._go.send("go")
 
     def kill(self) -> None:
-        """SIGKILL: no goodbye. Returns when it is gone."""
+        """Send SIGKILL. Returns when the process has ended."""
         self._signal(signal.SIGKILL)
         while self._code is None:
             time.sleep(0.001)
 
     async def kill_in_the_middle(self, seconds: float) -> None:
-        """SIGKILL when it has done messages that it has not begun to settle; after so many seconds in any case."""
+        """Send SIGKILL when it has processed messages and not begun to settle them; at the latest after `seconds`."""
         deadline = asyncio.get_running_loop().time() + seconds
-        self.freeze()  # looking and killing are one moment
+        self.freeze()  # so that nothing happens between looking and killing
         while len(self.lines("did")) == len(self.lines("settles")) and asyncio.get_running_loop().time() < deadline:
             self.thaw()
             await asyncio.sleep(0.002)
@@ -115,11 +115,11 @@ class Child:
         self.kill()
 
     def interrupt(self, number: signal.Signals) -> None:
-        """SIGTERM or SIGINT: what a supervisor sends, or Ctrl-C."""
+        """Send SIGTERM or SIGINT, as a supervisor or Ctrl-C does."""
         self._signal(number)
 
     async def ended(self, seconds: float) -> int:
-        """Wait until it has ended by itself; returns its exit code."""
+        """Wait until it has ended by itself. Returns its exit code."""
         if not await until(lambda: self._code is not None, seconds):
             raise Broken(
                 f"a worker process ends when it is told to; it had not after {seconds:g} s:\n{self.said()}\n"
@@ -132,27 +132,27 @@ class Child:
             os.kill(self._process.pid, number)
 
     def freeze(self) -> None:
-        """SIGSTOP: alive, and does nothing."""
+        """Send SIGSTOP: it is alive, but does nothing."""
         self._signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """SIGCONT."""
+        """Send SIGCONT: it continues."""
         self._signal(signal.SIGCONT)
 
     def close(self) -> None:
-        """Whatever happened, it is gone afterwards."""
+        """End it, if it still runs."""
         if self._code is None:
             self.kill()
         self._go.close()
 
     def said(self) -> str:
-        """The end of what it wrote to its standard error."""
+        """The end of its standard error."""
         return self._errors.read_text(errors="replace")[-2000:]
 
 
 @contextmanager
 def children(kit: Kit) -> Iterator[ChildMaker]:
-    """Makes child processes, and ends them with the block."""
+    """Starts child processes, and ends them at the end of the block."""
     with tempfile.TemporaryDirectory(prefix="penstock-conformance-") as directory:
         maker = ChildMaker(kit, Path(directory))
         try:
@@ -163,7 +163,7 @@ def children(kit: Kit) -> Iterator[ChildMaker]:
 
 
 class ChildMaker:
-    """Starts children on a kit's queue; what `children` yields."""
+    """Starts child processes on a kit's queue; the value of `children`."""
 
     def __init__(self, kit: Kit, directory: Path) -> None:
         self._kit = kit
@@ -178,7 +178,7 @@ class ChildMaker:
             role: "input" or "output".
             **job: Its arguments.
         """
-        # With a short lease, so that what a dead process held comes again soon.
+        # A short lease, so that the messages of a killed process come again soon.
         over = self._kit.backend.short_lease if role == "input" else {}
         settings = self._kit.config(**over)
         return self._make({"do": do, "role": role, "settings": settings, "seed": 0, **job}, "child")

@@ -1,4 +1,4 @@
-"""Nothing of the kit may be left out by forgetting or deleting it."""
+"""A suite has every test of the kit."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from penstock_kit.broken import must
 
 
 def missing_tests(suite: type, kit_suite: type) -> Iterator[str]:
-    """A sentence for each test of the kit that a suite has deleted, or replaced without saying why.
+    """A sentence for each test of the kit that a suite has deleted, or overridden without a reason.
 
     Args:
-        suite: What an author wrote.
+        suite: The author's suite.
         kit_suite: `ConnectorConformance`.
     """
     for name in dir(kit_suite):
@@ -31,18 +31,18 @@ def missing_tests(suite: type, kit_suite: type) -> Iterator[str]:
 
 
 class Completeness:
-    """The suite looks at itself."""
+    """Checks the suite itself."""
 
     kit_suite: ClassVar[type]
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         if Completeness in cls.__bases__:
-            # The class that brings all promises together, which this module, one of them, cannot import.
+            # ConnectorConformance, which this module cannot import without a cycle.
             cls.kit_suite = cls
 
     def test_no_test_was_deleted_or_overridden(self) -> None:
-        """Every test of the kit is here as the kit wrote it, or carries a strict xfail with a reason."""
+        """Every test of the kit is inherited unchanged, or has a strict xfail with a reason."""
         missing = list(missing_tests(type(self), self.kit_suite))
         must(
             not missing,

@@ -15,11 +15,11 @@ from penstock.config.model import WorkerSettings
 from penstock_kit.child import Go, Log
 
 LOOK = 0.05  # seconds between two looks at the health registry
-CONNECT_TIMEOUT = 120.0  # seconds that a backend is waited for at the start: longer than any test
+CONNECT_TIMEOUT = 120.0  # seconds; longer than any test
 
 
 def watch(worker: Worker, log: Log) -> None:
-    """Write down, for ever, why anything does not work; each reason once."""
+    """Log, for ever, why a component is degraded; each reason once."""
     told: set[str] = set()
     while True:
         for status in worker.health.report()["components"].values():
@@ -34,7 +34,7 @@ def main(job: dict[str, Any], go: Go) -> None:
 
     Args:
         job: `queues`, its configuration, with the queues "in" and "out"; `work_seconds`, seconds of work for a message;
-            `shutdown_timeout`, seconds that it has to stop; `settings` of the engine.
+            `shutdown_timeout`, in seconds; `settings` of the engine.
         go: Waits for a word of the parent.
     """
     log = Log(job["log"])

@@ -1,4 +1,4 @@
-"""What a test works with: queues of its own, opened by name as a configuration would, and the backend's hands."""
+"""What a test works with: queues of its own, opened by name through a configuration, and the backend fixture."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ class Kit:
     """One test's access to a connector.
 
     Args:
-        connector: The connector's name, as a configuration writes it.
+        connector: The connector's name in a configuration.
         backend fixture: How its backend is reached.
-        test: The test's name; its queues are called after it.
-        note: Told, for the matrix, why a test proves nothing: an `Outcome` and a reason.
+        test: The test's name, from which the names of its queues are made.
+        note: Called with an `Outcome` and a reason if a test proves nothing; for the matrix.
 
     Attributes:
-        spec, capabilities: What the plugin has registered under that name.
+        spec, capabilities: The connector's spec, and its capabilities.
         queue: The name of the test's queue.
-        limit: Seconds after which the whole test is broken.
+        limit: Seconds after which the whole test fails.
     """
 
     def __init__(self, connector: str, backend: BackendFixture, test: str, note: Note | None = None) -> None:
@@ -62,14 +62,14 @@ class Kit:
     # -- running
 
     def run(self, main: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run a test's coroutine, for as long as a test may take."""
+        """Run a test's coroutine for at most `limit` seconds."""
         limits.run(main, self.limit)
 
     def needs(self, facility: str) -> None:
-        """Skip the test, with the backend fixture's reason, if the backend fixture cannot bring something.
+        """Skip the test, with the backend fixture's reason, if the fixture cannot provide something.
 
         Raises:
-            Broken: the backend fixture neither brings it nor says why not.
+            Broken: the fixture neither provides it nor says why not.
         """
         if self.backend.offers(facility):
             return
@@ -85,15 +85,15 @@ class Kit:
         self.not_provable(reason)
 
     def not_provable(self, reason: str) -> NoReturn:
-        """End the test as one that proves nothing here, and say so in the matrix."""
+        """Skip the test because it proves nothing on this backend, and show that in the matrix."""
         self._prove_nothing("not provable", reason)
 
     def not_promised(self, reason: str) -> NoReturn:
-        """End the test as one that asks for what the connector has not promised."""
+        """Skip the test because the connector does not make this promise."""
         self._prove_nothing("not promised", reason)
 
     def not_declared(self, reason: str) -> NoReturn:
-        """End the test as one of a capability that the connector does not declare."""
+        """Skip the test because the connector does not declare its capability."""
         self._prove_nothing("not declared", reason)
 
     def _prove_nothing(self, outcome: Outcome, reason: str) -> NoReturn:
@@ -102,7 +102,7 @@ class Kit:
         pytest.skip(f"{outcome}: {reason}")
 
     def for_probing(self) -> Kit:
-        """A kit for probing what is not declared: what is not there must not be waited for as if it were."""
+        """A kit with a short timeout, to probe a capability that is not declared and so is probably missing."""
         kit = Kit(self.connector, self.backend, self._test, self._note)
         kit.timeout = min(self.timeout, max(1.0, 3 * self.backend.idle_timeout))
         return kit
@@ -110,7 +110,7 @@ class Kit:
     # -- queues
 
     def config(self, queue: str | None = None, group: str | None = None, **over: Any) -> dict[str, Any]:
-        """The settings of a queue, which is created if need be."""
+        """The settings of a queue. Creates the queue before its first use."""
         queue = queue or self.queue
         if queue not in self._created:
             self._created.add(queue)
@@ -128,7 +128,7 @@ class Kit:
     def resolve(
         self, role: Role, settings: Mapping[str, Any], environment: Mapping[str, str] = os.environ
     ) -> ResolvedQueue:
-        """Settings into what can be opened, on the way that every configuration takes."""
+        """Resolve settings in the way of every configuration."""
         return resolve(settings, role, environment)
 
     def make_consumer(self, queue: str | None = None, group: str | None = None, **over: Any) -> WatchedConsumer:
@@ -141,11 +141,11 @@ class Kit:
         return self.make_producer_of(self.config(queue, **over))
 
     def make_producer_of(self, settings: Mapping[str, Any]) -> WatchedProducer:
-        """The same of settings that a backend fixture has given."""
+        """A producer that is not connected, with settings from the backend fixture."""
         return WatchedProducer(make_producer(self.resolve("output", settings)), self.timeout)
 
     def refusing(self) -> tuple[dict[str, Any], Record]:
-        """The backend fixture's settings for the test's queue, and a record that it refuses."""
+        """The settings of the test's queue, and a record that the queue refuses."""
         self.config()
         return self.backend.refusing(self.queue)
 
@@ -175,7 +175,7 @@ class Kit:
     async def consumer(
         self, queue: str | None = None, group: str | None = None, **over: Any
     ) -> AsyncIterator[WatchedConsumer]:
-        """A consumer that is connected, and shut down at the end if the test has not done so."""
+        """A connected consumer. It is shut down at the end, unless the test has done so."""
         consumer = self.make_consumer(queue, group, **over)
         try:
             await consumer.connect()
@@ -194,7 +194,7 @@ class Kit:
 
     @asynccontextmanager
     async def producer(self, queue: str | None = None, **over: Any) -> AsyncIterator[WatchedProducer]:
-        """A producer that is connected, and shut down at the end if the test has not done so."""
+        """A connected producer. It is shut down at the end, unless the test has done so."""
         producer = self.make_producer(queue, **over)
         try:
             await producer.connect()
@@ -203,9 +203,9 @@ class Kit:
             await producer.shutdown()
 
     async def settle_in(self, consumers: Sequence[WatchedConsumer], producer: WatchedProducer) -> None:
-        """Wait until each of several consumers gets messages, so that what follows is shared between all of them.
+        """Wait until each of several consumers gets messages, so that all of them share the messages that follow.
 
-        Sends messages of its own for that, and settles them.
+        Sends messages of its own, and settles them.
         """
         waiting, keys = set(range(len(consumers))), itertools.count()
         deadline = monotonic() + 2 * self.timeout
@@ -227,11 +227,11 @@ class Kit:
         )
 
     def record(self, body: bytes, key: bytes | None = None) -> Record:
-        """A record, with the key where the connector has keys."""
+        """A record, with the key if the connector has keys."""
         return Record(body, key if self.capabilities.keys else None)
 
     async def send(self, *records: Record | bytes, queue: str | None = None) -> None:
-        """Produce by a producer that is opened and closed for it. Plain bytes are a record's body."""
+        """Open a producer, produce, and close it. Plain bytes are a record's body."""
         async with self.producer(queue) as producer:
             await producer.send([each if isinstance(each, Record) else Record(each) for each in records])
 
@@ -247,5 +247,5 @@ def numbered(count: int, prefix: str = "") -> list[bytes]:
 
 
 def by_body(messages: list[QueueMessage]) -> dict[bytes | None, QueueMessage]:
-    """Messages by their bodies; of several with the same one, the last."""
+    """Messages by their bodies; the last of several with the same body."""
     return {message.message: message for message in messages}

@@ -1,4 +1,4 @@
-"""Time limits: a connector that hangs fails a test with a sentence, and never hangs the suite."""
+"""Time limits: a connector that hangs fails a test, and does not hang the suite."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ T = TypeVar("T")
 
 
 def run(main: Callable[[], Coroutine[Any, Any, None]], seconds: float) -> None:
-    """Run a coroutine on an event loop and a thread of its own, for at most so many seconds.
+    """Run a coroutine in its own event loop on its own thread, for at most so many seconds.
 
-    The thread is what saves the suite from a connector that blocks the event loop: no timeout of asyncio would fire.
+    The thread protects the suite from a connector that blocks the event loop, where no timeout of asyncio fires.
 
     Raises:
-        Broken: it did not end in time. The text shows where it is.
+        Broken: it did not end in time. The text shows where it hangs.
     """
     raised: list[BaseException] = []
 
     def work() -> None:
         try:
             asyncio.run(main())
-        except BaseException as error:  # noqa: BLE001  (it is the test's own, and is raised again below)
+        except BaseException as error:  # noqa: BLE001  (raised again below)
             raised.append(error)
 
     thread = threading.Thread(target=work, name="penstock-conformance", daemon=True)
@@ -38,9 +38,9 @@ def run(main: Callable[[], Coroutine[Any, Any, None]], seconds: float) -> None:
         frame = sys._current_frames().get(thread.ident or 0)
         where = "".join(traceback.format_stack(frame)[-6:]) if frame is not None else "    (it has just ended)\n"
         raise Broken(
-            f"the connector hangs: the test had not ended after {seconds:g} s, and no call of the contract may wait so "
-            f"long. The event loop's thread is here:\n{where}"
-            "    look at: a blocking call in a coroutine of an asynchronous connector, or a lock that nobody releases"
+            f"the connector hangs: the test had not ended after {seconds:g} s, and a call of the contract never takes "
+            f"so long. The event loop's thread is here:\n{where}"
+            "    look at: a blocking call in a coroutine of an asynchronous connector, or a lock that is never released"
         )
     if raised:
         raise raised[0]
@@ -48,7 +48,7 @@ def run(main: Callable[[], Coroutine[Any, Any, None]], seconds: float) -> None:
 
 @asynccontextmanager
 async def within(seconds: float, promise: str, look: str) -> AsyncIterator[None]:
-    """Bound a step of a test.
+    """Limit the time of a step of a test.
 
     Raises:
         Broken: the step took longer; with `promise` and `look` as in `must`.
@@ -57,22 +57,22 @@ async def within(seconds: float, promise: str, look: str) -> AsyncIterator[None]
         async with asyncio.timeout(seconds) as limit:
             yield
     except TimeoutError:
-        # A TimeoutError of the connector's own is its own fault, and says so by itself.
+        # The connector's own TimeoutError is reported as it is.
         if not limit.expired():
             raise
         raise Broken(f"{promise}\n    look at: {look}") from None
 
 
 class Starts(Protocol):
-    """Starts something beside a block; what `beside` gives."""
+    """Starts something that runs during a block; the value of `beside`."""
 
     def __call__(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """The task, which the block awaits."""
+        """Start it. The block awaits the task."""
 
 
 @asynccontextmanager
 async def beside() -> AsyncIterator[Starts]:
-    """Start things beside the block, which awaits them. If it fails, they are cancelled, their errors heard."""
+    """Run things during a block, which awaits them. At its end, the rest is cancelled."""
     tasks: list[asyncio.Task[Any]] = []
 
     def start(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
@@ -90,13 +90,13 @@ async def beside() -> AsyncIterator[Starts]:
 
 @asynccontextmanager
 async def aside(work: Coroutine[Any, Any, T]) -> AsyncIterator[asyncio.Task[T]]:
-    """The same for one thing that is started with the block."""
+    """Run one thing during a block, which awaits it."""
     async with beside() as start:
         yield start(work)
 
 
 async def until(true: Callable[[], bool], seconds: float) -> bool:
-    """Look until something is true; False if it was not within so many seconds."""
+    """Poll until something is true; False if it was not within so many seconds."""
     deadline = asyncio.get_running_loop().time() + seconds
     while not true():
         if asyncio.get_running_loop().time() > deadline:

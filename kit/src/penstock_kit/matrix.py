@@ -1,7 +1,7 @@
-"""The capability matrix: what each connector declares, and what of it was proved.
+"""The capability matrix: what each connector declares, and which of it was proved.
 
-As text at the end of a test run; as Markdown by `python -m penstock_kit.matrix REPORT.json`, of the
-report that a run writes where the environment variable PENSTOCK_CONFORMANCE_REPORT points.
+A test run prints it as text at its end. `python -m penstock_kit.matrix REPORT.json` prints it as Markdown, from the
+report that a run writes to the file that the environment variable PENSTOCK_CONFORMANCE_REPORT names.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from penstock_kit.report import Finding, SuiteReport, read
 
 EXCUSES = ("not provable", "known gap", "broken", "skipped")
 
-FEW = 5  # skipped tests that are named
+FEW = 5  # more skipped tests than this are counted, not named
 
 Row = Sequence[str]
 
 
 def tables(suites: Sequence[SuiteReport]) -> tuple[list[Row], list[Row]]:
-    """What is declared, a row a capability; what was proved, a row a family of tests. Each with a head."""
+    """Two tables with a header row each: one row for each capability, one row for each family of tests."""
     titles = [suite.title for suite in suites]
     groups = dict.fromkeys(finding.group for suite in suites for finding in suite.findings)
     capabilities: list[Row] = [[name, *(_capability(suite, name) for suite in suites)] for name in CAPABILITY_NAMES]
@@ -53,14 +53,14 @@ def _family(suite: SuiteReport, group: str) -> str:
 
 
 def notes(suites: Sequence[SuiteReport]) -> Iterator[str]:
-    """A sentence for everything that is not proved, with its reason."""
+    """A sentence with the reason for everything that is not proved."""
     for suite in suites:
         by_reason: dict[tuple[str, str], list[Finding]] = {}
         for finding in suite.findings:
             if finding.outcome in EXCUSES:
                 by_reason.setdefault((finding.outcome, finding.reason), []).append(finding)
         for (outcome, reason), findings in sorted(by_reason.items()):
-            # A server that is not there: one line, not the names of all tests.
+            # A missing server skips many tests: one line without their names.
             many = outcome == "skipped" and len(findings) > FEW
             tests = f"{len(findings)} tests" if many else ", ".join(finding.test for finding in findings)
             yield (
@@ -111,7 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         suites = read(options.report)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        sys.stderr.write(f"{options.report} is no conformance report: {error!r}\n")
+        sys.stderr.write(f"{options.report} is not a conformance report: {error!r}\n")
         return 2
     sys.stdout.write(as_markdown(suites))
     return 0

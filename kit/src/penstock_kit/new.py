@@ -1,4 +1,4 @@
-"""`penstock new plugin NAME`: writes a distribution with a connector that works, to be made one's own."""
+"""`penstock new plugin NAME`: writes a package with a connector that works, for the author to change."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from penstock.errors import ConfigError
 from penstock.installed import owner_of
 
 SUFFIX = ".tmpl"
-"""Of every file of the template, so that nothing takes them for modules or settings of the core."""
+"""The ending of every file of the template, so that tools do not take it for a module or a setting of the kit."""
 
 LICENSES = {"MIT": "MIT", "proprietary": "LicenseRef-Proprietary"}
-"""What `--license` takes → what stands in the metadata (SPDX)."""
+"""Values of `--license` → licence in the metadata (SPDX)."""
 
-LONGEST_NAME = 30  # characters; longer, and lines of the written package would be too long for its own linter
+LONGEST_NAME = 30  # characters; with longer names the written package breaks its linter's limit
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _PLACEHOLDER = re.compile(r"penstock_acme|acme|Acme|ACME|YEAR|SPDX")
@@ -34,7 +34,7 @@ class NewCommand:
 
     @staticmethod
     def configure(parser: ArgumentParser) -> None:
-        """Declare the arguments."""
+        """Add the arguments."""
         parser.add_argument("what", choices=["plugin"], help="what to write")
         parser.add_argument("name", metavar="NAME", help="what a configuration will write after `connector:`")
         parser.add_argument(
@@ -50,10 +50,10 @@ class NewCommand:
 
     @staticmethod
     def run(arguments: Namespace) -> int:
-        """Write the package, and say what to do next.
+        """Write the package, and print what to do next.
 
         Raises:
-            ConfigError: the name cannot be used, or the place is taken.
+            ConfigError: the name cannot be used, or the folder exists.
         """
         folder = write_plugin(arguments.name, Path(arguments.directory), arguments.license)
         print(
@@ -68,23 +68,23 @@ def write_plugin(name: str, directory: Path, licence: str = "MIT") -> Path:
 
     Args:
         name: The connector's name.
-        directory: Where to; it must exist.
+        directory: The folder to write into; it must exist.
         licence: One of `LICENSES`.
 
     Returns:
         The new folder.
 
     Raises:
-        ConfigError: the name cannot be used, or the place is taken. Nothing is written then.
+        ConfigError: the name cannot be used, or the folder exists. Nothing is written then.
     """
     _check_name(name)
     target = directory / f"penstock-{name}"
     try:
         if not directory.is_dir():
-            raise ConfigError(f"--directory {directory}: there is no such folder; make it first")
+            raise ConfigError(f"--directory {directory}: there is no such folder; create it first")
         if target.exists() or target.is_symlink():
             raise ConfigError(f"{target} exists, and nothing is ever overwritten; choose another name or --directory")
-        # Beside the target, so that the last step is one rename: there is a whole package or none.
+        # Beside the target, so that one rename at the end gives a whole package or none.
         with tempfile.TemporaryDirectory(prefix=".penstock-new-", dir=directory) as draft:
             written = Path(draft) / target.name
             names = _names(name) | {"SPDX": LICENSES[licence]}
@@ -100,13 +100,11 @@ def write_plugin(name: str, directory: Path, licence: str = "MIT") -> Path:
 def _check_name(name: str) -> None:
     bare = _PREFIX.sub("", name, count=1)
     if bare != name and _NAME.fullmatch(bare):
-        raise ConfigError(
-            f"{name!r}: leave the prefix away, the distribution is called penstock-… anyway: write {bare!r}"
-        )
+        raise ConfigError(f"{name!r}: leave out the prefix, which the distribution always has: write {bare!r}")
     if not _NAME.fullmatch(name):
         raise ConfigError(
-            f"{name!r} is no name for a plugin: write lower-case letters, digits and single '-' between them, a letter "
-            f"first" + (f", such as {usable!r}" if (usable := _usable(bare)) else "")
+            f"{name!r} is not a name for a plugin: write lower-case letters, digits and single '-' between them, a "
+            f"letter first" + (f", such as {usable!r}" if (usable := _usable(bare)) else "")
         )
     if len(name) > LONGEST_NAME:
         raise ConfigError(f"{name!r} has {len(name)} characters; a plugin's name has at most {LONGEST_NAME}")
@@ -118,7 +116,7 @@ def _check_name(name: str) -> None:
 
 
 def _usable(name: str) -> str:
-    """What was probably meant by a name that cannot be used; empty if there is nothing near."""
+    """The name that was probably meant; empty if there is none."""
     candidate = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
     return candidate if name.isascii() and _NAME.fullmatch(candidate) and not owner_of(candidate) else ""
 

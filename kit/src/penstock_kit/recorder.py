@@ -1,7 +1,7 @@
-"""Listens to pytest while suites run, and prints the capability matrix at the end.
+"""Records the results of suites from pytest, and prints the capability matrix at the end.
 
-Registered by the first suite that runs, so that nobody's pytest is changed by having this installed. With pytest-xdist
-the process that prints runs no suite: there, `-p penstock_kit.recorder` registers it.
+The first suite that runs registers it, so that installing the kit does not change pytest. With pytest-xdist, the
+process that prints the matrix runs no suite: there, `-p penstock_kit.recorder` registers it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 PLUGIN = "penstock-conformance"
 REPORT = "PENSTOCK_CONFORMANCE_REPORT"
 
-# What a test leaves for the recorder, in pytest's own place for such things.
+# Keys under which a test leaves its data for the recorder, among pytest's `user_properties`.
 TEST, NOTE = "penstock-conformance-test", "penstock-conformance-note"
 
 
@@ -37,7 +37,7 @@ class Recorder:
         self._suites: dict[tuple[str, str], report.SuiteReport] = {}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Note what a test has found: the call, or a setup that let it not come to a call."""
+        """Record the result of a test: of its call, or of a setup that failed."""
         told = dict(report.user_properties)
         test = told.get(TEST)
         if not isinstance(test, Mapping) or (report.when != "call" and report.passed):
@@ -51,48 +51,47 @@ class Recorder:
             self._suites[key] = report.SuiteReport(*key, capabilities=test["capabilities"])
         suite = self._suites[key]
         finding = report.Finding(test["test"], test["group"], test["capability"], outcome, reason)
-        # A teardown that fails is the last word about its test.
+        # A teardown that fails replaces the result of its test.
         suite.findings = [each for each in suite.findings if each.test != finding.test] + [finding]
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Print the matrix."""
         if self._suites:
             terminalreporter.section("conformance")
-            # Sorted: suites that run side by side end in any order.
+            # Sorted, because parallel suites end in any order.
             suites = sorted(self._suites.values(), key=lambda suite: suite.title)
             terminalreporter.write_line(matrix.as_text(suites))
 
     def pytest_sessionfinish(self) -> None:
-        """Write the report, if somebody wants it."""
+        """Write the report, if the environment names a file for it."""
         path = os.environ.get(REPORT)
         if path and self._suites:
             report.write(Path(path), self._suites.values())
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """For `-p`: listen from the beginning."""
+    """Register the recorder, for `-p`."""
     listen(config)
 
 
 def listen(config: pytest.Config) -> None:
     """Register the recorder, once a session.
 
-    Not in a process that runs a share of the tests for another one: that one is told all of them, and a report of a
-    share would pass for the whole.
+    Not in a worker of pytest-xdist, which runs only a share of the tests; the controlling process gets all results.
 
     Raises:
-        pytest.UsageError: a report is wanted, and the process that would write it does not listen.
+        pytest.UsageError: a report is wanted, but the recorder is not registered in the process that would write it.
     """
     if hasattr(config, "workerinput"):
-        # Asked for by `-p`, this module listens in that other process as well.
+        # With `-p`, the controlling process has registered this module, too.
         if os.environ.get(REPORT) and not config.pluginmanager.has_plugin(__name__):
-            raise pytest.UsageError(f"{REPORT} with pytest-xdist: run pytest with -p {__name__}, or nobody writes it")
+            raise pytest.UsageError(f"{REPORT} with pytest-xdist: run pytest with -p {__name__}, which writes it")
     elif not config.pluginmanager.has_plugin(PLUGIN):
         config.pluginmanager.register(Recorder(), PLUGIN)
 
 
 def judge(found: pytest.TestReport, note: object) -> tuple[Outcome, str]:
-    """What a test's report says of its promise, and why."""
+    """The outcome of a test, and its reason."""
     if found.failed:
         return "broken", ""
     if found.passed:
@@ -107,9 +106,9 @@ def judge(found: pytest.TestReport, note: object) -> tuple[Outcome, str]:
 
 @functools.cache
 def declared(connector: str) -> dict[str, Any]:
-    """The capabilities that a plugin declares, as plain data: asked for where the tests run, and the plugin is."""
+    """The capabilities that a connector declares, as plain data."""
     try:
         return asdict(find_connector(connector).capabilities)
     except PluginError:
-        # Its tests say what is wrong with it.
+        # The suite's tests report the error.
         return asdict(Capabilities())

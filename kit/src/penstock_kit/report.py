@@ -1,4 +1,4 @@
-"""What a run of the kit has found, as data: written by the recorder, read by the matrix."""
+"""The results of a run of the kit, as data: written by the recorder, read by the matrix."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from pathlib import Path
 from typing import Any, Literal
 
 Outcome = Literal["proved", "broken", "known gap", "not declared", "not promised", "not provable", "skipped"]
-"""What a test says of a promise.
+"""The result of a test of a promise.
 
 - proved: kept
 - broken: not kept
-- known gap: not kept, as the suite says and why (a strict xfail)
-- not declared: a capability that the connector does not declare, and, as far as it was probed, does not have
-- not promised: it asks for what this connector's kind of order or lease does not give
-- not provable: the backend fixture cannot do what the test needs, and says why
-- skipped: for another reason, such as a server that is not there
+- known gap: not kept, and the suite says why (a strict xfail)
+- not declared: a capability that the connector does not declare, and does not have if it was probed
+- not promised: the connector's kind of order or lease does not include it
+- not provable: the backend fixture cannot provide what the test needs, and says why
+- skipped: for another reason, such as a missing server
 """
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One test of one suite.
+    """The result of one test of one suite.
 
     Attributes:
         test: Its name.
-        group: The family it belongs to ("loss").
-        capability: The capability that it proves, or "".
+        group: The family of the test ("loss").
+        capability: The capability that the test proves, or "".
         outcome: See `Outcome`.
-        reason: Why it proves nothing, where it does not.
+        reason: Why the test proves nothing, if it does not.
     """
 
     test: str
@@ -42,7 +42,7 @@ class Finding:
 
 @dataclass
 class SuiteReport:
-    """One suite: a connector, in one of its variants.
+    """The results of one suite: a connector in one of its variants.
 
     Attributes:
         connector: Its name.
@@ -63,7 +63,7 @@ class SuiteReport:
 
 
 def write(path: Path, suites: Iterable[SuiteReport]) -> None:
-    """Write a report; suites that an earlier run has left in the file, and that this one has not run, stay."""
+    """Write a report. Suites in the file that this run did not include stay."""
     merged = {suite.title: suite for suite in read(path)} if path.exists() else {}
     merged |= {suite.title: suite for suite in suites}
     content = {"suites": [asdict(merged[title]) for title in sorted(merged)]}
@@ -74,7 +74,7 @@ def read(path: Path) -> Sequence[SuiteReport]:
     """Read a report.
 
     Raises:
-        OSError, ValueError, KeyError: it is not there, or is none.
+        OSError, ValueError, KeyError: the file is missing, or is not a report.
     """
     content = json.loads(path.read_text(encoding="utf-8"))
     return [

@@ -1,4 +1,4 @@
-"""An engine at work on the connector under test: a function between three queues of it, in the test's own process."""
+"""An engine between three queues of the connector under test, in the test's own process."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ if TYPE_CHECKING:
 
 APP = "conformance"
 IN, OUT, DEAD = "in", "out", "dead"
-"""What the engine's configuration calls its queues."""
+"""The names of the engine's queues in its configuration."""
 
-SHUTDOWN_TIMEOUT = 5.0  # seconds that an engine has to finish what runs
-STOP_LIMIT = 25.0  # seconds for an engine to stop: its shutdown_timeout, and a shutdown of each of three queues
+SHUTDOWN_TIMEOUT = 5.0  # seconds that an engine has to finish its calls
+STOP_LIMIT = 25.0  # seconds for an engine to stop: its shutdown_timeout, and the shutdown of three queues
 SOON = {"initial_delay": 0.01, "jitter": 0.0, "max_attempts": 3}
-"""A retry policy that does not keep a test waiting."""
+"""A retry policy with short waits."""
 
 Function = Callable[[bytes], Any]
 
 
 def names(kit: Kit) -> dict[str, str]:
-    """What the backend calls the engine's queues."""
+    """The names of the engine's queues in the backend."""
     return {IN: kit.queue, OUT: f"{kit.queue}-out", DEAD: f"{kit.queue}-dead"}
 
 
 def queues(kit: Kit, **over: Any) -> list[dict[str, Any]]:
-    """The configuration of the engine's queues, with further options for its input; the function gets plain bytes."""
+    """The configuration of the engine's queues, with further options for its input. The function gets plain bytes."""
     plain = {"serializer": None, "model_handler": None}
     return [
         {"name": name, **plain, **kit.config(queue, **(over if name == IN else {}))}
@@ -44,14 +44,14 @@ def queues(kit: Kit, **over: Any) -> list[dict[str, Any]]:
 
 
 class Running:
-    """A worker with one engine, beside the block. What its function does, the test sees.
+    """A worker with one engine that runs during a block, in the test's process.
 
     Args:
-        kit: Whose connector and queue.
-        function: Gets a body, and returns what a function may return.
-        configuration: Of its queues, if not `queues(kit)`.
-        shutdown_timeout: Seconds that it has to finish what runs when it is stopped.
-        **settings: Of the engine.
+        kit: The kit whose connector and queue it uses.
+        function: The engine's function. It gets a body.
+        configuration: The configuration of its queues; by default `queues(kit)`.
+        shutdown_timeout: Seconds that it has to finish its calls when it is stopped.
+        **settings: Settings of the engine.
     """
 
     def __init__(
@@ -93,25 +93,25 @@ class Running:
 
     @property
     def done(self) -> int:
-        """Messages that are in their final state."""
+        """How many messages are in their final state."""
         return self.engine.pipeline.done if self.engine.pipeline is not None else 0
 
     @property
     def in_flight(self) -> int:
-        """Messages that it has taken and not settled."""
+        """How many messages it has taken and not settled."""
         return self.engine.pipeline.in_flight if self.engine.pipeline is not None else 0
 
     async def until(self, true: Callable[[], bool], promise: str, look: str, extra: float = 0.0) -> None:
-        """Wait until something is true of what the engine does.
+        """Wait until something is true of the engine.
 
         Args:
-            true: Asked again and again.
-            promise: What it would keep by that.
+            true: Polled until it returns true.
+            promise: The promise that it keeps then.
             look: Where an author should look.
-            extra: Seconds that the function itself takes.
+            extra: Seconds that the function takes.
 
         Raises:
-            Broken: it was not, for as long as things may take; or the engine ended.
+            Broken: it was not true in time, or the engine ended.
         """
         await until(lambda: true() or self._serving.done(), 3 * self._timeout + extra)
         if self._serving.done():
@@ -124,7 +124,7 @@ class Running:
         )
 
     async def until_done(self, count: int, extra: float = 0.0) -> None:
-        """Wait until so many messages are in their final state."""
+        """Wait until `count` messages are in their final state."""
         await self.until(
             lambda: self.done >= count,
             f"an engine brings all {count} messages to their final state",
@@ -133,7 +133,7 @@ class Running:
         )
 
     async def stop(self) -> None:
-        """Stop it in order; it ends in time, and has nothing to complain of."""
+        """Stop it, and check that it ends in time and without an error."""
         if not self._serving.done():
             self.worker.stop()
         async with within(
@@ -144,9 +144,9 @@ class Running:
             await self._ended()
 
     async def cancel(self) -> None:
-        """Stop it as who runs it in a loop of their own does."""
+        """Cancel it, as a program does that runs it in its own event loop."""
         self._serving.cancel()
-        # What it raises, if anything, was told already, or is not what this test is about.
+        # Its error was already reported, or is not what this test checks.
         await asyncio.wait([self._serving], timeout=STOP_LIMIT)
 
     async def _ended(self) -> None:
@@ -159,7 +159,7 @@ class Running:
             ) from error
 
     def counted(self, metric: str, **labels: str) -> float | None:
-        """The value of one time series of the engine; None if it does not show that one."""
+        """The value of one time series of the engine; None if there is no such series."""
         for family in self.worker.metrics.collect():
             for sample in family.samples:
                 if sample.name == metric and labels.items() <= sample.labels.items():
@@ -168,7 +168,7 @@ class Running:
 
 
 async def everything_in(kit: Kit, name: str, count: int) -> list[QueueMessage]:
-    """What an engine has left in one of its queues, out of its envelopes, and gone from the queue afterwards."""
+    """Take all messages out of one of the engine's queues, and out of their envelopes."""
     async with kit.consumer(names(kit)[name]) as consumer:
         messages = await consumer.receive(count)
         messages += await consumer.rest()

@@ -56,11 +56,11 @@ class ConnectorConformance(
     Basics,
     Completeness,
 ):
-    """Everything that a connector promises, as tests. Subclass it, name the connector, write the fixture `backend`.
+    """Everything that a connector promises, as tests. Subclass it, set `connector`, and write the fixture `backend`.
 
     Attributes:
         connector: The name under which the plugin offers it.
-        variant: What distinguishes this suite from another one of the same connector ("in one process").
+        variant: Tells two suites of the same connector apart ("in one process").
     """
 
     connector: ClassVar[str] = ""
@@ -68,16 +68,16 @@ class ConnectorConformance(
 
     @pytest.fixture
     def backend(self) -> BackendFixture:
-        """Overridden by every suite."""
+        """The backend fixture. Every suite overrides it."""
         raise NotImplementedError(f"{type(self).__name__} needs a fixture `backend` that returns a BackendFixture")
 
     @pytest.fixture
     def kit(self, backend: BackendFixture, request: pytest.FixtureRequest) -> Kit:
-        """What the tests work with."""
+        """The kit that a test works with."""
         suite = type(self).__name__
         must(
             self.connector,
-            f"a suite says which connector it is about; {suite} does not",
+            f"a suite names its connector; {suite} does not",
             f'write `connector = "…"` in {suite}: the name by which a configuration calls it',
         )
         must(
@@ -93,10 +93,10 @@ class ConnectorConformance(
 
     @pytest.fixture(autouse=True)
     def recorded(self, request: pytest.FixtureRequest) -> None:
-        """What each test finds stands in the capability matrix."""
+        """Record the result of each test for the capability matrix."""
         recorder.listen(request.config)
         name = request.node.originalname
-        # Of a test that is overridden, the kit's own says where it belongs; further tests are the suite's own.
+        # An overridden test belongs where the kit's own test belongs. Further tests are not recorded.
         test = getattr(ConnectorConformance, name, None)
         if test is not None:
             told = {

@@ -1,4 +1,4 @@
-"""Connectors under watch: every call has a time limit, and every answer is looked at as the contract says."""
+"""Wrappers that watch a connector: each call has a time limit, and each result is checked against the contract."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ FULL_HAND = 100  # messages asked for where a test does not care
 
 @asynccontextmanager
 async def call(name: str, seconds: float, look: str, promise: str = "") -> AsyncIterator[None]:
-    """One call of the contract: bounded, and raising nothing but what the contract knows.
+    """Make one call of the contract, with a time limit. It may raise only Penstock's errors.
 
     Raises:
-        Broken: it took longer, or raised something else.
+        Broken: the call took longer, or raised another error.
     """
     try:
         async with within(seconds, promise or f"{name} returns; it had not after {seconds:g} s", look):
@@ -31,7 +31,7 @@ async def call(name: str, seconds: float, look: str, promise: str = "") -> Async
     except Broken:
         raise
     except PenstockError as error:
-        # Right where a test has injected a fault; elsewhere this is all that an author gets to read.
+        # Expected after an injected fault; otherwise the author needs this hint.
         note = f"raised by {name}(). If nothing was wrong with the backend, look at: {look}"
         if note not in getattr(error, "__notes__", ()):
             error.add_note(note)

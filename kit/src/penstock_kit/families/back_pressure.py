@@ -11,7 +11,7 @@ from penstock_kit.children import children
 from penstock_kit.kit import Kit, bodies, numbered
 
 BODY = 10_000  # bytes
-BACKLOG = 12_000  # messages: 120 MB. Ten times as much would tell no more: whoever fetches it all is over MOST
+BACKLOG = 9_600  # messages: 96 MB. More would not prove more: a client that fetches it all exceeds MOST
 MOST = 72 * 1024  # KiB that a consumer with room for nothing may grow by: what its client fetches ahead
 BLOCKED = 1.0  # seconds
 
@@ -20,7 +20,7 @@ class BackPressure:
     """What is in flight is what was asked for."""
 
     def test_a_blocked_worker_does_not_fill_its_memory(self, kit: Kit) -> None:
-        """120 MB wait in the queue, the worker has taken 20 messages and asks for no more: it stays small."""
+        """96 MB wait in the queue; a worker has taken 20 messages and asks for no more: it stays small."""
         kit.needs("processes")
 
         async def main() -> None:
@@ -80,5 +80,5 @@ class BackPressure:
 
 
 def _incompressible(number: int) -> bytes:
-    # A client that compresses would fetch twelve thousand times the same byte in one go, within all of its bounds.
+    # A client that compresses would fetch the same byte thousands of times in one go, within all of its bounds.
     return random.Random(number).randbytes(BODY)
