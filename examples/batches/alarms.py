@@ -19,7 +19,7 @@ app = Engine(
     app_name="alarms",
     input_queue="readings-one-by-one",
     output_queues=["alarms"],
-    yaml_config_path="queues.yml",
+    config="queues.yml",
     concurrency=5,
 )
 

@@ -12,7 +12,7 @@ class Reading(BaseModel):
     degrees: float
 
 
-app = Engine(app_name="sums", input_queue="readings", output_queues=["sums"], yaml_config_path="queues.yml")
+app = Engine(app_name="sums", input_queue="readings", output_queues=["sums"], config="queues.yml")
 
 
 @app.stream_app

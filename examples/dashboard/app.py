@@ -3,7 +3,7 @@
 from penstock import Engine
 from penstock.routes import Report, Response
 
-app = Engine("orders", ["invoices"], "billing", yaml_config_path="queues.yml")
+app = Engine("orders", ["invoices"], "billing", config="queues.yml")
 total = 0
 
 

@@ -6,7 +6,7 @@ from queue import SimpleQueue
 
 from penstock import Engine
 
-app = Engine("orders", ["letters"], "letters", yaml_config_path="queues.yml", concurrency=4)
+app = Engine("orders", ["letters"], "letters", config="queues.yml", concurrency=4)
 SIZE = 2
 
 

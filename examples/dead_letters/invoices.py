@@ -28,7 +28,7 @@ app = Engine(
     input_queue="orders",
     output_queues=["invoices"],
     dead_letter_queue="rejects",
-    yaml_config_path="queues.yml",
+    config="queues.yml",
 )
 PRICES = json.loads(Path("prices.json").read_text())
 

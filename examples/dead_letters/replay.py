@@ -7,7 +7,7 @@ app = Engine(
     app_name="replay",
     input_queue="rejects",
     output_queues=["orders-as-they-were", "unreadable"],
-    yaml_config_path="queues.yml",
+    config="queues.yml",
 )
 
 

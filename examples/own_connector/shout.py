@@ -16,7 +16,7 @@ app = Engine(
     input_queue="words",
     output_queues=["shouted"],
     dead_letter_queue="rejects",
-    yaml_config_path="queues.yml",
+    config="queues.yml",
 )
 
 

@@ -25,7 +25,7 @@ app = Engine(
     input_queue="orders",
     output_queues=["parcels", "letters"],
     dead_letter_queue="rejects",
-    yaml_config_path="queues.yml",
+    config="queues.yml",
 )
 
 

@@ -11,7 +11,7 @@ app = Engine(
     input_queue="orders",
     output_queues=["invoices"],
     dead_letter_queue="rejects",
-    yaml_config_path=Path(__file__).with_name("queues.yml"),
+    config=Path(__file__).with_name("queues.yml"),
     retry={"max_attempts": 4, "initial_delay": 30, "max_delay": 600},
 )
 

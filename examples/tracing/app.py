@@ -4,8 +4,8 @@ from tracing import trace
 
 from penstock import Engine
 
-billing = Engine("orders", ["invoices"], "billing", yaml_config_path="queues.yml", middleware=[trace])
-mailing = Engine("invoices", app_name="mailing", yaml_config_path="queues.yml", middleware=[trace])
+billing = Engine("orders", ["invoices"], "billing", config="queues.yml", middleware=[trace])
+mailing = Engine("invoices", app_name="mailing", config="queues.yml", middleware=[trace])
 
 
 @billing.stream_app

@@ -286,7 +286,7 @@ def _collecting_engine(text: str, configuration: Configuration, collector: Colle
     engine = Engine(
         name,
         app_name=f"collect-{name}",
-        queue_config=[raw],
+        config=[raw],
         batch_size=COLLECT_BATCH,
     )
     engine.stream_app(collector)
