@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import re
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from inspect import Parameter
 from typing import TYPE_CHECKING, Annotated, Any
@@ -360,3 +361,12 @@ def test_a_builtin_without_a_signature_is_refused() -> None:
     """It cannot be looked at, so nobody can tell what it takes."""
     with pytest.raises(FunctionError, match=r"^dict cannot be a stream_app: .*; wrap it in a function of your own$"):
         understand(dict)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 14), reason="before Python 3.14 such a function cannot be defined")
+def test_an_annotation_that_only_type_checkers_know_is_kept() -> None:
+    """The engine names it where it needs a type."""
+    names: dict[str, Any] = {}
+    exec(compile("def bill(order: Order): ...", "app.py", "exec", dont_inherit=True), names)
+
+    assert understand(names["bill"]).annotation.__forward_arg__ == "Order"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType, SimpleNamespace
@@ -87,7 +88,7 @@ def _parameters(
     function: Callable[..., Any], name: str, resources: Mapping[str, Any]
 ) -> tuple[inspect.Parameter, inspect.Parameter | None, tuple[str, ...]]:
     try:
-        parameters = list(inspect.signature(function).parameters.values())
+        parameters = list(signature(function).parameters.values())
     except (TypeError, ValueError) as error:
         raise FunctionError(f"{name} cannot be a stream_app: {error}; wrap it in a function of your own") from error
     context = next((each for each in parameters if each.name == CONTEXT), None)
@@ -106,6 +107,19 @@ def _parameters(
         if each is not None and each.kind is inspect.Parameter.POSITIONAL_ONLY:
             raise FunctionError(f"{name} cannot be a stream_app: {each.name} is given by name; put the '/' before it")
     return required[0], context, tuple(each.name for each in taken)
+
+
+def signature(function: Callable[..., Any]) -> inspect.Signature:
+    """The signature of a function, also where an annotation names what only type checkers see.
+
+    Raises:
+        TypeError, ValueError: the function has no signature.
+    """
+    if sys.version_info >= (3, 14):  # evaluates annotations when they are asked for, not at the definition
+        from annotationlib import Format
+
+        return inspect.signature(function, annotation_format=Format.FORWARDREF)
+    return inspect.signature(function)
 
 
 def _annotation(target: Callable[..., Any], parameter: inspect.Parameter | None) -> Any:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from penstock.errors import FunctionError
-from penstock.pipeline.function import CONTEXT
+from penstock.pipeline.function import CONTEXT, signature
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Resources:
             FunctionError: one is not.
         """
         variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-        parameters = list(inspect.signature(function).parameters.values())[own:]
+        parameters = list(signature(function).parameters.values())[own:]
         for each in parameters:
             if each.name not in self._declared and each.default is each.empty and each.kind not in variadic:
                 known = f"; there are {', '.join(map(repr, self._declared))}" if self._declared else ""
