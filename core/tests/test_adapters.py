@@ -519,28 +519,28 @@ DERIVE = "derive it from penstock.{0} or penstock.Blocking{0}"
     [
         (
             NoConnector,
-            f"NoConnector is no consumer: {DERIVE.format('Consumer')}, or give it consume, on_success, on_fail, "
+            f"NoConnector is not a consumer: {DERIVE.format('Consumer')}, or give it consume, on_success, on_fail, "
             f"shutdown; it lacks consume",
         ),
         (
             HalfConsumer,
-            f"HalfConsumer is no consumer: {DERIVE.format('Consumer')}, or give it consume, delete, on_fail, shutdown; "
-            f"it lacks on_fail",
+            f"HalfConsumer is not a consumer: {DERIVE.format('Consumer')}, or give it consume, delete, on_fail, "
+            f"shutdown; it lacks on_fail",
         ),
         (
             OwnProducer,
-            f"OwnProducer is no consumer: {DERIVE.format('Consumer')}, or give it consume, on_success, on_fail, "
+            f"OwnProducer is not a consumer: {DERIVE.format('Consumer')}, or give it consume, on_success, on_fail, "
             f"shutdown; it lacks consume",
         ),
         (
             AsyncOneAtATime,
-            f"AsyncOneAtATime is no consumer: its consume is async, which needs a batch-wise class; "
+            f"AsyncOneAtATime is not a consumer: its consume is async, which needs a batch-wise class; "
             f"{DERIVE.format('Consumer')}",
         ),
         (
             Unfinished,
-            "Unfinished is no complete consumer: it lacks connect; add what is missing, or, if it moves one message at "
-            "a time, derive it from no class of Penstock",
+            "Unfinished is not a complete consumer: it lacks connect; add what is missing, or, if it moves one message "
+            "at a time, derive it from no class of Penstock",
         ),
         (
             AsyncBlocking,
@@ -549,7 +549,7 @@ DERIVE = "derive it from penstock.{0} or penstock.Blocking{0}"
         ),
         (
             WithoutHost,
-            "WithoutHost is no consumer: it is made as WithoutHost(queue_name=…, host=…, config=…), and its "
+            "WithoutHost is not a consumer: it is made as WithoutHost(queue_name=…, host=…, config=…), and its "
             "constructor says: got an unexpected keyword argument 'host'",
         ),
     ],
@@ -567,16 +567,17 @@ def test_a_class_that_is_no_consumer_is_refused_before_it_is_made(connector_clas
     [
         (
             NoConnector,
-            f"NoConnector is no producer: {DERIVE.format('Producer')}, or give it produce, shutdown; it lacks produce",
+            f"NoConnector is not a producer: {DERIVE.format('Producer')}, or give it produce, shutdown; it lacks "
+            "produce",
         ),
         (
             AsyncOneAtATime,
-            f"AsyncOneAtATime is no producer: its produce is async, which needs a batch-wise class; "
+            f"AsyncOneAtATime is not a producer: its produce is async, which needs a batch-wise class; "
             f"{DERIVE.format('Producer')}",
         ),
         (
             UnfinishedProducer,
-            "UnfinishedProducer is no complete producer: it lacks connect, shutdown; add what is missing, or, if it "
+            "UnfinishedProducer is not a complete producer: it lacks connect, shutdown; add what is missing, or, if it "
             "moves one message at a time, derive it from no class of Penstock",
         ),
         (
@@ -586,7 +587,7 @@ def test_a_class_that_is_no_consumer_is_refused_before_it_is_made(connector_clas
         ),
         (
             WithAddress,
-            "WithAddress is no producer: it is made as WithAddress(queue_name=…, host=…, config=…), and its "
+            "WithAddress is not a producer: it is made as WithAddress(queue_name=…, host=…, config=…), and its "
             "constructor says: missing a required argument: 'address'",
         ),
     ],

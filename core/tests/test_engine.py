@@ -270,7 +270,7 @@ def test_a_dead_letter_queue_that_takes_not_every_body_is_refused(stand: EngineF
 
     for producer in (Rows, BlockingRows):
         rows = Sink().queue("dead", producer=producer)
-        told = "dead_letter_queue='dead' is no queue for any message .* name another queue"
+        told = "dead_letter_queue='dead' does not take every message .* name another queue"
         with pytest.raises(ConfigError, match=told):
             drain(stand.engine(nothing, [], targets=[rows], dead_letters=True))
         # As an output it is a queue like any other.

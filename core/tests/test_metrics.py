@@ -64,7 +64,7 @@ def test_no_label_can_hold_a_key_an_id_or_a_text() -> None:
     """Only names from the configuration or the code are labels, so the number of series has a bound."""
     own = {metric.label for metric in METRICS}
 
-    assert own == {"", "outcome", "stage", "exception_type", "to_queue"}
+    assert own == {"", "outcome", "stage", "exception_type", "to_queue", "event"}
 
 
 def test_the_page_shows_every_metric_of_the_list_and_no_other() -> None:

@@ -64,7 +64,7 @@ def test_a_table_is_refused_as_a_dead_letter_queue() -> None:
     @app.stream_app
     def function(_order: object) -> None: ...
 
-    with pytest.raises(ConfigError, match="dead_letter_queue='rejects' is no queue for any message"):
+    with pytest.raises(ConfigError, match="dead_letter_queue='rejects' does not take every message"):
         app.run()
 
 

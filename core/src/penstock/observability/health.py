@@ -34,7 +34,7 @@ class Status:
 
     Attributes:
         state: See `State`.
-        reason: Why, for people; "" if there is nothing to say. Holds no secret and no message body.
+        reason: Why, for people; "" without a reason. Holds no secret and no message body.
         since: When this state began, in seconds since the epoch. A new reason alone does not move it.
     """
 

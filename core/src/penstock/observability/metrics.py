@@ -1,6 +1,6 @@
 """What an engine counts, bumped once a batch, and how Prometheus sees it when somebody asks.
 
-`metric_definitions.py` says what there is.
+`metric_definitions.py` defines the metrics.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Histogram:
         self.total += total
 
     def add(self, other: Histogram) -> None:
-        """Take in another one with the same bounds."""
+        """Add the counts of another histogram with the same bounds."""
         self.counts = [mine + theirs for mine, theirs in zip(self.counts, other.counts, strict=True)]
         self.total += other.total
 
@@ -117,7 +117,7 @@ class EngineMetrics:
 
     def dead_lettered(self, n: int, stage: str, late: int = 0) -> None:
         """Count messages that the dead-letter queue has confirmed; `stage` as in the dead letter's header. `late` of
-        them were no longer ours to settle, and are counted by `late_settlements`."""
+        them were lost to another consumer before, and are counted by `late_settlements`."""
         with self._lock:
             self._add((SETTLED, "dead_lettered"), n - late)
             self._add((DEAD_LETTERS, stage), n)
@@ -145,7 +145,7 @@ class EngineMetrics:
         self._count(PRODUCE_FAILURES, queue, n)
 
     def late_settlements(self, n: int) -> None:
-        """Count messages that were no longer ours when they were to be settled: an outcome of its own."""
+        """Count messages that were lost to another consumer before they were settled: an outcome of its own."""
         with self._lock:
             self._add((SETTLED, "late"), n)
             self._add((LATE_SETTLEMENTS, ""), n)
@@ -178,7 +178,7 @@ class EngineMetrics:
 
     def watch_in_flight(self, read: Callable[[], float | None]) -> None:
         """Show what `read` returns as messages in flight. Like every `watch`, it asks on the thread of the scrape:
-        `read` must be quick, safe there, and returns None for "cannot tell now"."""
+        `read` must be quick, safe there, and returns None while the value is unknown."""
         self._watch(IN_FLIGHT, "", read)
 
     def watch_oldest_in_flight(self, read: Callable[[], float | None]) -> None:
@@ -208,7 +208,7 @@ class EngineMetrics:
         return copies
 
     def gauges(self) -> dict[Key, float]:
-        """What every watched gauge says now; those that cannot tell are left out."""
+        """The value of every watched gauge now; unknown ones are left out."""
         with self._lock:
             watched = list(self._gauges.items())
         # Outside the lock: a reader may itself count something.
@@ -303,7 +303,7 @@ class MetricsRegistry:
 
 
 def _families(engines: Iterable[EngineMetrics]) -> Iterator[Family]:
-    """The engines' metrics as the client's families, and who we are."""
+    """The engines' metrics as the client's families, and the version of Penstock."""
     from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 
     info = GaugeMetricFamily("penstock_build_info", "1, labelled with the version of Penstock.", labels=["version"])

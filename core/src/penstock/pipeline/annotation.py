@@ -1,4 +1,4 @@
-"""What a function's annotation says of its input queue: its data model, and whether it takes one message or many."""
+"""Reads the data model of an input queue, and whether it is a batch, from the function's annotation."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ log = logging.getLogger("penstock")
 
 
 def with_annotation(source: ResolvedQueue, function: Function) -> ResolvedQueue:
-    """The queue as the function needs it: the annotation is the data model where nobody chose another one.
+    """The queue as the function needs it: its annotation is the data model, unless the configuration names one.
 
     Raises:
         FunctionError: the queue is set to `batch` and the annotation is of one message; or it names what cannot be
@@ -42,7 +42,7 @@ def with_annotation(source: ResolvedQueue, function: Function) -> ResolvedQueue:
 
 
 def _may_be_a_list(annotation: Any) -> bool:
-    """Whether a list may be given to this parameter. What cannot be judged (a name, a type variable) may."""
+    """Whether a list may be passed to this parameter; True for what cannot be decided (a name, a type variable)."""
     annotation = _bare(annotation)
     if get_origin(annotation) in (Union, types.UnionType):
         return any(_may_be_a_list(each) for each in get_args(annotation))
@@ -56,7 +56,7 @@ def _may_be_a_list(annotation: Any) -> bool:
 
 
 def _item(annotation: Any) -> Any:
-    """What a batch is annotated to be a list of; of a bare `list` nobody knows."""
+    """The type of the items of a batch; Any for a bare `list`."""
     annotation = _bare(annotation)
     if get_origin(annotation) in (Union, types.UnionType):
         return next(_item(each) for each in get_args(annotation) if _may_be_a_list(each))
@@ -91,7 +91,7 @@ def _try_out(handler: ModelHandler, source: ResolvedQueue, function: Function, a
         handler.decoder(annotation, "")
     except KeyboardInterrupt:
         raise
-    # A stranger's handler: whatever it raises is a problem of this annotation.
+    # A handler of a third party: whatever it raises is a problem of this annotation.
     except BaseException as error:
         raise FunctionError(
             f"{function.name}: its message is annotated with {_shown(annotation)}, of which "

@@ -137,8 +137,8 @@ def _output_queue(app: str, name: str, resolved: ResolvedQueue, metrics: EngineM
 def _require_any_body(app: str, queue: OutputQueue) -> None:
     if not queue.any_body:
         raise ConfigError(
-            f"engine {app!r}: dead_letter_queue={queue.name!r} is no queue for any message ({queue}), "
-            "and a dead letter is whatever came; name another queue"
+            f"engine {app!r}: dead_letter_queue={queue.name!r} does not take every message ({queue}), "
+            "as a dead-letter queue must; name another queue"
         )
 
 

@@ -11,8 +11,8 @@ class Ending:
 
     Attributes:
         unsettled: Messages that it received and did not settle; they are redelivered.
-        waiting: How many wait beside them; None if that is not known. Asked for while draining only.
-        clean: Whether the queue closed cleanly; else what was settled last may come again.
+        waiting: How many messages wait in the queue beside them; None if unknown. Only a drain asks for it.
+        clean: Whether the queue closed cleanly; otherwise what was settled last may come again.
     """
 
     unsettled: int

@@ -25,7 +25,7 @@ class Executor(ABC):
 
     Args:
         steps: The engine's steps.
-        state: The engine's state; told of an error that is neither the function's nor the codec's.
+        state: The engine's state; an error that is neither the function's nor the codec's stops the engine.
         concurrency: How many calls of the function may run at once.
         batch_size: How many messages one call, or one thread, takes at most.
         on_batch_done: Gets each finished batch, encoded, on the event loop's thread.

@@ -18,7 +18,7 @@ from penstock.pipeline.suspects import SuspectCalls
 from penstock.queues.queue import InputQueue
 
 IDLE_TIMEOUT = 0.5  # seconds of one consume() without messages; how long a stop may have to wait for it
-DRAIN_TIMEOUT = 0.02  # the same while draining, when an empty queue is what is waited for
+DRAIN_TIMEOUT = 0.02  # seconds of one consume() while draining, which waits for the queue to be empty
 FULL_WAIT = 0.1  # seconds between two polls of a client that must be polled while there is no room
 SLOW_SETTLEMENT = 0.5  # of a lease; while a settlement waits for longer than that, nothing is fetched
 

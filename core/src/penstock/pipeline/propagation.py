@@ -1,4 +1,4 @@
-"""Which headers of an input go on with what was made of it: a trace does not end at the first function."""
+"""Which headers of an input its outputs get, so that a trace does not end at the first function."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from penstock.dead_letters import MESSAGE_ID
 from penstock.message import Headers, QueueMessage
 
 ALWAYS = frozenset({"traceparent", "tracestate", "baggage", MESSAGE_ID})
-"""Passed on wherever headers can travel. In lower case, as all names here are compared: some backends change case."""
+"""Passed on wherever headers can travel. In lower case, because some backends change the case of names."""
 
 Pairs = list[tuple[str, bytes | None]]
 
@@ -18,8 +18,8 @@ class PassedOn(NamedTuple):
     """Headers for the outputs of a call.
 
     Attributes:
-        asked_for: The configuration names them, so they are worth an envelope.
-        always: They go wherever headers go anyway.
+        asked_for: Named by the configuration; an envelope carries them where the backend has no headers.
+        always: Passed on only where headers travel anyway.
     """
 
     asked_for: Pairs
@@ -38,11 +38,11 @@ class Propagation:
         self._names = ALWAYS | self._asked_for
 
     def of_message(self, headers: Headers) -> PassedOn | None:
-        """Those of one input that go on; None if there are none."""
+        """The headers of one input that its outputs get; None if it has none of them."""
         return self.divide(self._chosen(headers))
 
     def of_batch(self, messages: Sequence[QueueMessage]) -> PassedOn | None:
-        """Those that all inputs of a whole batch have, with the same value."""
+        """The headers that all inputs of a batch have, with the same value; None if there is none."""
         if not messages or not (agreed := self._chosen(messages[0].headers)):
             return None
         for message in messages[1:]:

@@ -169,7 +169,7 @@ class Steps:
         return ()
 
     async def call_batch_async(self, batch: Batch) -> None:
-        """The one call of an async function that takes the whole batch. What it raises is for the caller to judge."""
+        """Call an async function that takes the whole batch. The caller decides what an exception means."""
         call: Callable[[Any, Any], Awaitable[Any]] = self.call
         self._encode_whole(batch, await call(batch.models, batch.messages))
 

@@ -155,7 +155,7 @@ class TaskExecutor(Executor):
 
     @property
     def _is_ending(self) -> bool:
-        """Whether a cancellation is ours: that of `close`, or of a whole event loop that ends."""
+        """Whether a cancellation comes from `close`, or from an event loop that ends."""
         return self._closed or (self._canary is not None and self._canary.cancelling() > 0)
 
     async def _meet_cancellation(self, task: asyncio.Task[None]) -> None:

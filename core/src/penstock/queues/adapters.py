@@ -123,7 +123,7 @@ def make_consumer(connector_class: type[Any], name: str, options: Any) -> Consum
     """A consumer of any accepted form as a `Consumer`.
 
     Raises:
-        ConfigError: the class is none of the accepted forms.
+        ConfigError: the class has none of the accepted forms.
     """
     if issubclass(connector_class, (Consumer, BlockingConsumer)):
         _refuse_unfinished(connector_class, "consumer")
@@ -141,7 +141,7 @@ def make_producer(connector_class: type[Any], name: str, options: Any) -> Produc
     """A producer of any accepted form as a `Producer`.
 
     Raises:
-        ConfigError: the class is none of the accepted forms.
+        ConfigError: the class has none of the accepted forms.
     """
     if issubclass(connector_class, (Producer, BlockingProducer)):
         _refuse_unfinished(connector_class, "producer")
@@ -172,8 +172,8 @@ def _refuse_unfinished(connector_class: type[Any], side: str) -> None:
     missing = sorted(getattr(connector_class, "__abstractmethods__", ()))
     if missing:
         raise ConfigError(
-            f"{_full_name(connector_class)} is no complete {side}: it lacks {', '.join(missing)}; add what is missing, "
-            f"or, if it moves one message at a time, derive it from no class of Penstock"
+            f"{_full_name(connector_class)} is not a complete {side}: it lacks {', '.join(missing)}; add what "
+            f"is missing, or, if it moves one message at a time, derive it from no class of Penstock"
         )
 
 
@@ -192,19 +192,21 @@ def _refuse_misfit(connector_class: type[Any], side: str, methods: Sequence[str]
     derive = f"derive it from penstock.{side.capitalize()} or penstock.Blocking{side.capitalize()}"
     missing = [method for method in methods if not callable(getattr(connector_class, method, None))]
     if missing:
-        raise ConfigError(f"{name} is no {side}: {derive}, or give it {', '.join(methods)}; it lacks {missing[0]}")
+        raise ConfigError(f"{name} is not a {side}: {derive}, or give it {', '.join(methods)}; it lacks {missing[0]}")
     coroutines = [method for method in methods if inspect.iscoroutinefunction(getattr(connector_class, method))]
     if coroutines:
         raise ConfigError(
-            f"{name} is no {side}: its {coroutines[0]} is async, which needs a batch-wise class; {derive}"
+            f"{name} is not a {side}: its {coroutines[0]} is async, which needs a batch-wise class; {derive}"
         )
     try:
         inspect.signature(connector_class).bind(queue_name="", host=None, config={})
     except TypeError as error:
         called = f"{connector_class.__qualname__}(queue_name=…, host=…, config=…)"
-        raise ConfigError(f"{name} is no {side}: it is made as {called}, and its constructor says: {error}") from error
+        raise ConfigError(
+            f"{name} is not a {side}: it is made as {called}, and its constructor says: {error}"
+        ) from error
     except ValueError:
-        # Written in C, and says nothing of its arguments: it shows when it is made.
+        # Written in C, without a signature: a wrong argument shows when it is made.
         return
 
 

@@ -23,7 +23,7 @@ def consume_problem(answer: object, max_messages: int) -> str | None:
 
 
 def count_problem(method: str, answer: object, most: int) -> str | None:
-    """What is wrong with the number of messages that were no longer ours; None if nothing is."""
+    """What is wrong with a number of lost messages; None if nothing is."""
     if answer is None or (_is_count(answer) and answer <= most):
         return None
     return (

@@ -1,4 +1,4 @@
-"""Whose exception is it: the process's, a test's, ours, or a failure of the code that was called?"""
+"""Tells exceptions for the process, for a test or for the own task from failures of the code that was called."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def raise_if_not_exception(error: BaseException) -> None:
 def raise_if_ours(error: BaseException) -> None:
     """Raise again what is not a failure of the code that was called from this task; let any other error be.
 
-    That is a `CancelledError` meant for this task, the `GeneratorExit` of a coroutine that nobody awaits any more, and
+    That is a `CancelledError` meant for this task, the `GeneratorExit` of a coroutine that is not awaited any more, and
     `KeyboardInterrupt`.
     """
     if isinstance(error, KeyboardInterrupt):

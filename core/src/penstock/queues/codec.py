@@ -22,7 +22,7 @@ class Codec:
 
     Attributes:
         decode: Body → object; raises whatever the parts raise. `explain` turns that into a stage and a clear error.
-        encode: Object → body; the same.
+        encode: Object → body; raises whatever the parts raise.
     """
 
     __slots__ = ("_model_handler", "_serializer", "data_model", "decode", "encode")
@@ -64,11 +64,11 @@ class Codec:
     def explain(self, body: bytes | None, error: BaseException) -> tuple[Stage, MessageError]:
         """Why `decode` refused a body: where it failed, and an error without the message's data.
 
-        The text of a stranger's exception may quote the message, so that one is told by its type only. A serializer or
-        model handler that has more to say raises a `MessageError`; the text of that is kept.
+        The text of a third party's exception may quote the message, so only its type is shown. A serializer or model
+        handler raises a `MessageError` to have its text shown.
         """
         if body is None:
-            # No cause, here and below: a parser's opinion of nothing would be told in the place of these words.
+            # Raised without a cause, here and below: the parser's error would hide this message.
             return "decode", DecodeError("the message is a tombstone: it has no body")
         if self._serializer is not None:
             if body == b"":
@@ -124,7 +124,7 @@ def _is_invalid_json(error: BaseException) -> bool:
 
 
 def _text(error: BaseException) -> str:
-    """What can be said of an error without quoting the message."""
+    """The text of an error that does not quote the message."""
     try:
         return _own_text(error)
     except BaseException as another:  # noqa: BLE001  (the text of a user's exception is the user's code)

@@ -68,7 +68,7 @@ class LegacyConnector:
             raise
         except BaseException as error:
             text = f"{self.class_name}{what} raised {type(error).__name__}: {error_text(error)}"
-            # What a socket raises when the other side is away. More than that cannot be told of foreign errors.
+            # What a socket raises when the other side is away. Nothing more is known about other errors.
             away = isinstance(error, (ConnectionError, TimeoutError))
             raise (NotConnected(text) if away else ConnectorError(text)) from error
 
@@ -116,7 +116,7 @@ class OneAtATimeConsumer(Consumer):
             await asyncio.sleep(self.IDLE_WAIT)
 
     def _take(self) -> list[QueueMessage]:
-        # One a call: who holds a database transaction a message should not be asked for hundreds of them.
+        # One a call: a class that holds a database transaction for each message could not hold hundreds.
         message = self._legacy.call(".consume()", self._legacy.connector.consume)
         return [] if message is None else [self._as_queue_message(message)]
 
@@ -134,7 +134,7 @@ class OneAtATimeConsumer(Consumer):
         return message
 
     def _as_bytes(self, body: Any) -> bytes | None:
-        """A body as all else expects it; a database's row, say, becomes the JSON that a model handler reads."""
+        """The body as bytes: a database row, for example, becomes the JSON that a model handler reads."""
         if body is None or isinstance(body, bytes):
             return body
         if isinstance(body, (bytearray, memoryview)):
@@ -172,7 +172,7 @@ def keywords_of(connector_class: type[Any]) -> frozenset[str] | None:
     try:
         parameters = list(inspect.signature(connector_class.produce).parameters.values())
     except (TypeError, ValueError):
-        return None  # written in C, and says nothing of its arguments: it shows when it is called
+        return None  # written in C, without a signature: a wrong argument shows when it is called
     if any(each.kind is each.VAR_KEYWORD for each in parameters):
         return None
     bound = not isinstance(inspect.getattr_static(connector_class, "produce"), staticmethod)

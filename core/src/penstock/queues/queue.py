@@ -122,7 +122,7 @@ class InputQueue(_Queue):
 
     @property
     def lease(self) -> float | None:
-        """Seconds for which a delivery is ours without `extend`; None: for as long as we live."""
+        """Seconds for which a delivery is hidden without `extend`; None: for as long as this consumer lives."""
         return self._consumer.lease
 
     @property
@@ -134,7 +134,7 @@ class InputQueue(_Queue):
         """Wait for messages; see `Consumer.consume`. Reconnects by itself, until `stop`."""
 
         async def consume() -> tuple[Sequence[QueueMessage]]:
-            # In a tuple, because None says that it was given up.
+            # In a tuple, because None means that the call was given up.
             return (await self._consumer.consume(max_messages, timeout),)
 
         answer = await self._connection.call("consume", consume, self._stopped)

@@ -1,4 +1,4 @@
-"""What the configuration says of one queue, checked and looked up: all that is needed to open it."""
+"""The configuration of one queue, checked and looked up: all that is needed to open it."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class ResolvedQueue:
         options: What the connector's options model made of `config:`; a plain dict where there is no model.
         capabilities: What the connector can do.
         record_options: Options that a record may have; None if the connector checks them itself.
-        max_record_bytes: The largest record that the connector takes; None if it says nothing.
+        max_record_bytes: The largest record that the connector takes; None if unknown.
         serializer, model_handler: None if it is turned off.
         data_model: What the model handler builds; None without one.
         data_model_is_default: The configuration does not choose it, so a function's annotation may replace it.
-        batch: The function gets lists; None if neither queue nor profile say so.
+        batch: The function gets lists; None if neither queue nor profile set it.
         origins: For each key ("connector", "config.port") where its value came from.
     """
 

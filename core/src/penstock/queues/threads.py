@@ -55,7 +55,7 @@ class DaemonThreadPool:
         return self._submit(self._jobs.append, function, arguments)
 
     def submit_first(self, function: Callable[..., T], *arguments: Any) -> asyncio.Future[T]:
-        """The same before calls that wait; two of these on end let one of those in between."""
+        """Queue a call before those that wait; after two of these in a row, one that waits comes first."""
         return self._submit(self._urgent.append, function, arguments)
 
     def _submit(
@@ -104,7 +104,7 @@ class DaemonThreadPool:
             try:
                 loop.call_soon_threadsafe(_finish, future, result, error)
             except RuntimeError:
-                return  # the loop is closed: nobody waits any more
+                return  # the loop is closed: nothing waits for the result
             # Held until the next job, these would keep a whole batch alive while the thread is idle.
             del job, future, context, function, arguments, result, error
 
