@@ -26,21 +26,21 @@ from penstock.queues.threads import DaemonThreadPool
 from penstock.serializers import Serializer
 
 PIECE = 256 * 1024  # bytes of lines that are read and produced together
-MAX_LINE = 128 * 2**20  # bytes; more than any queue takes, and less than memory holds
-BACKLOG = 10_000  # messages waiting in the queue past which feeding pauses, so that a large file is never in memory
-BACKLOG_LOOK = 0.01  # seconds between two looks at the backlog
+MAX_LINE = 128 * 2**20  # bytes; more than any queue accepts
+BACKLOG = 10_000  # waiting messages at which feeding pauses, so that a large file is never in memory
+BACKLOG_LOOK = 0.01  # seconds between two checks of the backlog
 
 
 class Backlog(Protocol):
-    """Tells how many messages wait in the queue that is fed; None if nothing here consumes it."""
+    """How many messages wait in the queue that is fed; None if no engine of this run consumes it."""
 
     def __call__(self) -> Awaitable[int | None]: ...
 
 
 class Feed:
-    """Produces each line of a file as one message; blank lines are passed over.
+    """Produces each line of a file as one message; blank lines are skipped.
 
-    A line goes as it is to a queue of JSON or of bytes; for another format it is parsed and serialized. What comes
+    A line goes unchanged to a queue of JSON or of bytes; for another format it is parsed and serialized. What comes
     through a pipe is fed as it comes.
 
     Args:
@@ -58,14 +58,14 @@ class Feed:
         self._find_queue = queue
         self._backlog = backlog
         self._file: IO[bytes] | None = None
-        self._parts: list[bytes] = []  # of a line that is not whole yet
-        self._size = 0  # bytes of them
+        self._parts: list[bytes] = []  # of a line that is not complete yet
+        self._size = 0  # their bytes
         self._stopped = asyncio.Event()
         self._producing = False
         self._through = False
-        self._line = 0  # of the file, blank ones counted, up to which everything is confirmed
+        self._line = 0  # the last confirmed line of the file, blank ones counted
         self._offset = 0  # the same in bytes
-        self._sending = 0  # lines behind it that were under way
+        self._sending = 0  # lines after it that were being sent
         self._left: str | None = f"{self} was not begun"
 
     def start(self, health: Health, metrics: MetricsRegistry) -> Feed:  # noqa: ARG002  (a feed has no engine's metrics)
@@ -75,13 +75,13 @@ class Feed:
             ConfigError: it cannot be read.
         """
         try:
-            # Unbuffered: a read returns what is at hand, and no lock is held by a thread that waits for a pipe.
+            # Unbuffered: a read returns what is available, and a thread that waits for a pipe holds no lock.
             if self.path == "-":
-                os.read(0, 0)  # fails if it was closed; its number may be taken all the same
+                os.read(0, 0)  # raises if standard input was closed, although its number may be in use
                 self._file = open(0, "rb", buffering=0, closefd=False)  # noqa: SIM115
             else:
                 os.stat(self.path)
-                # A named pipe is opened where it is read: that waits for its writer.
+                # A named pipe is opened by the reading thread, since that waits for a writer.
                 if not Path(self.path).is_fifo():
                     self._file = open(self.path, "rb", buffering=0)  # noqa: SIM115
         except OSError as error:
@@ -90,7 +90,7 @@ class Feed:
         return self
 
     async def run(self, connect_timeout: float | None, shutdown_timeout: float) -> None:
-        """Feed the whole file. At a stop only what is being sent is waited for, `shutdown_timeout` seconds at most."""
+        """Feed the whole file. A stop waits only for the records being sent, `shutdown_timeout` seconds at most."""
         reader = DaemonThreadPool("penstock-feed")
         feeding = asyncio.create_task(self._feed(connect_timeout, reader))
         stopped = asyncio.create_task(self._stopped.wait())
@@ -107,7 +107,7 @@ class Feed:
             self._through = True
             reader.close()
             await self._queue.close()
-            self._queue.remove_from_health()  # the worker goes on, and is no less ready for it
+            self._queue.remove_from_health()  # the worker continues, and is ready without it
         if not feeding.cancelled():
             feeding.result()
 
@@ -122,11 +122,11 @@ class Feed:
             self._producing, self._sending = False, 0
             self._line += len(lines)
             self._offset += sum(map(len, lines)) + len(lines)
-            while (await self._backlog() or 0) > BACKLOG:  # noqa: ASYNC110  (a broker's: nobody could set an event)
+            while (await self._backlog() or 0) > BACKLOG:  # noqa: ASYNC110  (the backlog of a broker sets no event)
                 await asyncio.sleep(BACKLOG_LOOK)
 
     def _read(self) -> list[bytes]:
-        """The next whole lines, as soon as there are any; none at the end."""
+        """The next complete lines, as soon as there are any; an empty list at the end."""
         if self._file is None:
             self._file = open(self.path, "rb", buffering=0)  # noqa: SIM115
         while piece := self._file.read(PIECE):
@@ -165,7 +165,7 @@ class Feed:
             return serializer.serialize(orjson.loads(line))
         except orjson.JSONDecodeError as error:
             raise ConfigError(f"--feed {self.path}, line {number}: it is not valid JSON: {error}") from error
-        # Whatever a serializer raises means this.
+        # A serializer may raise anything.
         except Exception as error:
             wanted = serializer.format or type(serializer).__name__
             raise ConfigError(
@@ -173,12 +173,12 @@ class Feed:
             ) from error
 
     def left(self) -> str | None:
-        """What was not fed, in a sentence; None if the whole file was."""
+        """A sentence about what was not fed; None if the whole file was."""
         return self._left
 
     def _what_is_left(self) -> str | None:
         if self._file is None:
-            return self._left  # a pipe that has no writer yet
+            return self._left  # a pipe without a writer so far
         status = os.fstat(self._file.fileno())
         fed = f"{self}: {self.fed:,} lines were fed"
         if not stat.S_ISREG(status.st_mode):
@@ -193,18 +193,18 @@ class Feed:
         return f"--feed {self.path}"
 
     def stop(self) -> None:
-        """Feed no further."""
+        """Stop feeding."""
         self._stopped.set()
 
     def drain(self) -> None:
-        """The end of the file is the end of a feed anyway."""
+        """Nothing to do: a feed ends with its file."""
 
     async def idle_since(self) -> float | None:
-        """Idle once the file is through."""
+        """Idle once the whole file is fed."""
         return monotonic() if self._through else None
 
     def close(self) -> None:
-        """Close the file; harmless if it never was opened."""
+        """Close the file, if it was opened."""
         if self._file is not None:
             self._file.close()
 
@@ -257,7 +257,7 @@ class Collector:
             ) from error
 
     def finish(self) -> None:
-        """The run has ended well; see `LinesFile.finish`."""
+        """Note that the run has succeeded; see `LinesFile.finish`."""
         self._file.finish()
 
     def close(self) -> None:
@@ -265,13 +265,13 @@ class Collector:
         self._file.close()
 
     def _line(self, body: bytes | None, message: QueueMessage) -> bytes:
-        # A dead letter's reasons are in its headers, which a line of the bare body would lose.
+        # The reasons of a dead letter are in its headers, so a line of the body alone would lose them.
         if self._serializer is not None and body is not None and not _is_dead_letter(message):
             try:
                 data = self._serializer.deserialize(body)
-                # As it came, where that is a line: numbers keep their digits, objects their spaces.
+                # Unchanged if it is one line: numbers keep their digits, and objects their spaces.
                 return body if self._serializer.format == "json" and b"\n" not in body else orjson.dumps(data)
-            except Exception:  # noqa: BLE001, S110  (whatever is raised: it is not of this format, and shown as it is)
+            except Exception:  # noqa: BLE001, S110  (the body is not of this format, so it is shown as it is)
                 pass
         return orjson.dumps(_as_object(body, message))
 

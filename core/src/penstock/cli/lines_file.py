@@ -43,7 +43,7 @@ class LinesFile:
         self.path = path
         self._is_ours = path != "-"
         if self._is_ours:
-            # O_APPEND: even a writer that ignores the lock could not write over our lines.
+            # O_APPEND: even a writer that ignores the lock cannot overwrite these lines.
             self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
         else:
             self._descriptor = _standard_output()
@@ -58,7 +58,7 @@ class LinesFile:
             raise
 
     def append(self, lines: Sequence[bytes]) -> None:
-        """Write each line, with a line break behind it.
+        """Write each line, followed by a line break.
 
         Raises:
             OSError: the lines are not safely in the file. Of a regular file what was written of them is cut off again.
@@ -82,7 +82,7 @@ class LinesFile:
         self._break_first = False
 
     def finish(self) -> None:
-        """The run has ended well: a file to be overwritten is empty now, also if no line came."""
+        """Note that the run has succeeded: a file to be overwritten is empty now, even without any line."""
         self._empty()
 
     def close(self) -> None:
@@ -93,7 +93,7 @@ class LinesFile:
 
     def _take(self, existing: Existing) -> None:
         _lock(self._descriptor)
-        # Only now: before, another run may have written to it.
+        # Only now that the file is locked: before, another run may have written to it.
         if os.fstat(self._descriptor).st_size:
             if existing == "refuse":
                 raise FileExistsError(errno.EEXIST, "the file is not empty")
@@ -114,13 +114,13 @@ class LinesFile:
 
     def _write(self, data: bytes) -> None:
         if not self._is_ours:
-            sys.stdout.flush()  # what the function printed comes first
+            sys.stdout.flush()  # the function's own output comes first
         view = memoryview(data)
         while view:
             try:
                 view = view[os.write(self._descriptor, view) :]
             except BlockingIOError:
-                select.select([], [self._descriptor], [])  # somebody made our standard output non-blocking
+                select.select([], [self._descriptor], [])  # another program made the standard output non-blocking
 
 
 def _standard_output() -> int:
@@ -128,7 +128,7 @@ def _standard_output() -> int:
         raise OSError(errno.EBADF, "standard output is closed")
     descriptor = sys.stdout.fileno()
     try:
-        os.write(descriptor, b"")  # its number may be taken, so that nothing else gets it
+        os.write(descriptor, b"")  # raises if it was closed
     except OSError as error:
         if error.errno == errno.EBADF:
             raise OSError(errno.EBADF, "standard output is closed") from error
@@ -151,7 +151,7 @@ def _ends_with_line_break(path: str) -> bool:
 
 
 def _sync_directory(directory: Path) -> None:
-    """Put a new file's name on the disk: without it, the lines would be there and nobody could find them."""
+    """Sync a new file's directory, so that the file is found after a crash."""
     try:
         descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
         try:

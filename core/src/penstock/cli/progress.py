@@ -25,7 +25,7 @@ class Progress:
         self._stopped = asyncio.Event()
 
     def start(self, health: Health, metrics: MetricsRegistry) -> Progress:  # noqa: ARG002  (it reads the engines')
-        """Nothing to build."""
+        """Nothing to do."""
         return self
 
     async def run(self, connect_timeout: float | None, shutdown_timeout: float) -> None:  # noqa: ARG002  (it waits for nothing)
@@ -53,7 +53,7 @@ class Progress:
         self._stopped.set()
 
     def drain(self) -> None:
-        """Nothing to drain."""
+        """Nothing to do."""
 
     async def idle_since(self) -> float | None:
         """Always idle."""

@@ -13,7 +13,7 @@ CORE = "penstock-core"
 """The distribution whose names are built in."""
 
 EMBEDDED = "memory"
-"""The connector, and the profile, that need no backend: queues of a test stand on it."""
+"""The connector, and the profile, that need no backend; for the queues of tests."""
 
 _PROVIDED: Mapping[str, Mapping[str, Collection[str]]] = {
     "kafka": {"connector": ("kafka",), "profile": ("kafka", "confluent")},
