@@ -25,7 +25,7 @@ NAMES = {
     "Conductor, Rehearsal, Cellar, Reality": "TestRunner, EngineUnderTest, QueueStore, ProductionQueue",
     "StandInConsumer, StandInProducer": "FakeConsumer, FakeProducer",
     "UnresolvedQueue, choose_backend, choose_stages": "Resolution, choose_connector_class, choose_codec",
-    "Claims, rivalry, undeclared_output": "Candidates, conflict, unknown_queue",
+    "rivalry, undeclared_output": "conflict, unknown_queue",
 }
 """The same for names that are ordinary words elsewhere. Found only in Python, and exactly as they are written here."""
 
