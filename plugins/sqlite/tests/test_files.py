@@ -105,10 +105,10 @@ import os, sys
 from penstock.errors import ConnectorError
 from penstock_sqlite.consumer import SqliteConsumer
 from penstock_sqlite.options import SqliteOptions
+consumer = SqliteConsumer("q", SqliteOptions(path=sys.argv[1]))
 if os.geteuid() == 0:
     os.setgid({NOBODY})
     os.setuid({NOBODY})
-consumer = SqliteConsumer("q", SqliteOptions(path=sys.argv[1]))
 try:
     consumer.connect()
 except ConnectorError as error:
