@@ -1,4 +1,4 @@
-"""A batch on a thread: what it has finished can be taken while a slow call runs; nothing is lost, nothing comes twice."""
+"""A batch on a thread: what it has finished can be taken while a slow call runs, and nothing is lost or doubled."""
 
 from __future__ import annotations
 
