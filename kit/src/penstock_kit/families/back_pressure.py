@@ -1,4 +1,4 @@
-"""A worker that has no room: its memory stays flat, and it goes on when there is room again."""
+"""A worker without room for more messages: its memory stays small, and it continues when it has room."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from penstock_kit.kit import Kit, bodies, numbered
 
 BODY = 10_000  # bytes
 BACKLOG = 9_600  # messages: 96 MB. More would not prove more: a client that fetches it all exceeds MOST
-MOST = 72 * 1024  # KiB that a consumer with room for nothing may grow by: what its client fetches ahead
+MOST = 72 * 1024  # KiB that a blocked consumer may grow by, for what its client fetches ahead
 BLOCKED = 1.0  # seconds
 
 
 class BackPressure:
-    """What is in flight is what was asked for."""
+    """Only messages that were asked for are in flight."""
 
     def test_a_blocked_worker_does_not_fill_its_memory(self, kit: Kit) -> None:
         """96 MB wait in the queue; a worker has taken 20 messages and asks for no more: it stays small."""
@@ -49,7 +49,7 @@ class BackPressure:
         kit.run(main)
 
     def test_a_worker_goes_on_after_it_was_blocked(self, kit: Kit) -> None:
-        """It takes what it has room for, holds it for a while, settles, and then gets all the rest, once."""
+        """It takes messages, holds them for a while and settles them. Then it gets all the rest, once."""
 
         async def main() -> None:
             sent = numbered(100)
@@ -73,12 +73,12 @@ class BackPressure:
                 rest = await consumer.receive(70)
                 await consumer.succeed(rest)
                 rest += await consumer.rest()
-            look = "what becomes of messages that the client has fetched while nobody asked for any"
+            look = "messages that the client fetches while consume does not ask for any"
             balance(sent, bodies([*held, *rest]), scenario="30 of 100 messages were held for a second", look=look)
 
         kit.run(main)
 
 
 def _incompressible(number: int) -> bytes:
-    # A client that compresses would fetch the same byte thousands of times in one go, within all of its bounds.
+    # Random bytes: with compression, equal bodies would all fit into the client's limits.
     return random.Random(number).randbytes(BODY)

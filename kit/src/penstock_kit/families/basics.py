@@ -1,4 +1,4 @@
-"""What every connector does: messages go in, come out as they were, each queue by itself."""
+"""What every connector does: messages go in and come out unchanged, and queues do not affect each other."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Basics:
     """Round trips, competing consumers, isolation."""
 
     def test_a_message_comes_back_as_it_was_sent(self, kit: Kit) -> None:
-        """Body for body; a first delivery is attempt 1, has a position, and a timestamp that is now or unknown.
+        """With its body. A first delivery is attempt 1, has a position, and a timestamp that is now or unknown.
         An empty queue answers with an empty list, not with None."""
 
         async def main() -> None:
@@ -51,7 +51,7 @@ class Basics:
         kit.run(main)
 
     def test_every_message_arrives_once(self, kit: Kit) -> None:
-        """300 messages, sent in batches, read in batches: all there, none twice, none again after they are settled."""
+        """300 messages, sent and read in batches: all arrive, none twice, and none again after they are settled."""
 
         async def main() -> None:
             sent = numbered(300)
@@ -68,7 +68,7 @@ class Basics:
         kit.run(main)
 
     def test_messages_wait_for_a_consumer_that_comes_later(self, kit: Kit) -> None:
-        """Nothing is tied to a consumer being there, nor to the producer that is gone."""
+        """Messages wait without a consumer, and after their producer has closed."""
 
         async def main() -> None:
             sent = numbered(20)
@@ -81,7 +81,7 @@ class Basics:
         kit.run(main)
 
     def test_consumers_share_a_queue(self, kit: Kit) -> None:
-        """Four producers, three consumers at once: together they get everything, and nothing twice."""
+        """Four producers and three consumers at once: together the consumers get every message, and none twice."""
 
         async def main() -> None:
             sent = numbered(400)
@@ -101,7 +101,7 @@ class Basics:
         kit.run(main)
 
     def test_queues_do_not_bleed(self, kit: Kit) -> None:
-        """What is sent to one queue is in no other one, also when its name begins alike."""
+        """A message is in its own queue only, even if another queue's name begins with the same text."""
 
         async def main() -> None:
             names = [kit.queue, f"{kit.queue}2", f"{kit.queue}-2"]
@@ -117,7 +117,7 @@ class Basics:
         kit.run(main)
 
     def test_many_queues_work_side_by_side(self, kit: Kit) -> None:
-        """Ten queues, each with its own producer and consumer, all at once, each complete."""
+        """Ten queues at once, each with its own producer and consumer: each gets all its messages."""
 
         async def one(name: str) -> None:
             sent = numbered(30, f"{name}/")
@@ -132,7 +132,7 @@ class Basics:
         kit.run(main)
 
     def test_consumers_may_come_and_go(self, kit: Kit) -> None:
-        """Open, read some, settle them, close, again and again: together everything, and nothing twice."""
+        """Consumers that open, settle some messages and close get every message together, and none twice."""
 
         async def main() -> None:
             sent = numbered(50)
@@ -141,7 +141,7 @@ class Basics:
             for _round in range(5):
                 async with kit.consumer() as consumer:
                     seen += await _settle_all(consumer, 10)
-            look = "where it is kept what is settled: in the backend, for whoever comes next, and not in the consumer"
+            look = "where settlements are stored: in the backend, for the next consumer, not in this one"
             balance(
                 sent, bodies(seen), scenario="five consumers, one after the other, each settling what it got", look=look
             )
@@ -167,7 +167,7 @@ async def share(kit: Kit, consumers: list[WatchedConsumer], count: int) -> list[
                 idle_since = asyncio.get_running_loop().time()
                 seen.extend(found)
                 await consumer.succeed(found)
-            # The others' turn, also where nothing has waited.
+            # Let the other consumers run.
             await asyncio.sleep(0)
 
     await asyncio.gather(*(work(each) for each in consumers))

@@ -1,4 +1,4 @@
-"""What one call moves: never more than asked for, no later than needed, and each message settled by itself."""
+"""Batches: consume returns no more than asked for, and in time; each message is settled by itself."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from penstock_kit.kit import Kit, bodies, numbered
 from penstock_kit.limits import aside
 from penstock_kit.watched import WatchedConsumer, WatchedProducer
 
-PROMPT = 2.0  # seconds in which a thing that waits for nothing is done, on a busy machine
+PROMPT = 2.0  # seconds for a call that has nothing to wait for, on a busy machine
 WAIT = 1.0  # seconds that an empty consume is told to wait
 LONG = 4.0  # seconds that a consume is told to wait while something else must not wait for it
 
@@ -21,7 +21,7 @@ class Batches:
     """`consume` and what it returns."""
 
     def test_consume_never_returns_more_than_asked_for(self, kit: Kit) -> None:
-        """Whatever portions the client fetches; and what is left over comes with the next calls."""
+        """However many the client fetches. The rest comes with the next calls."""
 
         async def main() -> None:
             sent = numbered(60)
@@ -29,7 +29,7 @@ class Batches:
             seen: list[QueueMessage] = []
             async with kit.consumer() as consumer:
                 for most in (1, 2, 7, 49, 1):
-                    # Looked at by the watch that every consumer of the kit is under.
+                    # WatchedConsumer checks how many are returned.
                     found = await consumer.receive(most, at_once=most)
                     await consumer.succeed(found)
                     seen += found
@@ -38,12 +38,12 @@ class Batches:
         kit.run(main)
 
     def test_consume_returns_as_soon_as_there_is_anything(self, kit: Kit) -> None:
-        """It does not wait until a batch is full, nor sit out its timeout."""
+        """It neither waits for a full batch nor for the end of its timeout."""
 
         async def main() -> None:
             await kit.send(*numbered(3))
             async with kit.consumer() as consumer:
-                # The first may have to wait for a group; from then on messages are at hand.
+                # The first message may wait for the group to form.
                 seen = [await consumer.one()]
                 started = monotonic()
                 while len(seen) < 3:
@@ -58,13 +58,13 @@ class Batches:
         kit.run(main)
 
     def test_a_waiting_consumer_is_woken_by_a_message(self, kit: Kit) -> None:
-        """It arrives soon after it was confirmed, while `consume` waits."""
+        """A waiting `consume` returns soon after a message was confirmed."""
 
         async def main() -> None:
             async with kit.consumer() as consumer, kit.producer() as producer:
                 await consumer.succeed(await _prime(producer, consumer))
                 async with aside(consumer.consume(10, LONG)) as waiting:
-                    await asyncio.sleep(0.3)  # it is to be waiting by then, deep in whatever it waits by
+                    await asyncio.sleep(0.3)  # by then it waits
                     await producer.send([Record(b"x")])
                     started = monotonic()
                     found = await waiting
@@ -83,8 +83,8 @@ class Batches:
         kit.run(main)
 
     def test_consume_on_an_empty_queue_returns_in_time(self, kit: Kit) -> None:
-        """At once if its timeout is 0, else after about its timeout: no later, or the engine could not stop; and no
-        sooner, or it would turn in a hot loop."""
+        """At once if its timeout is 0, else after about its timeout: not later, so that the engine can stop, and not
+        sooner, so that it does not poll in a hot loop."""
 
         async def main() -> None:
             async with kit.consumer() as consumer, kit.producer() as producer:
@@ -116,7 +116,7 @@ class Batches:
         kit.run(main)
 
     def test_settling_does_not_wait_for_a_waiting_consume(self, kit: Kit) -> None:
-        """Success, failure, extension and lag are done while `consume` waits for messages that do not come."""
+        """`on_success`, `on_fail`, `extend` and `lag` return while `consume` waits for messages that do not come."""
 
         async def main() -> None:
             async with kit.consumer() as consumer, kit.producer() as producer:
@@ -124,7 +124,7 @@ class Batches:
                 await producer.send([Record(body) for body in numbered(4)])
                 held = await consumer.receive(4)
                 async with aside(consumer.consume(10, LONG)) as waiting:
-                    await asyncio.sleep(0.2)  # it is to be waiting by then
+                    await asyncio.sleep(0.2)  # by then it waits
                     for name, settle in (
                         ("extend", lambda: consumer.extend(held)),
                         ("on_success", lambda: consumer.succeed(held[:3])),
@@ -145,7 +145,7 @@ class Batches:
         kit.run(main)
 
     def test_a_batch_is_settled_message_by_message(self, kit: Kit) -> None:
-        """Some succeed, some fail, in any order: what failed comes again, all of it, and nothing else."""
+        """Some succeed, some fail, in any order. Exactly the failed ones come again."""
         look = "on_success and on_fail must go by the messages they are given, not by their number or the last one"
 
         async def main() -> None:
@@ -167,7 +167,7 @@ class Batches:
         kit.run(main)
 
     def test_many_messages_are_settled_in_one_call(self, kit: Kit) -> None:
-        """Thousands, from several consume calls, in any order: as many as the engine has in flight."""
+        """Thousands of messages from several consume calls, in any order, as an engine may have in flight."""
 
         async def main() -> None:
             sent = numbered(2_500)
@@ -191,6 +191,6 @@ class Batches:
 
 
 async def _prime(producer: WatchedProducer, consumer: WatchedConsumer) -> list[QueueMessage]:
-    """A first message, so that whatever a consumer joins, it has joined."""
+    """Send and receive a first message, so that the consumer has joined its group."""
     await producer.send([Record(b"prime")])
     return [await consumer.one()]

@@ -16,7 +16,7 @@ PAGE = 5  # messages a call, of a dozen
 MOST_PAGES = 50  # more than any test needs
 CHANGES_NOTHING = "browse: it only reads; no lease, count, offset or place in the queue may change"
 RESUMES = (
-    "the order of browse, by position, and `after`: it starts behind that position, whatever became of the message"
+    "the order of browse, by position, and `after`: it starts behind that position, whatever happened to the message"
 )
 
 
@@ -25,7 +25,7 @@ class Browsing:
 
     @proves("browse")
     def test_browsing_shows_every_message(self, kit: Kit) -> None:
-        """Page by page, those at work included, by a consumer that never connected; as they were sent."""
+        """Page by page and as it was sent, also messages in flight, by a consumer that never connected."""
 
         async def main() -> None:
             sent = numbered(12)
@@ -48,12 +48,12 @@ class Browsing:
 
     @proves("browse", probe=False)
     def test_browsing_changes_nothing(self, kit: Kit) -> None:
-        """Counts, attempts, order, leases and lag are as they would be if nobody had looked."""
+        """Counts, attempts, order, leases and lag stay the same."""
 
         async def main() -> None:
             sent = numbered(12)
             async with kit.producer() as producer:
-                # One key: then there is an order also where order is by key.
+                # One key, so that there is an order also where order is by key.
                 await producer.send([kit.record(body, key=b"key") for body in sent])
             async with kit.consumer() as worker, kit.browser() as browser:
                 held = await worker.receive(3)
@@ -84,7 +84,7 @@ class Browsing:
 
     @proves("browse", probe=False)
     def test_browsing_resumes_where_it_stopped(self, kit: Kit) -> None:
-        """Between two pages messages are settled, requeued and leased: none is hidden by that, none comes twice."""
+        """Messages are settled, requeued and leased between two pages: that hides none, and none comes twice."""
 
         async def main() -> None:
             sent = numbered(12)
@@ -116,7 +116,7 @@ class Browsing:
 
     @proves("browse", probe=False)
     def test_browsing_does_not_prolong_a_lease(self, kit: Kit) -> None:
-        """Looked at again and again, a lease ends when it would have ended."""
+        """A lease that is browsed again and again still ends in time."""
         if not declares(kit.capabilities, "lease"):
             kit.not_promised("without leases there is nothing to prolong")
         kit.needs("lease")
@@ -141,7 +141,7 @@ class Browsing:
 
 
 async def _lag(kit: Kit, consumer: WatchedConsumer, expected: int) -> int | None:
-    """The lag, once it is what it must become; it may be known only some time after a message was sent."""
+    """Wait until the lag is as expected; some backends need a moment."""
     deadline = monotonic() + kit.timeout
     while True:
         lag = await consumer.lag()
@@ -151,7 +151,7 @@ async def _lag(kit: Kit, consumer: WatchedConsumer, expected: int) -> int | None
 
 
 async def _everything(consumer: WatchedConsumer, after: str | None = None) -> list[BrowsedMessage]:
-    """All pages."""
+    """Browse all pages."""
     seen: list[BrowsedMessage] = []
     for _page in range(MOST_PAGES):
         found = await consumer.browse(PAGE, after)
@@ -163,7 +163,7 @@ async def _everything(consumer: WatchedConsumer, after: str | None = None) -> li
 
 
 def _check_kept(kit: Kit, seen: list[BrowsedMessage]) -> None:
-    """The key is there, where there are keys; the positions are all different."""
+    """Check that keys are right, if there are keys, and that positions differ."""
     if kit.capabilities.keys:
         wrong = [message.key for message in seen if message.key != b"key-" + (message.message or b"")]
         must(not wrong, f"a browsed message has the key that it was sent with; these have not: {wrong}", "browse")
@@ -176,7 +176,7 @@ def _check_kept(kit: Kit, seen: list[BrowsedMessage]) -> None:
 
 
 def _check_states(seen: list[BrowsedMessage], held: set[str]) -> None:
-    """A message at work is not said to wait, and the other way round."""
+    """Check that messages in flight are not shown as waiting, and the other way round."""
     wrong = [
         f"{message.position}: {message.state}"
         for message in seen

@@ -1,4 +1,4 @@
-"""What a configuration may say: every mistake is found before anything is opened, and no secret is ever shown."""
+"""Configuration: every mistake is found before anything is opened, and no secret is ever shown."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ json.dump(done, sys.stdout)
 
 
 class Configuration:
-    """Options, from `config:` to the connector."""
+    """The options under `config:`."""
 
     def test_an_unknown_option_is_refused_by_name(self, kit: Kit) -> None:
-        """Before anything is connected, with the key in the sentence."""
+        """Before anything is connected, and the error names the key."""
         strange: dict[str, Any] = {STRANGE_KEY: 1}
         settings = kit.config(**strange)
         for role in ROLES:
@@ -57,7 +57,7 @@ class Configuration:
                 )
 
     def test_a_missing_option_is_refused_by_name(self, kit: Kit) -> None:
-        """Before anything is connected, with the key in the sentence."""
+        """Before anything is connected, and the error names the key."""
         model = options_model(kit.spec)
         required = [(name, field.alias or name) for name, field in _fields(model) if field.is_required()]
         if not required:
@@ -81,7 +81,7 @@ class Configuration:
                     )
 
     def test_a_configuration_is_judged_without_a_backend(self, kit: Kit) -> None:
-        """`penstock check` says what is wrong, and start-up says the same: neither connects anywhere for that."""
+        """`penstock check` and the start of a worker check options in the same way, and connect nowhere for it."""
         done = run_alone(
             JUDGE,
             kit.config(),
@@ -90,12 +90,12 @@ class Configuration:
         )
         must(
             not done,
-            f"a configuration is judged without a backend, nothing consumed, nothing asked; it did {sorted(set(done))}",
-            "the `check` of the ConnectorSpec, and validators of the options model: they judge values, no servers",
+            f"a configuration is checked without a backend; this check did {sorted(set(done))}",
+            "the `check` of the ConnectorSpec, and validators of the options model: they check values, not servers",
         )
 
     def test_the_options_are_typed_and_described(self, kit: Kit) -> None:
-        """They have a model, whose schema can be printed for editors, and knows the backend fixture's options."""
+        """They have a model with a JSON schema, for editors, that includes the backend fixture's options."""
         model = options_model(kit.spec)
         must(
             model is not None and issubclass(model, ConnectorOptions),
@@ -106,11 +106,11 @@ class Configuration:
             return
         try:
             schema = model.model_json_schema()
-        # Whatever a type without a schema makes pydantic, or the type itself, raise.
+        # pydantic or the type itself may raise anything.
         except Exception as error:
             raise Broken(
                 f"the options have a JSON schema, for editors and `penstock schema`; there is none: {error}\n"
-                "    look at: fields of types that are no data; give them one that is, or a WithJsonSchema"
+                "    look at: fields whose type has no schema; use a plain type, or WithJsonSchema"
             ) from error
         names = {each for name, field in _fields(model) for each in (name, field.alias or name)}
         unknown = [key for key in kit.config().get("config", {}) if key not in names]
@@ -121,19 +121,19 @@ class Configuration:
         )
 
     def test_no_secret_is_ever_shown(self, kit: Kit) -> None:
-        """Not in a repr of options or connectors, not in an error about them, not in an error of the connection."""
+        """Not in a repr, not in an error about options, and not in an error of the connection."""
         model = options_model(kit.spec)
 
         async def main() -> None:
             for key in secret_keys(model) if model is not None else ():
                 await _look_for(kit, {key: SECRET})
-                await _look_for(kit, {key: [SECRET]})  # a value of the wrong type must not be quoted either
+                await _look_for(kit, {key: [SECRET]})  # nor if the value has the wrong type
                 await _look_for(kit, {key: SECRET, STRANGE_KEY: SECRET})
 
         kit.run(main)
 
     def test_what_sounds_secret_is_a_secret(self, kit: Kit) -> None:
-        """An option whose name says that it is one has the type that hides it."""
+        """An option with a name like a secret's has a type that hides its value."""
         model = options_model(kit.spec)
         hidden = set(secret_keys(model)) if model is not None else set()
         for name, field in _fields(model):
@@ -147,7 +147,7 @@ class Configuration:
 
 
 async def _look_for(kit: Kit, options: dict[str, Any]) -> None:
-    """Open a queue with a secret among its options, and look at everything that is said."""
+    """Open a queue with a secret among its options, and check every text that comes of it."""
     for role in ROLES:
         said: list[str] = []
         settings = kit.config()
@@ -201,7 +201,7 @@ def _fields(model: type[pydantic.BaseModel] | None) -> list[tuple[str, FieldInfo
 
 
 def secret_keys(model: type[pydantic.BaseModel]) -> Iterator[str]:
-    """The options with a secret type, as a configuration writes them."""
+    """The keys of options with a secret type."""
     for name, field in model.model_fields.items():
         if _mentions(field.annotation, pydantic.SecretStr) or _mentions(field.annotation, pydantic.SecretBytes):
             yield field.alias or name

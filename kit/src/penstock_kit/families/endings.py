@@ -1,4 +1,4 @@
-"""A worker that ends: told to, in the middle of its work, or killed between an output and its input's settlement."""
+"""A worker that ends: by a signal in the middle of its work, or killed between an output and its settlement."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from penstock_kit.kit import Kit, bodies, numbered
 from penstock_kit.running import OUT, STOP_LIMIT, Running, names, queues
 
 AT_ONCE = 20  # messages in flight
-MOST_KILLS = 5  # each waits until the backend gives up a dead worker
+MOST_KILLS = 5  # after each, the backend needs time to notice the death
 SHORT_GRACE = 0.2  # seconds
 WORK_SECONDS = 0.002  # seconds of work for a message
-AGAIN = 1.5  # leases after which the messages of a worker that was killed have come again
+AGAIN = 1.5  # leases after which all messages of a killed worker have come again
 
 
 class Endings:
     """Engines in processes of their own."""
 
     def test_a_worker_that_is_stopped_in_the_middle_loses_nothing(self, kit: Kit) -> None:
-        """SIGTERM while it works, and too little time for all it has begun: it ends in order and in time, what is
-        settled stays settled, the rest is there."""
+        """SIGTERM while it works, with too little time to finish: it ends in time with exit code 0, settled messages
+        stay settled, and the rest is there."""
         kit.needs("processes")
 
         async def main() -> None:
@@ -43,7 +43,7 @@ class Endings:
                 did = worker.lines("did")
                 must(
                     code == 0,
-                    f"a worker that is told to stop ends in order; its exit code was {code}, and it said:\n"
+                    f"a worker that is stopped ends with exit code 0; it was {code}, and its standard error:\n"
                     f"{worker.said()}",
                     "what the connector raises while it is shut down",
                 )
@@ -57,7 +57,7 @@ class Endings:
 
     def test_outputs_of_killed_workers_are_all_there(self, kit: Kit) -> None:
         """`kill -9` at random moments, also between an output and the settlement of its input: each input has its
-        output, and more than one only if it was in flight."""
+        output, and only those in flight may have more than one."""
         kit.needs("processes")
 
         async def main() -> None:
@@ -75,7 +75,7 @@ class Endings:
 
     @proves("transactions", probe=False)
     def test_outputs_of_killed_workers_are_there_once(self, kit: Kit) -> None:
-        """The same with `delivery: exactly_once`: each input has one output, wherever the kill came."""
+        """With `delivery: exactly_once`, each input has exactly one output, whenever the kill came."""
         kit.needs("processes")
 
         async def main() -> None:
@@ -87,7 +87,7 @@ class Endings:
         kit.run(main)
 
     def test_ctrl_c_ends_a_worker_whose_backend_is_away(self, kit: Kit) -> None:
-        """While it waits for the backend its health says why; Ctrl-C ends it at once, and in order."""
+        """While it waits for the backend, its health says why. Ctrl-C ends it at once, with exit code 0."""
         kit.needs("processes")
         kit.needs("nowhere")
 
@@ -108,8 +108,8 @@ class Endings:
                 code = await worker.ended(STOP_LIMIT)
                 must(
                     code == 0,
-                    f"Ctrl-C ends a worker that waits for its backend in order; its exit code was {code}, and it "
-                    f"said:\n{worker.said()}",
+                    f"Ctrl-C ends a worker that waits for its backend with exit code 0; it was {code}, and its "
+                    f"standard error:\n{worker.said()}",
                     "what connect and shutdown raise while the backend is away",
                 )
 
@@ -137,7 +137,7 @@ async def _kill_workers(kit: Kit, **settings: Any) -> tuple[list[bytes], int]:
             await worker.wait_for("loaded")
             worker.go()
             if kill + 1 < kills:
-                # The next one loads while this one works.
+                # The next worker loads while this one works.
                 started.append(maker.start_engine(configuration, **_job(**settings)))
             chance = random.Random(kill)
             await worker.wait_for("did", chance.randint(1, 40))
@@ -150,8 +150,8 @@ async def _kill_workers(kit: Kit, **settings: Any) -> tuple[list[bytes], int]:
 
 
 async def _pause_of(worker: Child) -> None:
-    """Wait until the function is not called for a moment, if that comes soon: what it has done is being put out, or put
-    out and not settled yet."""
+    """Wait until the function is idle for a moment, if that comes soon: then its outputs are being sent, or were sent
+    and are not settled yet."""
     for _look in range(10):
         done = len(worker.lines("did"))
         await asyncio.sleep(10 * WORK_SECONDS)
@@ -160,7 +160,7 @@ async def _pause_of(worker: Child) -> None:
 
 
 async def _outputs(kit: Kit, sent: list[bytes], **settings: Any) -> list[bytes | None]:
-    """Let an engine do what was left, and read all that was ever put out."""
+    """Let an engine process the rest, and read all outputs."""
     seen: list[bytes | None] = []
     async with (
         Running(kit, lambda body: (OUT, body), max_in_flight=AT_ONCE, **settings),
@@ -170,14 +170,14 @@ async def _outputs(kit: Kit, sent: list[bytes], **settings: Any) -> list[bytes |
             seen += bodies(found)
             await reader.succeed(found)
         if settings.get("delivery") == "exactly_once":
-            # What a killed worker held comes again once its lease is over: only then can there be a second output.
+            # Messages of a killed worker come again when its lease ends; a second output could come only then.
             await asyncio.sleep(await _until_all_came_again(kit))
     async with kit.consumer(names(kit)[OUT]) as reader:
         return seen + bodies(await reader.rest())
 
 
 async def _until_all_came_again(kit: Kit) -> float:
-    """Seconds after which nothing is held any more by a worker that was killed."""
+    """Seconds after which a killed worker holds no messages."""
     async with kit.consumer(**kit.backend.short_lease) as looking:
         held = max(looking.lease or 0.0, kit.backend.frozen_after or 0.0)
     return AGAIN * held if held else kit.timeout

@@ -1,4 +1,4 @@
-"""An engine on the connector: what Penstock promises its users, kept from end to end."""
+"""An engine on the connector keeps Penstock's promises to its users, from end to end."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from penstock_kit.running import APP, DEAD, IN, OUT, Running, everything_in, que
 
 EVERY_BYTE = bytes(range(256))
 TRACE = ("traceparent", b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
-"""The W3C's header by which whoever reads on knows which trace a message belongs to."""
+"""The W3C's header that says which trace a message belongs to."""
 
-TEXT = "nobody can do this: " + "ä" * 700
-"""Why the function fails; as long as a text in a dead letter may well be."""
+TEXT = "this cannot be done: " + "ä" * 700
+"""The text of the function's error, as long as texts in dead letters can be."""
 
-MOST = 7  # messages in flight, where that is what is tried
-LONGER = 2.5  # leases, or times that a worker may be frozen, that a long call of a function lasts
+MOST = 7  # messages in flight
+LONGER = 2.5  # how many leases, or times of frozen_after, a long function call lasts
 
 
 class Engines:
     """One function between queues of the connector, in one process."""
 
     def test_an_output_carries_key_headers_and_trace_context(self, kit: Kit) -> None:
-        """Byte for byte, in an envelope where the backend has no place for them."""
+        """Byte for byte, in an envelope if the backend has no headers or keys."""
 
         async def main() -> None:
             await kit.send(b"x")
@@ -52,8 +52,8 @@ class Engines:
         kit.run(main)
 
     def test_a_dead_letter_is_whole_and_says_why(self, kit: Kit) -> None:
-        """A message that the function fails three times is in the dead-letter queue, once, with body, key, headers
-        byte for byte, and with the reason, the attempts and where it came from."""
+        """After three failed calls the message is in the dead-letter queue, once, with body, key and headers byte for
+        byte, and with the reason, the attempts and its origin."""
 
         def refuse(_body: bytes) -> None:
             raise ValueError(TEXT)
@@ -95,7 +95,7 @@ class Engines:
         kit.run(main)
 
     def test_a_message_stays_until_its_dead_letter_is_stored(self, kit: Kit) -> None:
-        """The dead-letter queue does not answer, the worker stops: the message is still in its own queue."""
+        """If the dead-letter queue does not answer and the worker stops, the message is still in its own queue."""
 
         def refuse(_body: bytes) -> None:
             raise ValueError
@@ -120,7 +120,7 @@ class Engines:
         kit.run(main)
 
     def test_no_more_is_in_flight_than_was_allowed(self, kit: Kit) -> None:
-        """`max_in_flight: 7`, and a function that hangs: the other 93 messages are still the backend's."""
+        """With `max_in_flight: 7` and a function that hangs, the other 93 messages stay in the backend."""
         release = asyncio.Event()
         done: list[bytes] = []
 
@@ -137,7 +137,7 @@ class Engines:
                     "an engine takes messages that wait",
                     "consume: what waits in the queue is delivered",
                 )
-                await asyncio.sleep(3 * kit.backend.idle_timeout)  # time to take more, for whoever does that
+                await asyncio.sleep(3 * kit.backend.idle_timeout)  # time to take more than allowed
                 must(
                     running.in_flight <= MOST,
                     f"no more than max_in_flight messages are in flight; of {MOST} allowed there were "
@@ -153,7 +153,7 @@ class Engines:
         kit.run(main)
 
     def test_a_function_that_takes_long_keeps_its_messages(self, kit: Kit) -> None:
-        """Longer than a lease lasts, or a worker may be away: nothing is delivered a second time, nothing is late."""
+        """Longer than a lease or a session lasts: nothing is delivered a second time, and nothing is late."""
         if not declares(kit.capabilities, "lease") and kit.backend.frozen_after is None:
             kit.not_promised("without leases, and without frozen_after, a delivery never ends by itself")
         if declares(kit.capabilities, "lease"):
@@ -183,7 +183,7 @@ class Engines:
         kit.run(main)
 
     def test_an_engine_shows_the_standard_metrics(self, kit: Kit) -> None:
-        """What it received, settled, produced and dead-lettered, each exactly, by app, queue and connector."""
+        """Received, settled, produced and dead-lettered messages, counted exactly, by app, queue and connector."""
 
         def work(body: bytes) -> Output:
             if body == b"3":
@@ -224,8 +224,8 @@ class Engines:
         kit.run(main)
 
     def test_an_engine_that_is_cancelled_leaves_nothing(self, kit: Kit) -> None:
-        """In the middle of its work, by whoever runs it in a loop of their own: no thread, socket or task stays, and
-        all messages are still there."""
+        """In the middle of its work, by a program with its own event loop: no thread, socket or task stays, and all
+        messages are still there."""
 
         async def main() -> None:
             sent = numbered(10)
@@ -247,19 +247,19 @@ class Engines:
 
 
 class NeverConfirms(Producer):
-    """A backend that takes records and says nothing.
+    """A backend that accepts records and never confirms them.
 
     Attributes:
-        asked: Every record that was to be stored.
+        asked: Every record that it was given.
     """
 
-    asked: list[Record] = []  # noqa: RUF012  (made by the engine; this is how the test sees it)
+    asked: list[Record] = []  # noqa: RUF012  (the engine makes the object; the test reads the class)
 
     async def connect(self) -> None:
         """Nothing."""
 
     async def produce(self, records: Sequence[Record]) -> Sequence[Any]:
-        """Wait for ever."""
+        """Never return."""
         self.asked.extend(records)
         await asyncio.Event().wait()
         return ()
@@ -269,10 +269,10 @@ class NeverConfirms(Producer):
 
 
 async def _check_waiting(kit: Kit, running: Running) -> None:
-    """The rest still waits in the backend, where another worker could have it."""
+    """The rest still waits in the backend, for other workers."""
     pipeline = running.engine.pipeline
     deadline = asyncio.get_running_loop().time() + kit.timeout
-    # Some backends know only after a moment, and some not before all of it was looked at once.
+    # Some backends need a moment to know.
     while pipeline is not None and (lag := await pipeline.lag()) not in (None, 100 - running.in_flight):
         must(
             asyncio.get_running_loop().time() < deadline,
@@ -284,7 +284,7 @@ async def _check_waiting(kit: Kit, running: Running) -> None:
 
 
 async def _begin_and_cancel(kit: Kit) -> None:
-    """An engine that is cancelled while its function has a message."""
+    """Run an engine, and cancel it while its function has a message."""
     began = asyncio.Event()
 
     async def hang(_body: bytes) -> None:

@@ -1,4 +1,4 @@
-"""What comes out is what went in, byte for byte."""
+"""Messages arrive as they were sent, byte for byte."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Fidelity:
     """Bodies, keys, headers."""
 
     def test_an_empty_body_stays_an_empty_body(self, kit: Kit) -> None:
-        """It is delivered, and it is neither dropped nor taken for a tombstone."""
+        """It is delivered: neither dropped nor turned into a tombstone."""
 
         async def main() -> None:
             await kit.send(b"before", b"", b"after")
@@ -31,7 +31,7 @@ class Fidelity:
         kit.run(main)
 
     def test_every_byte_survives(self, kit: Kit) -> None:
-        """NUL, 0xFF, invalid UTF-8, white space at the ends: a body is bytes, nobody's text."""
+        """NUL, 0xFF, invalid UTF-8, white space at the ends: a body is bytes, not text."""
 
         async def main() -> None:
             await kit.send(*AWKWARD)
@@ -47,7 +47,7 @@ class Fidelity:
         kit.run(main)
 
     def test_a_large_body_survives(self, kit: Kit) -> None:
-        """A megabyte, unless the backend fixture says that the backend takes no more."""
+        """A megabyte, unless the backend fixture gives a lower limit."""
 
         async def main() -> None:
             body = random.Random(1).randbytes(kit.backend.largest_body)
@@ -66,7 +66,7 @@ class Fidelity:
 
     @proves("headers")
     def test_headers_come_back_byte_for_byte(self, kit: Kit) -> None:
-        """In order, with repeated names, non-ASCII names, empty and binary values; none where none were sent."""
+        """In order, with repeated names, non-ASCII names, empty and binary values. No headers are added."""
         headers = [("a", b"1"), ("b", b""), ("a", b"2"), ("Ä-näme", EVERY_BYTE), ("UPPER", b"\x00")]
 
         async def main() -> None:
@@ -92,7 +92,7 @@ class Fidelity:
 
     @proves("keys")
     def test_keys_come_back_byte_for_byte(self, kit: Kit) -> None:
-        """Binary ones too; an empty key is not a missing one."""
+        """Binary keys, too. An empty key is not a missing key."""
         keys = {b"text": b"order-42", b"binary": EVERY_BYTE, b"empty": b"", b"none": None}
 
         async def main() -> None:
@@ -125,7 +125,7 @@ class Fidelity:
         kit.run(main)
 
     def test_a_null_body_never_becomes_another_one(self, kit: Kit) -> None:
-        """Where a backend has no tombstones, a record without a body is refused, not stored as something else."""
+        """If a backend has no tombstones, it refuses a record without a body instead of storing something else."""
 
         async def main() -> None:
             async with kit.producer() as producer:
@@ -147,5 +147,5 @@ class Fidelity:
 
 
 def _keyed(kit: Kit, body: bytes | None) -> Record:
-    # Some backends take a tombstone only with a key.
+    # Some backends accept a tombstone only with a key.
     return Record(body, b"k" if kit.capabilities.keys else None)

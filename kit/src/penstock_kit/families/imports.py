@@ -1,4 +1,4 @@
-"""What importing a plugin costs: a listing, and a start-up that uses another connector, must not pay for this one."""
+"""The cost of importing a plugin, which every listing and every start pays."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ json.dump({"did": done, "threads": threading.active_count(), "brought": brought,
 
 
 class Imports:
-    """The plugin's module and its options."""
+    """The plugin's module and its options model."""
 
     def test_the_plugin_is_light(self, kit: Kit) -> None:
-        """Importing it and its options connects nowhere, starts nothing, takes next to no time, and does not import
-        the client library."""
+        """Importing it and its options connects nowhere, starts nothing, is quick, and does not import the client
+        library."""
         plugin = plugin_of(kit.connector)
         names = [plugin, *([kit.spec.options.partition(":")[0]] if kit.spec.options else [])]
         look = f"what {' and '.join(names)} import or do at their top; a spec names classes by import strings"
@@ -63,12 +63,12 @@ class Imports:
         )
         must(
             found["seconds"] < IMPORT_LIMIT,
-            f"importing a plugin takes next to no time; it took {found['seconds']:.2f} s of CPU",
+            f"importing a plugin is quick; it took {found['seconds']:.2f} s of CPU",
             look,
         )
 
     def test_everything_that_the_plugin_names_exists(self, kit: Kit) -> None:
-        """Consumer, producer, options and check are found, and are what the contract takes."""
+        """Consumer, producer, options and check can be imported, and fit the contract."""
         offers = [kit.spec.consumer is not None, kit.spec.producer is not None]
         must(
             all(offers), "the kit needs both sides of a connector to prove either", "consumer and producer of the spec"

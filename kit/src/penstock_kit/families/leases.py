@@ -1,4 +1,4 @@
-"""Leases: ours while they last or are extended, another's afterwards, and never both."""
+"""Leases: a message belongs to one consumer while its lease lasts or is extended, and to others afterwards."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ LONGEST = 5.0  # seconds that a short lease may have; the tests wait for several
 
 
 class Leases:
-    """The capability `lease`, and the fence around every delivery."""
+    """The capability `lease`, and fencing of late settlements."""
 
     @proves("lease")
     def test_a_lease_says_how_long_it_lasts(self, kit: Kit) -> None:
-        """In seconds, once connected; without it the engine cannot keep it alive."""
+        """In seconds, after connect. The engine needs it to extend leases in time."""
 
         async def main() -> None:
             async with kit.consumer() as consumer:
@@ -34,7 +34,7 @@ class Leases:
 
     @proves("lease", probe=False)
     def test_a_lease_that_ends_lets_others_have_the_message(self, kit: Kit) -> None:
-        """And what its first owner does afterwards changes nothing, and is counted as late."""
+        """What its first owner does afterwards changes nothing and is counted as late."""
         kit.needs("lease")
 
         async def main() -> None:
@@ -43,7 +43,7 @@ class Leases:
             async with kit.consumer(**short) as slow, kit.consumer() as other:
                 held = await slow.receive(3)
                 _check_short(slow.lease)
-                # Its owner neither settles nor extends: it is hung.
+                # Its owner neither settles nor extends, as if it hung.
                 taken = await other.receive(3, timeout=kit.timeout + (slow.lease or 0))
                 scenario = "a lease of three messages ended"
                 balance(
@@ -68,7 +68,7 @@ class Leases:
 
     @proves("lease", probe=False)
     def test_a_late_settlement_does_not_settle_for_the_new_owner(self, kit: Kit) -> None:
-        """The old owner says it is done, the new one dies: the message comes again."""
+        """The old owner settles late, the new one closes without settling: the message comes again."""
         kit.needs("lease")
 
         async def main() -> None:
@@ -89,7 +89,7 @@ class Leases:
 
     @proves("lease", probe=False)
     def test_a_lease_that_is_extended_does_not_end(self, kit: Kit) -> None:
-        """For much longer than it would have lasted nobody else gets the message, and its owner can settle it."""
+        """Much longer than the lease, only its owner gets the message, and can settle it."""
         kit.needs("lease")
 
         async def main() -> None:
@@ -112,7 +112,7 @@ class Leases:
 
     @proves("lease", probe=False)
     def test_another_consumer_that_opens_takes_nothing_away(self, kit: Kit) -> None:
-        """Others come and go while messages are in flight, and get none of them."""
+        """Other consumers open and close while messages are in flight, and get none of them."""
 
         async def main() -> None:
             await kit.send(*numbered(5))
@@ -128,12 +128,12 @@ class Leases:
         kit.run(main)
 
     def test_a_worker_that_was_frozen_cannot_settle_what_others_have(self, kit: Kit) -> None:
-        """SIGSTOP for longer than a lease or a session, then SIGCONT: its late settlements are fenced, nothing is
+        """SIGSTOP for longer than a lease or a session, then SIGCONT: its late settlements are fenced, and nothing is
         lost."""
         kit.needs("processes")
         kit.needs("freeze")
         if not declares(kit.capabilities, "lease") and kit.backend.frozen_after is None:
-            kit.not_promised("without leases, and without frozen_after, nobody takes over from a worker that hangs")
+            kit.not_promised("without leases, and without frozen_after, no other worker takes over from one that hangs")
 
         async def main() -> None:
             await kit.send(*numbered(6))
@@ -152,7 +152,7 @@ class Leases:
                     worker.thaw()
                     worker.go()
                     (late,) = await worker.wait_for("late", seconds=kit.timeout + wait)
-                    # Without a lease, whoever was away learns of it only when it hears from the backend again.
+                    # Without a lease, a frozen worker learns of its loss only when the backend answers again.
                     must(
                         late == b"6" or not declares(kit.capabilities, "lease"),
                         f"on_success returns how many messages were no longer ours; a worker was frozen, others took "
@@ -160,7 +160,7 @@ class Leases:
                         "how on_success finds out that a lease or a partition was lost meanwhile",
                     )
                     await worker.ended(SHUTDOWN_LIMIT + kit.timeout)
-                # The one that took over closes, and has settled none of them.
+                # The new owner closes, and has settled none of them.
             async with kit.consumer() as third:
                 look = "settlements must be fenced by the token, or the generation, of their own delivery"
                 scenario = "a worker woke up and settled what others had by then, who closed without settling"

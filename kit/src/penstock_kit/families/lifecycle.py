@@ -1,4 +1,4 @@
-"""Opening and closing, what is left afterwards, and what a connector tells about its queue."""
+"""Connecting, shutting down, what is left afterwards, and the lag."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from penstock_kit.kit import ROLES, Kit, numbered
 from penstock_kit.limits import until
 from penstock_kit.watched import WatchedConsumer
 
-ROUNDS = 3  # times that everything is opened and closed; a leak shows once a round
+ROUNDS = 3  # how often everything is opened and closed; each round shows a leak once
 DELAY = 0.5  # seconds
 GONE_WITHIN = 3.0  # seconds for threads and sockets to end after shutdown has returned
 
@@ -26,7 +26,7 @@ class Lifecycle:
     """`connect`, `shutdown`, `lag`."""
 
     def test_a_second_shutdown_is_harmless(self, kit: Kit) -> None:
-        """Of both sides: it neither raises nor waits."""
+        """It neither raises nor waits, for consumer and producer."""
 
         async def main() -> None:
             for role in ROLES:
@@ -41,7 +41,7 @@ class Lifecycle:
         kit.run(main)
 
     def test_a_shutdown_without_a_connection_is_harmless(self, kit: Kit) -> None:
-        """As after a `connect` that failed at once."""
+        """As after a failed `connect`."""
 
         async def main() -> None:
             for role in ROLES:
@@ -54,7 +54,7 @@ class Lifecycle:
         kit.run(main)
 
     def test_nothing_is_left_after_a_shutdown(self, kit: Kit) -> None:
-        """No thread, no socket or file, no task of the event loop, however often a queue is opened and closed."""
+        """No thread, socket, file or task stays, however often a queue is opened and closed."""
 
         async def round_trip() -> None:
             async with kit.producer() as producer, kit.consumer() as consumer:
@@ -62,7 +62,7 @@ class Lifecycle:
                 await consumer.succeed([await consumer.one()])
 
         async def main() -> None:
-            # What a client library starts once and keeps is started here.
+            # A client library may start things once and keep them; it does so here.
             await round_trip()
             before = Footprint.now()
             for _round in range(ROUNDS):
@@ -78,7 +78,7 @@ class Lifecycle:
         kit.run(main)
 
     def test_making_a_connector_does_nothing(self, kit: Kit) -> None:
-        """No thread, no socket: a configuration is checked, and an engine built, without a backend."""
+        """No thread and no socket, because a configuration is checked and an engine built without a backend."""
 
         async def main() -> None:
             for role in ROLES:
@@ -89,18 +89,18 @@ class Lifecycle:
                 must(
                     not left,
                     f"making a connector does no I/O and starts nothing; {type(connector).__name__} left {left}",
-                    "__init__: what it opens belongs into connect",
+                    "__init__: move what it opens to connect",
                 )
 
         kit.run(main)
 
     @proves("lag")
     def test_lag_tells_how_many_messages_wait(self, kit: Kit) -> None:
-        """Those in flight not counted; 0 when the queue is empty, and only then."""
+        """Messages in flight are not counted. It is 0 only when the queue is empty."""
 
         async def main() -> None:
             async with kit.producer() as producer, kit.consumer() as consumer:
-                # Where a queue has parts, all of them are known once it was read to its end.
+                # A client knows all partitions of a queue once it has read the queue to its end.
                 await producer.send([kit.record(b"first", b"k")])
                 await consumer.succeed([await consumer.one()])
                 await consumer.find_empty(kit.backend.idle_timeout, 1)
@@ -124,7 +124,7 @@ class Lifecycle:
 
     @proves("lag", probe=False)
     def test_lag_is_not_zero_while_a_message_waits(self, kit: Kit) -> None:
-        """Also just after it was requeued: an engine that works until its queue is empty must not stop too early."""
+        """Not even just after it was requeued: a drain must not stop too early."""
 
         async def main() -> None:
             async with kit.producer() as producer, kit.consumer() as consumer:
@@ -143,7 +143,7 @@ class Lifecycle:
 
     @proves("lag", probe=False)
     def test_lag_counts_what_a_delay_holds_back(self, kit: Kit) -> None:
-        """A record, or a requeued message, waits while its delay lasts: a drain must not stop before it came."""
+        """A delayed record or a requeued message counts while it waits: a drain must not stop before it comes."""
         records, requeues = (declares(kit.capabilities, name) for name in ("record_delay", "requeue_delay"))
         if not (records or requeues):
             kit.not_declared("record_delay and requeue_delay, so nothing is held back")
@@ -166,7 +166,7 @@ class Lifecycle:
 
 @dataclass(frozen=True)
 class Footprint:
-    """What a process has open, by whatever tells one from another."""
+    """The threads, descriptors and tasks of this process, by their identities."""
 
     threads: Set[object]
     native_threads: Set[object]
@@ -175,8 +175,8 @@ class Footprint:
 
     @classmethod
     def now(cls) -> Footprint:
-        """Look."""
-        # The event loop's own pool grows by a thread or two, and is the loop's.
+        """Those of this moment."""
+        # Without the event loop's own pool, which may grow by a thread or two.
         pool = {thread.native_id for thread in threading.enumerate() if thread.name.startswith("asyncio_")}
         threads = {thread.ident for thread in threading.enumerate() if thread.native_id not in pool}
         return cls(
@@ -187,7 +187,7 @@ class Footprint:
         )
 
     def beyond(self, before: Footprint, most: int = ROUNDS - 1) -> str:
-        """What there is that was not before, for people; "" if nothing, or if it is not more than `most` of a kind."""
+        """Words for what is new since `before`; "" if there are at most `most` new ones of each kind."""
         new = {
             "threads": self.threads - before.threads,
             "threads of a client library": self.native_threads - before.native_threads,
@@ -198,7 +198,7 @@ class Footprint:
 
 
 def _entries(directory: str) -> Set[Path]:
-    # Not on every system: then there is nothing to compare.
+    # Some systems do not have it; then nothing is compared.
     place = Path(directory)
     return {place / name for name in os.listdir(place)} if place.is_dir() else set()
 
@@ -207,7 +207,7 @@ def _target(descriptor: Path) -> str:
     try:
         return os.readlink(descriptor)
     except OSError:
-        return ""  # that of the listing itself, closed by now, or a system that does not tell
+        return ""  # the descriptor of the listing itself, closed by now, or a system without links
 
 
 async def _quietly(connector: Bare, what: str) -> None:
@@ -231,10 +231,10 @@ async def _waits(consumer: WatchedConsumer, scenario: str) -> None:
 
 
 async def _lag(consumer: WatchedConsumer, wanted: int, kit: Kit, scenario: str) -> set[int]:
-    """The lag as soon as it is true; nothing while it is unknown."""
+    """Wait until the lag is true. Returns it, or nothing if it is unknown."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + kit.timeout
-    # Some backends know only after a moment. What they say in that moment may not be true, but is never 0.
+    # Some backends need a moment. Until then the lag may be wrong, but it must not be 0.
     while (lag := await consumer.lag()) is not None and lag != wanted:
         must(
             lag != 0,

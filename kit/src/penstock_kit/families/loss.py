@@ -1,4 +1,4 @@
-"""Nothing is lost: not by a kill, not by a close, not by an order of settling that nobody expected."""
+"""Nothing is lost by a kill, by a close, or by settling in an unusual order."""
 
 from __future__ import annotations
 
@@ -13,18 +13,17 @@ from penstock_kit.children import children
 from penstock_kit.kit import Kit, bodies, numbered
 
 KILLS = "PENSTOCK_CONFORMANCE_KILLS"
-"""How often workers are killed in one test: 6 times, unless this variable says more. The moments are random, and the
-same in every run."""
+"""How often one test kills workers; 6 without this variable. The moments are random, and the same in every run."""
 
 BATCH = 20
 
 
 class Loss:
-    """No capability takes one of these tests away."""
+    """Every connector must pass these tests, whatever it declares."""
 
     def test_killed_workers_lose_nothing(self, kit: Kit) -> None:
-        """`kill -9` at random moments, one worker after the other: every message is processed, and repeated are at most
-        those that were in flight."""
+        """`kill -9` at random moments, one worker after the other: every message is processed, and at most the messages
+        in flight are repeated."""
         kit.needs("processes")
 
         async def main() -> None:
@@ -38,7 +37,7 @@ class Loss:
                     worker = started[kill]
                     await worker.wait_for("loaded")
                     worker.go()
-                    # The next one loads while this one works.
+                    # The next worker loads while this one works.
                     started.append(maker.start("work", batch=BATCH, seed=kill + 2))
                     chance = random.Random(kill)
                     await worker.wait_for("did", chance.randint(1, 40))
@@ -82,7 +81,7 @@ class Loss:
             lost = set(held[:10]) - set(bodies(again))
             must(
                 not lost,
-                f"settled are only the messages that were given to on_success; a worker settled the last 10 of 20 and "
+                f"on_success settles only the messages that it is given; a worker settled the last 10 of 20 and "
                 f"was killed, and {len(lost)} of the first 10 are LOST",
                 "acknowledgements that include everything before them (Kafka's offsets, AMQP's `multiple`)",
             )
@@ -90,7 +89,7 @@ class Loss:
         kit.run(main)
 
     def test_a_close_with_messages_in_flight_loses_none(self, kit: Kit) -> None:
-        """What was settled is gone, what was not comes to the next consumer, and soon."""
+        """Settled messages are gone; the others soon come to the next consumer."""
 
         async def main() -> None:
             sent = numbered(20)
@@ -109,7 +108,7 @@ class Loss:
         kit.run(main)
 
     def test_a_close_just_after_consuming_loses_nothing(self, kit: Kit) -> None:
-        """Also what the client has fetched ahead, and nobody has asked for."""
+        """Messages that the client has fetched ahead are not lost either."""
 
         async def main() -> None:
             sent = numbered(60)
@@ -119,13 +118,13 @@ class Loss:
                     await consumer.consume(most)
             async with kit.consumer() as consumer:
                 seen = await consumer.receive(60)
-            look = "shutdown: what was fetched, handed out or not, goes back"
+            look = "shutdown: it requeues all messages that were fetched, returned by consume or not"
             balance(sent, bodies(seen), scenario="three consumers took messages and closed without settling", look=look)
 
         kit.run(main)
 
     def test_consumers_that_fail_everything_lose_nothing(self, kit: Kit) -> None:
-        """Three of them requeue all they get, several times, and close; then everything is still there, once."""
+        """Three consumers requeue all messages several times and close. Then every message is still there, once."""
 
         async def main() -> None:
             sent = numbered(30)
@@ -143,7 +142,7 @@ class Loss:
         kit.run(main)
 
     def test_what_was_confirmed_survives_its_producer(self, kit: Kit) -> None:
-        """A producer is killed while it sends: every record that was confirmed is in the queue, none of them twice."""
+        """A producer is killed while it sends: every confirmed record is in the queue, and none is there twice."""
         kit.needs("processes")
 
         async def main() -> None:

@@ -1,4 +1,4 @@
-"""Consumers come, go and die while there is work; groups each get everything."""
+"""Consumers join, leave and die under load; each group gets every message."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from penstock_kit.watched import WatchedConsumer, shut_down
 
 AT_ONCE = 10  # messages in flight a consumer
 WORK_SECONDS = 0.01  # seconds of work for a batch, so that there is always more to do
-TURNS = 8  # in which two consumers ask side by side
+TURNS = 8  # rounds in which two consumers consume at the same time
 MOST_SENT = 3_000  # messages of a load
 
 
@@ -25,8 +25,8 @@ class Membership:
     """Several consumers of one queue, several groups."""
 
     def test_workers_that_join_leave_and_die_lose_nothing(self, kit: Kit) -> None:
-        """Under load, one is killed, one joins and leaves, one joins and stays: repeated is at most what was in
-        flight."""
+        """Under load, one is killed, one joins and leaves, one joins and stays: at most the messages in flight are
+        repeated."""
         kit.needs("processes")
 
         async def main() -> None:
@@ -109,12 +109,12 @@ class Membership:
 
     @proves("groups")
     def test_every_group_gets_every_message(self, kit: Kit) -> None:
-        """Two groups that are there from the beginning each get all of it, and settle for themselves."""
+        """Two groups that exist from the start each get every message, and settle independently."""
 
         async def main() -> None:
             sent = numbered(30)
             async with kit.consumer(group="one") as one, kit.consumer(group="two") as two, kit.producer() as producer:
-                # Both are there before anything is sent: some backends keep nothing for a group that comes later.
+                # Both join before anything is sent, because some backends keep nothing for later groups.
                 early = asyncio.gather(
                     one.consume(1, kit.backend.idle_timeout), two.consume(1, kit.backend.idle_timeout)
                 )
@@ -131,7 +131,7 @@ class Membership:
 
     @proves("groups", probe=False)
     def test_members_of_a_group_share_its_messages(self, kit: Kit) -> None:
-        """Two of one group have each message once between them, while another group has all for itself."""
+        """Two consumers of one group share the messages, while another group gets all of them."""
 
         async def main() -> None:
             sent = numbered(200)
@@ -155,7 +155,7 @@ class Membership:
 
     @proves("replay")
     def test_what_was_settled_can_be_read_again(self, kit: Kit) -> None:
-        """A group that comes later gets messages from the beginning, settled by others or not."""
+        """A later group gets all messages from the first one, whether other groups have settled them or not."""
 
         async def main() -> None:
             sent = numbered(20)
@@ -163,7 +163,7 @@ class Membership:
             async with kit.consumer() as consumer:
                 await consumer.succeed(await consumer.receive(20))
             async with kit.consumer(group="later") as consumer:
-                look = "where a group that comes later begins: with the oldest message, or do not declare replay"
+                look = "where a later group starts: with the oldest message, or do not declare replay"
                 scenario = "all was settled, another group came later"
                 balance(sent, bodies(await consumer.receive(20)), scenario=scenario, look=look)
 
@@ -171,10 +171,10 @@ class Membership:
 
 
 class Member:
-    """A consumer that works.
+    """A consumer at work.
 
     Attributes:
-        count: Messages that it has done.
+        count: How many messages it has settled.
     """
 
     def __init__(self, consumer: WatchedConsumer) -> None:
@@ -183,10 +183,10 @@ class Member:
 
 
 class Crew:
-    """Consumers that come and go, and a producer that keeps them busy.
+    """Consumers that join and leave, and a producer that keeps them busy.
 
     Attributes:
-        sent, seen: All bodies that were sent, all messages that any member has got.
+        sent, seen: All bodies that were sent, and all messages that the members got.
     """
 
     def __init__(self, kit: Kit) -> None:
@@ -204,21 +204,21 @@ class Crew:
             await sending
 
     def stop_sending(self) -> None:
-        """The load is complete."""
+        """End the load."""
         self._sending = False
 
     async def _send(self) -> None:
         async with self._kit.producer() as producer:
             while self._sending and len(self.sent) < MOST_SENT:
                 bodies = [b"%d" % number for number in range(len(self.sent), len(self.sent) + 30)]
-                # Before they are sent: from here on they may be seen.
+                # Noted before they are sent, because a member may see them at once.
                 self.sent += bodies
                 await producer.send([self._kit.record(body, body) for body in bodies])
                 await asyncio.sleep(0.01)
 
     @asynccontextmanager
     async def member(self) -> AsyncIterator[Member]:
-        """One that has joined, and works until the end of the block."""
+        """A member that has joined, and works until the end of the block."""
         async with self._kit.consumer() as consumer:
             member, leaving = Member(consumer), asyncio.Event()
             async with aside(self._work(member, leaving)) as work:

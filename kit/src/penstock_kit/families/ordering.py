@@ -1,4 +1,4 @@
-"""Order, as far as it is declared: of the whole queue, or of each key; also across a redelivery."""
+"""Order as declared: of the whole queue, or of each key, also after a redelivery."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Ordering:
 
     @proves("ordering", "queue")
     def test_messages_come_in_the_order_they_were_produced(self, kit: Kit) -> None:
-        """Over several produce calls and consume calls, and what was requeued comes before what is younger."""
+        """Across several produce and consume calls. Requeued messages come before later ones."""
 
         async def main() -> None:
             await _send(kit, range(60))
@@ -47,7 +47,7 @@ class Ordering:
 
     @proves("ordering", "key")
     def test_messages_of_a_key_come_in_the_order_they_were_produced(self, kit: Kit) -> None:
-        """With keys really set, over several calls, and across a redelivery."""
+        """With real keys, across several calls and a redelivery."""
 
         async def main() -> None:
             await _send(kit, range(80))
@@ -63,7 +63,7 @@ class Ordering:
 
     @proves("ordering", "key", probe=False)
     def test_order_survives_a_failure_of_every_message(self, kit: Kit) -> None:
-        """Messages requeued one by one, the last first, come again in their order."""
+        """Messages that were requeued one by one, the last first, come again in their order."""
 
         async def main() -> None:
             await _send(kit, range(24))
@@ -79,7 +79,7 @@ class Ordering:
 
     @proves("ordering", "key", probe=False)
     def test_order_survives_the_consumer(self, kit: Kit) -> None:
-        """What a consumer leaves when it closes comes to the next one in its order, before what is younger."""
+        """Messages that a closed consumer left come to the next consumer in order, before later ones."""
 
         async def main() -> None:
             await _send(kit, range(20))
@@ -96,7 +96,7 @@ class Ordering:
 
     @proves("ordering", "key", probe=False)
     def test_order_by_key_holds_with_several_consumers(self, kit: Kit) -> None:
-        """Two consumers share a queue; the messages of a key are still seen in their order, over both of them."""
+        """Two consumers share a queue; together they still see the messages of a key in order."""
 
         async def main() -> None:
             if kit.capabilities.ordering != "key":
@@ -117,7 +117,7 @@ class Ordering:
 
     @proves("ordering", "key", probe=False)
     def test_order_by_key_survives_a_consumer_that_joins(self, kit: Kit) -> None:
-        """Keys may move to the newcomer; the first delivery of each message still comes in the order of its key."""
+        """Keys may move to the new consumer; the first deliveries of a key's messages still come in order."""
 
         async def main() -> None:
             if kit.capabilities.ordering != "key":
@@ -152,7 +152,7 @@ async def _work(kit: Kit, consumers: Sequence[WatchedConsumer], count: int) -> l
             seen.extend(messages)
             different.update(bodies(messages))
             await consumer.succeed(messages)
-            # The others' turn, also where nothing has waited.
+            # Let the other consumers run.
             await asyncio.sleep(0)
 
     await asyncio.gather(*(work(each) for each in consumers))

@@ -1,4 +1,4 @@
-"""The backend goes away and comes back. Everything here runs as in an engine, which connects again by itself."""
+"""The backend goes away and comes back. As in an engine, queues reconnect by themselves."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from penstock_kit.kit import ROLES, Kit, bodies, numbered
 from penstock_kit.limits import beside, within
 
 OUTAGE = 1.0  # seconds
-HELD = 10  # messages in flight when it happens
+HELD = 10  # messages in flight during the outage
 
 
 class Outages:
-    """Nothing is lost, and everything goes on by itself."""
+    """Nothing is lost, and work continues by itself."""
 
     def test_an_address_where_nothing_listens_is_not_connected(self, kit: Kit) -> None:
-        """Both sides say `NotConnected`, in time, so that the engine tries again; a shutdown then is harmless."""
+        """Both sides raise `NotConnected` in time, so that the engine tries again. A shutdown then is harmless."""
         kit.needs("nowhere")
 
         async def main() -> None:
@@ -58,7 +58,7 @@ class Outages:
         kit.run(main)
 
     def test_a_worker_waits_for_a_backend_that_is_down_when_it_starts(self, kit: Kit) -> None:
-        """It connects once the backend is there, and finds everything."""
+        """It connects once the backend answers, and gets every message."""
         kit.needs("stop")
 
         async def main() -> None:
@@ -86,7 +86,7 @@ class Outages:
         kit.run(main)
 
     def test_an_outage_loses_nothing(self, kit: Kit) -> None:
-        """It is noticed; messages in flight are settled or come again; what is produced meanwhile arrives."""
+        """It is noticed. Messages in flight are settled or come again, and records produced meanwhile arrive."""
         kit.needs("stop")
 
         async def main() -> None:
@@ -119,7 +119,7 @@ class Outages:
                 async with _goes_on(4 * kit.timeout, "a producer goes on once the backend is back"):
                     await producing
                 seen += await receiving
-                # Half of what was in flight is settled only now, half is left to whoever comes next.
+                # Half of the messages in flight are settled only now, half are left to the next consumer.
                 await source.on_success(held[::2])
                 seen += await _settle_missing(kit, source, {*before, *meanwhile}, seen)
             left = {message.message for message in held[1::2]}
@@ -132,7 +132,7 @@ class Outages:
                 "an outage is noticed: consume raises NotConnected, so that health can say why; it did not",
                 "consume and on_success, when the client only logs that its server is away",
             )
-            # What was sent once more because its confirmation got lost is there twice, which nobody can help.
+            # A record whose confirmation was lost is sent again, so it may be there twice.
             repeats = HELD + kit.backend.settled_late + len(meanwhile)
             balance(
                 [*before, *meanwhile], bodies(seen), repeats=repeats, scenario=f"the backend was away for {OUTAGE:g} s"
@@ -143,7 +143,7 @@ class Outages:
         kit.run(main)
 
     def test_a_restart_loses_nothing(self, kit: Kit) -> None:
-        """The server restarts with messages in flight: all of them can be settled or come again."""
+        """The server restarts while messages are in flight: each can be settled or comes again."""
         kit.needs("restart")
 
         async def main() -> None:
@@ -167,7 +167,7 @@ class Outages:
         kit.run(main)
 
     def test_a_backend_that_hangs_confirms_nothing(self, kit: Kit) -> None:
-        """Paused, with its connections open: `produce` waits or says so; when it goes on, so does everything else."""
+        """It is paused with open connections: `produce` waits or raises. When it continues, so does everything else."""
         kit.needs("pause")
 
         async def main() -> None:
@@ -203,8 +203,8 @@ class Outages:
         kit.run(main)
 
     def test_connecting_again_changes_nothing(self, kit: Kit) -> None:
-        """`connect` is called again after every `NotConnected`, also when only a single call had failed: what is held
-        stays ours or comes again, what waits comes once."""
+        """`connect` is called again after each `NotConnected`, even if only one call failed: messages in flight stay
+        ours or come again, and waiting messages come once."""
 
         async def main() -> None:
             sent = numbered(30)
@@ -248,14 +248,14 @@ def _goes_on(seconds: float, promise: str) -> AbstractAsyncContextManager[None]:
 
 
 async def _receive(kit: Kit, queue: InputQueue, count: int, *, settle: bool = False) -> list[QueueMessage]:
-    """Consume up to so many, for as long as they may need after a fault."""
+    """Consume up to `count` messages, for as long as an outage may delay them."""
     messages: list[QueueMessage] = []
     loop = asyncio.get_running_loop()
     deadline = loop.time() + 3 * kit.timeout
     while len(messages) < count and loop.time() < deadline:
         found: Sequence[QueueMessage] = await queue.consume(count - len(messages), kit.backend.idle_timeout)
         messages += found
-        # An empty list would ask the backend something, too.
+        # Settling an empty list might reach the backend.
         if settle and found:
             await queue.on_success(found)
     return messages
@@ -264,7 +264,7 @@ async def _receive(kit: Kit, queue: InputQueue, count: int, *, settle: bool = Fa
 async def _settle_missing(
     kit: Kit, queue: InputQueue, sent: Collection[bytes], seen: Sequence[QueueMessage]
 ) -> list[QueueMessage]:
-    """Consume and settle until everything that was sent was seen, or nothing comes any more."""
+    """Consume and settle until every sent message was seen, or no more come."""
     found: list[QueueMessage] = []
     while set(sent) - set(bodies(seen)) - set(bodies(found)) and (more := await _receive(kit, queue, 1)):
         found += more

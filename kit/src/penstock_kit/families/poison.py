@@ -1,4 +1,4 @@
-"""A message that always fails, or kills: others get past it, and it is never lost."""
+"""A message that always fails or kills its worker: it blocks no others, and is never lost."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from penstock_kit.kit import Kit, bodies, numbered
 
 POISON = b"13"
 COUNT = 60
-LONGEST = 5.0  # seconds that what a dead worker held may take to come again, beside the kit's timeout
+LONGEST = 5.0  # seconds for messages of a dead worker to come again, added to the kit's timeout
 
 
 class Poison:
-    """Failing again and again."""
+    """Messages that fail again and again."""
 
     def test_a_message_that_always_fails_does_not_starve_the_others(self, kit: Kit) -> None:
-        """It is requeued each time it comes; all others are delivered meanwhile, and none twice."""
+        """It is requeued each time it comes. All others are delivered meanwhile, and none twice."""
 
         async def main() -> None:
             async with kit.producer() as producer:
@@ -42,18 +42,20 @@ class Poison:
                         break
             others = [b"%d" % n for n in range(COUNT) if b"%d" % n != POISON]
             scenario = f"one of {COUNT} messages failed {len(attempts)} times"
-            balance(others, bodies(good), scenario=scenario, look="what waits behind a message that is delivered again")
+            balance(
+                others, bodies(good), scenario=scenario, look="messages that wait behind one that is delivered again"
+            )
             must(
                 attempts[:3] == [1, 2, 3],
                 f"a message that fails comes again and again, with attempts 1, 2, 3, …; it came with {attempts[:5]}",
-                "on_fail: who delivers again, and who counts",
+                "on_fail: how a message is delivered again, and counted",
             )
 
         kit.run(main)
 
     @proves("requeue_delay", probe=False)
     def test_a_message_that_waits_for_its_next_attempt_holds_up_nobody(self, kit: Kit) -> None:
-        """Requeued with a long delay, it is out of the way, and it is there for the next consumer."""
+        """Requeued with a long delay, it blocks no others, and it comes to the next consumer."""
 
         async def main() -> None:
             await kit.send(*(b"%d" % n for n in range(20)))
@@ -74,8 +76,8 @@ class Poison:
 
     @proves("redelivery_count", probe=False)
     def test_a_death_is_told_from_a_requeue(self, kit: Kit) -> None:
-        """`abandoned` counts workers that died with a message, then calls that began and did not end; requeues and
-        mere claims do not count. A connector that leaves it None promises less."""
+        """`abandoned` counts the workers that died with a message, then the calls that began and did not end. Requeues
+        and mere claims do not count. A connector may leave it None."""
         kit.needs("processes")
 
         async def main() -> None:
@@ -83,7 +85,7 @@ class Poison:
             async with kit.consumer() as consumer:
                 found = await consumer.receive(3)
                 if all(message.abandoned is None for message in found):
-                    kit.not_promised("it leaves `abandoned` out, so the engine goes by `attempts`")
+                    kit.not_promised("it leaves `abandoned` None, so the engine uses `attempts`")
                 _tells(found, [0, 0, 0], "never delivered before")
                 await consumer.fail(found)
                 found = await consumer.receive(3)
@@ -110,7 +112,7 @@ def _tells(messages: Sequence[QueueMessage], abandoned: Sequence[int], scenario:
     told = [message.abandoned for message in messages]
     must(
         told == list(abandoned),
-        f"`abandoned` tells how often a worker died with a message; of three that were {scenario}, it was {told}, not "
+        f"`abandoned` counts how often a worker died with a message; of three that were {scenario}, it was {told}, not "
         f"{list(abandoned)}",
-        "where a claim sees that the last delivery was neither settled nor requeued; begin_call and end_call",
+        "how a claim detects that the last delivery was neither settled nor requeued; begin_call and end_call",
     )

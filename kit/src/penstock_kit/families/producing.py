@@ -1,4 +1,4 @@
-"""Producing: confirmed means stored, refused means not stored, and both are said of each record by itself."""
+"""Producing: confirmed means stored, refused means not stored, and each record has its own answer."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ class Producing:
     """`produce` and its answers."""
 
     def test_a_confirmed_record_can_be_consumed(self, kit: Kit) -> None:
-        """As soon as `produce` has returned, without the producer doing anything more."""
+        """As soon as `produce` has returned, before the producer does anything else."""
 
         async def main() -> None:
             async with kit.producer() as producer:
                 sent = numbered(50)
                 await producer.send([Record(body) for body in sent])
-                # The producer is neither flushed nor closed: what it has confirmed is with the backend.
+                # The producer is neither flushed nor closed: confirmed records are in the backend.
                 async with kit.consumer() as consumer:
                     seen = await consumer.receive(50)
                 look = "produce: it returns when the backend has confirmed, not when the client has taken the record"
@@ -33,7 +33,7 @@ class Producing:
         kit.run(main)
 
     def test_a_closed_producer_leaves_nothing_behind(self, kit: Kit) -> None:
-        """What was produced is there after `shutdown`, however soon that came."""
+        """Produced records are there, even if `shutdown` comes at once."""
 
         async def main() -> None:
             sent = numbered(500)
@@ -46,7 +46,7 @@ class Producing:
         kit.run(main)
 
     def test_a_refused_record_does_not_stop_its_neighbours(self, kit: Kit) -> None:
-        """It gets its own answer, in its own place: why, and that sending it again is useless; others are stored."""
+        """Its own answer says why, and that sending it again is useless. The others are stored."""
         kit.needs("refuse")
 
         async def main() -> None:
@@ -89,7 +89,7 @@ class Producing:
         kit.run(main)
 
     def test_produce_after_the_close_raises(self, kit: Kit) -> None:
-        """A closed producer does not pretend."""
+        """It raises ConnectorError instead of answering."""
 
         async def main() -> None:
             producer = Bare(kit, "output")
@@ -102,7 +102,7 @@ class Producing:
                     return
                 raise Broken(
                     f"produce after shutdown raises ConnectorError; it returned {answers!r}\n"
-                    "    look at: produce, when there is no client any more"
+                    "    look at: produce, when its client is closed"
                 )
             finally:
                 producer.close()
@@ -110,7 +110,7 @@ class Producing:
         kit.run(main)
 
     def test_producing_nothing_is_nothing(self, kit: Kit) -> None:
-        """An empty list is answered by an empty list."""
+        """The answer to an empty list is an empty list."""
 
         async def main() -> None:
             async with kit.producer() as producer:
@@ -127,7 +127,7 @@ class Producing:
         kit.run(main)
 
     def test_calls_at_the_same_time_all_arrive(self, kit: Kit) -> None:
-        """Twenty `produce` calls under way at once; where there is order, in the order in which they began."""
+        """Twenty `produce` calls at the same time. With ordering, records are stored in the order of the calls."""
 
         async def main() -> None:
             calls = [[b"%d" % (10 * call + i) for i in range(10)] for call in range(20)]

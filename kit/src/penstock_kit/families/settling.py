@@ -1,4 +1,4 @@
-"""Settling: what succeeded is gone, what failed comes again, each message once and for all."""
+"""Settling: messages that succeeded are gone, messages that failed come again."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from penstock_kit.broken import must
 from penstock_kit.capability import proves
 from penstock_kit.kit import Kit, bodies, numbered
 
-DELAY = 1.0  # seconds; some backends know no finer ones
-EARLY = 0.1  # seconds that a delay may end before its time, for clocks and rounding
+DELAY = 1.0  # seconds; some backends have only whole seconds
+EARLY = 0.1  # seconds that a delay may end early, because of clocks and rounding
 
 
 class Settling:
     """`on_success` and `on_fail`."""
 
     def test_a_message_requeued_comes_again_in_the_same_session(self, kit: Kit) -> None:
-        """At once, with one attempt more each time; the others do not come again."""
+        """At once, with one attempt more each time. The other messages do not come again."""
 
         async def main() -> None:
             await kit.send(*numbered(10))
@@ -34,7 +34,10 @@ class Settling:
                     failed = await consumer.receive(2)
                     scenario = f"two of ten messages were requeued, attempt {attempt}"
                     balance(
-                        [b"3", b"7"], bodies(failed), scenario=scenario, look="on_fail: who delivers again, and when"
+                        [b"3", b"7"],
+                        bodies(failed),
+                        scenario=scenario,
+                        look="on_fail: how and when a message is delivered again",
                     )
                     must(
                         [message.attempts for message in failed] == [attempt, attempt],
@@ -48,7 +51,7 @@ class Settling:
         kit.run(main)
 
     def test_a_message_requeued_survives_the_close(self, kit: Kit) -> None:
-        """Requeued and then closed at once: the next consumer gets it."""
+        """A consumer requeues messages and closes at once. The next consumer gets them."""
 
         async def main() -> None:
             await kit.send(*numbered(5))
@@ -62,7 +65,7 @@ class Settling:
         kit.run(main)
 
     def test_a_message_is_settled_once(self, kit: Kit) -> None:
-        """Settling a message again, either way, is harmless: what succeeded stays gone, others are not touched."""
+        """Settling a message again is harmless, either way: it stays settled, and other messages are not affected."""
 
         async def main() -> None:
             await kit.send(*numbered(6))
@@ -84,7 +87,7 @@ class Settling:
         kit.run(main)
 
     def test_a_success_after_a_failure_comes_too_late(self, kit: Kit) -> None:
-        """Once requeued, a message is delivered again, whatever is said of the old delivery afterwards."""
+        """A requeued message is delivered again, even if its old delivery is then settled as a success."""
 
         async def main() -> None:
             await kit.send(b"x")
@@ -99,7 +102,7 @@ class Settling:
         kit.run(main)
 
     def test_a_redelivery_is_a_fresh_copy(self, kit: Kit) -> None:
-        """What a function does to a message does not reach the next attempt."""
+        """Changes that a function makes to a message do not reach the next attempt."""
 
         async def main() -> None:
             record = Record(b"x", b"k" if kit.capabilities.keys else None)
@@ -107,7 +110,7 @@ class Settling:
             async with kit.consumer() as consumer:
                 message = await consumer.one()
                 for name, edited in (("message", b"edited"), ("key", b"edited"), ("headers", [("edited", b"")])):
-                    # Some connectors do not let themselves be edited, which is as good.
+                    # Messages that cannot be changed are as good.
                     with suppress(AttributeError):
                         setattr(message, name, edited)
                 await consumer.fail([message])
@@ -122,7 +125,7 @@ class Settling:
         kit.run(main)
 
     def test_a_settlement_after_the_close_is_harmless(self, kit: Kit) -> None:
-        """It is refused, or counted as late; the message belongs to its new consumer and is not touched."""
+        """It raises an error or is counted as late; the message of the new consumer is not affected."""
 
         async def main() -> None:
             await kit.send(*numbered(4))
@@ -158,7 +161,7 @@ class Settling:
 
     @proves("redelivery_count")
     def test_attempts_survive_the_consumer(self, kit: Kit) -> None:
-        """The backend counts deliveries: a new consumer goes on where the last one ended."""
+        """The backend counts deliveries, so that a new consumer continues the count."""
 
         async def main() -> None:
             await kit.send(b"x")
@@ -176,7 +179,7 @@ class Settling:
 
     @proves("requeue_delay")
     def test_a_message_requeued_with_a_delay_comes_after_it(self, kit: Kit) -> None:
-        """Not before, soon after; others do not wait for it."""
+        """Not before its delay ends, and soon after. Other messages do not wait for it."""
 
         async def main() -> None:
             await kit.send(b"late")
@@ -203,7 +206,7 @@ class Settling:
 
     @proves("record_delay")
     def test_a_record_with_a_delay_comes_after_it(self, kit: Kit) -> None:
-        """Not before, soon after; it is confirmed at once."""
+        """Not before its delay ends, and soon after. It is confirmed at once."""
 
         async def main() -> None:
             async with kit.consumer() as consumer, kit.producer() as producer:

@@ -1,4 +1,4 @@
-"""Transactions: what was made of messages, and their settlement, happen together or not at all."""
+"""Transactions: outputs are stored and their inputs settled together, or not at all."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ Outputs = Sequence[tuple[WatchedProducer, Sequence[bytes | Record]]]
 
 
 class Transactions:
-    """The capability `transactions`, which `delivery: exactly_once` is made of."""
+    """The capability `transactions`, which `delivery: exactly_once` needs."""
 
     @proves("transactions")
     def test_outputs_show_with_the_settlement_of_their_inputs(self, kit: Kit) -> None:
-        """Both, once; also if the same is tried again, as after a commit whose answer was lost."""
+        """Together and once, even if the transaction is tried again, as after a commit whose answer was lost."""
 
         async def main() -> None:
             await kit.send(*numbered(3))
@@ -55,13 +55,13 @@ class Transactions:
 
     @proves("transactions", probe=False)
     def test_a_transaction_with_a_lost_message_does_nothing(self, kit: Kit) -> None:
-        """It names the lost one; the rest is still ours, to be tried without it."""
+        """It names the lost message. The others are still ours, and can be tried without it."""
 
         async def main() -> None:
             await kit.send(*numbered(3))
             async with _stage(kit) as (consumer, producer, reader):
                 messages = await consumer.receive(3)
-                # Settled before: as lost as if its lease had ended.
+                # A settled message counts as lost, as if its lease had ended.
                 await consumer.succeed(messages[:1])
                 done = await _transact(consumer, messages, [(producer, [b"early"])])
                 must(
@@ -79,11 +79,11 @@ class Transactions:
 
     @proves("transactions", probe=False)
     def test_two_deliveries_of_a_message_are_not_settled_as_one(self, kit: Kit) -> None:
-        """One consumer has a message twice, since its lease had ended: in one transaction, the older delivery is
-        lost."""
+        """After a lease has ended, one consumer may have a message twice: in a transaction with both deliveries, the
+        older one is lost."""
         kit.needs("lease")
         if not declares(kit.capabilities, "lease"):
-            kit.not_promised("without leases nobody gets a message again that is still in flight")
+            kit.not_promised("without leases a message in flight is not delivered again")
 
         async def main() -> None:
             await kit.send(b"x")
@@ -94,7 +94,7 @@ class Transactions:
                 kit.consumer(output) as reader,
             ):
                 older = await consumer.receive(1)
-                # Neither settled nor extended, as if the backend had been away.
+                # Neither settled nor extended, as during an outage.
                 newer = await consumer.receive(1, timeout=kit.timeout + (consumer.lease or 0))
                 scenario = "one consumer got a message again when its lease had ended"
                 balance([b"x"], bodies(newer), scenario=scenario, look="what happens in the backend when a lease ends")
@@ -114,7 +114,7 @@ class Transactions:
 
     @proves("transactions", probe=False)
     def test_a_transaction_with_a_refused_record_does_nothing(self, kit: Kit) -> None:
-        """It says which record and why; the messages are still ours, to be tried without it."""
+        """It names the record and the reason. The messages are still ours, and can be tried without it."""
         kit.needs("refuse")
 
         async def main() -> None:
