@@ -59,7 +59,7 @@ def test_adopt_adds_what_a_table_of_the_users_lacks(dsn: str, sql: Sql, capsys: 
     added = "added penstock_hidden_until, penstock_lease, penstock_attempts, penstock_unended_calls"
     assert added in capsys.readouterr().out
     assert main(["postgres", "adopt", "jobs", "--dsn", dsn]) == 0
-    assert "has all it needs" in capsys.readouterr().out
+    assert "needs no change" in capsys.readouterr().out
     assert sql("SELECT count(*) FROM pg_indexes WHERE tablename = 'jobs'") == [(3,)]
 
 
@@ -97,7 +97,7 @@ def test_the_advice_of_an_error_helps(dsn: str, sql: Sql) -> None:
     [
         (["migrate"], "set POSTGRES_DSN or DATABASE_URL"),
         (["migrate", "--dsn", "mysql://s3cret@x/y"], "must begin with postgresql://"),
-        (["migrate", "--dsn", "DSN", "--table", "a b"], "is no plain name"),
+        (["migrate", "--dsn", "DSN", "--table", "a b"], "is not a plain name"),
         (["adopt", "a.b", "--dsn", "DSN"], "`schema` its schema"),
         (["adopt", "nothing", "--dsn", "DSN"], "there is no table public.nothing"),
         (["adopt", "other_jobs", "--id", "number", "--dsn", "DSN"], "has no column 'number'"),

@@ -105,13 +105,13 @@ def test_a_notification_ends_the_wait(opener: Any) -> None:
 def statements(consumer: Any) -> list[str]:
     """What a consumer asks the server from now on, by the session that claims."""
     asked: list[str] = []
-    run = consumer._claiming.run
+    run = consumer._claims.session.run
 
     async def noting(query: Any, parameters: Any = None) -> Any:
         asked.append(query.as_string().split()[0])
         return await run(query, parameters)
 
-    consumer._claiming.run = noting
+    consumer._claims.session.run = noting
     return asked
 
 
@@ -146,7 +146,7 @@ def test_what_one_gives_back_itself_is_not_waited_for(opener: Any, consumed: Con
                 await consumer.on_fail(messages, delay)
                 assert await consumer.consume(1, 10.0)
                 await consumer.on_fail(messages)  # too late, and harmless
-                await consumer.on_fail(list(consumer._held))
+                await consumer.on_fail(list(consumer._leases))
 
     asyncio.run(main())
 
@@ -239,7 +239,7 @@ def test_who_is_late_but_before_anybody_else_still_settles(opener: Any, consumed
             messages = await consumed(consumer, 1)
             await asyncio.sleep(0.4)
             # It takes nothing, but looks, and so makes it visible again.
-            await consumer._wake()
+            await consumer._claims._wake()
             assert sql("SELECT visible_at IS NULL FROM penstock_messages") == [(True,)]
             assert await consumer.on_success(messages) == 0
             assert sql("SELECT count(*) FROM penstock_messages") == [(0,)]
@@ -279,7 +279,7 @@ def test_of_two_deliveries_of_a_message_only_the_newer_is_extended(opener: Any, 
 
 def test_a_claim_takes_no_more_than_it_can_hold(opener: Any, consumed: Consumed, monkeypatch: Any) -> None:
     """What is visible is weighed before it is taken: large messages may follow on small ones. At least one comes."""
-    monkeypatch.setattr("penstock_postgres.consumer.MOST_BYTES", 10_000)
+    monkeypatch.setattr("penstock_postgres.claims.MAX_BYTES", 10_000)
 
     async def main() -> None:
         async with opener.producer() as producer, opener.consumer() as consumer:
@@ -299,7 +299,7 @@ def test_of_a_table_a_claim_goes_by_the_weight_of_the_last_one(
     opener: Any, consumed: Consumed, monkeypatch: Any, sql: Sql
 ) -> None:
     """A row's weight as JSON is not known before it is one."""
-    monkeypatch.setattr("penstock_postgres.consumer.MOST_BYTES", 10_000)
+    monkeypatch.setattr("penstock_postgres.claims.MAX_BYTES", 10_000)
     sql("CREATE TABLE jobs (id bigint PRIMARY KEY, text text)")
     sql("INSERT INTO jobs SELECT n, repeat('x', 970) FROM generate_series(1, 150) AS n")
 
@@ -348,7 +348,7 @@ def test_a_claim_goes_by_the_indexes_whatever_the_statistics_say(opener: Any, sq
 
     async def plan(consumer: Any) -> str:
         await consumer.consume(1, 0)
-        run = consumer._claiming.run
+        run = consumer._claims.session.run
         [[name]] = await run(SQL("SELECT name FROM pg_prepared_statements WHERE statement LIKE 'WITH taken%'"))
         lines = await run(
             SQL("EXPLAIN EXECUTE {} ('orders', 10, 1000, 1.0, NULL, '')").format(psycopg.sql.Identifier(name))
@@ -435,7 +435,7 @@ def test_a_server_that_has_become_a_standby_is_left(opener: Any, consumed: Consu
     async def main() -> None:
         async with opener.producer() as producer, opener.consumer() as consumer:
             await producer.produce([Record(b"x")])
-            await consumer._claiming.run(SQL("SET default_transaction_read_only = on"))
+            await consumer._claims.session.run(SQL("SET default_transaction_read_only = on"))
             with pytest.raises(NotConnected, match="read-only"):
                 await consumer.consume(1, 1.0)
             await consumer.connect()

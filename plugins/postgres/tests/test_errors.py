@@ -13,9 +13,9 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from penstock.errors import ConfigError, ConnectorError, FatalConnectorError, NotConnected
-from penstock_postgres.connection import Address, Connection
 from penstock_postgres.errors import BY_SQLSTATE, REMEDIES, as_connector_error, is_about_the_record
 from penstock_postgres.options import PostgresOptions
+from penstock_postgres.session import Address, Session
 
 Sql = Callable[..., list[tuple[Any, ...]]]
 
@@ -24,7 +24,7 @@ def connecting(dsn: str) -> ConnectorError:
     """What comes of connecting there."""
 
     async def main() -> None:
-        connection = Connection(PostgresOptions.model_validate({"dsn": dsn, "timeout": 3}))
+        connection = Session(PostgresOptions.model_validate({"dsn": dsn, "timeout": 3}))
         try:
             await connection.open()
         finally:
@@ -184,7 +184,7 @@ def test_connecting_has_a_time_of_its_own() -> None:
     """An hour for making an index is no reason to wait an hour for a host that is not there."""
 
     def patience(dsn: str, timeout: float) -> str:
-        connection = Connection(PostgresOptions.model_validate({"dsn": dsn, "timeout": timeout}))
+        connection = Session(PostgresOptions.model_validate({"dsn": dsn, "timeout": timeout}))
         return str(conninfo_to_dict(connection._conninfo())["connect_timeout"])
 
     assert [patience("host=a", timeout) for timeout in (0.1, 10, 3600)] == ["2", "10", "30"]

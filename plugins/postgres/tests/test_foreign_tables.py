@@ -369,7 +369,7 @@ def test_what_is_invisible_is_not_in_the_way_of_a_claim(opener: Any, sql: Sql) -
         async with opener.table_consumer("jobs", create=True, visible="visible") as consumer:
             sql("INSERT INTO jobs SELECT n, false FROM generate_series(1, 5000) AS n")
             await consumer.consume(1, 0)
-            run = consumer._claiming.run
+            run = consumer._claims.session.run
             statement = "SELECT name FROM pg_prepared_statements WHERE statement LIKE 'WITH taken%'"
             [[name]] = await run(psycopg.sql.SQL(statement))
             explain = psycopg.sql.SQL("EXPLAIN EXECUTE {} (10, 1.0, NULL)").format(psycopg.sql.Identifier(name))

@@ -106,7 +106,7 @@ def test_no_password_in_a_repr() -> None:
 @pytest.mark.parametrize("name", ["messages; DROP TABLE users", 'a"b', "", "7up", "x" * 51, "ü"])
 def test_a_table_has_a_plain_name(name: str) -> None:
     """Names are quoted wherever they are used; a name like these is a mistake all the same."""
-    assert "is no plain name" in refused(table=name)
+    assert "is not a plain name" in refused(table=name)
 
 
 @pytest.mark.parametrize("values", [{"lease": 0}, {"poll_interval": 0}, {"timeout": 0}, {"leese": 5}])

@@ -140,7 +140,7 @@ def test_any_kind_of_cursor_may_be_the_connections(prepared: Sql, dsn: str, sche
     ("messages", "options", "said"),
     [
         ([Record(b"x", options={"partition": 1})], {}, "no option 'partition'"),
-        ([b"x"], {"table_name": "a b"}, "no plain name"),
+        ([b"x"], {"table_name": "a b"}, "not a plain name"),
         ([b"x"], {"queue": "q" * 256}, "at most 255 characters"),
         ([b"x"], {"queue": "a\0b"}, "no NUL"),
     ],

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from penstock.bulk import AdaptiveLimit, split
 from penstock.errors import NotConnected
 from penstock.message import Record
-from penstock_postgres import parts as parts_module
+from penstock_postgres import writes
+from penstock_postgres.session import Session
 
 Sql = Callable[..., list[tuple[Any, ...]]]
 
@@ -68,15 +70,13 @@ def test_a_large_call_is_stored_in_several_statements_in_order(opener: Any, sql:
     assert stored == [b"%d" % number for number in range(2_500)]
 
 
-def test_what_was_confirmed_before_the_server_went_away_is_not_sent_again(
-    opener: Any, sql: Sql, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_was_confirmed_before_the_server_went_away_is_not_sent_again(opener: Any, sql: Sql) -> None:
     """Only the rest is refused for now."""
-    monkeypatch.setattr(parts_module, "MOST_RECORDS", 2)
 
     async def main() -> None:
         async with opener.producer() as producer:
-            run, calls = producer._connection.run, []
+            producer._session.statement_limit = AdaptiveLimit(2)
+            run, calls = producer._session.run, []
 
             async def breaks(*arguments: Any) -> Any:
                 calls.append(arguments)
@@ -87,7 +87,7 @@ def test_what_was_confirmed_before_the_server_went_away_is_not_sent_again(
                     )
                 return await run(*arguments)
 
-            producer._connection.run = breaks
+            producer._session.run = breaks
             answers = await producer.produce([Record(b"%d" % number) for number in range(6)])
             assert [error is None for error in answers] == [True, True, False, False, False, False]
             assert all(error.retriable for error in answers if error)
@@ -105,7 +105,7 @@ def test_a_record_that_no_server_takes_is_refused_before_it_hangs_up(opener: Any
 
     async def main() -> None:
         async with opener.producer() as producer:
-            large = bytes(parts_module.LARGEST)
+            large = bytes(writes.MAX_RECORD_BYTES)
             for record in (Record(large, b"k"), Record(b"", None, [("h", large)])):
                 refused, stored = await producer.produce([record, Record(b"x")])
                 assert "at most 1,000,000,000 in a message" in str(refused)
@@ -115,28 +115,27 @@ def test_a_record_that_no_server_takes_is_refused_before_it_hangs_up(opener: Any
     asyncio.run(main())
 
 
-def test_a_statement_carries_keys_and_headers_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They count as what a body weighs."""
-    monkeypatch.setattr(parts_module, "MOST_BYTES", 100)
+def test_a_statement_carries_keys_and_headers_too(opener: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They count towards the size of a statement."""
+    monkeypatch.setattr(writes, "MAX_STATEMENT_BYTES", 100)
     records = [Record(b"", bytes(60)), Record(None, None, [("name", bytes(60))]), Record(bytes(30)), Record(b"")]
 
-    assert list(parts_module.parts(records, [None] * 4)) == [[0], [1, 2, 3]]
+    assert list(split(records, writes.limits(Session(opener.options())))) == [[0], [1, 2, 3]]
 
 
-def test_a_portion_shrinks_and_grows_again() -> None:
-    """By half of what did not come through; twice as many after one that was full and quick."""
-    portion = parts_module.Portion()
-    assert portion.most == 1_000
-    for count, most in ((300, 150), (150, 75), (3, 1), (1, 1)):
-        portion.failed(count)
-        assert portion.most == most
-    portion.succeeded(1, quickly=False)
-    assert portion.most == 1
+def test_statements_get_smaller_and_larger_again(opener: Any) -> None:
+    """Half of what failed; twice as many records after a statement that was full and quick."""
+    session = Session(opener.options())
+    limit = session.statement_limit
+    assert limit.value == 1_000
+    for count, value in ((300, 150), (150, 75), (3, 1), (1, 1)):
+        limit.failed(count)
+        assert limit.value == value
     for _ in range(12):
-        portion.succeeded(portion.most, quickly=True)
-    assert portion.most == 1_000
-    portion.failed(8)
-    assert list(parts_module.parts([Record(b"x")] * 9, [None] * 9, portion)) == [[0, 1, 2, 3], [4, 5, 6, 7], [8]]
+        limit.succeeded(limit.value)
+    assert limit.value == 1_000
+    limit.failed(8)
+    assert list(split([Record(b"x")] * 9, writes.limits(session))) == [[0, 1, 2, 3], [4, 5, 6, 7], [8]]
 
 
 def test_a_user_who_may_only_insert_is_enough(opener: Any, sql: Sql, dsn: str, schema: str) -> None:

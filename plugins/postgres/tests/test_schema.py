@@ -12,7 +12,7 @@ import pytest
 from penstock.errors import FatalConnectorError, NotConnected
 from penstock.message import Record
 from penstock_postgres import schema as schema_module
-from penstock_postgres.connection import Connection
+from penstock_postgres.session import Session
 
 Sql = Callable[..., list[tuple[Any, ...]]]
 
@@ -57,7 +57,7 @@ def test_migrating_again_does_nothing(opener: Any, schema: str) -> None:
     """And says so."""
 
     async def main() -> None:
-        connection = Connection(opener.options())
+        connection = Session(opener.options())
         await connection.open()
         try:
             assert await schema_module.migrate(connection, schema, "penstock_messages") == [1, 2]

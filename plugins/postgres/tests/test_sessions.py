@@ -16,7 +16,7 @@ from tests.servers.postgres import PostgresServer
 from penstock.errors import ConnectorError, FatalConnectorError, NotConnected
 from penstock.message import Record
 from penstock_postgres import enqueue
-from penstock_postgres.connection import Connection
+from penstock_postgres.session import Session
 
 Sql = Callable[..., list[tuple[Any, ...]]]
 Consumed = Callable[..., Any]
@@ -59,10 +59,10 @@ def test_what_is_confirmed_is_on_the_disk_whatever_the_role_says(opener: Any, ds
 
     async def main() -> None:
         async with opener.producer(dsn=own) as producer, opener.consumer(dsn=own) as consumer:
-            assert await producer._connection.run(level) == [(had,)]
+            assert await producer._session.run(level) == [(had,)]
             assert await consumer._settling.run(level) == [(had,)]
             # A claim that a crash undoes was never made: nobody waits for the disk on its account.
-            assert await consumer._claiming.run(level) == [("off",)]
+            assert await consumer._claims.session.run(level) == [("off",)]
 
     asyncio.run(main())
 
@@ -98,7 +98,7 @@ def test_a_transaction_pooler_in_between_is_named(opener: Any) -> None:
         async with opener.consumer() as consumer:
             await consumer.consume(1, 0)
             # What another session is like. Not through psycopg's own cursors, which would know.
-            await asyncio.to_thread(consumer._claiming._session.pgconn.exec_, b"DEALLOCATE ALL")
+            await asyncio.to_thread(consumer._claims.session._client.pgconn.exec_, b"DEALLOCATE ALL")
             with pytest.raises(FatalConnectorError, match="a transaction pooler seems to be in between"):
                 await consumer.consume(1, 5.0)
 
@@ -109,7 +109,7 @@ def test_a_session_that_could_not_be_prepared_is_not_taken_for_good(dsn: str, op
     """Not the second time either: it would wait without LISTEN."""
 
     async def main() -> None:
-        connection = Connection(opener.options(), SQL("SELECT 1 / 0"))
+        connection = Session(opener.options(), SQL("SELECT 1 / 0"))
         for _ in range(2):
             with pytest.raises(ConnectorError):
                 await connection.open()
@@ -122,7 +122,7 @@ def test_each_step_of_a_transaction_has_its_own_time(opener: Any) -> None:
     """A transaction of many steps may take long; only a step that does not end means that nobody answers."""
 
     async def main() -> None:
-        connection = Connection(opener.options(timeout=1.0))
+        connection = Session(opener.options(timeout=1.0))
         await connection.open()
         async with connection.transaction():
             for _ in range(4):
@@ -161,7 +161,7 @@ def test_a_consumer_that_never_waits_does_not_hoard_notifications(opener: Any, c
                 await producer.produce([Record(b"x")])
                 await consumed(consumer, 1)
                 number += 1
-            kept = [each async for each in consumer._claiming._session.notifies(timeout=0)]
+            kept = [each async for each in consumer._claims.session._client.notifies(timeout=0)]
             assert len(kept) < number / 2
 
     asyncio.run(main())
@@ -279,10 +279,10 @@ def test_a_claim_that_did_not_come_through_is_followed_by_a_smaller_one(opener: 
             await producer.produce([Record(b"x") for _ in range(200)])
             async with await psycopg.AsyncConnection.connect(dsn) as other:
                 await other.execute(f"LOCK TABLE {schema}.penstock_messages")
-                consumer._wake_at = monotonic() + 60  # straight to the claim
+                consumer._claims._wake_at = monotonic() + 60  # straight to the claim
                 with pytest.raises(NotConnected):
                     await consumer.consume(200, 1.0)
-            consumer._wake_at = 0.0
+            consumer._claims._wake_at = 0.0
             await consumer.connect()
             assert len(await consumer.consume(200, 1.0)) == 50
             assert len(await consumer.consume(200, 1.0)) == 150

@@ -477,10 +477,10 @@ def test_after_a_loss_more_and_more_calls_are_joined_again(opener: Any, consumed
             with pytest.raises(NotConnected):
                 await call
             await asyncio.gather(consumer.connect(), out.connect())
-            fewer = consumer._portion.most
+            fewer = consumer._row_limit.value
             await asyncio.gather(*(one(message) for message in messages))
             assert fewer < 10
-            assert consumer._portion.most > 100
+            assert consumer._row_limit.value > 100
 
     asyncio.run(main())
     assert sql(COUNTS) == [(0, 200)]

@@ -93,7 +93,7 @@ def test_a_worker_that_died_leaves_its_rows_to_others(opener: Any, consumed: Con
             async with opener.table_consumer(TABLE, **VISIBLE, poll_interval=30) as consumer:
                 messages = await consumed(consumer, 3)
                 assert [message.attempts for message in messages] == [2, 2, 2]
-                assert await dead.on_success(list(dead._held)) == 3
+                assert await dead.on_success(list(dead._leases)) == 3
                 assert rows("SELECT count(*) FROM pg_queue_table") == [(3,)]
 
     asyncio.run(main())
@@ -174,7 +174,7 @@ def test_objects_become_rows_and_a_field_that_is_missing_gets_the_default(opener
         (b'{"id": 3}', "has no column for 'id'"),  # the database makes it
         (b'{"penstock-envelope": 1, "body": "x"}', "no place for headers or keys"),
         (b"[1]", "this one is a list"),
-        (b"\xff", "this one is no JSON"),
+        (b"\xff", "this one is not JSON"),
         (None, "no null body"),
         (b'{"max_plus": 3}', "null value in column"),
         (b'{"request_id": "x", "max_plus": "s3cret"}', "a value does not fit its column"),
@@ -289,7 +289,7 @@ def test_a_late_owner_changes_nothing_in_a_table_either(opener: Any, consumed: C
             taken = await consumed(fast, 1)
             before = sql(leased)
             await slow.on_fail(late)
-            slow._held.update(late)  # as if this call had come first
+            slow._leases.deliver(late)  # as if this call had come first
             await slow.extend(late)
             assert slow.lost_leases == 1
             assert sql(leased) == before
@@ -313,7 +313,7 @@ def test_a_row_that_is_visible_again_is_anybodys(opener: Any, consumed: Consumed
             opener.table_consumer("jobs", **options) as other,
         ):
             late = await consumed(slow, 1)
-            while not await other._wake():
+            while not await other._claims._wake():
                 await asyncio.sleep(0.02)
             assert sql("UPDATE jobs SET visible = false WHERE visible RETURNING id") == [(1,)]
             await slow.extend(late)

@@ -13,7 +13,7 @@ __all__ = ["__version__", "enqueue"]
 
 
 def __getattr__(name: str) -> Any:
-    # Listing plugins imports this package; only who enqueues shall pay for psycopg.
+    # Listing plugins imports this package, so psycopg is imported only for `enqueue`.
     if name == "enqueue":
         from penstock_postgres.outbox import enqueue
 

@@ -6,11 +6,11 @@ from typing import Any
 
 from penstock.errors import ConnectorError
 from penstock.message import BrowsedMessage
-from penstock_postgres.connection import Connection
-from penstock_postgres.errors import refuses_data
+from penstock_postgres.errors import rejects_data
 from penstock_postgres.message import readable_headers
 from penstock_postgres.options import PostgresOptions, TableOptions
-from penstock_postgres.queue_shape import QueueShape
+from penstock_postgres.queue_table import QueueTable
+from penstock_postgres.session import Session
 
 MOST_BYTES = 8 * 1024 * 1024  # of bodies in one page
 
@@ -19,35 +19,35 @@ class Browser:
     """Reads the messages of one queue, sorted by id.
 
     Args:
-        queue: What the queue is in the database; of its own, because preparing changes it.
-        options: Where that is.
+        queue: What the queue is in the database. Not shared with a consumer, because preparing it changes it.
+        options: The queue's options.
     """
 
-    def __init__(self, queue: QueueShape, options: PostgresOptions | TableOptions) -> None:
+    def __init__(self, queue: QueueTable, options: PostgresOptions | TableOptions) -> None:
         self._queue = queue
-        self._connection = Connection(options)
+        self._session = Session(options)
         self._ready = False
 
     async def browse(self, limit: int, after: str | None) -> list[BrowsedMessage]:
         """See `Consumer.browse`."""
-        if await self._connection.open() or not self._ready:
+        if await self._session.open() or not self._ready:
             self._ready = False
-            await self._queue.prepare_to_browse(self._connection)
+            await self._queue.prepare_to_browse(self._session)
             self._ready = True
         query, parameters = self._queue.browse(after)
         try:
-            rows = await self._connection.run(query, {**parameters, "limit": limit, "bytes": MOST_BYTES})
+            rows = await self._session.run(query, {**parameters, "limit": limit, "bytes": MOST_BYTES})
         except ConnectorError as error:
-            if after is None or not refuses_data(error):
+            if after is None or not rejects_data(error):
                 raise
             raise ConnectorError(
-                f"{after!r} is not a position of {self._queue.shown}; a position is the id of a message"
+                f"{after!r} is not a position of {self._queue.label}; a position is the id of a message"
             ) from error
         return [_message(*row) for row in rows]
 
     async def close(self) -> None:
         """Close the session."""
-        await self._connection.close()
+        await self._session.close()
 
 
 def _message(

@@ -1,4 +1,4 @@
-"""Options and names judged without a server; `penstock check` and start-up ask the same function."""
+"""Checks options and names without a server, for `penstock check` and for start-up."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from penstock.options import OptionProblem, Role
 from penstock_postgres.options import ServerOptions, TableOptions, any_name
 
-LONGEST_QUEUE = 255  # characters of a queue's name; it stands in every row and in an index
+MAX_QUEUE_NAME = 255  # characters; the name is stored in every row and in an index
 
 
 def check(name: str, options: ServerOptions, role: Role) -> Sequence[str]:  # noqa: ARG001  (both roles, the same rules)
-    """One sentence a problem.
+    """One sentence for each problem.
 
     Args:
-        name: The queue's name; for `postgres.table` the table's.
+        name: The queue's name; for `postgres.table` the table's name.
         options: Its options.
         role: What it is opened for.
     """
@@ -24,14 +24,14 @@ def check(name: str, options: ServerOptions, role: Role) -> Sequence[str]:  # no
 
 
 def name_problems(queue: str) -> Sequence[str]:
-    """Why a queue in the table of messages cannot have this name."""
-    if len(queue) > LONGEST_QUEUE or "\0" in queue:
-        return [f"a queue's name has at most {LONGEST_QUEUE} characters, and no NUL"]
+    """Problems of the name of a queue in the table of messages."""
+    if len(queue) > MAX_QUEUE_NAME or "\0" in queue:
+        return [f"a queue's name has at most {MAX_QUEUE_NAME} characters, and no NUL"]
     return []
 
 
 def table_problems(name: str) -> Sequence[str]:
-    """Why a table cannot have this name, or was probably not meant by it."""
+    """Problems of a table's name, one of which is that it probably means something else."""
     try:
         any_name(name)
     except ValueError as error:
@@ -42,14 +42,14 @@ def table_problems(name: str) -> Sequence[str]:
 
 
 def _dsn_problems(dsn: str) -> Sequence[str]:
-    # psycopg knows what libpq understands; it is imported only here, when a queue is judged, not when one is listed.
+    # Imported here, so that listing plugins does not import psycopg.
     import psycopg
     from psycopg.conninfo import conninfo_to_dict
 
     try:
         conninfo_to_dict(dsn)
     except psycopg.ProgrammingError:
-        # Its text quotes the DSN.
+        # Its text quotes the DSN, so it is not shown.
         text = "'dsn' does not parse; special characters of a password must be percent-encoded in a URL"
         return [OptionProblem(text, "dsn")]
     return []

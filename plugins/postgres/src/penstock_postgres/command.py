@@ -1,4 +1,4 @@
-"""`penstock postgres`: prepares a database, as a user who may create tables."""
+"""`penstock postgres`: prepares a database. Its user must be allowed to create tables."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _COLUMNS = {
     "hidden_until": "the time at which a lease ends",
     "lease_token": "the token of a lease",
     "attempts": "how often a row was delivered",
-    "unended_calls": "how many calls of a row under suspicion never ended",
+    "unended_calls": "how many recorded calls of a row never ended",
 }
 
-PATIENCE = 3600.0  # seconds; an index on a large table takes its time
+TIMEOUT = 3600.0  # seconds; an index on a large table takes long
 
 
 class PostgresCommand:
@@ -28,11 +28,13 @@ class PostgresCommand:
 
     @staticmethod
     def configure(parser: ArgumentParser) -> None:
-        """Add what `penstock postgres` can be told."""
+        """Add the arguments of `penstock postgres`."""
         actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
         migrate = actions.add_parser("migrate", help="create the table of messages, or bring it up to date")
         migrate.add_argument("--table", default="penstock_messages", help="its name (default: %(default)s)")
-        adopt = actions.add_parser("adopt", help="add to a table of yours what it needs to be consumed from")
+        adopt = actions.add_parser(
+            "adopt", help="add to a table of yours the columns and indexes that a consumer needs"
+        )
         adopt.add_argument("table", help="its name")
         for option, words in _COLUMNS.items():
             adopt.add_argument(
@@ -42,42 +44,44 @@ class PostgresCommand:
             each.add_argument("--schema", default="public", help="the table's schema (default: %(default)s)")
             each.add_argument(
                 "--dsn",
-                help="the database; not given: POSTGRES_DSN or DATABASE_URL. An argument shows in process lists",
+                help="the database (default: POSTGRES_DSN or DATABASE_URL); process lists show an argument",
             )
 
     @staticmethod
     def run(arguments: Namespace) -> int:
         """Prepare the database, and print what was done."""
         action = {"migrate": _migrate, "adopt": _adopt}[arguments.action]
-        print(asyncio.run(_with_options(arguments, action)))  # noqa: T201  (a command line speaks)
+        print(asyncio.run(_with_options(arguments, action)))  # noqa: T201  (the output of a command)
         return 0
 
 
 async def _with_options(arguments: Namespace, action: Callable[[Namespace, str], Awaitable[str]]) -> str:
-    dsn = arguments.dsn if arguments.dsn is not None else _ambient_dsn()
+    dsn = arguments.dsn if arguments.dsn is not None else _dsn_from_environment()
     if dsn is None:
-        raise ConfigError("no database is named; give --dsn, or set POSTGRES_DSN or DATABASE_URL")
+        raise ConfigError("no database is given; write --dsn, or set POSTGRES_DSN or DATABASE_URL")
     try:
         return await action(arguments, dsn)
     except ValidationError as error:
-        # Without the input, which may hold a password.
-        texts = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors(include_input=False)]
+        # The input may hold a password, so it is left out.
+        texts = [
+            f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors(include_input=False)
+        ]
         raise ConfigError(*texts) from None
 
 
-def _ambient_dsn() -> str | None:
+def _dsn_from_environment() -> str | None:
     return os.environ.get("POSTGRES_DSN") or os.environ.get("DATABASE_URL")
 
 
 async def _migrate(arguments: Namespace, dsn: str) -> str:
     from penstock_postgres import schema
-    from penstock_postgres.connection import Connection
     from penstock_postgres.options import PostgresOptions
+    from penstock_postgres.session import Session
 
     options = PostgresOptions.model_validate(
-        {"dsn": dsn, "schema": arguments.schema, "table": arguments.table, "timeout": PATIENCE}
+        {"dsn": dsn, "schema": arguments.schema, "table": arguments.table, "timeout": TIMEOUT}
     )
-    connection = Connection(options)
+    connection = Session(options)
     try:
         await connection.open()
         done = await schema.migrate(connection, options.schema_name, options.table)
@@ -89,16 +93,16 @@ async def _migrate(arguments: Namespace, dsn: str) -> str:
 
 async def _adopt(arguments: Namespace, dsn: str) -> str:
     from penstock_postgres.check import table_problems
-    from penstock_postgres.connection import Connection
     from penstock_postgres.options import COLUMN_OPTIONS, TableOptions
+    from penstock_postgres.session import Session
     from penstock_postgres.table_columns import adopt, columns_of
 
     given = {option: name for option in COLUMN_OPTIONS if (name := getattr(arguments, option)) is not None}
-    options = TableOptions.model_validate({"dsn": dsn, "schema": arguments.schema, "timeout": PATIENCE, **given})
+    options = TableOptions.model_validate({"dsn": dsn, "schema": arguments.schema, "timeout": TIMEOUT, **given})
     name = arguments.table
     if problems := table_problems(name):
         raise ConfigError(*problems)
-    connection = Connection(options)
+    connection = Session(options)
     try:
         await connection.open()
         before = await columns_of(connection, name, options)
@@ -113,5 +117,5 @@ async def _adopt(arguments: Namespace, dsn: str) -> str:
     finally:
         await connection.close()
     added = [column for column in after if column not in before]
-    state = f"added {', '.join(added)}" if added else "has all it needs"
+    state = f"added {', '.join(added)}" if added else "needs no change"
     return f"{options.schema_name}.{name} at {connection.address}: {state}"

@@ -1,4 +1,4 @@
-"""What becomes of a row that is there already: `on_conflict` of `postgres.table`."""
+"""What happens to a row that exists already: `on_conflict` of `postgres.table`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NOTHING = sql.SQL("")
 
 
 class Conflicts:
-    """The end of an INSERT, for a table and its options.
+    """Writes the ON CONFLICT clause of an INSERT.
 
     Args:
         name: The table.
@@ -34,23 +34,23 @@ class Conflicts:
         self._is_partial = False
         self.privileges = {"error": (), "ignore": ("SELECT",), "update": ("SELECT", "UPDATE")}[self._mode]
 
-    async def prepare(self, connection: Runs, mapping: Mapping[str, str], shown: str) -> None:
+    async def prepare(self, session: Runs, mapping: Mapping[str, str], shown: str) -> None:
         """Find the unique index that `key` names.
 
         Args:
-            connection: The session.
+            session: The session.
             mapping: Field of a message → column.
             shown: The table, for errors.
 
         Raises:
-            FatalConnectorError: no unique index is over these columns, or no field of a message is a column of the key.
+            FatalConnectorError: these columns have no unique index, or no field of a message is stored in one of them.
         """
         if not self._key:
             return
         self._fields = {field: column for field, column in mapping.items() if column in self._key}
         if missing := [column for column in self._key if column not in self._fields.values()]:
-            raise FatalConnectorError(f"{shown}: `key` names {missing[0]!r}, which no field of a message becomes")
-        found = await connection.run(
+            raise FatalConnectorError(f"{shown}: `key` names {missing[0]!r}, which no field of a message is stored in")
+        found = await session.run(
             statement("rows/arbiter", {}),
             {"table": quoted(self._schema, self._name).as_string(), "columns": sorted(self._key)},
         )
@@ -63,12 +63,12 @@ class Conflicts:
         [predicate] = found[0]
         self._is_partial = predicate is not None
         target = sql.SQL("({})").format(sql.SQL(", ").join(quoted(column) for column in self._key))
-        # PostgreSQL has written this itself.
+        # Safe as it is: PostgreSQL has written this text.
         where = sql.SQL(f" WHERE {predicate.replace('%', '%%')}") if predicate else _NOTHING
         self._target = target + where
 
     def clause(self, columns: Sequence[str]) -> sql.Composable:
-        """The end of an INSERT into these columns."""
+        """The clause for an INSERT into these columns."""
         if self._mode == "error":
             return _NOTHING
         changed = [column for column in columns if column not in self._key]
@@ -79,7 +79,7 @@ class Conflicts:
 
     @property
     def fields(self) -> Sequence[str]:
-        """The fields of the key, where a statement has to see to it that no row is met twice."""
+        """The fields of the key, if a statement has to make sure that it updates no row twice."""
         return tuple(self._fields) if self._mode == "update" and not self._is_partial else ()
 
     def missing(self, fields: Sequence[str]) -> str | None:
@@ -87,9 +87,9 @@ class Conflicts:
         return next((field for field in self._fields if field not in fields), None)
 
     def identity(self, body: str) -> tuple[str, ...] | None:
-        """What tells a record from others of one statement: an UPDATE may meet a row only once in it.
+        """The key of a record, for splitting: one statement may update a row only once.
 
-        Different values may count as equal, which costs a statement; equal ones never count as different.
+        Different keys may look equal, which costs a statement more; equal keys never look different.
         """
         if self._mode != "update":
             return None

@@ -1,4 +1,4 @@
-"""What PostgreSQL says, in Penstock's words: one table by SQLSTATE, the longest prefix wins."""
+"""What PostgreSQL's errors mean to the engine: one table by SQLSTATE. A full code wins over its class."""
 
 from __future__ import annotations
 
@@ -11,47 +11,47 @@ from penstock.errors import ConnectorError, FatalConnectorError, NotConnected
 Kind = type[ConnectorError]
 T = TypeVar("T")
 
-# A code of five characters, or the class that its first two are. A code without a row is about the data of a record:
-# values and constraints have none, nor has what a trigger makes up.
+# By code (five characters) or class (its first two). A code without a row is about the data of a record, as those of
+# values, constraints and triggers are.
 BY_SQLSTATE: dict[str, Kind] = {
-    "03": ConnectorError,  # not all of a statement was run: a bug
+    "03": ConnectorError,  # a statement was not run completely: a bug
     "08": NotConnected,  # connection exceptions
     "0A": ConnectorError,  # not supported, or a plan that no longer fits its table
-    "24": ConnectorError,  # a cursor in the wrong state; so are the next ones of transactions and statements: bugs
+    "24": ConnectorError,  # a cursor in the wrong state: a bug; the same holds for transactions and statements below
     "25": ConnectorError,
-    "25006": NotConnected,  # a server that has become a standby, or is not the primary yet
-    "25P03": NotConnected,  # idle in transaction for too long: this process was stopped in the middle of one
-    "25P04": NotConnected,  # the same, of the whole transaction
+    "25006": NotConnected,  # the server became a standby, or is not the primary yet
+    "25P03": NotConnected,  # idle in a transaction for too long: this process was stopped in the middle of one
+    "25P04": NotConnected,  # the same for the whole transaction
     "26": ConnectorError,
-    "26000": FatalConnectorError,  # a prepared statement is gone: another session than ours answers
-    "28": FatalConnectorError,  # who are you
+    "26000": FatalConnectorError,  # a prepared statement is gone: another session answers
+    "28": FatalConnectorError,  # invalid user or password
     "2D": ConnectorError,
     "34": ConnectorError,
     "3B": ConnectorError,
-    "3D000": FatalConnectorError,  # no such database
-    "3F000": FatalConnectorError,  # no such schema
-    "40": NotConnected,  # serialisation failure, deadlock: rolled back, may be tried again
-    "42": ConnectorError,  # a statement that is none: a bug of ours, or of a trigger, whatever the record
-    "42501": FatalConnectorError,  # no privilege
-    "42703": FatalConnectorError,  # no such column
-    "42P01": FatalConnectorError,  # no such table
-    "42P05": FatalConnectorError,  # a prepared statement is there already: somebody else's session answers
+    "3D000": FatalConnectorError,  # unknown database
+    "3F000": FatalConnectorError,  # unknown schema
+    "40": NotConnected,  # serialization failure or deadlock: rolled back, can be tried again
+    "42": ConnectorError,  # syntax error: our bug or a trigger's, never the record's fault
+    "42501": FatalConnectorError,  # missing privilege
+    "42703": FatalConnectorError,  # unknown column
+    "42P01": FatalConnectorError,  # unknown table
+    "42P05": FatalConnectorError,  # a prepared statement exists already: another client's session answers
     "53": NotConnected,  # out of disk, memory, connections
     "55": ConnectorError,  # an object is in use, or in the wrong state
-    "55P03": NotConnected,  # somebody holds a lock on the whole table
-    "57": NotConnected,  # shut down, starting, cancelled by statement_timeout
+    "55P03": NotConnected,  # another session holds a lock on the whole table
+    "57": NotConnected,  # shut down, starting up, or cancelled by statement_timeout
     "58": NotConnected,  # its disk failed
     "F0": ConnectorError,  # its configuration
     "HV": ConnectorError,  # a foreign table
-    "XX": ConnectorError,  # a bug of its own
+    "XX": ConnectorError,  # a bug of the server
 }
 
 _POOLER = (
-    "a transaction pooler seems to be in between; connect directly, or by a pooler of sessions (pool_mode = session)"
+    "a transaction pooler seems to be in between; connect directly, or through a session pooler (pool_mode = session)"
 )
 
 REMEDIES = {
-    "23505": "if it is there since an earlier delivery of the same message, set `on_conflict: ignore` or `on_conflict: "
+    "23505": "if an earlier delivery of the same message stored it, set `on_conflict: ignore` or `on_conflict: "
     "update` with `key` in the queue's config",
     "26000": _POOLER,
     "28": "check user and password of `dsn`, and the server's pg_hba.conf",
@@ -64,7 +64,7 @@ REMEDIES = {
     "42P05": _POOLER,
 }
 
-# An attempt to connect that fails has no SQLSTATE, only the server's or libpq's text.
+# A failed attempt to connect has no SQLSTATE, only a text of the server or libpq.
 _FATAL_ATTEMPTS = {
     "password authentication failed": "28",
     "no password supplied": "28",
@@ -79,20 +79,20 @@ _FATAL_ATTEMPTS = {
 
 
 def as_connector_error(error: BaseException, address: str) -> ConnectorError:
-    """The error of ours that says what to do about `error`.
+    """The error to raise for the engine, with what to do about it.
 
     Args:
         error: What psycopg or the socket raised.
         address: The server and the database, for the text.
     """
     code = sqlstate(error)
-    kind = NotConnected if _is_crowded(error) else _lookup(BY_SQLSTATE, code) or _kind_of_class(error)
+    kind = NotConnected if _is_notify_queue_full(error) else _lookup(BY_SQLSTATE, code) or _kind_of_class(error)
     remedy = None if is_about_the_record(error) and code not in REMEDIES else _lookup(REMEDIES, code)
-    return kind(f"PostgreSQL at {address}: {_told(error)}" + (f"; {remedy}" if remedy else ""))
+    return kind(f"PostgreSQL at {address}: {_safe_text(error)}" + (f"; {remedy}" if remedy else ""))
 
 
 def sqlstate(error: BaseException) -> str:
-    """The error's code; "" if it has none and its text tells none."""
+    """The error's SQLSTATE, from its text where it has none; "" if neither gives one."""
     if not isinstance(error, psycopg.Error):
         return ""
     if error.sqlstate:
@@ -103,23 +103,23 @@ def sqlstate(error: BaseException) -> str:
     return next((code for words, code in _FATAL_ATTEMPTS.items() if words in text and _means(words, text)), "")
 
 
-def refuses_data(error: ConnectorError) -> bool:
-    """Whether an error of ours stands for one that `is_about_the_record`."""
+def rejects_data(error: ConnectorError) -> bool:
+    """Whether the cause of our error `is_about_the_record`."""
     return isinstance(error.__cause__, psycopg.Error) and is_about_the_record(error.__cause__)
 
 
 def is_about_the_record(error: BaseException) -> bool:
-    """Whether the server refuses the data, and would refuse it again."""
+    """Whether the server rejects the data of a record, and would reject it again."""
     code = sqlstate(error)
-    if not code or _is_crowded(error):
+    if not code or _is_notify_queue_full(error):
         return False
     kind = _lookup(BY_SQLSTATE, code)
-    # A code that means something else, as a rule, was meant for this row.
+    # A policy or trigger that raises another code still means this row.
     return kind is None or (kind is not NotConnected and _source(error) in (_BY_A_POLICY, _BY_A_TRIGGER))
 
 
-# Where in the server an error was raised: the same in every language, unlike its text.
-_BY_A_POLICY = "ExecWithCheckOptions"  # row-level security; its code is that of a missing privilege
+# Where in the server an error was raised. Unlike the text, it is the same in every language.
+_BY_A_POLICY = "ExecWithCheckOptions"  # row-level security; it has the code of a missing privilege
 _BY_A_TRIGGER = "exec_stmt_raise"  # RAISE in PL/pgSQL, whatever code it names
 
 
@@ -127,14 +127,13 @@ def _source(error: BaseException) -> str | None:
     return error.diag.source_function if isinstance(error, psycopg.Error) else None
 
 
-def _is_crowded(error: BaseException) -> bool:
-    # The queue of notifications is full since some listener sleeps in a transaction. The code is that of a row that is
-    # too large; only the text tells.
+def _is_notify_queue_full(error: BaseException) -> bool:
+    # A listener stays in a transaction. A row that is too large has the same code, so only the text tells them apart.
     return sqlstate(error) == "54000" and "NOTIFY" in str(error)
 
 
 def _means(words: str, text: str) -> bool:
-    # `database "x"` is also in "database "x" is being accessed by other users" and the like.
+    # `database "x"` also occurs in texts like "database "x" is being accessed by other users".
     return not words.endswith('"') or "does not exist" in text
 
 
@@ -143,28 +142,28 @@ def _lookup(table: dict[str, T], code: str) -> T | None:
 
 
 def _kind_of_class(error: BaseException) -> Kind:
-    # Without a code: the connection broke, or was closed; the server said nothing.
+    # Without a code, the connection broke or was closed before the server could answer.
     lost = isinstance(error, OSError | psycopg.OperationalError | psycopg.InterfaceError) and not sqlstate(error)
     return NotConnected if lost else ConnectorError
 
 
-_QUOTABLE = ("21", "23", "44", "54")  # about data, in words that do not quote it
+_QUOTABLE = ("21", "23", "44", "54")  # classes about data whose texts do not quote it
 _A_VALUE = "a value does not fit its column"
 _A_TRIGGER = "a trigger or function of the database raised an exception; the server's log has its text"
 
 
-def _told(error: BaseException) -> str:
-    """The text without what could be data of a message."""
+def _safe_text(error: BaseException) -> str:
+    """The text without anything that could be data of a message."""
     if isinstance(error, psycopg.Error) and error.diag.message_primary:
-        # Not the detail, which quotes the row, nor the context, which quotes the statement's parameters.
-        return _instead(error) or error.diag.message_primary
+        # Without detail and context: they quote the row and the statement's parameters.
+        return _replacement(error) or error.diag.message_primary
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _instead(error: psycopg.Error) -> str | None:
-    """What is said instead of a text that may quote values."""
+def _replacement(error: psycopg.Error) -> str | None:
+    """What is shown instead of a text that may quote values; None if the text is safe."""
     code = sqlstate(error)
-    if not code or _is_crowded(error):
+    if not code or _is_notify_queue_full(error):
         return None
     if _source(error) == _BY_A_TRIGGER:
         return _A_TRIGGER

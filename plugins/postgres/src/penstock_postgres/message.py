@@ -1,4 +1,4 @@
-"""One delivery out of a table, with what it takes to settle it."""
+"""One delivery of a row, with its token."""
 
 from __future__ import annotations
 
@@ -11,31 +11,30 @@ from penstock.errors import DecodeError
 from penstock.headers import load_headers
 from penstock.message import Headers, QueueMessage
 
-LOST = UUID(int=0)  # no delivery has this token, so it fences every statement
-_ONE_OWNER = 64  # bits at the end of a token in which the tokens of one consumer differ
+_COUNTER_BITS = 64  # the tokens of one consumer differ only in these last bits
 
 
 def tokens() -> Iterator[UUID]:
-    """The tokens of one consumer: each is new, and they begin alike, so that it knows its own again."""
-    first = uuid4().int >> _ONE_OWNER << _ONE_OWNER
+    """The tokens of one consumer. They begin with the same bits, so that it recognizes its own."""
+    first = uuid4().int >> _COUNTER_BITS << _COUNTER_BITS
     return (UUID(int=first + number) for number in count(1))
 
 
 def abandoned(last_lease: UUID | None, unended_calls: int, token: UUID) -> int:
-    """What `QueueMessage.abandoned` says of a delivery.
+    """The value of `QueueMessage.abandoned`.
 
     Args:
-        last_lease: The token of the last delivery, if that was neither settled nor requeued.
-        unended_calls: Recorded by `begin_call`, and not ended.
-        token: This delivery's.
+        last_lease: The token of the last delivery, if it was neither settled nor requeued.
+        unended_calls: Calls that `begin_call` recorded and nothing ended.
+        token: The token of this delivery.
     """
-    if last_lease is not None and last_lease.int >> _ONE_OWNER == token.int >> _ONE_OWNER:
-        return 0  # our own lease ended, and we live
+    if last_lease is not None and last_lease.int >> _COUNTER_BITS == token.int >> _COUNTER_BITS:
+        return 0  # our own lease ended, but this process did not
     return 1 + unended_calls if last_lease is not None or unended_calls else 0
 
 
 def readable_headers(written: str | None) -> Headers:
-    """Header pairs. Damaged ones, which only another program can have written, count as none."""
+    """Header pairs; none if they are damaged, which only another program can have done."""
     try:
         return load_headers(written)
     except DecodeError:
@@ -43,10 +42,10 @@ def readable_headers(written: str | None) -> Headers:
 
 
 class PostgresMessage(QueueMessage):
-    """One delivery; `message_context` is the row's id, of a row of the user's as text; `position` is always text.
+    """One delivery. `message_context` is the row's id, which is text for a user's table.
 
     Attributes:
-        token: This delivery's, in the row as long as the row is ours.
+        token: Stands in the row as long as this delivery is ours.
     """
 
     __slots__ = ("_headers", "_written_headers", "token")
@@ -62,7 +61,7 @@ class PostgresMessage(QueueMessage):
         token: UUID,
         abandoned: int | None,
     ) -> None:
-        # Not through super(): this runs for every message.
+        # Without super(), because this runs for every message.
         self.message_context = row_id
         self.message = message
         self.key = key
@@ -85,6 +84,6 @@ class PostgresMessage(QueueMessage):
         self._headers = headers
 
     @property
-    def position(self) -> str:  # type: ignore[override]  # made when somebody asks
+    def position(self) -> str:  # type: ignore[override]  # made on first use
         """The row's id."""
         return str(self.message_context)

@@ -13,13 +13,13 @@ from penstock.errors import ConnectorError, ProduceError
 from penstock.headers import dump_headers
 from penstock.message import Record
 from penstock_postgres import schema
-from penstock_postgres.connection import Parameters, Query
 from penstock_postgres.message import PostgresMessage, abandoned
 from penstock_postgres.names import channel, table
 from penstock_postgres.options import HIGHEST_PRIORITY, PostgresOptions
-from penstock_postgres.parts import too_large
-from penstock_postgres.queue_shape import Insert
+from penstock_postgres.queue_table import Insert
+from penstock_postgres.session import Parameters, Query
 from penstock_postgres.statements import Runs, statement
+from penstock_postgres.writes import too_large
 
 _ID = re.compile(r"[0-9]{1,18}")
 
@@ -27,13 +27,13 @@ UTF_8 = "UTF8"  # as PostgreSQL calls this encoding
 
 
 class MessageTable:
-    """See `QueueShape`."""
+    """See `QueueTable`."""
 
     def __init__(self, queue: str, options: PostgresOptions) -> None:
         names = {"table": table(options.schema_name, options.table)}
         self._options = options
         self._encoding = UTF_8
-        self.shown = f"queue {queue!r}"
+        self.label = f"queue {queue!r}"
         self.channel: str | None = channel(options, queue) if options.notify else None
         self.scope: Mapping[str, Any] = {"queue": queue}
         self.claim: Query = statement("claim", names)
@@ -45,52 +45,52 @@ class MessageTable:
         self.lag: Query = statement("lag", names)
         self._browse: Query = statement("browse", names)
         self._insert = statement("insert", names)
-        # One statement, so that storing and waking are one round trip and one transaction.
+        # Storing and waking in one statement are one round trip and one transaction.
         self._insert_and_notify = sql.SQL("WITH stored AS ({}) {}").format(self._insert, statement("notify", names))
 
-    async def prepare_to_consume(self, connection: Runs) -> None:
-        """See `QueueShape`."""
-        await self._prepare(connection, ("SELECT", "UPDATE", "DELETE"))
+    async def prepare_to_consume(self, session: Runs) -> None:
+        """See `QueueTable`."""
+        await self._prepare(session, ("SELECT", "UPDATE", "DELETE"))
 
-    async def prepare_to_produce(self, connection: Runs) -> None:
-        """See `QueueShape`."""
-        await self._prepare(connection, ("INSERT",))
-        [[self._encoding]] = await connection.run(sql.SQL("SELECT getdatabaseencoding()::text"))
+    async def prepare_to_produce(self, session: Runs) -> None:
+        """See `QueueTable`."""
+        await self._prepare(session, ("INSERT",))
+        [[self._encoding]] = await session.run(sql.SQL("SELECT getdatabaseencoding()::text"))
 
-    async def prepare_to_browse(self, connection: Runs) -> None:
-        """See `QueueShape`."""
-        await schema.verify(connection, self._options.schema_name, self._options.table, ("SELECT",))
+    async def prepare_to_browse(self, session: Runs) -> None:
+        """See `QueueTable`."""
+        await schema.verify(session, self._options.schema_name, self._options.table, ("SELECT",))
 
     def browse(self, after: str | None) -> tuple[Query, Parameters]:
-        """See `QueueShape`."""
+        """See `QueueTable`."""
         if after is not None and not _ID.fullmatch(after):
-            raise ConnectorError(f"{after!r} is not a position of {self.shown}; a position is a number, like '42'")
+            raise ConnectorError(f"{after!r} is not a position of {self.label}; a position is a number, like '42'")
         return self._browse, {**self.scope, "after": int(after or 0)}
 
-    async def _prepare(self, connection: Runs, privileges: Sequence[str]) -> None:
+    async def _prepare(self, session: Runs, privileges: Sequence[str]) -> None:
         if self._options.create:
-            await schema.migrate(connection, self._options.schema_name, self._options.table)
-        await schema.verify(connection, self._options.schema_name, self._options.table, privileges)
+            await schema.migrate(session, self._options.schema_name, self._options.table)
+        await schema.verify(session, self._options.schema_name, self._options.table, privileges)
 
     def message(self, row: tuple[Any, ...], token: UUID) -> PostgresMessage:
-        """See `QueueShape`."""
+        """See `QueueTable`."""
         row_id, body, key, written_headers, enqueued_at, attempts, last_lease, calls = row
         left = abandoned(last_lease, calls, token) if last_lease is not None or calls else 0
         return PostgresMessage(row_id, body, key, written_headers, enqueued_at, attempts, token, left)
 
     def fence(self, messages: Sequence[PostgresMessage]) -> dict[str, Any]:
-        """See `QueueShape`."""
+        """See `QueueTable`."""
         return {
             "ids": [message.message_context for message in messages],
             "tokens": [message.token for message in messages],
         }
 
-    def refusal(self, record: Record) -> ProduceError | None:
-        """See `QueueShape`."""
+    def rejection(self, record: Record) -> ProduceError | None:
+        """See `QueueTable`."""
         return refusal(record)
 
     def inserts(self, records: Sequence[Record], positions: Sequence[int]) -> Sequence[Insert]:
-        """See `QueueShape`."""
+        """See `QueueTable`."""
         chosen = [records[position] for position in positions]
         parameters = {**columns(chosen, self._encoding), **self.scope}
         if self.channel is None:
@@ -99,7 +99,12 @@ class MessageTable:
 
 
 def columns(records: Sequence[Record], encoding: str) -> dict[str, Any]:
-    """Records as the arrays that `insert.sql` takes, in a database of this encoding."""
+    """Records as the arrays that `insert.sql` takes.
+
+    Args:
+        records: To be stored.
+        encoding: The database's.
+    """
     ascii_only = encoding != UTF_8
     return {
         "bodies": [record.message for record in records],
@@ -111,7 +116,7 @@ def columns(records: Sequence[Record], encoding: str) -> dict[str, Any]:
 
 
 def refusal(record: Record) -> ProduceError | None:
-    """Why a record can never be stored in the table of messages."""
+    """The error for a record that can never be stored in the table of messages; None if it can be tried."""
     for option, value in (record.options or {}).items():
         if option != "priority":
             return ProduceError(

@@ -12,14 +12,14 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, field_va
 
 from penstock.options import ConnectorOptions, FromEnvironment
 
-NAME_BYTES = 63  # bytes of a name in PostgreSQL
-LONGEST_NAME = 50  # bytes of a table's, so that the names of its indexes can be made from it
+NAME_BYTES = 63  # of any name in PostgreSQL
+MAX_TABLE_NAME = 50  # bytes, so that names of indexes can be made from it
 HIGHEST_PRIORITY = 32_767
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SCHEMES = ("postgresql://", "postgres://")
-# Stricter than libpq, which takes what stands behind an unescaped "/" or "@" of a password for a host or a database,
-# and these are shown. The user part ends at the first "@" for libpq as well.
+# Stricter than libpq, for which the rest of a password after an unescaped "/" or "@" is a host or a database, which
+# would be shown. The user part ends at the first "@", as for libpq.
 _URL = re.compile(
     r"""
     postgres(?:ql)?://
@@ -31,33 +31,33 @@ _URL = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
-# What of a dsn runs code; in its URL and in its `key=value` form.
+# Parts of a dsn that run code, in its URL and in its `key=value` form.
 _CODE = (
     (re.compile(r"(?i)\bsslkey\s*=\s*'?[^\s'&/\\]*:"), "has an 'sslkey' that loads an engine of OpenSSL"),
     (re.compile(r"(?i)\b(service|servicefile)\s*="), "has a 'service', which a file fills with any of these keys"),
     (re.compile(r"(?i)(preload_libraries|dynamic_library_path)"), "lets the server load a library"),
 )
-_LONGEST_TIME = 9_999_999.0  # seconds
+_MAX_SECONDS = 9_999_999.0  # seconds
 
 
 def identifier(name: str) -> str:
-    """Refuse what is no plain name. Names are quoted wherever they are used; this catches typing errors before.
+    """Reject what is not a plain name. Names are quoted wherever they are used; this only catches typing errors early.
 
     Raises:
-        ValueError: why.
+        ValueError: with the reason.
     """
-    if not _IDENTIFIER.fullmatch(name) or len(name) > LONGEST_NAME:
+    if not _IDENTIFIER.fullmatch(name) or len(name) > MAX_TABLE_NAME:
         raise ValueError(
-            f"{name!r} is no plain name; write letters, digits and '_', no digit first, at most {LONGEST_NAME} in all"
+            f"{name!r} is not a plain name; write letters, digits and '_', no digit first, at most {MAX_TABLE_NAME}"
         )
     return name
 
 
 def any_name(name: str) -> str:
-    """Refuse what PostgreSQL cannot have as a name, or would cut off.
+    """Reject a name that PostgreSQL does not allow, or would cut off.
 
     Raises:
-        ValueError: why.
+        ValueError: with the reason.
     """
     if not 0 < len(name.encode()) <= NAME_BYTES or "\0" in name:
         raise ValueError(f"a name in PostgreSQL has 1 to {NAME_BYTES} bytes and no NUL, not {name!r}")
@@ -69,12 +69,12 @@ AnyName = Annotated[str, AfterValidator(any_name)]
 
 
 class ServerOptions(ConnectorOptions):
-    """Where the database is, and how it is talked to.
+    """The server, and how it is reached.
 
     Attributes:
         dsn: A URL, `postgresql://user:password@host:5432/database`, or libpq's `key=value` form; from POSTGRES_DSN or
-            DATABASE_URL. What it leaves out, libpq takes from its own environment (PGHOST, PGPASSWORD, …); "" leaves
-            everything to that.
+            DATABASE_URL. What it leaves out, libpq takes from its own environment variables (PGHOST, PGPASSWORD, …);
+            "" takes everything from them.
         schema: The schema of the table.
         timeout: Seconds after which a server that does not answer, or a statement that does not end, counts as away.
     """
@@ -88,7 +88,7 @@ class ServerOptions(ConnectorOptions):
     def _server_is_named(cls, values: Any) -> Any:
         if isinstance(values, Mapping) and values.get("dsn") is None:
             raise ValueError(
-                "no PostgreSQL server is named: set the environment variable POSTGRES_DSN (or DATABASE_URL), or write "
+                "no PostgreSQL server is given: set the environment variable POSTGRES_DSN (or DATABASE_URL), or write "
                 "`config: {dsn: postgresql://…}`"
             )
         return values
@@ -124,16 +124,16 @@ class PostgresOptions(ServerOptions):
     Attributes:
         table: The table that holds the messages of all queues.
         create: Create the table, or bring it up to date, when connecting; else `penstock postgres migrate` does it.
-        lease: Seconds for which a delivery is hidden from others; kept alive while it is worked on.
-        notify: Wake waiting consumers with NOTIFY, one a call of `produce`. Every such commit takes a lock of the whole
-            server: false where very many are made.
-        poll_interval: Longest pause, in seconds, between two looks at an empty queue. Messages that become visible by
-            time alone are waited for exactly.
+        lease: Seconds for which a delivery is hidden from others; extended while it is worked on.
+        notify: Wake waiting consumers with NOTIFY, once for each call of `produce`. Each such commit takes a lock of
+            the whole server, so set it to false if there are very many.
+        poll_interval: Longest pause, in seconds, between two looks at an empty queue. The end of a delay or lease is
+            noticed at once.
     """
 
     table: Identifier = "penstock_messages"
     create: bool = False
-    lease: float = Field(default=60.0, ge=0.1, le=_LONGEST_TIME)
+    lease: float = Field(default=60.0, ge=0.1, le=_MAX_SECONDS)
     notify: bool = True
     poll_interval: float = Field(default=1.0, ge=0.01, le=60)
 
@@ -150,23 +150,23 @@ class TableOptions(ServerOptions):
     """Options of the connector `postgres.table`, whose queue is the table that `value` names.
 
     Attributes:
-        id: A column that is unique; rows are taken in its order.
-        columns: Field of the message → column. Not given: every column but the id and those below, under its own name.
+        id: A unique column; rows are delivered in its order.
+        columns: Field of the message → column. Default: all columns except the id and those below, by their own names.
         visible: A boolean column that is true while a row waits and false while it is worked on, if the table has one.
-        hidden_until, lease_token, attempts: Columns of Penstock's own (timestamptz, uuid, integer), which a table needs
-            to be consumed from.
-        unended_calls: One more (integer), in which calls are recorded that may kill the worker. Without it
-            `retry.max_deliveries` goes by `attempts`.
+        hidden_until, lease_token, attempts: Penstock's own columns (timestamptz, uuid, integer), which a consumer
+            needs.
+        unended_calls: Another one (integer), which counts calls that may have killed the worker. Without it,
+            `retry.max_deliveries` counts `attempts`.
         create: Add those columns and their indexes when connecting, if they are missing; else
             `penstock postgres adopt` does it.
-        lease: Seconds for which a delivery is hidden from others; kept alive while it is worked on.
+        lease: Seconds for which a delivery is hidden from others; extended while it is worked on.
         poll_interval: Longest pause, in seconds, between two looks at a table without waiting rows.
-        on_conflict: What becomes of an output whose row is there already, as after a crash: error (the dead-letter
-            queue), ignore (the row stays as it is), update (the row gets the values of the message).
-        key: Columns of the unique index by which update, and ignore if given, know a row.
+        on_conflict: What happens to an output whose row exists already, as after a crash: error (it goes to the
+            dead-letter queue), ignore (the row stays), update (the row gets the values of the message).
+        key: The columns of the unique index by which `update` finds the row, and `ignore` if it is set.
     """
 
-    # Its names were given by somebody else, who may have liked spaces.
+    # The user chose these names, which may have spaces.
     schema_name: AnyName = Field(default="public", alias="schema")
     id: AnyName = "id"
     columns: Mapping[AnyName, AnyName] | None = None
@@ -176,7 +176,7 @@ class TableOptions(ServerOptions):
     attempts: AnyName = "penstock_attempts"
     unended_calls: AnyName = "penstock_unended_calls"
     create: bool = False
-    lease: float = Field(default=60.0, ge=0.1, le=_LONGEST_TIME)
+    lease: float = Field(default=60.0, ge=0.1, le=_MAX_SECONDS)
     poll_interval: float = Field(default=1.0, ge=0.01, le=60)
     on_conflict: Literal["error", "ignore", "update"] = "error"
     key: Annotated[Annotated[tuple[AnyName, ...], Field(min_length=1)] | None, BeforeValidator(_listed)] = None
@@ -186,13 +186,13 @@ class TableOptions(ServerOptions):
         if self.on_conflict == "update" and self.key is None:
             raise ValueError("'on_conflict: update' needs 'key', the columns of a unique index; write `key: [id]`")
         if self.on_conflict == "error" and self.key is not None:
-            raise ValueError("'key' says nothing with 'on_conflict: error'; write `on_conflict: ignore` or `update`")
+            raise ValueError("'key' has no effect with 'on_conflict: error'; write `on_conflict: ignore` or `update`")
         if self.key is not None and len(set(self.key)) < len(self.key):
             raise ValueError("'key' names a column twice")
         return self
 
     def adopt_command(self, table: str) -> str:
-        """What to type to give a table what it needs to be consumed from with these options."""
+        """The command that adds the columns and indexes for these options."""
         words = ["penstock", "postgres", "adopt", table]
         if self.schema_name != "public":
             words += ["--schema", self.schema_name]
@@ -204,6 +204,6 @@ class TableOptions(ServerOptions):
 
     @property
     def own_columns(self) -> tuple[str, ...]:
-        """The columns that are no part of a message unless `columns` names them."""
+        """The columns that are not part of a message unless `columns` names them."""
         visible = () if self.visible is None else (self.visible,)
         return (self.id, *visible, self.hidden_until, self.lease_token, self.attempts, self.unended_calls)

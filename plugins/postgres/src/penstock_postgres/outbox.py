@@ -10,14 +10,16 @@ from psycopg import sql
 from pydantic import BaseModel
 from pydantic_core import to_json
 
+from penstock.bulk import BatchLimits, split
 from penstock.errors import ConfigError
 from penstock.message import Record
-from penstock_postgres.check import LONGEST_QUEUE, name_problems
+from penstock_postgres.check import MAX_QUEUE_NAME, name_problems
 from penstock_postgres.message_table import columns, refusal
 from penstock_postgres.names import notification_channel, table
 from penstock_postgres.options import identifier
-from penstock_postgres.parts import parts
+from penstock_postgres.session import MAX_STATEMENT_RECORDS
 from penstock_postgres.statements import statement
+from penstock_postgres.writes import MAX_STATEMENT_BYTES
 
 _ONE_MESSAGE = (str, bytes, bytearray, memoryview, Mapping, BaseModel, Record)
 """What can be iterated over, and is not meant to be."""
@@ -112,11 +114,11 @@ def _statements(
     except ValueError as error:
         raise ConfigError(f"enqueue: {error}") from None
     for problem in (*name_problems(queue), *filter(None, map(refusal, records))):
-        raise ConfigError(f"enqueue to {queue[:LONGEST_QUEUE]!r}: {problem}")
+        raise ConfigError(f"enqueue to {queue[:MAX_QUEUE_NAME]!r}: {problem}")
     insert = statement("insert", names)
     statements: list[tuple[sql.Composed, dict[str, Any]]] = []
-    for part in parts(records, [None] * len(records)):
-        chosen = [records[position] for position in part]
+    for batch in split(records, BatchLimits(MAX_STATEMENT_RECORDS, MAX_STATEMENT_BYTES)):
+        chosen = [records[position] for position in batch]
         statements.append((insert, {"queue": queue, **columns(chosen, encoding)}))
     if notify:
         channel = notification_channel(schema, table_name, queue)

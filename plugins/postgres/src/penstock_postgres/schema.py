@@ -1,4 +1,4 @@
-"""Creates the tables, brings them up to date, and says what is missing."""
+"""Creates and migrates the table of messages, and checks tables and privileges."""
 
 from __future__ import annotations
 
@@ -14,43 +14,43 @@ from penstock_postgres.names import table
 from penstock_postgres.statements import Runs, migrations, statement
 
 MIGRATIONS = "migrations"
-_LOCK = 0x70656E73746F636B  # "penstock"; whoever migrates anything of ours in this database, waits for it
+_LOCK = 0x70656E73746F636B  # "penstock"; the advisory lock of all migrations in a database
 _VERSION = re.compile(r"penstock messages, version (\d+)")
 
 
 class RunsInTransactions(Runs, Protocol):
-    """A connection that has transactions."""
+    """A session that has transactions."""
 
     def transaction(self) -> AbstractAsyncContextManager[None]:
-        """See `Connection.transaction`."""
+        """See `Session.transaction`."""
 
 
 @asynccontextmanager
-async def alone(connection: Runs) -> AsyncIterator[None]:
-    """A transaction that nobody else who migrates runs beside."""
-    async with cast(RunsInTransactions, connection).transaction():
-        await connection.run(sql.SQL("SELECT pg_advisory_xact_lock({})").format(_LOCK))
-        # Whoever waits for a table holds up all that come later: not for as long as somebody reads or dumps it.
-        await connection.run(sql.SQL("SET LOCAL lock_timeout = '1s'"))
+async def alone(session: Runs) -> AsyncIterator[None]:
+    """A transaction in which no other migration runs."""
+    async with cast(RunsInTransactions, session).transaction():
+        await session.run(sql.SQL("SELECT pg_advisory_xact_lock({})").format(_LOCK))
+        # While this waits for a table, later statements wait behind it. So it does not wait for a long read or a dump.
+        await session.run(sql.SQL("SET LOCAL lock_timeout = '1s'"))
         yield
 
 
 def latest_version() -> int:
-    """The version that this distribution needs."""
+    """The version of the table that this distribution needs."""
     return migrations(MIGRATIONS)[-1][0]
 
 
-async def migrate(connection: Runs, schema: str, name: str) -> Sequence[int]:
-    """Create the table of messages, or bring it up to date. Safe to run again, and by several at once.
+async def migrate(session: Runs, schema: str, name: str) -> Sequence[int]:
+    """Create the table of messages, or bring it up to date. Can be repeated, also by several processes at once.
 
     Args:
-        connection: Who may create tables in the schema.
+        session: Its user may create tables in the schema.
         schema, name: The table.
 
     Returns:
         The versions that were missing; [] if it was up to date.
     """
-    if (await version(connection, schema, name) or 0) >= latest_version():
+    if (await version(session, schema, name) or 0) >= latest_version():
         return []
     names = {
         "table": table(schema, name),
@@ -58,20 +58,20 @@ async def migrate(connection: Runs, schema: str, name: str) -> Sequence[int]:
         "hidden_index": sql.Identifier(f"{name}_hidden"),
     }
     done: list[int] = []
-    async with alone(connection):
-        # Not with IF NOT EXISTS, which asks for the right to create one even where there is one.
-        [[missing]] = await connection.run(sql.SQL("SELECT to_regnamespace({}) IS NULL").format(_quoted(schema)))
+    async with alone(session):
+        # IF NOT EXISTS would need the privilege to create a schema even if it exists.
+        [[missing]] = await session.run(sql.SQL("SELECT to_regnamespace({}) IS NULL").format(_quoted(schema)))
         if missing:
-            await connection.run(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(schema)))
-        present = await version(connection, schema, name)
+            await session.run(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(schema)))
+        present = await version(session, schema, name)
         for number, path in migrations(MIGRATIONS):
             if number > (present or 0):
                 for part in statement(path, names).as_string().split(";\n"):
                     if part.strip():
-                        await connection.run(sql.SQL(part))
+                        await session.run(sql.SQL(part))
                 done.append(number)
         comment = f"penstock messages, version {max(present or 0, latest_version())}"
-        await connection.run(sql.SQL("COMMENT ON TABLE {} IS {}").format(table(schema, name), comment))
+        await session.run(sql.SQL("COMMENT ON TABLE {} IS {}").format(table(schema, name), comment))
     return done
 
 
@@ -79,11 +79,11 @@ def _quoted(schema: str) -> str:
     return sql.Identifier(schema).as_string()
 
 
-async def version(connection: Runs, schema: str, name: str) -> int | None:
-    """The version of a table of messages: 0 if its comment does not tell; None if there is no such table."""
-    rows = await connection.run(
+async def version(session: Runs, schema: str, name: str) -> int | None:
+    """The version of a table of messages: 0 if its comment does not say; None if the table does not exist."""
+    rows = await session.run(
         sql.SQL(
-            # Workers of version 1 that connect again write their own number into the comment, whatever is there.
+            # Workers of version 1 write their number into the comment of a newer table when they connect again.
             "SELECT obj_description(found, 'pg_class'), EXISTS (SELECT FROM pg_attribute WHERE attrelid = found "
             "AND attname = 'unended_calls' AND NOT attisdropped) FROM to_regclass({}) AS found WHERE found IS NOT NULL"
         ).format(table(schema, name).as_string())
@@ -95,42 +95,42 @@ async def version(connection: Runs, schema: str, name: str) -> int | None:
     return max(number, 2) if number and rows[0][1] else number
 
 
-async def verify(connection: Runs, schema: str, name: str, privileges: Sequence[str]) -> None:
-    """See that a table of messages can be used.
+async def verify(session: Runs, schema: str, name: str, privileges: Sequence[str]) -> None:
+    """Check that a table of messages can be used.
 
     Args:
-        connection: As whom it is to be used.
+        session: Its user is the one that needs the privileges.
         schema, name: The table.
-        privileges: What must be allowed ("SELECT", …).
+        privileges: The privileges that are needed ("SELECT", …).
 
     Raises:
-        FatalConnectorError: it is not there, is too old, or must not be used; says what to do.
+        FatalConnectorError: it is missing or too old, or a privilege is missing.
     """
     shown = f"{schema}.{name}"
-    present = await version(connection, schema, name)
+    present = await version(session, schema, name)
     if present is None:
         raise FatalConnectorError(
             f"there is no table {shown}; run `penstock postgres migrate`, or set `create: true` in the queue's config"
         )
-    # A table whose comment was changed says nothing about its version; then its columns must speak.
+    # 0 means that its comment was changed; then a missing column shows later.
     if 0 < present < latest_version():
         raise FatalConnectorError(
             f"table {shown} is of version {present}, this Penstock needs {latest_version()}; run `penstock postgres "
             f"migrate`, or set `create: true` in the queue's config"
         )
-    await verify_privileges(connection, schema, name, privileges)
+    await verify_privileges(session, schema, name, privileges)
 
 
-async def verify_privileges(connection: Runs, schema: str, name: str, privileges: Sequence[str]) -> None:
-    """See that a table may be used.
+async def verify_privileges(session: Runs, schema: str, name: str, privileges: Sequence[str]) -> None:
+    """Check the privileges on a table.
 
     Raises:
-        FatalConnectorError: names the privileges that are missing.
+        FatalConnectorError: some are missing; it names them.
     """
     checks = [
         sql.SQL("has_table_privilege({}, {})").format(table(schema, name).as_string(), each) for each in privileges
     ]
-    [allowed] = await connection.run(sql.SQL("SELECT {}").format(sql.SQL(", ").join(checks)))
+    [allowed] = await session.run(sql.SQL("SELECT {}").format(sql.SQL(", ").join(checks)))
     denied = [privilege for privilege, granted in zip(privileges, allowed, strict=True) if not granted]
     if denied:
         raise FatalConnectorError(

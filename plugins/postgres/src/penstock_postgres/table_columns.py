@@ -1,4 +1,4 @@
-"""The columns of a table of the user's: what they are, and those that consuming needs."""
+"""The columns of a user's table: their types, and those that a consumer needs."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Column:
     Attributes:
         name: Its name.
         type: Its type, as SQL writes it.
-        generated: The database fills it, and takes no value for it.
-        never_null: It says so.
+        generated: The database fills it and accepts no value for it.
+        never_null: It is declared NOT NULL.
     """
 
     name: str
@@ -36,27 +36,27 @@ class Column:
     never_null: bool
 
 
-async def columns_of(connection: Runs, name: str, options: TableOptions) -> Mapping[str, Column]:
-    """The columns of a table, by name and in its order; {} if there is no such table."""
-    rows = await connection.run(statement("rows/columns", {}), {"table": _written(options, name)})
+async def columns_of(session: Runs, name: str, options: TableOptions) -> Mapping[str, Column]:
+    """The columns of a table by name, in its order; {} if the table does not exist."""
+    rows = await session.run(statement("rows/columns", {}), {"table": _written(options, name)})
     return {row[0]: Column(*row) for row in rows}
 
 
-async def is_unique(connection: Runs, name: str, options: TableOptions) -> bool:
-    """Whether no two rows can have the same id."""
+async def is_unique(session: Runs, name: str, options: TableOptions) -> bool:
+    """Whether the id column is unique."""
     parameters = {"table": _written(options, name), "id": options.id}
-    [[indexes]] = await connection.run(statement("rows/unique", {}), parameters)
+    [[indexes]] = await session.run(statement("rows/unique", {}), parameters)
     return bool(indexes)
 
 
-async def has_heirs(connection: Runs, name: str, options: TableOptions) -> bool:
-    """Whether rows of other tables, which inherit from it, show in it."""
-    [[heirs]] = await connection.run(statement("rows/heirs", {}), {"table": _written(options, name)})
-    return bool(heirs)
+async def has_child_tables(session: Runs, name: str, options: TableOptions) -> bool:
+    """Whether other tables inherit from it, so that their rows show in it."""
+    [[child_tables]] = await session.run(statement("rows/child_tables", {}), {"table": _written(options, name)})
+    return bool(child_tables)
 
 
 def wrong_types(columns: Mapping[str, Column], options: TableOptions) -> Sequence[str]:
-    """One sentence for each of Penstock's own columns whose type will not do. All of them are there."""
+    """One sentence for each of Penstock's own columns that has a wrong type. All of these columns exist."""
     wanted = {options.hidden_until: (_TIME, "timestamptz"), options.attempts: (_COUNT, "integer")}
     wanted[options.lease_token] = (re.compile("uuid"), "uuid")
     if options.unended_calls in columns:
@@ -70,14 +70,14 @@ def wrong_types(columns: Mapping[str, Column], options: TableOptions) -> Sequenc
     ]
 
 
-async def adopt(connection: Runs, name: str, options: TableOptions) -> None:
-    """Add the columns and indexes that a table needs to be consumed from. What is there already is left as it is.
+async def adopt(session: Runs, name: str, options: TableOptions) -> None:
+    """Add the columns and indexes that a consumer needs. Existing ones are left as they are.
 
     Raises:
-        FatalConnectorError: it takes longer than a statement may: the table is large, or somebody holds a lock on it.
+        FatalConnectorError: it takes longer than `timeout`: the table is large, or another session has locked it.
     """
-    if await _is_adopted(connection, name, options):
-        return  # no lock is taken for nothing
+    if await _is_adopted(session, name, options):
+        return  # without taking a lock
     names = {
         "table": table(options.schema_name, name),
         "id": sql.Identifier(options.id),
@@ -90,35 +90,35 @@ async def adopt(connection: Runs, name: str, options: TableOptions) -> None:
         "hidden_index": sql.Identifier(_hidden_index(name)),
     }
     try:
-        # All of it or nothing: a table with the columns and without the indexes would only be slow, and nobody told.
-        async with alone(connection):
+        # All or nothing: a table with the columns but without the indexes would be slow without an error.
+        async with alone(session):
             for part in statement("rows/adopt", names).as_string().split(";\n"):
-                await connection.run(sql.SQL(part.removesuffix(";")))
+                await session.run(sql.SQL(part.removesuffix(";")))
     except NotConnected as error:
         if not isinstance(error.__cause__, psycopg.errors.QueryCanceled):
             raise
-        # Tried again and again, it would lock the table for everybody each time.
+        # Fatal, because each repetition would lock the table for all.
         raise FatalConnectorError(
             f"table {options.schema_name}.{name} could not be given its columns and indexes within `timeout` "
             f"({options.timeout:g} s); run `{options.adopt_command(name)}` once"
         ) from error
 
 
-async def _is_adopted(connection: Runs, name: str, options: TableOptions) -> bool:
-    """Whether there is nothing to add; also if there is no such table, or no such id, which is told elsewhere."""
-    columns = await columns_of(connection, name, options)
+async def _is_adopted(session: Runs, name: str, options: TableOptions) -> bool:
+    """Whether nothing needs to be added. Also true if the table or its id is missing, which is reported elsewhere."""
+    columns = await columns_of(session, name, options)
     if options.id not in columns or (options.visible is not None and options.visible not in columns):
         return True
     if not {options.hidden_until, options.lease_token, options.attempts, options.unended_calls} <= columns.keys():
         return False
     names = {"ready_index": _ready_index(name, options), "hidden_index": _hidden_index(name)}
     indexes = {parameter: _written(options, each) for parameter, each in names.items()}
-    [[found]] = await connection.run(statement("rows/adopted", {}), indexes)
+    [[found]] = await session.run(statement("rows/adopted", {}), indexes)
     return bool(found == len(indexes))
 
 
 def _ready_index(name: str, options: TableOptions) -> str:
-    # Rows that others keep invisible must not be in the way of a claim either; an index for that is another one.
+    # With `visible` the index leaves out invisible rows, so it needs a name of its own.
     return index(name, "v" if options.visible else "r")
 
 

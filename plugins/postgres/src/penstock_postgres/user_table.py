@@ -1,4 +1,4 @@
-"""A table of the user's: its rows are messages, as JSON objects, and messages become rows."""
+"""A user's table as a queue: its rows are messages, as JSON objects, and messages become rows."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from penstock.errors import FatalConnectorError, ProduceError
 from penstock.message import Record
 from penstock_postgres import schema
 from penstock_postgres.conflicts import Conflicts
-from penstock_postgres.connection import Parameters, Query
 from penstock_postgres.message import PostgresMessage, abandoned
 from penstock_postgres.names import quoted
 from penstock_postgres.options import TableOptions
-from penstock_postgres.parts import too_large
-from penstock_postgres.queue_shape import Insert
+from penstock_postgres.queue_table import Insert
+from penstock_postgres.session import Parameters, Query
 from penstock_postgres.statements import Runs, statement
-from penstock_postgres.table_columns import Column, adopt, columns_of, has_heirs, is_unique, wrong_types
+from penstock_postgres.table_columns import Column, adopt, columns_of, has_child_tables, is_unique, wrong_types
+from penstock_postgres.writes import too_large
 
 _NOTHING = sql.SQL("")
 
 
 class UserTable:
-    """See `QueueShape`. What its columns are, is known once it is prepared.
+    """See `QueueTable`. Its columns are read from the database when it is prepared.
 
     Args:
         name: The table.
-        options: Which of its columns are what.
+        options: What its columns are for.
     """
 
     channel: str | None = None
@@ -48,75 +48,75 @@ class UserTable:
     def __init__(self, name: str, options: TableOptions) -> None:
         self._name = name
         self._options = options
-        self.shown = f"table {options.schema_name}.{name}"
+        self.label = f"table {options.schema_name}.{name}"
         self._columns: Mapping[str, Column] = {}
         self._conflicts = Conflicts(name, options)
 
-    async def prepare_to_consume(self, connection: Runs) -> None:
-        """See `QueueShape`."""
+    async def prepare_to_consume(self, session: Runs) -> None:
+        """See `QueueTable`."""
         options = self._options
         if options.create:
-            await adopt(connection, self._name, options)
-        columns = await self._look(connection)
+            await adopt(session, self._name, options)
+        columns = await self._read_columns(session)
         named = [options.id, *([options.visible] if options.visible else ()), *(options.columns or {}).values()]
         self._require(columns, named)
         own = [options.hidden_until, options.lease_token, options.attempts]
         if missing := [column for column in own if column not in columns]:
             raise FatalConnectorError(
-                f"{self.shown} has no {', '.join(missing)}, which it needs to be consumed from; run "
+                f"{self.label} has no {', '.join(missing)}, which it needs to be consumed from; run "
                 f"`{options.adopt_command(self._name)}`, or set `create: true` in the queue's config"
             )
         if problems := wrong_types(columns, options):
-            raise FatalConnectorError(f"{self.shown}: {'; '.join(problems)}")
-        if not columns[options.id].never_null or not await is_unique(connection, self._name, options):
+            raise FatalConnectorError(f"{self.label}: {'; '.join(problems)}")
+        if not columns[options.id].never_null or not await is_unique(session, self._name, options):
             raise FatalConnectorError(
-                f"column {options.id!r} of {self.shown} must be unique and NOT NULL, or settling one row would "
-                f"take others along, and some would never come; set `id` to a primary key, or to a column like one"
+                f"column {options.id!r} of {self.label} must be unique and NOT NULL: else settling one row "
+                f"would settle others, and some would never be delivered; set `id` to a primary key or a similar column"
             )
-        if await has_heirs(connection, self._name, options):
+        if await has_child_tables(session, self._name, options):
             raise FatalConnectorError(
-                f"other tables inherit from {self.shown}, and a row of theirs may have the id of another one; consume "
-                f"from them instead, or make them its partitions"
+                f"other tables inherit from {self.label}, and their rows may have the same ids; consume from them "
+                f"instead, or make them its partitions"
             )
-        await schema.verify_privileges(connection, options.schema_name, self._name, ("SELECT", "UPDATE", "DELETE"))
+        await schema.verify_privileges(session, options.schema_name, self._name, ("SELECT", "UPDATE", "DELETE"))
         self._compose(columns)
 
-    async def prepare_to_browse(self, connection: Runs) -> None:
-        """See `QueueShape`."""
+    async def prepare_to_browse(self, session: Runs) -> None:
+        """See `QueueTable`."""
         options = self._options
-        columns = await self._look(connection)
+        columns = await self._read_columns(session)
         self._require(columns, [*options.own_columns[:-1], *(options.columns or {}).values()])
-        await schema.verify_privileges(connection, options.schema_name, self._name, ("SELECT",))
+        await schema.verify_privileges(session, options.schema_name, self._name, ("SELECT",))
         self._compose(columns)
 
     def browse(self, after: str | None) -> tuple[Query, Parameters]:
-        """See `QueueShape`."""
+        """See `QueueTable`."""
         return (self._browse, {}) if after is None else (self._browse_behind, {"after": after})
 
-    async def prepare_to_produce(self, connection: Runs) -> None:
-        """See `QueueShape`."""
-        columns = await self._look(connection)
+    async def prepare_to_produce(self, session: Runs) -> None:
+        """See `QueueTable`."""
+        columns = await self._read_columns(session)
         own = set(self._options.own_columns) - {self._options.id}
         mapping = self._options.columns or {name: name for name in columns if name not in own}
         self._require(columns, mapping.values())
         self._columns = {field: columns[name] for field, name in mapping.items() if not columns[name].generated}
         await self._conflicts.prepare(
-            connection, {field: column.name for field, column in self._columns.items()}, self.shown
+            session, {field: column.name for field, column in self._columns.items()}, self.label
         )
         await schema.verify_privileges(
-            connection, self._options.schema_name, self._name, ("INSERT", *self._conflicts.privileges)
+            session, self._options.schema_name, self._name, ("INSERT", *self._conflicts.privileges)
         )
 
-    async def _look(self, connection: Runs) -> Mapping[str, Column]:
-        columns = await columns_of(connection, self._name, self._options)
+    async def _read_columns(self, session: Runs) -> Mapping[str, Column]:
+        columns = await columns_of(session, self._name, self._options)
         if not columns:
-            raise FatalConnectorError(f"there is no {self.shown}; `value` names it, `schema` its schema")
+            raise FatalConnectorError(f"there is no {self.label}; `value` names it, `schema` its schema")
         return columns
 
     def _require(self, columns: Mapping[str, Column], wanted: Any) -> None:
         if missing := [name for name in wanted if name not in columns]:
             raise FatalConnectorError(
-                f"{self.shown} has no column {', '.join(map(repr, missing))}; it has {', '.join(columns)}"
+                f"{self.label} has no column {', '.join(map(repr, missing))}; it has {', '.join(columns)}"
             )
 
     def _compose(self, columns: Mapping[str, Column]) -> None:
@@ -152,48 +152,48 @@ class UserTable:
         self._browse_behind = statement("rows/browse", {**names, "behind": behind})
 
     def message(self, row: tuple[Any, ...], token: UUID) -> PostgresMessage:
-        """See `QueueShape`."""
+        """See `QueueTable`."""
         row_id, body, attempts, last_lease, calls = row
         left: int | None = abandoned(last_lease, calls or 0, token)
         if calls is None and (left or self._options.visible):
-            left = None  # nothing counts the deaths, and a row that is visible again does not even tell of one
+            left = None  # without the column, deaths are not counted, and a visible row does not even show one
         return PostgresMessage(row_id, body, None, None, None, attempts, token, left)
 
     def fence(self, messages: Sequence[PostgresMessage]) -> dict[str, Any]:
-        """See `QueueShape`."""
+        """See `QueueTable`."""
         return {
             "ids": [message.message_context for message in messages],
             "tokens": [message.token for message in messages],
         }
 
-    def refusal(self, record: Record) -> ProduceError | None:
-        """See `QueueShape`."""
+    def rejection(self, record: Record) -> ProduceError | None:
+        """See `QueueTable`."""
         if (error := too_large(record)) is not None:
             return error
         fields, problem = _fields(record)
         if problem is None and record.options:
             problem = f"takes no option {next(iter(record.options))!r} with a message"
         if problem is None and (unknown := [field for field in fields if field not in self._columns]):
-            if "penstock-envelope" in unknown:  # where a connector cannot carry a message's headers or key
+            if "penstock-envelope" in unknown:  # the engine's envelope for headers and key
                 problem = "has no place for headers or keys"
             else:
                 problem = f"has no column for {', '.join(map(repr, unknown))}, only for {', '.join(self._columns)}"
         if problem is None and (key := self._conflicts.missing(fields)):
             problem = f"knows its rows by {key!r} (`key`), which this message does not have"
-        return None if problem is None else ProduceError(f"{self.shown} {problem}", retriable=False)
+        return None if problem is None else ProduceError(f"{self.label} {problem}", retriable=False)
 
     def inserts(self, records: Sequence[Record], positions: Sequence[int]) -> Sequence[Insert]:
-        """See `QueueShape`. A column that a message says nothing of gets its default, so there is a statement for each
-        run of messages with the same fields."""
+        """See `QueueTable`. A column that a message leaves out gets its default, so each run of messages with the same
+        fields is one statement."""
         inserts: list[Insert] = []
         begun: tuple[str, ...] | None = None
-        met: set[tuple[str, ...] | None] = set()  # rows of the statement, which an UPDATE may meet but once
+        met: set[tuple[str, ...] | None] = set()  # keys in this statement, which may update a row only once
         for position in positions:
             fields = tuple(_fields(records[position])[0])
             body = (records[position].message or b"").decode("utf-8")
             identity = self._conflicts.identity(body)
             if fields == begun and (identity is None or identity not in met):
-                inserts[-1].positions.append(position)  # type: ignore[attr-defined]  # a list of ours
+                inserts[-1].positions.append(position)  # type: ignore[attr-defined]  # a list, made here
                 inserts[-1].parameters["bodies"].append(body)
             else:
                 inserts.append(Insert(self._insert(fields), {"bodies": [body]}, [position]))
@@ -227,31 +227,31 @@ class UserTable:
 
 
 def _hand_over(options: TableOptions, counts: bool) -> sql.Composed:
-    # Other programs, which know nothing of tokens, may take the row from now on: its owner must not touch it again.
-    # That its lease ended is remembered by the number of calls.
-    assert options.visible is not None  # noqa: S101  (the caller looked)
+    # Other programs, which ignore tokens, may take the row from now on, so its token is removed. That its lease ended
+    # is kept in the number of calls.
+    assert options.visible is not None  # noqa: S101  (checked by the caller)
     handed = sql.SQL(", {} = true, {} = NULL").format(quoted(options.visible), quoted(options.lease_token))
     if not counts:
         return handed
-    # A row that was given back in order, with a delay, has no token: nobody died of it.
+    # A row that was requeued with a delay has no token: no worker has died with it.
     ended = sql.SQL(", {0} = CASE WHEN {1} IS NULL THEN {0} ELSE greatest({0}, 1) END")
     return handed + ended.format(quoted(options.unended_calls), quoted(options.lease_token))
 
 
 def _type(column: Column) -> sql.SQL:
-    # PostgreSQL has written and quoted it; what is left for us is what psycopg takes for a parameter.
+    # PostgreSQL has quoted it; only `%` must be escaped for psycopg.
     return sql.SQL(column.type.replace("%", "%%"))
 
 
 def _fields(record: Record) -> tuple[Sequence[str], str | None]:
-    """The names of a record's fields, sorted; or why it has none."""
+    """The names of a record's fields, sorted; or the reason why it has none."""
     if record.message is None:
         return (), "has no null body (tombstone)"
     try:
-        # Decoded here, for json.loads would also take UTF-16.
+        # Decoded here, because json.loads would also accept UTF-16.
         content = json.loads(record.message.decode("utf-8"))
     except (ValueError, RecursionError):
-        return (), "takes messages that are JSON objects, and this one is no JSON"
+        return (), "takes messages that are JSON objects, and this one is not JSON"
     if not isinstance(content, dict):
         return (), f"takes messages that are JSON objects, and this one is a {type(content).__name__}"
     return sorted(content), None

@@ -1,8 +1,8 @@
--- Messages by id, as they are; nothing is locked or written. As many as make `bytes`, and one that makes more.
+-- Messages by id; locks and writes nothing. Up to `bytes`, and one message that exceeds it.
 SELECT id::text, body, attempts, state, key, headers::text, extract(epoch FROM enqueued_at)::float8
 FROM (
     SELECT id, body, attempts, key, headers, enqueued_at,
-        -- A lease that has ended stays written until somebody else takes the row.
+        -- A lease that has ended stays written until another consumer claims the row.
         CASE
             WHEN visible_at IS NULL OR visible_at <= now() THEN 'waiting'
             WHEN lease IS NULL THEN 'delayed'

@@ -1,4 +1,4 @@
--- The highest priority first, then the lowest id, of what is visible; nobody waits for a row that another one takes.
+-- Visible messages, the highest priority first, then the lowest id. A row that another session claims is skipped.
 WITH taken AS (
     SELECT id, lease, octet_length(body) AS size
     FROM {table}
@@ -7,7 +7,7 @@ WITH taken AS (
     LIMIT %(limit)s
     FOR UPDATE SKIP LOCKED
 ), light AS (
-    -- As many as make `bytes`, and one that makes more.
+    -- Up to `bytes`, and one message that exceeds it.
     SELECT id, lease
     FROM (
         SELECT id, lease, sum(size) OVER (ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before FROM taken
@@ -23,7 +23,7 @@ WITH taken AS (
     WHERE q.id = light.id
     RETURNING q.id, q.body, q.key, q.headers::text AS headers,
               extract(epoch FROM q.enqueued_at)::float8 AS enqueued_at, q.attempts, q.priority,
-              -- Still written: the last delivery was neither settled nor requeued.
+              -- Not null: the last delivery was neither settled nor requeued.
               light.lease AS last_lease, q.unended_calls
 )
 SELECT id, body, key, headers, enqueued_at, attempts, last_lease, unended_calls

@@ -1,5 +1,5 @@
--- Answers which deliveries are still ours, by what is committed. A row that a settlement holds at this moment is skipped,
--- not waited for: it is deleted soon, or asked for again with the next extension; and nobody can deadlock with this.
+-- Returns the deliveries that are still ours, as far as is committed. A row that a settlement has locked is skipped: it is
+-- deleted soon, or the next extension includes it. So this neither waits nor deadlocks.
 WITH ours AS MATERIALIZED (
     SELECT q.id, named.token
     FROM unnest(%(ids)b::bigint[], %(tokens)b::uuid[]) AS named (id, token)

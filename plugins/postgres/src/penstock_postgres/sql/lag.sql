@@ -1,4 +1,4 @@
--- What waits: visible, or held back by a delay. Not what is leased. No more than `most` are counted.
+-- Messages that wait, visible or delayed, without leased ones. Counts at most `most` of each kind.
 SELECT (
     SELECT count(*)
     FROM (

@@ -1,6 +1,6 @@
--- What was hidden for a time is visible again: delays that are over, leases that were not extended. The lease stays
--- written, so that an owner who is late, but before anybody else, can still settle.
--- Answers how many, and the seconds until the next.
+-- Makes messages visible whose delays or leases have ended. The lease stays written, so that its owner can still settle
+-- until another consumer claims the message.
+-- Returns how many, and the seconds until the next.
 WITH due AS (
     SELECT id
     FROM {table}

@@ -1,5 +1,5 @@
--- All queues of an installation in one table. A row's life: visible (visible_at is null), leased (visible_at is when the
--- lease ends), deleted. A row that is held back by a delay has a visible_at and no lease.
+-- All queues of an installation in one table. A row is visible (visible_at is null), then leased (visible_at is when the
+-- lease ends), then deleted. A delayed row has a visible_at and no lease.
 CREATE TABLE IF NOT EXISTS {table} (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     visible_at timestamptz,
@@ -13,7 +13,7 @@ CREATE TABLE IF NOT EXISTS {table} (
     headers jsonb,
     body bytea
 ) WITH (
-    -- Every row is rewritten once before it is deleted: room for that on its own page, and a vacuum after each
+    -- Every row is rewritten once before it is deleted. So its page keeps room for that, and a vacuum runs after each
     -- thousand, whatever the table's size.
     fillfactor = 70,
     autovacuum_vacuum_scale_factor = 0,
@@ -24,8 +24,8 @@ CREATE TABLE IF NOT EXISTS {table} (
     toast.autovacuum_vacuum_cost_delay = 0
 );
 
--- What is visible, in the order in which it is claimed; what is hidden is not in the way.
+-- Visible rows, in the order in which they are claimed.
 CREATE INDEX IF NOT EXISTS {ready_index} ON {table} (queue, priority DESC, id) WHERE visible_at IS NULL;
 
--- What is hidden, by the time when that ends.
+-- Hidden rows, by the time when that ends.
 CREATE INDEX IF NOT EXISTS {hidden_index} ON {table} (queue, visible_at) WHERE visible_at IS NOT NULL;

@@ -1,5 +1,5 @@
--- The unique indexes over exactly these columns that can decide a conflict, and which rows each is about; the one about all
--- rows first.
+-- The predicates of the unique indexes over exactly these columns that can decide a conflict; the index of all rows, which
+-- has none, first.
 SELECT pg_get_expr(i.indpred, i.indrelid)
 FROM pg_index AS i
 WHERE i.indrelid = to_regclass(%(table)s) AND i.indisunique AND i.indisvalid AND i.indimmediate AND i.indexprs IS NULL

@@ -1,4 +1,4 @@
--- As in browse.sql. A row that is neither visible nor leased is kept invisible by another program.
+-- As in browse.sql. If a row is neither visible nor leased, another program keeps it invisible.
 SELECT position, body, attempts, state
 FROM (
     SELECT *, sum(octet_length(body)) OVER (ORDER BY place ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before

@@ -1,5 +1,5 @@
--- An UPDATE may meet a row but once in a statement. What one statement is made of has different keys as they are written; of
--- those that are equal for the database all the same, the last one counts. NULL is equal to nothing.
+-- A statement may update a row only once. Its records have different keys as text; if the database finds two of them equal,
+-- the last one counts. NULL equals nothing.
 INSERT INTO {table} ({columns})
 SELECT {fields}
 FROM (

@@ -1,4 +1,4 @@
-"""One session with the server: opened, used, lost, opened again. Errors leave it as Penstock's."""
+"""One session with the server: opened, used, lost, opened again. Its errors are Penstock's."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import logging
 import os
 import socket
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from typing import Any
 
 import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from penstock.bulk import AdaptiveLimit
 from penstock.errors import ConfigError, ConnectorError, FatalConnectorError, NotConnected
 from penstock.known_secrets import SecretFilter
 from penstock.timeouts import Watchdog
 from penstock.turns import Turns
 from penstock_postgres.errors import as_connector_error
 from penstock_postgres.options import ServerOptions
-from penstock_postgres.parts import Portion
 
 logging.getLogger("psycopg").addFilter(SecretFilter())
 
@@ -29,39 +29,37 @@ Parameters = Mapping[str, Any]
 Rows = Sequence[tuple[Any, ...]]
 
 _SETTINGS = {
-    # The statistics of a queue's table are always wrong: it was empty when they were taken, or full. Every statement
-    # here has an index made for it, and a plan made from stale statistics that sorts 300,000 rows instead takes 170 ms,
-    # not 2. A generic plan takes LIMIT for a tenth of the table: then a merge that reads all of it looks cheap, and
-    # compiling (25 ms each time) looks worth while.
+    # Each statement has an index made for it. The statistics of a queue's table are always wrong, because the table was
+    # empty or full when they were taken; a plan made from them sorts 300,000 rows in 170 ms instead of 2 ms.
     "enable_seqscan": "off",
     "enable_bitmapscan": "off",
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
+    # A generic plan estimates LIMIT as a tenth of the table, so compiling (25 ms each time) would seem to pay off.
     "jit": "off",
     "plan_cache_mode": "force_generic_plan",
-    # A database or a role may have another default, under which a claim fails whenever somebody else claims.
+    # Under another default of the database or role, a claim fails whenever another consumer claims.
     "default_transaction_isolation": "read committed",
-    # The same goes for what our statements and the text of their values mean: a NULL in an array, a quoted text, the
-    # digits of a float, bytes, dates and intervals in the JSON of a row. A date keeps its order of day and month.
+    # Our statements, and the text form of their values, depend on these: NULL in arrays, quoted text, digits of floats,
+    # and bytes, dates and intervals in the JSON of a row. A date keeps its order of day and month.
     "array_nulls": "on",
     "standard_conforming_strings": "on",
     "extra_float_digits": "3",
     "bytea_output": "hex",
     "datestyle": "ISO",
     "intervalstyle": "postgres",
-    # Ours is `timeout`.
+    # `timeout` limits how long a lock is waited for.
     "lock_timeout": "0",
 }
 
-# Whether the session can write, and if not, whether that is said for its user or database, or is the server's state.
+# A row if the session is read only: is the server a standby, and was the setting made for this user, database or dsn?
 _READ_ONLY = sql.SQL(
     "SELECT pg_is_in_recovery(), source IN ('user', 'database', 'database user', 'client') "
     "FROM pg_settings WHERE name = 'default_transaction_read_only' "
     "AND current_setting('transaction_read_only') = 'on'"
 )
 
-# What libpq does by itself where the DSN does not say otherwise: a connection that a firewall has forgotten is noticed
-# before it is needed.
+# Defaults for what the DSN leaves out. Keepalives notice a connection that a firewall has dropped before it is needed.
 _DEFAULTS: dict[str, str | int] = {
     "application_name": "penstock",
     "keepalives_idle": 60,
@@ -69,23 +67,24 @@ _DEFAULTS: dict[str, str | int] = {
     "keepalives_count": 3,
 }
 
-# What is confirmed shall be on the disk, though a role or a database may not care. Stronger levels stay as they are.
+# What is confirmed must be on the disk, even if the role or database is set otherwise. Stronger levels stay.
 DURABLY = sql.SQL(
     "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
 )
 
-LONGEST_TO_CONNECT = 30  # seconds, unless the DSN says otherwise
-GRACE = 0.5  # seconds for which we wait longer than the server, so that it can say that a statement took too long
+MAX_CONNECT_TIMEOUT = 30  # seconds, unless the DSN says otherwise
+ANSWER_MARGIN = 0.5  # seconds to wait beyond statement_timeout, so that the server can report it
+MAX_STATEMENT_RECORDS = 1_000  # more in one statement is not faster, and delays others that wait for the session
 
 log = logging.getLogger("penstock.postgres")
 
 
 class _RolledBack(Exception):
-    """Ends a transaction whose work is not wanted."""
+    """Ends a transaction that must not be committed."""
 
 
 class Address:
-    """Where a DSN leads, for comparisons and for people; without the password.
+    """Where a DSN leads, for comparison and for messages. It holds no password.
 
     Attributes:
         server: Host, address, port, database, user and service, as libpq understands them.
@@ -95,7 +94,7 @@ class Address:
         try:
             known = conninfo_to_dict(dsn)
         except psycopg.ProgrammingError:
-            # Its text quotes the DSN.
+            # Raised without a cause: its text quotes the DSN.
             raise ConfigError(
                 "'dsn' does not parse; special characters of a password must be percent-encoded in a URL"
             ) from None
@@ -106,7 +105,7 @@ class Address:
         user = part("user", "PGUSER")
         host, literal, service = part("host", "PGHOST"), part("hostaddr", "PGHOSTADDR"), part("service", "PGSERVICE")
         port, database = part("port", "PGPORT", "" if service else "5432"), part("dbname", "PGDATABASE", user)
-        # A service is an entry of a file that only libpq reads: it may name all of the others.
+        # A service is an entry of a file that only libpq reads; it may set all of the others.
         self.server = (host, literal, port, database, user, service)
         place = host or literal or ("" if service else "local socket")
         self._shown = f"service {service}" if service and not place else f"{place}:{port or 5432}/{database}"
@@ -116,7 +115,7 @@ class Address:
 
 
 def _read_only(address: str, standby: bool, chosen: bool) -> ConnectorError:
-    """Why a session that cannot write is of no use: it would consume nothing, and never say that it cannot."""
+    """The error for a session that cannot write: it could never claim a message."""
     if standby:
         return NotConnected(
             f"PostgreSQL at {address} is a standby, which is read only; name the primary in `dsn`, or all of them with "
@@ -130,65 +129,65 @@ def _read_only(address: str, standby: bool, chosen: bool) -> ConnectorError:
     return NotConnected(f"PostgreSQL at {address} is read only (default_transaction_read_only in its configuration)")
 
 
-class Connection:
+class Session:
     """A session that can be lost and opened again.
 
     Args:
         options: Where the server is.
-        *greetings: Statements that each new session begins with.
+        *session_setup: Statements that each new session begins with.
 
     Attributes:
         address: Where it leads.
-        timeout: Seconds for which an answer is waited for.
-        portion: How many records a statement carries over it.
-        lock: Held by whoever needs several statements to be one after the other.
-        good: There is a session, and nothing bad is known of it.
+        timeout: Seconds to wait for an answer.
+        statement_limit: How many records one statement stores.
+        lock: Held by a caller whose statements must follow each other.
     """
 
-    def __init__(self, options: ServerOptions, *greetings: Query) -> None:
+    def __init__(self, options: ServerOptions, *session_setup: Query) -> None:
         self._dsn = options.dsn.get_secret_value()
         self.timeout = options.timeout
-        self._connect_within: float | None = None  # else libpq's connect_timeout, which the DSN may set
-        self._greetings = greetings
-        self._session: psycopg.AsyncConnection[tuple[Any, ...]] | None = None
+        self._connect_timeout: float | None = None  # None: libpq's connect_timeout, which the DSN may set
+        self._session_setup = session_setup
+        self._client: psycopg.AsyncConnection[tuple[Any, ...]] | None = None
         self._closed = False
-        self._suspect = False
+        self._failed = False
         self.address = Address(self._dsn)
-        self.portion = Portion()
+        self.statement_limit = AdaptiveLimit(MAX_STATEMENT_RECORDS)
         self.lock = Turns()
 
     @property
-    def good(self) -> bool:
-        return self._session is not None and not self._session.closed and not self._suspect
+    def is_good(self) -> bool:
+        """Whether it is open, and no call has found the server away."""
+        return self._client is not None and not self._client.closed and not self._failed
 
     async def open(self) -> bool:
-        """Open the session, or see that it is still there.
+        """Open the session, or check that it still answers.
 
         Returns:
             Whether it is a new one.
 
         Raises:
-            NotConnected: not now.
-            FatalConnectorError: not with these options.
+            NotConnected: the server is away, or cannot be used now.
+            FatalConnectorError: it rejects us with these options.
         """
-        if await self._is_good():
+        if await self._answers():
             return False
         await self._drop()
         with self._errors():
-            async with asyncio.timeout(self._connect_within):
-                session = await psycopg.AsyncConnection.connect(self._conninfo(), autocommit=True, prepare_threshold=0)
+            async with asyncio.timeout(self._connect_timeout):
+                client = await psycopg.AsyncConnection.connect(self._conninfo(), autocommit=True, prepare_threshold=0)
         await self._drop()  # another caller may have opened one meanwhile
-        self._session = session
+        self._client = client
         try:
             if self._closed:
                 raise ConnectorError(f"the connection to PostgreSQL at {self.address} is closed")
-            await self._greet()
+            await self._set_up()
         except BaseException:
-            await self._drop()  # half prepared it is of no use, and the next call would take it for good
+            await self._drop()  # the next call must not use a session that is only half set up
             raise
         return True
 
-    async def _greet(self) -> None:
+    async def _set_up(self) -> None:
         milliseconds = str(max(1, round(self.timeout * 1000)))
         limits = {"statement_timeout": milliseconds, "idle_in_transaction_session_timeout": milliseconds}
         calls = [
@@ -197,15 +196,15 @@ class Connection:
         await self.run(sql.SQL("SELECT {}").format(sql.SQL(", ").join(calls)))
         for standby, chosen in await self.run(_READ_ONLY):
             raise _read_only(str(self.address), standby, chosen)
-        for greeting in self._greetings:
-            await self.run(greeting)
+        for statement in self._session_setup:
+            await self.run(statement)
 
-    async def _is_good(self) -> bool:
-        # One that answered "not now" is left, even if it still answers: another server may be the primary meanwhile.
-        if self._session is None or not self.good:
+    async def _answers(self) -> bool:
+        # A session that has failed is left even if it still answers: another server may be the primary by now.
+        if self._client is None or not self.is_good:
             return False
-        if self._session.lock.locked():
-            return True  # somebody is using it, and will say so when it is gone
+        if self._client.lock.locked():
+            return True  # another call is using it, and will notice if it is lost
         try:
             await self.run(sql.SQL("SELECT 1"))
         except NotConnected:
@@ -213,10 +212,10 @@ class Connection:
         return True
 
     def _conninfo(self) -> str:
-        # A statement may be given an hour; to connect takes no longer than usual for that.
-        patience = min(max(2, round(self.timeout)), LONGEST_TO_CONNECT)
-        defaults = make_conninfo("", **_DEFAULTS, connect_timeout=patience)
-        # Whatever the database's own encoding is, and PGCLIENTENCODING: what we send and understand is UTF-8.
+        # A statement may have an hour, but connecting never takes that long.
+        connect_timeout = min(max(2, round(self.timeout)), MAX_CONNECT_TIMEOUT)
+        defaults = make_conninfo("", **_DEFAULTS, connect_timeout=connect_timeout)
+        # We send and read UTF-8, whatever the database's encoding and PGCLIENTENCODING are.
         return make_conninfo(defaults, **{**conninfo_to_dict(self._dsn), "client_encoding": "utf8"})
 
     async def run(self, query: Query, parameters: Parameters | None = None) -> Rows:
@@ -226,54 +225,54 @@ class Connection:
             Its rows; [] if it has none.
 
         Raises:
-            NotConnected: the server is away, or does not answer: the statement may have run.
-            FatalConnectorError, ConnectorError: it refuses; see `errors.as_connector_error`.
+            NotConnected: the server is away, or does not answer; the statement may have run.
+            FatalConnectorError, ConnectorError: it rejects the statement; see `errors.as_connector_error`.
         """
         with self._errors():
             cursor = await self.execute(query, parameters)
             return await cursor.fetchall() if cursor.description else []
 
     async def execute(self, query: Query, parameters: Parameters | None = None) -> psycopg.AsyncCursor[tuple[Any, ...]]:
-        """Run a statement and let psycopg's own errors through, within the time that is set."""
-        session = self._open_session()
-        cursor = session.cursor(binary=True)
-        with self._watched(session):
+        """Run a statement within `timeout`; psycopg's own errors are raised as they are."""
+        client = self._open_client()
+        cursor = client.cursor(binary=True)
+        with self._watchdog(client):
             return await cursor.execute(query, parameters)
 
     async def notified(self, timeout: float) -> bool:
-        """Wait for a notification, `timeout` seconds at most; whether one came. Older ones count."""
-        session = self._open_session()
+        """Wait up to `timeout` seconds for a notification, and return whether one came. Earlier ones count."""
+        client = self._open_client()
         came = False
         with self._errors():
-            async for _notification in session.notifies(timeout=timeout, stop_after=1):
+            async for _notification in client.notifies(timeout=timeout, stop_after=1):
                 came = True
         return came
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[None]:
-        """A transaction around the block, a savepoint inside one; an exception rolls it back.
+        """Make the block a transaction, or a savepoint inside one; an exception rolls it back.
 
         Raises:
-            NotConnected: the server went away; if that was at its end, it may have been committed.
+            NotConnected: the server went away; if that was at the commit, it may have been committed.
         """
-        session = self._open_session()
-        transaction = session.transaction()
+        client = self._open_client()
+        transaction = client.transaction()
         with self._errors():
-            # Begun and ended by hand, for each step has its own time, however many there are.
-            with self._watched(session):
+            # Begun and ended by hand, so that each step has its own `timeout`.
+            with self._watchdog(client):
                 await transaction.__aenter__()
             try:
                 yield
             except BaseException as error:
-                with self._watched(session):
+                with self._watchdog(client):
                     await transaction.__aexit__(type(error), error, error.__traceback__)
                 raise
-            with self._watched(session):
+            with self._watchdog(client):
                 await transaction.__aexit__(None, None, None)
 
     @asynccontextmanager
-    async def rehearsal(self) -> AsyncIterator[None]:
-        """A transaction like `transaction`, of which nothing stays."""
+    async def dry_run(self) -> AsyncIterator[None]:
+        """Like `transaction`, but always rolled back."""
         try:
             async with self.transaction():
                 yield
@@ -281,12 +280,12 @@ class Connection:
         except _RolledBack:
             return
 
-    def _open_session(self) -> psycopg.AsyncConnection[tuple[Any, ...]]:
-        if self._session is None or self._session.closed:
+    def _open_client(self) -> psycopg.AsyncConnection[tuple[Any, ...]]:
+        if self._client is None or self._client.closed:
             if self._closed:
                 raise ConnectorError(f"the connection to PostgreSQL at {self.address} is closed")
             raise NotConnected(f"there is no connection to PostgreSQL at {self.address}")
-        return self._session
+        return self._client
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -294,37 +293,37 @@ class Connection:
             yield
         except (psycopg.Error, OSError) as error:
             ours = as_connector_error(error, str(self.address))
-            self._suspect = self._suspect or isinstance(ours, NotConnected)
+            self._failed = self._failed or isinstance(ours, NotConnected)
             raise ours from error
 
-    def _watched(self, session: psycopg.AsyncConnection[Any]) -> Watchdog:
-        """Cut the connection when the block takes longer than `timeout`: the server, or the way to it, is gone."""
-        return Watchdog(self.timeout + GRACE, lambda: self._give_up(session), GRACE)
+    def _watchdog(self, client: psycopg.AsyncConnection[Any]) -> AbstractContextManager[object]:
+        """Cut the connection if the block takes longer than `timeout`: the server, or the way to it, is gone."""
+        return Watchdog(self.timeout + ANSWER_MARGIN, lambda: self._give_up(client), ANSWER_MARGIN)
 
-    def _give_up(self, session: psycopg.AsyncConnection[Any]) -> None:
-        if session.closed or session is not self._session:
+    def _give_up(self, client: psycopg.AsyncConnection[Any]) -> None:
+        if client.closed or client is not self._client:
             return
         log.warning("PostgreSQL at %s does not answer; the connection is cut", self.address)
         self.cut()
 
     def cut(self) -> None:
-        """End the session; whoever waits for an answer gets `NotConnected`."""
-        session = self._session
-        if session is None or session.closed:
+        """End the session now; a call that waits for an answer raises `NotConnected`."""
+        client = self._client
+        if client is None or client.closed:
             return
-        # Not closed: psycopg is waiting on it, and shall see its end.
-        with socket.socket(fileno=os.dup(session.fileno())) as same:
+        # Shut down, not closed: psycopg waits on this socket and must see its end.
+        with socket.socket(fileno=os.dup(client.fileno())) as same:
             try:
                 same.shutdown(socket.SHUT_RDWR)
             except OSError as error:
-                log.debug("already gone: %s", error)
+                log.debug("PostgreSQL at %s: the connection had ended already: %s", self.address, error)
 
-    def hurry(self, seconds: float) -> None:
-        """From now on wait no longer than this for an answer."""
+    def limit_timeout(self, seconds: float) -> None:
+        """From now on wait at most `seconds` for an answer, or for a connection."""
         self.timeout = min(self.timeout, seconds)
-        self._connect_within = seconds
+        self._connect_timeout = seconds
 
-    async def rest(self) -> None:
+    async def suspend(self) -> None:
         """Close the session until the next `open`."""
         await self._drop()
 
@@ -334,6 +333,6 @@ class Connection:
         await self._drop()
 
     async def _drop(self) -> None:
-        session, self._session, self._suspect = self._session, None, False
-        if session is not None:
-            await session.close()
+        client, self._client, self._failed = self._client, None, False
+        if client is not None:
+            await client.close()

@@ -1,4 +1,4 @@
--- Tables that inherit from this one and are no partitions of it: their rows show in it, with ids of their own.
+-- Tables that inherit from this one without being its partitions: their rows show in it, with ids of their own.
 SELECT count(*)
 FROM pg_inherits AS i
 JOIN pg_class AS c ON c.oid = i.inhparent
