@@ -21,7 +21,8 @@ ROWS = """
     bulk  client_errors  client_slot  headers  timeouts
     backoff  capabilities  options  middleware  routing  dead_letters  routes  worker.listener
     connectors  offsets
-    queues.threads  observability.metrics
+    queues.threads  observability.counting
+    observability.exposition
     confirmations  leases  polling  redelivery  retry  envelope  worker.signals
     queues.one_at_a_time  queues.connection  queues.answers  observability.printable
     pipeline.poison  pipeline.settlement  specs  worker.streams  worker.log_guard  worker.collector
@@ -96,7 +97,7 @@ LAZY = {
     ("config.model", "config.validation"): "only a rejected value needs an explanation",
     ("engine", "config.files"): RUNS,
     ("engine", "config.resolve"): RUNS,
-    ("engine", "observability.metrics"): RUNS,
+    ("engine", "observability.counting"): RUNS,
     ("engine", "pipeline.annotation"): RUNS,
     ("engine", "pipeline.compile"): RUNS,
     ("engine", "pipeline.open_resources"): RUNS,

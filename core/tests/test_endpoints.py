@@ -18,8 +18,9 @@ from itertools import pairwise
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from penstock.observability.counting import EngineMetrics
+from penstock.observability.exposition import MetricsRegistry
 from penstock.observability.health import Health
-from penstock.observability.metrics import EngineMetrics, MetricsRegistry
 from penstock.worker import endpoints
 from penstock.worker.endpoints import Endpoints
 
@@ -482,7 +483,7 @@ def test_a_worker_can_end_without_stopping_it() -> None:
     """Its threads are daemons: a crash in the worker is not turned into a hang."""
     code = (
         "from penstock.observability.health import Health\n"
-        "from penstock.observability.metrics import MetricsRegistry\n"
+        "from penstock.observability.exposition import MetricsRegistry\n"
         "from penstock.worker.endpoints import Endpoints\n"
         "print(Endpoints('127.0.0.1', 0, Health(), MetricsRegistry()).start() > 0)\n"
     )

@@ -20,8 +20,8 @@ from penstock.connectors import BlockingProducer
 from penstock.engine import Engine
 from penstock.errors import CapabilityError, ConfigError, FunctionError, ProduceError
 from penstock.message import Record
+from penstock.observability.exposition import MetricsRegistry
 from penstock.observability.health import Health
-from penstock.observability.metrics import MetricsRegistry
 from penstock.retry import RetryPolicy
 
 

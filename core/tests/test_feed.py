@@ -24,8 +24,8 @@ from penstock.config.model import QueueConfig
 from penstock.config.resolve import registry_for, resolve_queue
 from penstock.errors import ConfigError, ConnectorError, NotConnected, ProduceError
 from penstock.message import QueueMessage
+from penstock.observability.exposition import MetricsRegistry
 from penstock.observability.health import Health
-from penstock.observability.metrics import MetricsRegistry
 from penstock.queues.resolved_queue import ResolvedQueue
 from penstock.serializers import Serializer
 from penstock.worker.streams import keep_numbers

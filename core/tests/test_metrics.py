@@ -14,8 +14,9 @@ import pytest
 from prometheus_client import REGISTRY
 from prometheus_client.parser import text_string_to_metric_families
 
+from penstock.observability.counting import EngineMetrics
+from penstock.observability.exposition import LABEL_LENGTH, MetricsRegistry
 from penstock.observability.metric_definitions import DEAD_LETTERS, EXCEPTION_TYPES, METRICS, OUTCOMES, SETTLED, STAGES
-from penstock.observability.metrics import LABEL_LENGTH, EngineMetrics, MetricsRegistry
 
 BASE = {"app": "shop", "queue": "orders", "connector": "kafka"}
 Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -412,7 +413,8 @@ def test_importing_and_counting_needs_no_prometheus() -> None:
     """The client costs 80 ms and is imported by the first scrape only."""
     code = (
         "import sys\n"
-        "from penstock.observability.metrics import EngineMetrics, MetricsRegistry\n"
+        "from penstock.observability.counting import EngineMetrics\n"
+        "from penstock.observability.exposition import MetricsRegistry\n"
         "m = EngineMetrics('a', 'q', 'c'); m.received(1); m.function_time(1.0, 1); r = MetricsRegistry(); r.add(m)\n"
         "print([n for n in ('http', 'prometheus_client', 'pydantic') if n in sys.modules])\n"
         "r.exposition()\n"

@@ -18,8 +18,9 @@ from penstock.config.resolve import registry_for, resolve_queue
 from penstock.config.routes import configured_routes
 from penstock.engine import Engine
 from penstock.errors import ConfigError
+from penstock.observability.counting import EngineMetrics
+from penstock.observability.exposition import MetricsRegistry
 from penstock.observability.health import Health
-from penstock.observability.metrics import EngineMetrics, MetricsRegistry
 from penstock.queues.resolved_queue import ResolvedQueue
 from penstock.routes import Report, Response, Route, json_response
 from penstock.worker.endpoints import Endpoints

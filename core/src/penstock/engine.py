@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from penstock.config.model import Configuration
     from penstock.config.problems import Problem
     from penstock.middleware import AnyMiddleware
+    from penstock.observability.exposition import MetricsRegistry
     from penstock.observability.health import Health
-    from penstock.observability.metrics import MetricsRegistry
     from penstock.options import Role
     from penstock.pipeline.loop import Pipeline
     from penstock.queues.resolved_queue import ResolvedQueue
@@ -299,7 +299,7 @@ class Engine:
         Raises:
             ConfigError, PluginError, FunctionError: it cannot run as it is.
         """
-        from penstock.observability.metrics import EngineMetrics
+        from penstock.observability.counting import EngineMetrics
         from penstock.pipeline.annotation import with_annotation
         from penstock.pipeline.compile import compile_pipeline
         from penstock.pipeline.open_resources import OpenResources

@@ -1,4 +1,4 @@
-"""Feeds a file of JSON lines into a queue, and collects what reaches a queue into one: real data without a broker."""
+"""Feeds a file of JSON lines into a queue, and collects the messages of a queue into such a file."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ import orjson
 from penstock.cli.lines_file import Existing, LinesFile
 from penstock.errors import ConfigError, ConnectorError
 from penstock.message import ERROR_STAGE, QueueMessage, Record
+from penstock.observability.exposition import MetricsRegistry
 from penstock.observability.health import Health
-from penstock.observability.metrics import MetricsRegistry
 from penstock.pipeline.settlement import StopEngine
 from penstock.queues.queue import OutputQueue
 from penstock.queues.resolved_queue import ResolvedQueue

@@ -1,4 +1,4 @@
-"""A file that lines are appended to: on disk when `append` returns, and never at the cost of what it held before."""
+"""A file that lines are appended to. They are on the disk when `append` returns; earlier content is never lost."""
 
 from __future__ import annotations
 

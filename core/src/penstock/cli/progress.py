@@ -1,4 +1,4 @@
-"""One line on a terminal that says how far a run is."""
+"""Shows the progress of a run in one line of a terminal."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from time import monotonic
 
 from penstock.cli.feed import Feed
 from penstock.engine import Engine
+from penstock.observability.exposition import MetricsRegistry
 from penstock.observability.health import Health
-from penstock.observability.metrics import MetricsRegistry
 from penstock.observability.printable import one_line
 
 EVERY = 0.5  # seconds between two updates of the line

@@ -1,4 +1,4 @@
-"""Where a value was written, so that an error can say it."""
+"""Where each value of a configuration was written, for errors."""
 
 from __future__ import annotations
 

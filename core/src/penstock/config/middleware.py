@@ -1,4 +1,4 @@
-"""Middleware by name, with its options, into the objects that an engine uses."""
+"""Makes the middleware that a configuration names, with its options."""
 
 from __future__ import annotations
 

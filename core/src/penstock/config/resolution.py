@@ -1,4 +1,4 @@
-"""The resolution of one queue: what its settings are so far, and every problem met."""
+"""The state of resolving one queue: what is known so far, and every problem found."""
 
 from __future__ import annotations
 

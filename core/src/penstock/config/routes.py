@@ -1,4 +1,4 @@
-"""The routes that a configuration names, into the routes of a worker's port."""
+"""Makes the routes that a configuration names for a worker's port."""
 
 from __future__ import annotations
 

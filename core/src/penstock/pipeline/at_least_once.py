@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from penstock.errors import ProduceError
 from penstock.message import QueueMessage, Record
-from penstock.observability.metrics import EngineMetrics
+from penstock.observability.counting import EngineMetrics
 from penstock.pipeline.batch import Batch
 from penstock.pipeline.in_flight import InFlight
 from penstock.pipeline.settlement import Failure

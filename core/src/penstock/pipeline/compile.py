@@ -32,8 +32,8 @@ from penstock.queues.queue import InputQueue, OutputQueue
 
 if TYPE_CHECKING:
     from penstock.config.model import EngineSettings
+    from penstock.observability.counting import EngineMetrics
     from penstock.observability.health import Health
-    from penstock.observability.metrics import EngineMetrics
     from penstock.pipeline.function import Function
     from penstock.queues.resolved_queue import ResolvedQueue
 

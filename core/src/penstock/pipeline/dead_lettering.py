@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from penstock.dead_letters import FORMS, dead_letter
 from penstock.message import QueueMessage
-from penstock.observability.metrics import EngineMetrics
+from penstock.observability.counting import EngineMetrics
 from penstock.pipeline.failure_log import FailureLog, Report
 from penstock.pipeline.outcomes import Group
 from penstock.pipeline.settlement import Decision, Outcome

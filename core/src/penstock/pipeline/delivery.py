@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from penstock.dead_letters import error_text
 from penstock.errors import MessageError, PenstockError
 from penstock.message import QueueMessage
-from penstock.observability.metrics import EngineMetrics
+from penstock.observability.counting import EngineMetrics
 from penstock.pipeline.batch import Batch
 from penstock.pipeline.dead_lettering import DeadLetters
 from penstock.pipeline.failure_log import FailureLog, Report

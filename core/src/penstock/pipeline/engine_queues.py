@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from penstock.observability.metrics import EngineMetrics
+from penstock.observability.counting import EngineMetrics
 from penstock.pipeline.open_resources import OpenResources
 from penstock.pipeline.state import EngineState
 from penstock.queues.queue import InputQueue, OutputQueue

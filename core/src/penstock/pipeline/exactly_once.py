@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from penstock.connectors import Transacted
 from penstock.errors import CapabilityError
 from penstock.message import QueueMessage, Record
-from penstock.observability.metrics import EngineMetrics
+from penstock.observability.counting import EngineMetrics
 from penstock.pipeline.batch import Batch, OutputColumn
 from penstock.pipeline.in_flight import InFlight
 from penstock.pipeline.settlement import Failure

@@ -8,7 +8,7 @@ from contextlib import suppress
 from time import monotonic
 
 from penstock.middleware import Limit
-from penstock.observability.metrics import EngineMetrics
+from penstock.observability.counting import EngineMetrics
 from penstock.pipeline.drain import DrainDetector
 from penstock.pipeline.executor import Executor
 from penstock.pipeline.in_flight import InFlight

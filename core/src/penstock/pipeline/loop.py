@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from penstock.errors import PenstockError, ProcessEnded
 from penstock.message import QueueMessage
 from penstock.middleware import Limit
+from penstock.observability.counting import EngineMetrics
 from penstock.observability.health import Health
-from penstock.observability.metrics import EngineMetrics
 from penstock.pipeline.batch import Batch
 from penstock.pipeline.delivery import Delivery
 from penstock.pipeline.drain import DrainDetector

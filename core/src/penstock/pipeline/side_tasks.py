@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+from penstock.observability.counting import EngineMetrics
 from penstock.observability.health import Health
-from penstock.observability.metrics import EngineMetrics
 from penstock.pipeline.in_flight import InFlight
 from penstock.pipeline.lease_extender import LeaseExtender
 from penstock.pipeline.tasks import WatchedTasks

@@ -1,4 +1,4 @@
-"""Whether what a spec names can be imported, and is what it should be."""
+"""Checks that the objects which a spec names can be imported and are of the right kind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The core's only table of plugin names: what to install for a name, and which installed name was probably meant."""
+"""The core's only table of plugin names: what to install for a name, and which name was probably meant."""
 
 from __future__ import annotations
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from penstock.observability.counting import EngineMetrics
+from penstock.observability.exposition import MetricsRegistry
 from penstock.observability.health import Health, State
 from penstock.observability.metric_definitions import FUNCTION_FAILURES
-from penstock.observability.metrics import EngineMetrics, MetricsRegistry
 from penstock.pipeline.thread_executor import ThreadExecutor
 from penstock.testing.engine_under_test import EngineUnderTest
 from penstock.testing.memory_queue import MemoryQueue

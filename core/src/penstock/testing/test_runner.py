@@ -11,7 +11,7 @@ from math import inf
 from time import monotonic
 
 from penstock.errors import NotIdle, PenstockError, ProcessEnded
-from penstock.observability.metrics import EngineMetrics
+from penstock.observability.counting import EngineMetrics
 from penstock.testing.clock import JumpingLoop, OutOfTime, TimeMode
 from penstock.testing.engine_run import EngineRun
 from penstock.testing.engine_under_test import EngineUnderTest

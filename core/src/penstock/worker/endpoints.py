@@ -16,8 +16,8 @@ from contextlib import suppress
 from http import HTTPStatus
 
 from penstock.errors import ConfigError
+from penstock.observability.exposition import MetricsRegistry
 from penstock.observability.health import Health
-from penstock.observability.metrics import MetricsRegistry
 from penstock.queues import forks
 from penstock.routes import Report, Response, Route, json_response
 from penstock.worker.pages import PageMaker, response_of

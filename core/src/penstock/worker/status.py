@@ -13,7 +13,7 @@ from penstock.version import __version__
 
 if TYPE_CHECKING:
     from penstock.config.model import EngineSettings, WorkerSettings
-    from penstock.observability.metrics import EngineMetrics
+    from penstock.observability.counting import EngineMetrics
     from penstock.queues.resolved_queue import ResolvedQueue
 
 

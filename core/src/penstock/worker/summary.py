@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from penstock.observability.counting import EngineMetrics
 from penstock.observability.metric_definitions import FUNCTION_FAILURES, OUTCOMES, RECEIVED, SETTLED
-from penstock.observability.metrics import EngineMetrics
 from penstock.pipeline.ending import Ending
 
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from penstock.config.model import WorkerSettings
 from penstock.errors import ConfigError, PenstockError, ProcessEnded
+from penstock.observability.exposition import MetricsRegistry
 from penstock.observability.health import Health
-from penstock.observability.metrics import MetricsRegistry
 from penstock.worker import streams
 from penstock.worker.collector import tuned_collector
 from penstock.worker.listener import listening, nothing
