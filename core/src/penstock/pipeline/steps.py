@@ -230,7 +230,13 @@ class Steps:
         encoded: list[tuple[str, Record]] = []
         queue = None
         try:
-            for item in result if type(result) is list else outputs(result):
+            if type(result) is list:
+                items: Sequence[Any] = result
+            elif type(result) is tuple and len(result) == 2 and type(result[0]) is str:
+                items = (result,)
+            else:
+                items = outputs(result)
+            for item in items:
                 if type(item) is tuple and len(item) == 2:
                     # The usual output, without a call of our own: one costs as much as the record does.
                     queue, obj = item

@@ -37,6 +37,7 @@ class TaskExecutor(Executor):
         whole_batch: bool,
     ) -> None:
         super().__init__(steps, state, concurrency, batch_size, on_batch_done)
+        self._decode, self._call, self._encode = steps.decode_one, steps.call, steps.encode
         self._work = self._work_on_batches if whole_batch else self._work_on_messages
         self._done = Batch()
         self._flushing = False
@@ -95,25 +96,25 @@ class TaskExecutor(Executor):
 
     async def _handle(self, message: QueueMessage, task: asyncio.Task[None]) -> None:
         """Decode, call, encode."""
-        steps = self._steps
         started = perf_counter()
-        model = steps.decode_one(message)
+        model = self._decode(message)
         if model.__class__ is Failure:
             self._done.failures.append(model)
             await self._forget_cancellation(task)
             return
         # `self._done` is read after the call: the batch that is open now may be delivered before the call returns.
         try:
-            result = await steps.call(model, message)
-            encoded = () if result is None or result is True else steps.encode(result, message)
+            result = await self._call(model, message)
+            encoded = () if result is None or result is True else self._encode(result, message)
             if task.cancelling():
                 await self._meet_cancellation(task)
         except BaseException as error:  # noqa: BLE001  (it is the user's)
             await self._raise_unless_failure(error, task)
             self._done.failures.append(failure(message, error))
         else:
-            self._done.messages.append(message)
-            self._done.encoded.append(encoded)
+            done = self._done
+            done.messages.append(message)
+            done.encoded.append(encoded)
         self._done.seconds += perf_counter() - started
 
     async def _work_on_batches(self, task: asyncio.Task[None]) -> None:
