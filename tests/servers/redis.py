@@ -6,10 +6,7 @@ import importlib.util
 import itertools
 import os
 import shutil
-import signal
 import socket
-import subprocess
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from penstock_kit import ServerProcess
 from tests.servers.requirement import missing
 
 READY_WITHIN = 20.0  # seconds; it takes 0.1, but a busy machine that replays a log may need more
@@ -78,50 +76,14 @@ class OwnRedisServer(RedisServer):
     """
 
     def __init__(self, binary: str, directory: Path, *arguments: str) -> None:
-        self._binary = binary
-        self._directory = directory
-        self._arguments = arguments
-        self._process: subprocess.Popen[bytes] | None = None
         super().__init__(f"redis://127.0.0.1:{_free_port()}/0")
-
-    def start(self) -> None:
-        if self._process is not None:
-            raise RuntimeError("this Redis is running; kill() it first")
-        command = [self._binary, "--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(self._directory)]
-        command += ["--appendonly", "yes", "--appendfsync", "always", "--save", "", "--maxmemory-policy", "noeviction"]
-        command += self._arguments
-        log = self._directory / "redis.log"
-        with log.open("ab") as output:
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
-        deadline = time.monotonic() + READY_WITHIN
-        while not _answers(self.host, self.port):
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                self.kill()
-                raise RuntimeError(f"redis-server did not start:\n{log.read_text()[-2000:]}")
-            time.sleep(0.01)
-
-    def kill(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
-
-    def stop(self) -> None:
-        process = self._running()
-        process.terminate()
-        process.wait(READY_WITHIN)
-        self._process = None
-
-    def pause(self) -> None:
-        self._running().send_signal(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        self._running().send_signal(signal.SIGCONT)
-
-    def _running(self) -> subprocess.Popen[bytes]:
-        if self._process is None:
-            raise RuntimeError("this Redis is not running; start() it first")
-        return self._process
+        command = [binary, "--bind", "127.0.0.1", "--port", str(self.port), "--dir", directory, "--appendonly", "yes"]
+        command += ["--appendfsync", "always", "--save", "", "--maxmemory-policy", "noeviction", *arguments]
+        process = ServerProcess(
+            command, lambda: _answers(self.host, self.port), directory / "redis.log", timeout=READY_WITHIN
+        )
+        self.start, self.kill, self.stop = process.start, process.kill, process.stop  # type: ignore[method-assign]
+        self.pause, self.resume = process.pause, process.resume  # type: ignore[method-assign]
 
 
 def binary() -> str:

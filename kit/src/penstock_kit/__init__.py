@@ -26,16 +26,19 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from penstock_kit.backend_fixture import BackendFixture
     from penstock_kit.broken import Broken, must
+    from penstock_kit.server_process import ServerProcess, free_port
     from penstock_kit.suite import ConnectorConformance
 
 __version__ = "0.1.0"
 
-__all__ = ["BackendFixture", "Broken", "ConnectorConformance", "must"]
+__all__ = ["BackendFixture", "Broken", "ConnectorConformance", "ServerProcess", "free_port", "must"]
 
 _MODULES = {
     "BackendFixture": "penstock_kit.backend_fixture",
     "Broken": "penstock_kit.broken",
     "ConnectorConformance": "penstock_kit.suite",
+    "ServerProcess": "penstock_kit.server_process",
+    "free_port": "penstock_kit.server_process",
     "must": "penstock_kit.broken",
 }
 
