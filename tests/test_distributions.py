@@ -1,4 +1,4 @@
-"""What the distributions say of each other and of themselves, and how large their files are."""
+"""The metadata of the distributions, and the size of their files."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def requirements(table: dict[str, Any]) -> list[Requirement]:
 
 @pytest.mark.parametrize("pyproject", PYPROJECTS, ids=NAMES)
 def test_siblings_are_bound_by_one_range(pyproject: Path) -> None:
-    """Never exactly, so that each can be released alone; never without an end; and everywhere the same."""
+    """One range everywhere: not an exact version, so that each can be released alone, and not without an end."""
     table = project(pyproject)
 
     bounds = {
@@ -84,7 +84,7 @@ def test_every_plugin_is_an_extra_of_the_core() -> None:
 
 @pytest.mark.parametrize("pyproject", PYPROJECTS, ids=NAMES)
 def test_every_distribution_has_the_licence_and_the_same_addresses(pyproject: Path) -> None:
-    """A wheel is read apart from this repository; the copy of LICENSE is the repository's, letter by letter."""
+    """Each distribution has an exact copy of the LICENSE, because a wheel is read without the repository."""
     table = project(pyproject)
 
     assert table["license-files"] == ["LICENSE"]
@@ -94,13 +94,13 @@ def test_every_distribution_has_the_licence_and_the_same_addresses(pyproject: Pa
 
 @pytest.mark.parametrize("folder", packages(), ids=NAMES)
 def test_every_package_is_typed(folder: Path) -> None:
-    """Its annotations count for those who import it."""
+    """Type checkers use the annotations of a package with py.typed."""
     assert (folder / "py.typed").exists()
 
 
 @pytest.mark.parametrize("folder", packages(), ids=NAMES)
 def test_no_file_is_too_long_to_be_seen_at_a_glance(folder: Path) -> None:
-    """One idea a file; a file that has grown has two."""
+    """A file holds one idea; a longer file has two."""
     lines = {name: len(path.read_text().splitlines()) for name, path in modules(folder).items()}
 
     assert {name: count for name, count in lines.items() if count > LONGEST} == {}
@@ -108,7 +108,7 @@ def test_no_file_is_too_long_to_be_seen_at_a_glance(folder: Path) -> None:
 
 @pytest.mark.parametrize("folder", packages(), ids=NAMES)
 def test_no_file_is_a_drawer_for_what_has_no_place(folder: Path) -> None:
-    """Whoever looks for something guesses its file from its name."""
+    """A reader guesses a file from its name."""
     names = {name.rpartition(".")[2] for name in modules(folder)}
 
     assert names.isdisjoint({"utils", "util", "helpers", "common", "base", "misc", "core", "tools"})

@@ -23,13 +23,13 @@ _BLOCK = re.compile(r"^```bash\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 
 def copy(name: str, tmp_path: Path) -> Path:
-    """The example in a directory of the test's own, for some of them write files."""
+    """Copy the example, because some examples write files."""
     ignored = shutil.ignore_patterns("__pycache__", ".pytest_cache", "*.sock*", "queues")
     return Path(shutil.copytree(EXAMPLES / name, tmp_path / name, ignore=ignored))
 
 
 def commands(readme: Path) -> str:
-    """What a README tells to type in its folder, without the line that installs something."""
+    """The commands that a README gives for its folder, without the line that installs something."""
     blocks = [block for block in _BLOCK.findall(readme.read_text()) if not block.startswith("pip install")]
     assert blocks, f"{readme} has no bash block"
     return "".join(blocks)
@@ -59,7 +59,7 @@ def assert_prints(expected: str, printed: str, why: str = "") -> None:
 
 
 def install(project: Path, target: Path) -> Mapping[str, str]:
-    """Install a distribution where only its own test sees it; the variables that make it seen."""
+    """Install a distribution for one test only; returns the variables that make it visible."""
     # Without a network where that is possible: then the build backend must be here already.
     isolation = ["--no-build-isolation"] if find_spec("hatchling") else []
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--disable-pip-version-check"]
@@ -70,7 +70,7 @@ def install(project: Path, target: Path) -> Mapping[str, str]:
 
 
 def servers(readme: Path, request: pytest.FixtureRequest) -> Mapping[str, str]:
-    """The variables that lead to the servers a README asks for, each with a database that is new and empty."""
+    """The variables with the addresses of the servers that a README asks for, each with a new, empty database."""
     text = readme.read_text()
     return {
         variable: request.getfixturevalue(fixture).fresh()
@@ -102,6 +102,6 @@ def test_the_intro_prints_what_it_says_on_queues_in_memory(tmp_path: Path) -> No
 
 
 def test_the_list_of_examples_has_each_of_them() -> None:
-    """examples/README.md links to every folder."""
+    """examples/README.md links to the folder of every example."""
     listed = set(re.findall(r"^\| \[(\w+)\]\(\1\)", (EXAMPLES / "README.md").read_text(), re.MULTILINE))
     assert listed == {path.parent.name for path in EXAMPLES.glob("*/expected.txt")}

@@ -46,7 +46,7 @@ def modules_of(distribution: str) -> frozenset[str]:
 
 
 def requirements(pyproject: Path) -> set[str]:
-    """The distributions that a distribution depends on."""
+    """The names of the distributions that a distribution depends on."""
     return {Requirement(text).name for text in project(pyproject)["dependencies"]}
 
 
@@ -69,7 +69,7 @@ def loaded(statement: str) -> set[str]:
 
 
 def seconds(statement: str) -> float:
-    """What a statement's imports take, those of the interpreter's own start left out; the best of some runs."""
+    """The seconds that a statement's imports take, without the interpreter's start; the best of some runs."""
     totals = []
     for _ in range(RUNS):
         command = [sys.executable, "-X", "importtime", "-c", statement]
@@ -81,7 +81,7 @@ def seconds(statement: str) -> float:
 
 
 def test_the_clients_are_known() -> None:
-    """Without them the tests below would be true of anything."""
+    """If none were known, the tests below could not fail."""
     assert {"confluent_kafka", "redis", "rsmq"} <= EVERY_CLIENT
 
 
@@ -91,7 +91,7 @@ def test_the_clients_are_known() -> None:
     ids=["the root", "the engine", "every public name"],
 )
 def test_importing_penstock_loads_no_client_no_web_server_and_no_command_line(statement: str) -> None:
-    """Whatever is installed: a worker loads the client that its configuration names, and a server if it has a port."""
+    """A worker loads the client that its configuration names, and a web server if it has a port."""
     found = loaded(statement)
 
     assert "penstock" in found
@@ -99,7 +99,7 @@ def test_importing_penstock_loads_no_client_no_web_server_and_no_command_line(st
 
 
 def test_importing_the_root_loads_nothing_but_the_root() -> None:
-    """Every import of one of its modules runs it, so it is lazy: not even pydantic is loaded."""
+    """The import of any module of the package runs the package, so it loads nothing, not even pydantic."""
     found = loaded("import penstock")
 
     assert {name for name in found if name.startswith("penstock.")} == {"penstock.exports", "penstock.version"}
@@ -118,13 +118,13 @@ def test_declaring_an_engine_loads_nothing_that_runs_one() -> None:
 
 
 def test_importing_penstock_is_cheap() -> None:
-    """Measured as Python itself measures it."""
+    """`python -X importtime` measures it."""
     assert seconds("import penstock") < ROOT_IMPORT
 
 
 @pytest.mark.parametrize("pyproject", PLUGINS, ids=NAMES)
 def test_a_plugins_entry_point_loads_no_client(pyproject: Path) -> None:
-    """Listing what is installed, and starting with another connector, must not pay for it."""
+    """A listing of plugins, or a worker with a different connector, does not load the client."""
     for module in project(pyproject)["entry-points"]["penstock"].values():
         found = loaded(f"import {module}")
 
@@ -134,7 +134,7 @@ def test_a_plugins_entry_point_loads_no_client(pyproject: Path) -> None:
 
 @pytest.mark.parametrize("pyproject", [path for path in PLUGINS if list(path.parent.glob("src/*/options.py"))])
 def test_a_plugins_options_load_no_client(pyproject: Path) -> None:
-    """A configuration is checked, and its schema printed, without it."""
+    """A configuration can be checked, and its schema printed, without the client."""
     (path,) = pyproject.parent.glob("src/*/options.py")
     found = loaded(f"import {path.parent.name}.options")
 

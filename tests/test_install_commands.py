@@ -1,4 +1,4 @@
-"""Every install command in the manual can be typed today, and the clone has what the errors promise."""
+"""Every install command of the manual works in a clone today, and so do those of the errors."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ NAMES_THE_INDEX = {"README.md", "docs/start.md"} | {
 
 
 def commands(text: str) -> list[list[str]]:
-    """What each `pip install` of a page installs."""
+    """The arguments of each `pip install` on a page."""
     return [shlex.split(found) for found in COMMAND.findall(text)]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_what_a_page_installs_is_there(page) -> None:
-    """Folders exist in the clone; extras exist in the core, and only some pages speak of them, after the clone."""
+    """Folders exist in the clone. Extras exist in the core; pages that name them give the clone's command first."""
     name, folders = page.relative_to(ROOT).as_posix(), []
     for words in commands(page.read_text()):
         ours = [word for word in words if "penstock" in word]
@@ -41,7 +41,7 @@ def test_what_a_page_installs_is_there(page) -> None:
 
 
 def test_every_extra_has_its_folder_in_the_clone() -> None:
-    """These tests run in a clone, so a hint is the path of a folder that pip can install."""
+    """These tests run in a clone, so the command names a folder that pip can install."""
     extras = {name for name in project(PYPROJECTS[0])["optional-dependencies"] if hints.extra_of(f"penstock-{name}")}
 
     for extra in extras:

@@ -1,4 +1,4 @@
-"""Imports point down. This table is the order of the house, and every import of the core is held against it."""
+"""Imports point down: every import of the core is checked against the order in this table."""
 
 from __future__ import annotations
 
@@ -185,13 +185,13 @@ def jumps(name: str, source: str) -> list[str]:
 
 
 def test_every_module_has_its_row_and_every_row_its_modules() -> None:
-    """A new room is given its place in the house, in the table above, with a thought; a closed one leaves it."""
+    """A new module gets a place in the table above; a removed one leaves it."""
     assert sorted(FLOORS) == sorted(MODULES.keys() - FOLDERS)
 
 
 @pytest.mark.parametrize("name", sorted(MODULES.keys() - FOLDERS))
 def test_imports_point_down(name: str) -> None:
-    """Nothing lower knows anything higher, and no circle can arise."""
+    """No module imports one from its own row or a row below, so there are no circles."""
     assert jumps(name, MODULES[name].read_text()) == []
 
 
@@ -204,7 +204,7 @@ def test_a_folder_is_no_module(name: str) -> None:
 
 
 def test_each_lazy_import_that_has_a_reason_exists() -> None:
-    """A reason outlives its import otherwise."""
+    """A reason without an import is removed."""
     found = {
         (name, wanted)
         for name in FLOORS
@@ -216,7 +216,7 @@ def test_each_lazy_import_that_has_a_reason_exists() -> None:
 
 
 def upward(name: str, wanted: str) -> str:
-    """What is said of an import that does not point down."""
+    """The sentence about an import that does not point down."""
     return f"row {FLOORS[name]} imports penstock.{wanted} of row {FLOORS[wanted]}"
 
 

@@ -1,4 +1,4 @@
-"""A folder with an app of the test's own, run by `penstock run` in a process of its own."""
+"""A folder with an app, and `penstock run` in a process of its own."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ with open(file, "w") as out:
 
 @dataclass(frozen=True)
 class Result:
-    """What a run left behind.
+    """The exit code and the output of a run.
 
     Attributes:
         code: Exit code.
@@ -63,7 +63,7 @@ class App:
         (self.folder / name).write_bytes(data)
 
     def lines(self, name: str) -> list[bytes]:
-        """A file's lines; none if it is not there."""
+        """A file's lines; an empty list if the file does not exist."""
         file = self.folder / name
         return file.read_bytes().splitlines() if file.exists() else []
 
@@ -88,5 +88,5 @@ def app(tmp_path: Path) -> App:
 
 @pytest.fixture
 def apps(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], App]:
-    """As many of them as needed."""
+    """Make as many folders as a test needs."""
     return lambda: App(tmp_path_factory.mktemp("app"))

@@ -1,4 +1,4 @@
-"""Whatever is wrong with configuration, function or bytes: the exact message, nothing lost, nothing hangs."""
+"""Wrong configurations, functions and bytes: the exact error, no message lost, and no run that hangs."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ WRONG_CONFIGURATIONS = {
 
 @pytest.mark.parametrize("wrong", WRONG_CONFIGURATIONS)
 def test_a_wrong_configuration_is_named_with_its_place(till: App, wrong: str) -> None:
-    """File, line and column, what is wrong, what to do; exit code 2; nothing has run."""
+    """The error has file, line and column, what is wrong and what to do. The exit code is 2, and nothing has run."""
     config, answer = WRONG_CONFIGURATIONS[wrong]
     till.write("queues.yml", config)
 
@@ -113,7 +113,7 @@ def test_a_wrong_configuration_is_named_with_its_place(till: App, wrong: str) ->
 
 
 def test_secrets_are_never_printed(till: App) -> None:
-    """Not from a variable, not from a default, not by -v, not when the run fails."""
+    """Neither a variable's nor a default's value is printed, with -v or without, also when the run fails."""
     queue = "orders: {profile: memory, value: '${QUEUE}', config: {pasword: '${PASSWORD}'}}"
     till.write("queues.yml", CONFIG.replace("orders: {profile: memory}", queue))
 
@@ -127,7 +127,7 @@ def test_secrets_are_never_printed(till: App) -> None:
 
 
 def test_a_function_of_the_wrong_arity_is_refused_at_its_decorator(till: App) -> None:
-    """Before anything runs; the error says what it must take."""
+    """The error comes before anything runs, and says what the function must take."""
     till.write("app.py", APP.replace("DLQ", "").replace("def bill(order: Order)", "def bill(order: Order, customer)"))
 
     result = run(till)
@@ -140,7 +140,7 @@ def test_a_function_of_the_wrong_arity_is_refused_at_its_decorator(till: App) ->
 
 
 def test_an_output_to_an_undeclared_queue_is_named(till: App) -> None:
-    """With the queues that there are; the message stays in its queue."""
+    """The error lists the queues that exist, and the message stays in its queue."""
     till.write("app.py", APP.replace("DLQ", "").replace('("invoices", {', '("invoice", {'))
 
     result = run(till, b'{"amount": 1}\n')
@@ -169,7 +169,7 @@ BODIES = {
 
 @pytest.mark.parametrize("bad", BODIES)
 def test_a_bad_body_with_a_dead_letter_queue_is_kept_byte_for_byte(till: App, bad: str) -> None:
-    """Its neighbours are billed; the dead letter says where it failed; exit code 0."""
+    """The other messages are billed, the dead letter says where it failed, and the exit code is 0."""
     body, stage, _ = BODIES[bad]
     with_dead_letters(till)
 
@@ -187,7 +187,7 @@ def test_a_bad_body_with_a_dead_letter_queue_is_kept_byte_for_byte(till: App, ba
 
 @pytest.mark.parametrize("bad", BODIES)
 def test_a_bad_body_without_a_dead_letter_queue_stops_the_run_and_is_kept(till: App, bad: str) -> None:
-    """Exit code 1, what is wrong, where, what to do; no message is skipped in silence."""
+    """The exit code is 1, and the error says what is wrong, where, and what to do. No message is skipped in silence."""
     body, _, text = BODIES[bad]
 
     result = run(till, b'{"amount": 1}\n%s\n' % body)
@@ -202,7 +202,7 @@ def test_a_bad_body_without_a_dead_letter_queue_stops_the_run_and_is_kept(till: 
 
 
 def test_on_invalid_skip_passes_over_and_says_so(till: App) -> None:
-    """Because the configuration says so: a line in the log, the others are billed."""
+    """The configuration says so. The log has a line for it, and the other messages are billed."""
     till.write("queues.yml", CONFIG + "engine: {on_invalid: skip}\n")
 
     result = run(till, b'{"amount": 1}\nbad %s\n{"amount": 2}\n' % SECRET.encode())

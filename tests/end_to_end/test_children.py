@@ -1,4 +1,4 @@
-"""What a function forks lives and dies as in any Python program, and does nothing of the worker's work."""
+"""Processes that a function forks behave as in any Python program, and do none of the worker's work."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ EXPECTED = {
 
 @pytest.mark.parametrize("kind", ["def", "async def"])
 def test_children_of_a_function(app: App, kind: str) -> None:
-    """They end when they are told to, with their own signals; one that comes back out of the function ends there."""
+    """Children end by their own signals. A child that returns from the function ends there."""
     app.write("queues.yml", CONFIG)
     app.write("app.py", APP.replace("KIND def", kind))
     app.write("in.jsonl", "".join(json.dumps(way) + "\n" for way in EXPECTED))
@@ -186,7 +186,7 @@ async def parent(number):
 
 
 def test_a_child_that_awaits_in_the_function_ends_there(app: App) -> None:
-    """The event loop behind it is its parent's: a turn of it would do the parent's other calls a second time."""
+    """The child has a copy of its parent's event loop; to run it would make the parent's other calls a second time."""
     app.write("queues.yml", CONFIG)
     app.write("app.py", AWAITING)
     app.write("in.jsonl", "0\n1\n2\n3\n4\n")

@@ -1,4 +1,4 @@
-"""`penstock run --drain`: it ends when there is nothing left to do anywhere, not before and not never."""
+"""`penstock run --drain` ends when no queue has anything left to do, and not before."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def back(message):
 
 @pytest.fixture
 def circle(app: App) -> App:
-    """Two apps that play a message to each other until it is spent."""
+    """Two apps that send a message to each other until it is used up."""
     app.write("queues.yml", CONFIG)
     app.write("app.py", THERE)
     app.write("back.py", BACK)
@@ -63,7 +63,7 @@ def test_a_circle_of_two_engines_ends_when_everything_is_spent(circle: App) -> N
 
 
 def test_thousands_in_a_circle_all_come_out(circle: App) -> None:
-    """Nothing is left in either queue, nothing comes twice."""
+    """Both queues are empty, and nothing was processed twice."""
     lefts = [1 + number % 9 for number in range(5_000)]
     feed(circle, lefts)
 
@@ -95,7 +95,7 @@ def test_what_is_tried_again_later_is_waited_for(circle: App) -> None:
 
 
 def test_dead_letters_of_a_drain_are_all_there(circle: App) -> None:
-    """What fails to the end is collected before the run ends."""
+    """Messages whose attempts are used up are collected before the run ends."""
     circle.write(
         "app.py",
         THERE.replace('app_name="there"', 'app_name="there", dead_letter_queue="dead"').replace(

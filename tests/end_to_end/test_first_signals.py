@@ -1,4 +1,4 @@
-"""A signal is heard from the first moment on, also by the first process of a container; the exit code is documented."""
+"""A worker handles signals from its start, also as the first process of a container; the exit codes are documented."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ IN_A_NAMESPACE = ["unshare", "-pf", "--mount-proc", "--kill-child"]
 
 
 def as_first_process() -> None:
-    """Skip where no process may get a process namespace of its own."""
+    """Skip on machines where a process may not get a process namespace of its own."""
     if shutil.which("unshare") is None:
         pytest.skip("there is no `unshare` here to make a process number 1")
     made = subprocess.run([*IN_A_NAMESPACE, "true"], capture_output=True, text=True, check=False)
@@ -97,7 +97,7 @@ def test_a_signal_while_the_program_is_imported(app: App, number: int, importing
 
 
 def test_a_drain_that_never_began(app: App) -> None:
-    """It has not drained: 3."""
+    """The exit code is 3, because the drain was not finished."""
     process = start(app, [*RUN, "--drain"], IMPORTING)
     assert line(process) == "importing"
 
@@ -107,7 +107,7 @@ def test_a_drain_that_never_began(app: App) -> None:
 
 
 def test_two_signals_while_the_program_is_imported(app: App) -> None:
-    """A program that swallows the first one is ended by the second."""
+    """The second signal ends a program that swallows the first."""
     stubborn = (
         "while True:\n    try:\n        os.write(1, b'importing\\n'); time.sleep(60)\n    except BaseException: pass"
     )
@@ -139,7 +139,7 @@ def test_another_command_is_broken_off_by_the_first(app: App) -> None:
     "command", [[*RUN, "--feed", "in=in.jsonl"], [sys.executable, "app.py"]], ids=["run", "itself"]
 )
 def test_a_signal_while_it_runs(app: App, number: int, command: list[str]) -> None:
-    """SIGHUP, too, ends it in order: what has begun is finished."""
+    """SIGHUP ends a worker in order as well: calls that have begun are finished."""
     itself = command[-1] == "app.py"
     process = start(app, command, f"FEED\n{RUNNING_ITSELF}".replace("FEED", FEED) if itself else "", how_long=0.5)
     assert line(process) == "called"
@@ -165,7 +165,7 @@ asyncio.run(feed())
 @pytest.mark.parametrize("number", SIGNALS)
 @pytest.mark.parametrize("when", ["importing", "called"])
 def test_the_first_process_of_a_container(app: App, number: int, when: str) -> None:
-    """The kernel drops what process 1 has no handler for: there is one from the start."""
+    """The kernel drops a signal that process 1 does not handle, so there are handlers from the start."""
     as_first_process()
     command = [*IN_A_NAMESPACE, *RUN, "--feed", "in=in.jsonl"]
     process = start(app, command, IMPORTING if when == "importing" else "assert os.getpid() == 1", how_long=0.5)
@@ -177,7 +177,7 @@ def test_the_first_process_of_a_container(app: App, number: int, when: str) -> N
 
 
 def test_a_second_signal_ends_the_first_process(app: App) -> None:
-    """At once, while the function goes on for ever."""
+    """The worker ends at once, although the function never returns."""
     as_first_process()
     process = start(app, [*IN_A_NAMESPACE, *RUN, "--feed", "in=in.jsonl"], "", how_long=60)
     assert line(process) == "called"
@@ -190,7 +190,7 @@ def test_a_second_signal_ends_the_first_process(app: App) -> None:
 
 
 def test_a_hangup_under_nohup(app: App) -> None:
-    """What was ignored at the start stays ignored."""
+    """A signal that was ignored at the start stays ignored."""
     process = start(app, ["nohup", *RUN, "--feed", "in=in.jsonl"], "", how_long=0.5)
     assert line(process) == "called"
     process.send_signal(signal.SIGHUP)

@@ -29,7 +29,7 @@ def start(log: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:
 def test_two_processes_pass_numbers_until_one_is_over_ten(
     real_kafka: KafkaServer, redis_server: RedisServer, tmp_path: Path
 ) -> None:
-    """They print what the reference prints, stop on SIGTERM in time, and leave nothing unsettled."""
+    """They print the expected output, stop on SIGTERM in time, and leave no message unsettled."""
     from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Producer, TopicPartition
     from confluent_kafka.admin import AdminClient
 

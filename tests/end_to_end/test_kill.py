@@ -39,7 +39,7 @@ def survive_kills(tmp_path: Path, produced: Callable[[], int], settled: Callable
 
 
 def assert_complete(bodies: Iterable[bytes], bound: int) -> None:
-    """Every id once or more, and no more duplicates than `bound`."""
+    """Assert that every id is there, with at most `bound` duplicates."""
     seen = Counter(json.loads(body)["id"] for body in bodies)
     missing = MESSAGES - len(seen)
     assert missing == 0, f"{missing} inputs have no output"

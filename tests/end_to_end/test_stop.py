@@ -81,7 +81,7 @@ engine: {{max_in_flight: {IN_FLIGHT}, retry: {retry}}}
 
 @pytest.fixture
 def line(real_kafka: KafkaServer, tmp_path: Path) -> Iterator[Line]:
-    """A line whose messages wait half a second or so before each further try."""
+    """A line whose messages wait about half a second before each further attempt."""
     line = Line(real_kafka, tmp_path, "{max_attempts: 50, initial_delay: 0.5, factor: 1}")
     yield line
     line.close()
@@ -96,7 +96,7 @@ def patient(real_kafka: KafkaServer, tmp_path: Path) -> Iterator[Line]:
 
 
 def stop(running: Worker) -> None:
-    """SIGTERM; in order, and soon."""
+    """Send SIGTERM, and check that it ends in order and soon."""
     code, seconds = running.stop(within=25)
     assert code == 0, running.output
     assert seconds < 20, running.output

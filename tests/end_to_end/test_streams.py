@@ -1,4 +1,4 @@
-"""What cannot be printed or logged costs no message, whatever is the matter with standard output and error."""
+"""No message is lost because of what cannot be printed or logged, in whatever state the standard streams are."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def assert_nothing_lost(app: App) -> None:
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])
 @pytest.mark.parametrize("there", [False, True], ids=["nobody reads", "a reader that hangs"])
 def test_a_pipe_that_nobody_reads(printing: App, kind: str, stream: str, there: bool) -> None:
-    """The reader is gone, or takes nothing: every message is processed all the same, and the exit code is 0."""
+    """The reader is gone or reads nothing. Every message is processed, and the exit code is 0."""
     printing.write("app.py", APP.replace("ASYNC def", kind))
     command = [sys.executable, "-m", "penstock.cli.main", "run", "app.py", *COLLECT, "--metrics-port", "none"]
     with pipe(read=there) as writer, (printing.folder / "log").open("wb") as log:
@@ -94,7 +94,7 @@ def test_a_pipe_that_nobody_reads(printing: App, kind: str, stream: str, there: 
 
 @pytest.mark.parametrize("redirected", [">&-", "2>&-", ">&- 2>&-", "> /dev/full", "2> /dev/full", "< /dev/null <&-"])
 def test_a_stream_that_is_closed_or_full(printing: App, redirected: str) -> None:
-    """The shell closed it, or its disk is full."""
+    """The shell closed the stream, or its disk is full."""
     code, _ = shell(printing, redirected, *COLLECT)
 
     assert code == 0
@@ -132,7 +132,7 @@ def test_what_is_collected_on_standard_output_is_no_print(printing: App) -> None
 
 
 def test_standard_output_that_is_closed_collects_nothing(printing: App) -> None:
-    """It is refused before anything is taken."""
+    """The run is rejected before it takes a message."""
     code, told = shell(printing, ">&-", "--drain", "--feed", "in=in.jsonl", "--collect", "out=-")
 
     assert (code, told) == (2, "penstock: --collect -: standard output is closed\n")

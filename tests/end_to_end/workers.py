@@ -27,11 +27,11 @@ class Worker:
 
     @property
     def output(self) -> str:
-        """What it wrote so far, both streams."""
+        """What it has written to both streams."""
         return self._log.read_text(errors="replace")
 
     def kill(self) -> None:
-        """SIGKILL: no goodbye."""
+        """End it with SIGKILL."""
         self.process.kill()
         self.process.wait()
 
@@ -43,7 +43,7 @@ class Worker:
         return code, time.monotonic() - started
 
     def close(self) -> None:
-        """Whatever happened, it is gone afterwards."""
+        """Kill it if it still runs."""
         if self.process.poll() is None:
             self.kill()
         self._out.close()
@@ -51,7 +51,7 @@ class Worker:
 
 @contextmanager
 def worker(*arguments: str | Path, cwd: Path) -> Iterator[Worker]:
-    """A worker that does not outlive the block."""
+    """A worker that is killed at the end of the block."""
     running = Worker(*arguments, cwd=cwd)
     try:
         yield running

@@ -1,1 +1,1 @@
-"""Plugins as real installed distributions: sound ones, and every way to be broken."""
+"""Plugins as really installed distributions: a working one, and one for each way to be broken."""

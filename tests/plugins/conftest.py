@@ -59,7 +59,7 @@ def _pip_install(distributions: Sequence[Distribution], folder: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def sample_plugins(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for PYTHONPATH with one sound plugin and every broken one."""
+    """A folder for PYTHONPATH with a working plugin and every broken one."""
     return _pip_install(SAMPLE_PLUGINS, tmp_path_factory.mktemp("sample_plugins"))
 
 

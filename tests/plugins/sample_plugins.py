@@ -1,4 +1,4 @@
-"""The plugins under test: a sound one, and one for each way to be broken."""
+"""The plugins under test: a working one, and one for each way to be broken."""
 
 from __future__ import annotations
 

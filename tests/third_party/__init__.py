@@ -1,1 +1,1 @@
-"""What strangers write: the plugin that `penstock new` generates, and one that was written from the manual."""
+"""Third-party plugins: the one that `penstock new` generates, and one that was written from the manual."""

@@ -1,4 +1,4 @@
-"""Fresh environments, in which a stranger's package is installed as its users install it: from wheels."""
+"""Fresh environments, in which third-party packages are installed from wheels, as by their users."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Environment:
 
 
 def build_wheels(folder: Path, *distributions: Path, isolated: bool = True) -> None:
-    """Build each distribution's wheel into a folder; isolated, with what it says it needs for that, as a stranger's."""
+    """Build each distribution's wheel into a folder; `isolated` installs what its pyproject.toml needs for that."""
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder)]
     if not isolated:
         command.append("--no-build-isolation")

@@ -1,4 +1,4 @@
-"""The plugin that `penstock new plugin acme` writes is one, with no edit."""
+"""The package that `penstock new plugin acme` writes works without a change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A plugin that was written from the manual alone, on a real NATS: its users cannot tell it from ours."""
+"""A plugin that was written from the manual alone, on a real NATS, works like one of ours."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ queues:
 
 @pytest.fixture(scope="module")
 def environment(wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
-    """An environment with all of ours, the stranger's wheel and what its tests need."""
+    """An environment with our plugins, the wheel of penstock-nats and what its tests need."""
     build_wheels(wheels, PACKAGE)
     environment = Environment(tmp_path_factory.mktemp("nats") / "environment", wheels)
     environment.install(f"penstock-core[{','.join(OURS)}]", "penstock-nats[test]")
@@ -48,7 +48,7 @@ def environment(wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Envir
 
 @pytest.mark.timeout(600)
 def test_it_is_listed_beside_ours(environment: Environment) -> None:
-    """By name, with its distribution; only the column of origin tells it from ours."""
+    """The listing has its name and distribution; only the column of origin differs from ours."""
     offers = json.loads(environment.run("penstock", "plugins", "--check", "--json"))
 
     connectors = {offer["name"]: (offer["distribution"], offer["origin"]) for offer in offers}
@@ -78,7 +78,7 @@ def test_a_pipeline_uses_it_by_name(environment: Environment, nats_server: NatsS
 
 
 def test_an_unknown_option_is_refused_in_the_words_of_the_core(environment: Environment, tmp_path: Path) -> None:
-    """With place and suggestion, as for a connector of ours."""
+    """The error has the place and a suggestion, as for one of our connectors."""
     (tmp_path / "queues.yml").write_text("queues:\n  numbers:\n    connector: nats\n    config: {gruop: a}\n")
 
     refused = environment.try_to_run("penstock", "check", "queues.yml", cwd=tmp_path)

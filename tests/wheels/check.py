@@ -22,7 +22,7 @@ COMMAND_TIMEOUT = 300  # seconds; an install may download
 
 
 def check(wheel: Path, wheels: Path) -> str:
-    """One wheel; returns what was seen, raises with the output of what failed."""
+    """Check one wheel; returns a summary, or raises with the output of the command that failed."""
     module = wheel.name.split("-")[0].removesuffix("_core")
     metadata = metadata_of(wheel)
     bounds = siblings(wheel, metadata)
@@ -41,7 +41,7 @@ def check(wheel: Path, wheels: Path) -> str:
 
 
 def metadata_of(wheel: Path) -> Message:
-    """What the wheel says of itself, after its licence and addresses were found in it."""
+    """The wheel's metadata; checks that the wheel has the licence and the addresses."""
     with zipfile.ZipFile(wheel) as archive:
         folder = next(name for name in archive.namelist() if name.endswith(".dist-info/METADATA")).rpartition("/")[0]
         metadata = Parser().parsestr(archive.read(f"{folder}/METADATA").decode())
@@ -53,7 +53,7 @@ def metadata_of(wheel: Path) -> Message:
 
 
 def siblings(wheel: Path, metadata: Message) -> list[str]:
-    """The bounds on distributions of this workspace: a range each, never exact, never open."""
+    """The bounds on distributions of this workspace; checks that each is a range with both ends."""
     required = [each.split(";")[0].strip() for each in metadata.get_all("Requires-Dist", [])]
     found = [each for each in required if each.startswith("penstock") and "[" not in each]
     for each in found:
