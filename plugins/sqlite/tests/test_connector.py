@@ -82,12 +82,15 @@ def test_a_requeued_message_comes_again_before_younger_ones(opened: Any) -> None
 
 
 def test_a_claim_stops_at_its_limit_of_bytes(opened: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Large bodies come in several calls, one of them at least in each."""
+    """Large bodies come in several calls, one of them at least in each; small ones come together."""
     monkeypatch.setattr("penstock_sqlite.consumer.MOST_BYTES", 1000)
     consumer, producer = opened.consumer(), opened.producer()
     producer.produce([Record(bytes(size)) for size in (600, 600, 600, 5000, 10)])
 
-    assert [len(consumer.consume(99, 5)) for _ in range(3)] == [2, 2, 1]
+    taken = [consumer.consume(99, 5) for _ in range(4)]
+
+    assert [[len(message.message) for message in some] for some in taken] == [[600], [600], [600], [5000]]
+    assert len(consumer.consume(99, 5)) == 1
 
 
 def test_a_record_of_the_same_process_wakes_a_waiting_consumer(opened: Any) -> None:

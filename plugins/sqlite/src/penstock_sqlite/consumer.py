@@ -84,10 +84,10 @@ class SqliteConsumer(BlockingConsumer):
             if something_is_due:
                 connection.execute(statements.END_DELAYS, scope)
                 _run(connection, statements.FREE_EXPIRED, scope)
-            limits = {"queue": self.name, "limit": max_messages, "bytes": MOST_BYTES}
-            row = connection.execute(statements.NEXT, limits).fetchone()
-            if row[0] is None:
+            limit = _affordable(connection, self.name, max_messages)
+            if not limit:
                 return []
+            row = connection.execute(statements.NEXT, {"queue": self.name, "limit": limit}).fetchone()
             ids = f"[{row[0]}]"
             lease_ends = now + self.options.lease
             claim = connection.execute(statements.NEW_CLAIM, (self.name, self._number, lease_ends, ids)).lastrowid or 0
@@ -250,6 +250,15 @@ class SqliteConsumer(BlockingConsumer):
 
 class _RolledBack(Exception):
     """Ends a transaction whose work is not wanted."""
+
+
+def _affordable(connection: sqlite3.Connection, queue: str, limit: int) -> int:
+    """How many of the next messages one claim may take: half as many for as long as their bodies are too large."""
+    while True:
+        count, weight = connection.execute(statements.WEIGH, {"queue": queue, "limit": limit}).fetchone()
+        if count <= 1 or weight <= MOST_BYTES:
+            return int(count)
+        limit = count // 2
 
 
 def _run(connection: sqlite3.Connection, both: Sequence[str], values: dict[str, Any]) -> None:

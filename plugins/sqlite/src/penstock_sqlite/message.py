@@ -85,14 +85,12 @@ def messages_of(row: Sequence[Any], claim: int, consumer: int) -> list[SqliteMes
     ids, sizes, times, bodies, details, keys, headers = row
     blob, at = bodies or b"", 0
     messages = []
-    for number, length, time in zip(ids.split(","), sizes.split(","), times.split(","), strict=True):
-        size = int(length)
-        if size < 0:
-            body = None
-        else:
+    for number, size, time in zip(*(json.loads(f"[{each}]") for each in (ids, sizes, times)), strict=True):
+        body = None
+        if size >= 0:
             body = blob[at : at + size]
             at += size
-        messages.append(SqliteMessage(int(number), claim, body, float(time)))
+        messages.append(SqliteMessage(number, claim, body, time))
     if details != "[]":
         by_id = {message.message_context: message for message in messages}
         key_parts, header_parts = Parts(keys), Parts(headers)

@@ -43,11 +43,20 @@ SELECT
 
 END_DELAYS = "UPDATE penstock_messages SET visible_at = NULL WHERE queue = :queue AND visible_at <= :now"
 
-# Up to `limit` messages, as many as make `bytes`, and one that makes more.
-NEXT = """
+_NEXT = """
+    FROM penstock_messages
+    WHERE queue = :queue AND claim IS NULL AND visible_at IS NULL
+    ORDER BY priority DESC, id
+    LIMIT :limit
+"""
+
+# How many messages the next ones are, and what their bodies weigh.
+WEIGH = f"SELECT count(*), total(size) FROM (SELECT length(CAST(body AS BLOB)) AS size {_NEXT})"  # noqa: S608
+
+NEXT = f"""
 SELECT
     group_concat(id),
-    group_concat(coalesce(size, -1)),
+    group_concat(coalesce(length(CAST(body AS BLOB)), -1)),
     group_concat(enqueued_at),
     CAST(group_concat(CAST(body AS TEXT), '') AS BLOB),
     json_group_array(json_array(
@@ -57,18 +66,8 @@ SELECT
     ),
     CAST(group_concat(CAST("key" AS TEXT), '') AS BLOB),
     CAST(group_concat(headers, '') AS BLOB)
-FROM (
-    SELECT *, sum(size) OVER (ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
-    FROM (
-        SELECT *, length(CAST(body AS BLOB)) AS size
-        FROM penstock_messages
-        WHERE queue = :queue AND claim IS NULL AND visible_at IS NULL
-        ORDER BY priority DESC, id
-        LIMIT :limit
-    )
-)
-WHERE coalesce(before, 0) < :bytes
-"""
+FROM (SELECT * {_NEXT})
+"""  # noqa: S608
 
 NEW_CLAIM = "INSERT INTO penstock_claims (queue, consumer, lease_ends, messages) VALUES (?, ?, ?, ?)"
 
