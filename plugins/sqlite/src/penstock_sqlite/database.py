@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import random
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +22,7 @@ from penstock_sqlite.shared_file import SharedFile
 
 OLDEST_SQLITE = (3, 35)  # the first one with RETURNING
 CHECKPOINT_PAGES = 4_000  # 16 MB of log: a checkpoint waits for the disk twice
+LOCK_PAUSE = 0.001  # seconds between two attempts to write while another process does
 LOG_BYTES = 64 * 2**20  # what the log may keep on the disk after a checkpoint
 
 Parameters = Sequence[Any] | Mapping[str, Any]
@@ -38,10 +41,11 @@ class Database:
         self._file = file
         self._path = file.path
         self._options = options
-        self._synchronous = options.synchronous if durable else "normal"
+        self._durable = durable and options.synchronous == "full"
         self._connection = ClientSlot[sqlite3.Connection](f"SQLite file at {file.path}")
         self._lock = threading.Lock()
         self._inode = 0
+        self._log = -1  # a descriptor of SQLite's log, to wait for the disk
 
     @property
     def is_open(self) -> bool:
@@ -61,8 +65,7 @@ class Database:
                 f"{'.'.join(map(str, OLDEST_SQLITE))} or newer; use a newer Python or system"
             )
         with self._lock, ERRORS.translating(self._path):
-            if old := self._connection.take():
-                old.close()
+            self._close(self._connection.take())
             check_access(self._path)
             if self._options.create:
                 create_file(self._path)
@@ -72,6 +75,7 @@ class Database:
             connection = self._connect("rw")
             try:
                 self._prepare(connection)
+                self._log = os.open(f"{self._path}-wal", os.O_RDWR | os.O_CLOEXEC)
                 self._connection.put(connection)
             except BaseException:
                 connection.close()
@@ -89,7 +93,7 @@ class Database:
                 f"SQLite file at {self._path}: the database is encoded in {encoding}, and queues need UTF-8; choose "
                 "another `path`"
             )
-        connection.execute(f"PRAGMA synchronous = {self._synchronous}")
+        connection.execute("PRAGMA synchronous = NORMAL")  # the disk is waited for in `transaction`
         connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
         connection.execute(f"PRAGMA journal_size_limit = {LOG_BYTES}")
         schema.prepare(connection, self._path, self._options.create)
@@ -112,17 +116,15 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """All statements of this block happen, or none; they are durable when it ends.
+        """All statements of this block happen, or none; when it ends they are on the disk, if they are to be durable.
 
         Raises:
-            NotConnected: nothing happened.
+            NotConnected: nothing happened; or, if the disk failed at the end, it happened and may not last.
         """
-        if not self._file.writing.acquire(timeout=self._options.timeout):
-            raise NotConnected(f"SQLite file at {self._path}: other threads of this process have written for too long")
-        try:
-            with self._lock, ERRORS.translating(self._path):
-                connection = self._current()
-                connection.execute("BEGIN IMMEDIATE")
+        with self._lock, ERRORS.translating(self._path):
+            connection = self._current()
+            with self._turn():
+                self._begin(connection)
                 try:
                     yield connection
                     connection.execute("COMMIT")
@@ -131,8 +133,36 @@ class Database:
                     if connection.in_transaction:
                         connection.execute("ROLLBACK")
                     raise
+            if self._durable:
+                # Not by SQLite, which would keep all others from writing meanwhile. A log is in order: what this
+                # transaction has read is on the disk as well.
+                os.fsync(self._log)
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        if not self._file.writing.acquire(timeout=self._options.timeout):
+            raise NotConnected(f"SQLite file at {self._path}: other threads of this process have written for too long")
+        try:
+            yield
         finally:
             self._file.writing.release()
+
+    def _begin(self, connection: sqlite3.Connection) -> None:
+        """Begin to write, as soon as no other process does."""
+        deadline = time.monotonic() + self._options.timeout
+        connection.execute("PRAGMA busy_timeout = 0")
+        try:
+            while True:
+                try:
+                    connection.execute("BEGIN IMMEDIATE")
+                    return
+                except sqlite3.OperationalError as error:
+                    if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() >= deadline:
+                        raise
+                # SQLite itself would sleep longer and longer, up to 100 ms, while others write one after the other.
+                time.sleep(random.uniform(0.5, 1.5) * LOCK_PAUSE)
+        finally:
+            connection.execute(f"PRAGMA busy_timeout = {int(self._options.timeout * 1000)}")
 
     def read(self, statement: str, parameters: Parameters = ()) -> list[Any]:
         """The rows of a query, as they were at one moment. It waits for no writer."""
@@ -160,5 +190,11 @@ class Database:
     def close(self) -> None:
         """Close it for good. Idempotent."""
         with self._lock:
-            if connection := self._connection.close():
-                connection.close()
+            self._close(self._connection.close())
+
+    def _close(self, connection: sqlite3.Connection | None) -> None:
+        if connection is not None:
+            connection.close()
+        if self._log >= 0:
+            os.close(self._log)
+            self._log = -1
