@@ -14,9 +14,10 @@ from tests.sources import CORE, KIT, PLUGINS, Import, imports, modules, packages
 ROWS = """
     known_secrets  version
 
-    exports errors message serializers model_handlers data_models progress turns
+    exports errors events message serializers model_handlers data_models progress turns
     queues.cancellation  queues.forks
-    observability.health observability.metric_definitions
+    observability.observers  observability.metric_definitions
+    observability.health
 
     bulk  client_errors  client_slot  headers  timeouts
     backoff  capabilities  options  middleware  routing  dead_letters  routes  worker.listener
@@ -123,6 +124,7 @@ PUBLIC = frozenset(
         "connectors",
         "dead_letters",
         "errors",
+        "events",
         "headers",
         "hookspecs",
         "known_secrets",

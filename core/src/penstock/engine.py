@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from penstock.config.files import Source
     from penstock.config.model import Configuration
     from penstock.config.problems import Problem
+    from penstock.events import Observer
     from penstock.middleware import AnyMiddleware
     from penstock.observability.exposition import MetricsRegistry
     from penstock.observability.health import Health
@@ -229,6 +230,11 @@ class Engine:
         self._extensions.resources.add(function)
         return function
 
+    def observer(self, observe: Observer) -> Observer:
+        """Decorator: this function is told what happens in the engine, once a batch; see `penstock.events`."""
+        self._extensions.observers.append(observe)
+        return observe
+
     def route(self, path: str) -> Callable[[Answer], Answer]:
         """Decorator: the worker's port answers `path` with what this function returns.
 
@@ -318,6 +324,8 @@ class Engine:
         targets = {name: self._with_model(queue) for (name, _role), queue in queues.items()}
         counters = EngineMetrics(self.app_name, source.name, source.connector, list(targets))
         metrics.add(counters)
+        for observer in self._extensions.observers:
+            health.subscribe(observer)
         self.status = EngineStatus(
             self._function.name, [source, *targets.values()], self.dead_letter_queue, settings, counters
         )
@@ -333,6 +341,7 @@ class Engine:
             health,
             resources=resources,
             middleware=self._extensions.all_middleware(self.configuration, self.app_name),
+            observers=self._extensions.observers,
             raise_if_fatal=self._raise_if_fatal or raise_if_exit,
         )
         return self.pipeline

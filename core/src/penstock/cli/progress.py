@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from time import monotonic
 
 from penstock.cli.feed import Feed
 from penstock.engine import Engine
+from penstock.events import Consumed, Event, Settled
 from penstock.observability.exposition import MetricsRegistry
 from penstock.observability.health import Health
 from penstock.observability.printable import one_line
@@ -21,10 +23,14 @@ class Progress:
 
     def __init__(self, feeds: Sequence[Feed], engines: Sequence[Engine]) -> None:
         self._feeds = feeds
-        self._engines = engines
+        self._received: Counter[str] = Counter({engine.app_name: 0 for engine in engines})
+        self._settled: Counter[str] = Counter()
+        self._requeued: Counter[str] = Counter()
         self._stopped = asyncio.Event()
+        for engine in engines:
+            engine.observer(self._observe)
 
-    def start(self, health: Health, metrics: MetricsRegistry) -> Progress:  # noqa: ARG002  (it reads the engines')
+    def start(self, health: Health, metrics: MetricsRegistry) -> Progress:  # noqa: ARG002  (it observes the engines)
         """Nothing to do."""
         return self
 
@@ -42,11 +48,17 @@ class Progress:
 
     def _line(self) -> str:
         parts = [f"fed {feed.fed:,}" for feed in self._feeds]
-        for engine in self._engines:
-            pipeline = engine.pipeline
-            if pipeline is not None:
-                parts.append(f"{engine.app_name}: {pipeline.done:,} done, {pipeline.in_flight:,} in flight")
+        for name, received in self._received.items():
+            settled, requeued = self._settled[name], self._requeued[name]
+            parts.append(f"{name}: {settled:,} done, {received - settled - requeued:,} in flight")
         return one_line(" | ".join(parts))[:100]
+
+    def _observe(self, event: Event) -> None:
+        if isinstance(event, Consumed):
+            self._received[event.engine] += len(event.messages)
+        elif isinstance(event, Settled):
+            counter = self._requeued if event.outcome == "requeued" else self._settled
+            counter[event.engine] += len(event.messages)
 
     def stop(self) -> None:
         """Stop writing."""

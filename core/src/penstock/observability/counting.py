@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 
+from penstock.events import Called, Consumed, Event, Failed, Produced, Settled
 from penstock.observability.metric_definitions import (
     BATCH_SIZE,
     CONNECTED,
     DEAD_LETTERS,
     END_TO_END,
-    EXCEPTION_TYPES,
     FUNCTION_FAILURES,
     FUNCTION_TIME,
     IN_FLIGHT,
     LAG,
     LATE_SETTLEMENTS,
     MIDDLEWARE_EVENTS,
+    MOST_NAMES,
     OLDEST_IN_FLIGHT,
     OUTCOMES,
     PRODUCE_FAILURES,
@@ -78,7 +80,44 @@ class EngineMetrics:
         self._histograms: dict[Key, Histogram] = {}
         self._gauges: dict[Key, Callable[[], float | None]] = {}
         self._exception_types: set[str] = set()
+        self._events: set[str] = set()
         self._start_at_zero(input_queue, output_queues)
+
+    def observe(self, event: Event) -> None:
+        """Count what an event tells."""
+        match event:
+            case Consumed():
+                self.received(len(event.messages))
+            case Called():
+                calls = len(event.messages) + len(event.failures)
+                self.batch_size(calls)
+                self.function_time(event.seconds, calls)
+                for failure in event.failures:
+                    if failure.stage in ("function", "output"):
+                        self.function_failed(1, type(failure.error).__name__)
+            case Produced():
+                self.produced(event.queue, event.confirmed)
+                if event.seconds:
+                    self.produce_time(event.queue, event.seconds)
+                if event.refused:
+                    self.produce_failed(event.queue, event.refused)
+            case Settled():
+                self._settled(event)
+            case Failed(became="retried"):
+                self.retried(len(event.failures))
+
+    def _settled(self, event: Settled) -> None:
+        messages, late = event.messages, event.late
+        if event.outcome == "late":
+            late = len(messages)
+        elif event.outcome == "dead_lettered":
+            self.dead_lettered(len(messages), event.stage, late)
+        else:
+            self._count(SETTLED, event.outcome, len(messages) - late)
+        if late:
+            self.late_settlements(late)
+        if event.outcome == "succeeded" and (timestamp := messages[0].timestamp) is not None:
+            self.end_to_end(time.time() - timestamp)
 
     def received(self, n: int) -> None:
         """Count messages that the input queue delivered."""
@@ -110,12 +149,7 @@ class EngineMetrics:
     def function_failed(self, n: int, exception_type: str) -> None:
         """Count messages for which the function raised; `exception_type` is the class's name."""
         with self._lock:
-            if exception_type not in self._exception_types:
-                if len(self._exception_types) >= EXCEPTION_TYPES:
-                    exception_type = "other"
-                else:
-                    self._exception_types.add(exception_type)
-            self._add((FUNCTION_FAILURES, exception_type), n)
+            self._add((FUNCTION_FAILURES, _bounded(exception_type, self._exception_types)), n)
 
     def retried(self, n: int) -> None:
         """Count messages that the function is given once more."""
@@ -141,7 +175,8 @@ class EngineMetrics:
 
     def middleware_event(self, event: str, n: int) -> None:
         """Count what a middleware wants to be seen, by a name of its choice."""
-        self._count(MIDDLEWARE_EVENTS, event, n)
+        with self._lock:
+            self._add((MIDDLEWARE_EVENTS, _bounded(event, self._events)), n)
 
     def batch_size(self, n: int) -> None:
         """Observe the size of one batch."""
@@ -240,3 +275,12 @@ class EngineMetrics:
     def _watch(self, metric: Metric, label: str, read: Callable[[], float | None]) -> None:
         with self._lock:
             self._gauges[metric, label] = read
+
+
+def _bounded(name: str, known: set[str]) -> str:
+    """A name as a label: "other" once there are too many, since each makes a time series."""
+    if name not in known:
+        if len(known) >= MOST_NAMES:
+            return "other"
+        known.add(name)
+    return name

@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, get_args
 
+from penstock.events import Observer, StateChanged
+from penstock.observability.observers import guarded
+
 log = logging.getLogger("penstock")
 
 State = Literal["ok", "starting", "degraded", "failed", "stopping"]
@@ -88,6 +91,12 @@ class Health:
         self._lock = threading.Lock()
         self._states: dict[str, Status] = {}
         self._heartbeats: dict[str, Heartbeat] = {}
+        self._observers: dict[Observer, Observer] = {}
+
+    def subscribe(self, observer: Observer) -> None:
+        """Tell an observer each change of a state, once however often it subscribes."""
+        with self._lock:
+            self._observers.setdefault(observer, guarded(observer))
 
     def set_state(self, component: str, state: State, reason: str = "") -> None:
         """Set the state of one component. "starting", "ok" and "stopping" are logged.
@@ -107,7 +116,10 @@ class Health:
         with self._lock:
             before = self._states.get(component)
             since = before.since if before is not None and before.state == state else self._clock()
-            self._states[component] = Status(state, reason[:REASON_LENGTH], since)
+            self._states[component] = status = Status(state, reason[:REASON_LENGTH], since)
+            observers = () if before == status else tuple(self._observers.values())
+        for observe in observers:
+            observe(StateChanged(component, state, status.reason))
         # A failure is logged where it is found, with all that is known there.
         if state in ("starting", "ok", "stopping") and not reason and (before is None or before.state != state):
             log.info("%s: %s", component, state)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-EXCEPTION_TYPES = 50  # per engine; past that "other", so that classes made at run time cannot flood the time series
+MOST_NAMES = 50  # of exceptions, and of events, per engine; past that "other", so that none can flood the time series
 
 _CALL_SECONDS = (0.00001, 0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 60.0, 300.0)
 _PRODUCE_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -69,7 +69,7 @@ FUNCTION_FAILURES = Metric(
     "penstock_function_failures_total",
     "counter",
     "Messages for which a call of the function raised, once for each attempt, by the exception's class; 'other' after "
-    f"the first {EXCEPTION_TYPES} classes.",
+    f"the first {MOST_NAMES} classes.",
     "exception_type",
 )
 RETRIES = Metric("penstock_function_retries_total", "counter", "Messages that the function is given once more.")
@@ -115,7 +115,8 @@ END_TO_END = Metric(
 MIDDLEWARE_EVENTS = Metric(
     "penstock_middleware_events_total",
     "counter",
-    "Events that middleware counts, such as timeout (a call that took too long), by name.",
+    "Events that middleware counts, such as timeout (a call that took too long), by name; 'other' after the first "
+    f"{MOST_NAMES} names.",
     "event",
 )
 IN_FLIGHT = Metric("penstock_messages_in_flight", "gauge", "Messages delivered and not yet settled.")

@@ -7,8 +7,8 @@ import time
 from collections.abc import Mapping, Sequence
 
 from penstock.errors import ProduceError
+from penstock.events import Observer, Produced
 from penstock.message import QueueMessage, Record
-from penstock.observability.counting import EngineMetrics
 from penstock.pipeline.batch import Batch
 from penstock.pipeline.in_flight import InFlight
 from penstock.pipeline.settlement import Failure
@@ -21,25 +21,28 @@ class AtLeastOnce:
     """If the process dies on the way, each input is settled, or its broker still has it.
 
     Args:
+        app: The engine's name.
         source: The input queue.
         targets: Output queues by name.
         in_flight: Knows the connector's messages.
-        metrics: Counts what is produced.
+        observe: Told what is produced.
         tasks: Where calls to several output queues run.
     """
 
     def __init__(
         self,
+        app: str,
         source: InputQueue,
         targets: Mapping[str, OutputQueue],
         in_flight: InFlight,
-        metrics: EngineMetrics,
+        observe: Observer,
         tasks: WatchedTasks,
     ) -> None:
+        self._app = app
         self._source = source
         self._targets = targets
         self._in_flight = in_flight
-        self._metrics = metrics
+        self._observe = observe
         self._tasks = tasks
 
     async def deliver(self, batch: Batch) -> Delivered:
@@ -74,10 +77,8 @@ class AtLeastOnce:
             refused = [
                 (source, error) for source, error in zip(column.inputs, errors, strict=False) if error is not None
             ]
-            self._metrics.produced(name, len(column.records) - len(refused))
-            self._metrics.produce_time(name, seconds)
+            self._observe(Produced(self._app, name, len(column.records) - len(refused), len(refused), seconds))
             for source, error in refused:
-                self._metrics.produce_failed(name, 1)
                 batch.refuse(source, error)
 
     async def _produce(self, names: Sequence[str], batch: Batch) -> list[Sequence[ProduceError | None]]:

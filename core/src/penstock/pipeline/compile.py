@@ -9,7 +9,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from penstock.errors import ConfigError
+from penstock.events import Observer
 from penstock.middleware import EngineInfo, Middleware, Wrapper
+from penstock.observability.observers import guarded, together
 from penstock.pipeline.at_least_once import AtLeastOnce
 from penstock.pipeline.dead_lettering import DeadLetters
 from penstock.pipeline.delivery import Delivery
@@ -50,6 +52,7 @@ def compile_pipeline(
     *,
     resources: OpenResources,
     middleware: Sequence[Middleware | Wrapper] = (),
+    observers: Sequence[Observer] = (),
     raise_if_fatal: Callable[[BaseException], None],
 ) -> Pipeline:
     """A pipeline that is ready to run. Makes connectors, connects nothing.
@@ -64,6 +67,7 @@ def compile_pipeline(
         metrics, health: Where the pipeline shows what it does.
         resources: What the function and its middleware take by name.
         middleware: What stands around each call, the first outermost.
+        observers: What the program adds to metrics and log.
         raise_if_fatal: Raises an error of the user's code that is to end the engine, and no failed call.
 
     Raises:
@@ -78,17 +82,18 @@ def compile_pipeline(
     state = EngineState()
     in_flight = InFlight()
     deliveries = WatchedTasks(app, state)
+    own = (metrics.observe, FailureLog(app, input_queue).observe)
+    observe = together([*own, *map(guarded, observers)])
     if settings.delivery == "exactly_once":
         require_transactions(app, input_queue, output_queues)
-        strategy: Strategy = ExactlyOnce(input_queue, output_queues, in_flight, metrics)
+        strategy: Strategy = ExactlyOnce(app, input_queue, output_queues, in_flight, observe)
     else:
-        strategy = AtLeastOnce(input_queue, output_queues, in_flight, metrics, deliveries)
-    failure_log = FailureLog(app, input_queue)
+        strategy = AtLeastOnce(app, input_queue, output_queues, in_flight, observe, deliveries)
     dead_letters = None
     if dead_letter_queue is not None:
         target = output_queues[dead_letter_queue]
         _require_any_body(app, target)
-        dead_letters = DeadLetters(app, input_queue, target, strategy, settings.retry, metrics, failure_log, state)
+        dead_letters = DeadLetters(app, input_queue, target, strategy, settings.retry, observe, state)
     stop = _stop_from_any_thread(state)
     info = EngineInfo(app, source.name, function.name, function.is_async, whole_batch, metrics.middleware_event, stop)
     wrappers = [each.around(info) if isinstance(each, Middleware) else each for each in middleware]
@@ -111,8 +116,7 @@ def compile_pipeline(
         settings.retry,
         settings.on_invalid,
         in_flight,
-        metrics,
-        failure_log,
+        observe,
         state,
     )
     suspicion = Suspicion(
@@ -120,7 +124,19 @@ def compile_pipeline(
     )
     make_executor = partial(_executor, steps, state, settings, is_async=function.is_async, whole_batch=whole_batch)
     return Pipeline(
-        app, queues, settings, state, in_flight, make_executor, delivery, deliveries, suspicion, metrics, health, limits
+        app,
+        queues,
+        settings,
+        state,
+        in_flight,
+        make_executor,
+        delivery,
+        deliveries,
+        suspicion,
+        observe,
+        metrics,
+        health,
+        limits,
     )
 
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from penstock.dead_letters import FORMS, dead_letter
+from penstock.events import Failed, Observer, Settled
 from penstock.message import QueueMessage
-from penstock.observability.counting import EngineMetrics
-from penstock.pipeline.failure_log import FailureLog, Report
 from penstock.pipeline.outcomes import Group
 from penstock.pipeline.settlement import Decision, Outcome
 from penstock.pipeline.state import EngineState
@@ -34,8 +32,7 @@ class DeadLetters:
         queue: The dead-letter queue.
         strategy: How records are stored and messages settled.
         policy: Says how long a message waits that cannot be dead-lettered.
-        metrics: Counts outcomes.
-        failure_log: Reports what failed.
+        observe: Told what becomes of messages.
         state: Whether the engine drains.
         clock: Seconds since the epoch.
     """
@@ -47,8 +44,7 @@ class DeadLetters:
         queue: OutputQueue,
         strategy: Strategy,
         policy: RetryPolicy,
-        metrics: EngineMetrics,
-        failure_log: FailureLog,
+        observe: Observer,
         state: EngineState,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -57,8 +53,7 @@ class DeadLetters:
         self._queue = queue
         self._strategy = strategy
         self._policy = policy
-        self._metrics = metrics
-        self._log = failure_log
+        self._observe = observe
         self._state = state
         self._clock = clock
 
@@ -86,8 +81,11 @@ class DeadLetters:
         return [failure.message for failure in (*done.stored, *done.lost)], self._next(done, group)
 
     def _report(self, done: Stored, group: Group) -> None:
-        self._log.report(Report.DEAD_LETTERED, done.stored)
-        self._log.report(Report.LATE, done.lost)
+        if done.stored:
+            self._observe(Failed(self._app, done.stored, "dead_lettered"))
+        if done.lost:
+            self._observe(Failed(self._app, done.lost, "late"))
+            self._observe(Settled(self._app, "late", [failure.message for failure in done.lost]))
         if done.stored and group.refusal is not None:
             log.warning(
                 "engine %r: %d dead letters are stored with %s, the first of %s at %s, because the queue refused them "
@@ -101,11 +99,10 @@ class DeadLetters:
                 extra=self._fields(done.stored[0].message, len(done.stored)),
             )
         late = done.late
-        for stage, count in Counter(failure.stage for failure in done.stored).items():
-            self._metrics.dead_lettered(count, stage, min(late, count))
-            late = max(0, late - count)
-        if late := done.late + len(done.lost):
-            self._metrics.late_settlements(late)
+        for stage in dict.fromkeys(failure.stage for failure in done.stored):
+            messages = [failure.message for failure in done.stored if failure.stage == stage]
+            self._observe(Settled(self._app, "dead_lettered", messages, min(late, len(messages)), stage))
+            late = max(0, late - len(messages))
 
     def _next(self, done: Stored, group: Group) -> Group | None:
         """What is to be done with messages whose dead letter was refused in this form."""

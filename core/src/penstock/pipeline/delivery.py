@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from penstock.dead_letters import error_text
 from penstock.errors import MessageError, PenstockError
+from penstock.events import Became, Failed, Observer, Settled
 from penstock.message import QueueMessage
-from penstock.observability.counting import EngineMetrics
 from penstock.pipeline.batch import Batch
 from penstock.pipeline.dead_lettering import DeadLetters
-from penstock.pipeline.failure_log import FailureLog, Report
 from penstock.pipeline.in_flight import InFlight
 from penstock.pipeline.outcomes import Group, Outcomes
 from penstock.pipeline.settlement import Decision, Failure, OnInvalid, Outcome, StopEngine, decide
@@ -38,10 +36,8 @@ class Delivery:
         policy: When a failed call is made again.
         on_invalid: What becomes of a message that is not valid, where there is no dead-letter queue.
         in_flight: Knows the connector's messages.
-        metrics: Counts outcomes, once a batch.
-        failure_log: Reports what failed.
+        observe: Told what becomes of messages, once a batch.
         state: Whether the engine stops or drains.
-        clock: Seconds since the epoch.
     """
 
     def __init__(
@@ -53,10 +49,8 @@ class Delivery:
         policy: RetryPolicy,
         on_invalid: OnInvalid,
         in_flight: InFlight,
-        metrics: EngineMetrics,
-        failure_log: FailureLog,
+        observe: Observer,
         state: EngineState,
-        clock: Callable[[], float] = time.time,
     ) -> None:
         self._app = app
         self._source = source
@@ -65,10 +59,8 @@ class Delivery:
         self._policy = policy
         self._on_invalid: OnInvalid = on_invalid
         self._in_flight = in_flight
-        self._metrics = metrics
-        self._log = failure_log
+        self._observe = observe
         self._state = state
-        self._clock = clock
 
     async def deliver(self, batch: Batch) -> Outcomes:
         """Send the outputs of a batch, settle its inputs, and decide what becomes of those that failed."""
@@ -95,19 +87,12 @@ class Delivery:
         """Requeue messages that were not started, at once."""
         return await self._requeue(Group(Decision(Outcome.REQUEUE), messages))
 
-    def close(self) -> None:
-        """The engine ends: report what is not reported yet."""
-        self._log.close()
-
     def _count(self, delivered: Delivered, outcomes: Outcomes) -> None:
         settled, lost = delivered.settled, delivered.lost
         if settled:
-            self._metrics.succeeded(len(settled) - delivered.late)
-            timestamp = settled[0].timestamp
-            if timestamp is not None:
-                self._metrics.end_to_end(max(0.0, self._clock() - timestamp))
-        if late := delivered.late + len(lost):
-            self._metrics.late_settlements(late)
+            self._observe(Settled(self._app, "succeeded", settled, delivered.late))
+        if lost:
+            self._observe(Settled(self._app, "late", lost))
         outcomes.settled = [*settled, *lost] if lost else settled
         outcomes.rest = delivered.rest
         if delivered.requeue:
@@ -124,49 +109,46 @@ class Delivery:
                 draining=self._state.draining,
             )
             by_decision[decision].append(failure)
-            if failure.stage in ("function", "output"):
-                self._metrics.function_failed(1, type(failure.error).__name__)
         for decision, group in by_decision.items():
             match decision.outcome:
                 case Outcome.RETRY:
                     self._retry(group, decision.delay, outcomes)
                 case Outcome.STOP:
-                    self._log.report(Report.STOPPING, group)
+                    self._failed(group, "stopping")
                     outcomes.stop = outcomes.stop or self._stopping_error(group[0])
                 case _:
                     outcomes.groups.append(Group(decision, [failure.message for failure in group], group))
 
     def _retry(self, failures: Sequence[Failure], delay: float, outcomes: Outcomes) -> None:
         if self._state.stopping:
-            self._log.report(Report.UNSETTLED, failures)
+            self._failed(failures, "unsettled")
             return
-        self._log.report(Report.RETRIED, failures, delay)
-        self._metrics.retried(len(failures))
+        self._failed(failures, "retried", delay)
         outcomes.retry.append(([failure.message for failure in failures], delay))
 
     async def _requeue(self, group: Group) -> Outcomes:
-        messages, delay, report = group.messages, group.decision.delay, Report.REQUEUED
-        if delay > 0 and not self._source.resolved.capabilities.requeue_delay:
+        messages, delay = group.messages, group.decision.delay
+        held = delay > 0 and not self._source.resolved.capabilities.requeue_delay
+        if held:
             # The connector would deliver it again at once; the wait here keeps that from being a hot loop.
-            report = Report.HELD
-            self._log.report(report, group.failures, delay)
+            self._failed(group.failures, "held", delay)
             await self._state.pause(delay)
             delay = 0.0
         late = await self._source.on_fail(self._in_flight.for_settlement(messages), delay)
-        if report is Report.REQUEUED:
-            self._log.report(report, group.failures, delay)
-        self._metrics.requeued(len(messages) - late)
-        if late:
-            self._metrics.late_settlements(late)
+        if not held:
+            self._failed(group.failures, "requeued", delay)
+        self._observe(Settled(self._app, "requeued", messages, late))
         return Outcomes(requeued=(messages, delay))
 
     async def _skip(self, group: Group) -> Outcomes:
         late = await self._source.on_success(self._in_flight.for_settlement(group.messages))
-        self._log.report(Report.SKIPPED, group.failures)
-        self._metrics.skipped(len(group.messages) - late)
-        if late:
-            self._metrics.late_settlements(late)
+        self._failed(group.failures, "skipped")
+        self._observe(Settled(self._app, "skipped", group.messages, late))
         return Outcomes(settled=group.messages)
+
+    def _failed(self, failures: Sequence[Failure], became: Became, delay: float = 0.0) -> None:
+        if failures:
+            self._observe(Failed(self._app, failures, became, delay))
 
     async def _store_dead_letters(self, group: Group) -> Outcomes:
         assert self._dead_letters is not None  # noqa: S101  (decide() saw one)
@@ -175,7 +157,7 @@ class Delivery:
         if refused is None:
             return outcomes
         if refused.decision.outcome is Outcome.STOP:
-            self._log.report(Report.STOPPING, refused.failures)
+            self._failed(refused.failures, "stopping")
             why = f"Its dead letter is refused too: {refused.refusal}"
             outcomes.stop = self._stopping_error(refused.failures[0], why)
         else:
@@ -188,7 +170,7 @@ class Delivery:
         try:
             yield
         except BaseException:
-            self._log.report(Report.UNSETTLED, failures)
+            self._failed(failures, "unsettled")
             raise
 
     def _stopping_error(self, failure: Failure, why: str = "") -> PenstockError:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from penstock.connectors import Transacted
 from penstock.errors import CapabilityError
+from penstock.events import Observer, Produced
 from penstock.message import QueueMessage, Record
-from penstock.observability.counting import EngineMetrics
 from penstock.pipeline.batch import Batch, OutputColumn
 from penstock.pipeline.in_flight import InFlight
 from penstock.pipeline.settlement import Failure
@@ -22,19 +23,26 @@ class ExactlyOnce:
     """If the process dies on the way, each input is settled and its outputs are stored, or neither.
 
     Args:
+        app: The engine's name.
         source: The input queue.
         targets: Output queues by name.
         in_flight: Knows the connector's messages.
-        metrics: Counts what is produced.
+        observe: Told what is produced.
     """
 
     def __init__(
-        self, source: InputQueue, targets: Mapping[str, OutputQueue], in_flight: InFlight, metrics: EngineMetrics
+        self,
+        app: str,
+        source: InputQueue,
+        targets: Mapping[str, OutputQueue],
+        in_flight: InFlight,
+        observe: Observer,
     ) -> None:
+        self._app = app
         self._source = source
         self._targets = targets
         self._in_flight = in_flight
-        self._metrics = metrics
+        self._observe = observe
 
     async def deliver(self, batch: Batch) -> Delivered:
         """See `Strategy.deliver`."""
@@ -51,8 +59,7 @@ class ExactlyOnce:
             return self._without_refused_and_lost(batch, columns, answer)
         seconds = time.perf_counter() - started
         for name, column in columns:
-            self._metrics.produced(name, len(column.records))
-            self._metrics.produce_time(name, seconds)
+            self._observe(Produced(self._app, name, len(column.records), 0, seconds))
         return Delivered(messages)
 
     def _without_refused_and_lost(self, batch: Batch, columns: Columns, answer: Transacted) -> Delivered:
@@ -65,8 +72,9 @@ class ExactlyOnce:
         if lost and any(None in column.inputs for _name, column in columns):
             # The outputs were made of all of them together: they are made again, without what is lost.
             delivered.requeue, batch.messages = batch.messages, []
-        for source, name, error in inputs:
-            self._metrics.produce_failed(name, 1)
+        for name, count in Counter(name for _source, name, _error in inputs).items():
+            self._observe(Produced(self._app, name, 0, count, 0.0))
+        for source, _name, error in inputs:
             batch.refuse(source, error)
         _drop(batch, [failure.message for failure in batch.failures])
         if batch.messages:

@@ -10,6 +10,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 from penstock.message import QueueMessage
 from penstock.pipeline.batch import Batch
@@ -31,10 +32,13 @@ class Executor(ABC):
         on_batch_done: Gets each finished batch, encoded, on the event loop's thread.
 
     Attributes:
+        on_threads: Whether the function runs on threads, not on the event loop.
         taken: How many messages the function was given so far.
         returned: Of how many of them the calls have ended.
         unstarted: Messages that were submitted and not started when the engine stopped.
     """
+
+    on_threads: ClassVar[bool] = False
 
     def __init__(
         self, steps: Steps, state: EngineState, concurrency: int, batch_size: int, on_batch_done: OnBatchDone

@@ -11,6 +11,7 @@ from penstock.pipeline.resources import Resources
 
 if TYPE_CHECKING:
     from penstock.config.model import Configuration
+    from penstock.events import Observer
     from penstock.middleware import AnyMiddleware, Middleware, Wrapper
     from penstock.routes import Route
 
@@ -21,12 +22,13 @@ class Extensions:
 
     Attributes:
         middleware: What its constructor was given.
-        routes, resources: What its decorators were given.
+        routes, observers, resources: What its decorators were given.
         replaced: Values by name that take the place of resources, in a test.
     """
 
     middleware: tuple[AnyMiddleware, ...]
     routes: list[Route] = field(default_factory=list)
+    observers: list[Observer] = field(default_factory=list)
     resources: Resources = field(default_factory=Resources)
     replaced: Mapping[str, Any] = field(default_factory=dict)
 

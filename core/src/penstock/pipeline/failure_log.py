@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import Enum
 from typing import TYPE_CHECKING
 
 from penstock.dead_letters import error_text
+from penstock.events import Became, Ended, Event, Failed
 from penstock.pipeline.settlement import Failure, Stage, StopEngine
 
 if TYPE_CHECKING:
@@ -21,20 +21,19 @@ log = logging.getLogger("penstock")
 REPORT_INTERVAL = 1.0  # seconds between two lines about the same kind of failure
 
 
-class Report(Enum):
-    """What became of a message that failed, in the words of the log. It is reported once it is so, never before."""
+_BECAME: Mapping[Became, str] = {
+    "retried": "trying again in {delay:.1f} s",
+    "held": "held back here for {delay:.1f} s, then requeued",
+    "requeued": "requeued, to come again in {delay:.1f} s",
+    "dead_lettered": "to the dead-letter queue",
+    "skipped": "skipped, as on_invalid says",
+    "late": "left to the consumer that has it now: its lease or partition was lost meanwhile",
+    "unsettled": "left in its queue, because the engine ends first",
+    "stopping": "the engine stops",
+}
+"""What became of a message that failed. It is reported once it is so, never before."""
 
-    RETRIED = "trying again in {delay:.1f} s"
-    HELD = "held back here for {delay:.1f} s, then requeued"
-    REQUEUED = "requeued, to come again in {delay:.1f} s"
-    DEAD_LETTERED = "to the dead-letter queue"
-    SKIPPED = "skipped, as on_invalid says"
-    LATE = "left to the consumer that has it now: its lease or partition was lost meanwhile"
-    UNSETTLED = "left in its queue, because the engine ends first"
-    STOPPING = "the engine stops"
-
-
-Kind = tuple[Stage, type[BaseException], Report]
+Kind = tuple[Stage, type[BaseException], Became]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +65,17 @@ class FailureLog:
         self._quiet_until: dict[Kind, float] = {}
         self._pending: dict[Kind, _Failures] = {}
 
-    def report(self, report: Report, failures: Sequence[Failure], delay: float = 0.0) -> None:
+    def observe(self, event: Event) -> None:
+        """Report what failed, and what is pending when the engine has ended."""
+        if type(event) is Failed:
+            self._report(event)
+        elif type(event) is Ended:
+            self._close()
+
+    def _report(self, event: Failed) -> None:
         """Report what failed and what became of it, now or together with the next failure of its kind."""
         now = time.monotonic()
-        for kind, group in _by_kind(report, failures, delay).items():
+        for kind, group in _by_kind(event).items():
             if (pending := self._pending.pop(kind, None)) is not None:
                 group = _Failures(pending.first, pending.delay, pending.count + group.count)
             if now < self._quiet_until.get(kind, 0.0):
@@ -78,21 +84,18 @@ class FailureLog:
                 self._quiet_until[kind] = now + REPORT_INTERVAL
                 self._write(kind, group)
 
-    def close(self) -> None:
-        """Report what is pending, because the engine ends.
-
-        A retry is left out: by now something else became of its message.
-        """
+    def _close(self) -> None:
+        # A retry is left out: by now something else became of its message.
         for kind, group in self._pending.items():
-            if kind[2] is not Report.RETRIED:
+            if kind[2] != "retried":
                 self._write(kind, group)
         self._pending.clear()
 
     def _write(self, kind: Kind, group: _Failures) -> None:
-        stage, error_type, report = kind
+        stage, error_type, became = kind
         first = group.first
         # The way into the user's code is worth its lines once the function is given up on.
-        trace = stage == "function" and report in _GIVEN_UP and error_type is not StopEngine
+        trace = stage == "function" and became in _GIVEN_UP and error_type is not StopEngine
         log.warning(
             "engine %r: %d %s failed at %s, the first at %s of %s, attempt %d: %s: %s; %s",
             self._app,
@@ -104,7 +107,7 @@ class FailureLog:
             first.message.attempts,
             error_type.__name__,
             error_text(first.error),
-            report.value.format(delay=group.delay),
+            _BECAME[became].format(delay=group.delay),
             exc_info=first.error if trace else None,
             extra={
                 "engine": self._app,
@@ -118,11 +121,11 @@ class FailureLog:
         )
 
 
-_GIVEN_UP = (Report.DEAD_LETTERED, Report.STOPPING, Report.UNSETTLED)
+_GIVEN_UP = ("dead_lettered", "stopping", "unsettled")
 
 
-def _by_kind(report: Report, failures: Sequence[Failure], delay: float) -> dict[Kind, _Failures]:
+def _by_kind(event: Failed) -> dict[Kind, _Failures]:
     groups: dict[Kind, list[Failure]] = defaultdict(list)
-    for failure in failures:
-        groups[failure.stage, type(failure.error), report].append(failure)
-    return {kind: _Failures(group[0], delay, len(group)) for kind, group in groups.items()}
+    for failure in event.failures:
+        groups[failure.stage, type(failure.error), event.became].append(failure)
+    return {kind: _Failures(group[0], event.delay, len(group)) for kind, group in groups.items()}

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from time import monotonic
 
+from penstock.events import Consumed, Observer
 from penstock.middleware import Limit
-from penstock.observability.counting import EngineMetrics
 from penstock.pipeline.drain import DrainDetector
 from penstock.pipeline.executor import Executor
 from penstock.pipeline.in_flight import InFlight
@@ -27,6 +27,7 @@ class Fetcher:
     """Consumes from the input queue of one engine until the engine stops.
 
     Args:
+        app: The engine's name.
         source: The input queue.
         batch_size: How many messages to ask for at most.
         window: How far ahead of the function to fetch.
@@ -35,12 +36,13 @@ class Fetcher:
         executor: Tells how many messages wait for the function.
         suspects: Submits the messages to the executor.
         state: The engine's state.
-        metrics: Counts what is received.
+        observe: Told what is received.
         limits: What middleware allows to fetch.
     """
 
     def __init__(
         self,
+        app: str,
         source: InputQueue,
         batch_size: int,
         window: PrefetchWindow,
@@ -49,9 +51,10 @@ class Fetcher:
         executor: Executor,
         suspects: SuspectCalls,
         state: EngineState,
-        metrics: EngineMetrics,
+        observe: Observer,
         limits: Sequence[Limit] = (),
     ) -> None:
+        self._app = app
         self._source = source
         self._batch_size = batch_size
         self._window = window
@@ -60,7 +63,7 @@ class Fetcher:
         self._executor = executor
         self._suspects = suspects
         self._state = state
-        self._metrics = metrics
+        self._observe = observe
         self._limits = limits
         self._asked_at = monotonic()
 
@@ -90,7 +93,7 @@ class Fetcher:
                 self._idle.found_empty(asked_at)
                 continue
             self._idle.received()
-            self._metrics.received(len(messages))
+            self._observe(Consumed(self._app, messages))
             self._in_flight.add(messages, asked_at)
             self._window.weigh(messages)
             for limit in self._limits:

@@ -11,6 +11,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from penstock.errors import PenstockError, ProcessEnded
+from penstock.events import Called, Ended, Observer, Settled
 from penstock.message import QueueMessage
 from penstock.middleware import Limit
 from penstock.observability.counting import EngineMetrics
@@ -53,7 +54,9 @@ class Pipeline:
         delivery: Brings batches to their final state.
         deliveries: The tasks in which that happens.
         suspicion: Which messages may be poison messages.
-        metrics, health: Where the engine shows what it does.
+        observe: Told what happens, once a batch.
+        metrics: Where its gauges are shown.
+        health: Where its state is shown.
         limits: What middleware allows to fetch.
 
     Attributes:
@@ -72,6 +75,7 @@ class Pipeline:
         delivery: Delivery,
         deliveries: WatchedTasks,
         suspicion: Suspicion,
+        observe: Observer,
         metrics: EngineMetrics,
         health: Health,
         limits: Sequence[Limit] = (),
@@ -85,7 +89,7 @@ class Pipeline:
         self._in_flight = in_flight
         self._delivery = delivery
         self._deliveries = deliveries
-        self._metrics = metrics
+        self._observe = observe
         self._set_state = partial(health.set_state, component)
         self._idle = DrainDetector(source, in_flight)
         self._retries: dict[asyncio.TimerHandle, Sequence[QueueMessage]] = {}
@@ -93,6 +97,7 @@ class Pipeline:
             source, in_flight, suspicion, self.executor, self._deliver, state, settings.concurrency
         )
         self._fetcher = Fetcher(
+            app,
             source,
             settings.batch_size,
             PrefetchWindow(settings, whole_batches=bool(source.resolved.batch), now=monotonic()),
@@ -101,7 +106,7 @@ class Pipeline:
             self.executor,
             self._suspects,
             state,
-            metrics,
+            observe,
             limits,
         )
         self._side_tasks = SideTasks(app, component, source, in_flight, WatchedTasks(app, state), metrics, health)
@@ -140,9 +145,10 @@ class Pipeline:
             clean = await self._queues.close(shutdown_timeout)
             # What became of all other messages is counted by now.
             self.ending = Ending(self.in_flight, waiting, clean)
-            self._metrics.unsettled(self.in_flight)
+            if self.in_flight:
+                self._observe(Settled(self.app, "unsettled", list(self._in_flight.received_at)))
             self._in_flight.clear()
-            self._delivery.close()
+            self._observe(Ended(self.app))
             self._side_tasks.close()
         if (failure := self._state.error) is not None:
             self._set_state("failed", str(failure))
@@ -181,6 +187,11 @@ class Pipeline:
         return len(self._in_flight)
 
     @property
+    def on_threads(self) -> bool:
+        """Whether the function is being called on a thread, so that the event loop will be woken."""
+        return self.executor.on_threads and self.executor.taken > self.executor.returned
+
+    @property
     def done(self) -> int:
         """How many messages reached their final state here."""
         return self._in_flight.settled
@@ -189,10 +200,8 @@ class Pipeline:
 
     def _on_batch_done(self, batch: Batch) -> None:
         """The function has finished a batch: count its calls, and deliver it."""
-        calls = len(batch.messages) + len(batch.failures)
-        if calls:
-            self._metrics.batch_size(calls)
-            self._metrics.function_time(batch.seconds, calls)
+        if batch.messages or batch.failures:
+            self._observe(Called(self.app, batch.messages, batch.failures, batch.seconds))
         self._suspects.returned(batch)
         self._deliver(batch)
 

@@ -20,6 +20,8 @@ HAND_OFF_AFTER = 2 * SLICE  # seconds; what a thread that is still at the same b
 class ThreadExecutor(Executor):
     """Calls the function on `concurrency` threads, a batch at a time."""
 
+    on_threads = True
+
     def __init__(
         self, steps: Steps, state: EngineState, concurrency: int, batch_size: int, on_batch_done: OnBatchDone
     ) -> None:

@@ -2,42 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
-from penstock.observability.counting import EngineMetrics
+from penstock.events import Event, StateChanged
 from penstock.observability.exposition import MetricsRegistry
-from penstock.observability.health import Health, State
+from penstock.observability.health import Health
 from penstock.observability.metric_definitions import FUNCTION_FAILURES
-from penstock.pipeline.thread_executor import ThreadExecutor
 from penstock.testing.engine_under_test import EngineUnderTest
 from penstock.testing.memory_queue import MemoryQueue
 
 SHOWN = 3  # unsettled messages that an error lists
-
-
-class _Health(Health):
-    """A health registry that notices when its engine begins to stop, for whatever reason."""
-
-    def __init__(self, on_stopping: Callable[[], None]) -> None:
-        super().__init__()
-        self._on_stopping = on_stopping
-
-    def set_state(self, component: str, state: State, reason: str = "") -> None:
-        super().set_state(component, state, reason)
-        if state == "stopping" and component.startswith("engine "):
-            self._on_stopping()
-
-
-class _Counters(MetricsRegistry):
-    """Remembers what the engine counts with."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.engine: EngineMetrics | None = None
-
-    def add(self, engine_metrics: EngineMetrics) -> None:
-        super().add(engine_metrics)
-        self.engine = engine_metrics
 
 
 class EngineRun:
@@ -59,11 +33,11 @@ class EngineRun:
         self.app = engine.app_name
         self.stopping = False
         self._source = source
-        self._health = _Health(self._stop)
-        counters = _Counters()
-        self.pipeline = engine.start(self._health, counters)
-        assert counters.engine is not None  # noqa: S101  (start() adds it)
-        self.metrics: EngineMetrics = counters.engine
+        self._health = Health()
+        self._health.subscribe(self._observe)
+        metrics = MetricsRegistry()
+        self.pipeline = engine.start(self._health, metrics)
+        (self.metrics,) = metrics.engines()
         self._consumer = source.consumers[-1]
         self._worker = engine.worker_settings()
 
@@ -74,17 +48,17 @@ class EngineRun:
     @property
     def on_threads(self) -> bool:
         """Whether a function call is running on a thread. Its end wakes the event loop."""
-        executor = self.pipeline.executor
-        return isinstance(executor, ThreadExecutor) and executor.taken > executor.returned
+        return self.pipeline.on_threads
 
     @property
     def at_rest(self) -> bool:
         """Whether there is nothing to do, and nothing is due later."""
         return self._consumer.at_rest and not self.pipeline.in_flight
 
-    def _stop(self) -> None:
-        self.stopping = True
-        self._consumer.stop()
+    def _observe(self, event: Event) -> None:
+        if isinstance(event, StateChanged) and event.state == "stopping" and event.component == f"engine {self.app}":
+            self.stopping = True
+            self._consumer.stop()
 
     def busy_with(self) -> Iterator[str]:
         """What keeps the engine busy, as parts of a sentence."""
