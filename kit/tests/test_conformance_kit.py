@@ -96,7 +96,7 @@ class TestReference(ConnectorConformance):
 KIT_TESTS = sorted(name for name in dir(ConnectorConformance) if name.startswith("test_"))
 ORDER_TESTS = sorted(name for name in vars(Ordering) if name.startswith("test_"))
 
-AT_ONCE = 8  # mutants at work side by side: most of their time is waiting
+AT_ONCE = 16  # mutants tested at the same time: most of their time is waiting
 ALONE = (
     "nothing_is_left_after_a_shutdown",
     "making_a_connector_does_nothing",
