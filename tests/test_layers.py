@@ -311,7 +311,7 @@ def plugin_modules() -> list[tuple[str, str]]:
     ]
 
 
-def trespasses(package: str, source: str) -> list[str]:
+def private_imports(package: str, source: str) -> list[str]:
     """What a plugin imports from us without being invited."""
     problems = []
     for found in imports(source):
@@ -329,17 +329,17 @@ def test_a_plugin_imports_only_public_modules(package: str, name: str) -> None:
     """What ours can do, a stranger's can do; no name with an underscore, and no other plugin."""
     path = modules(next(folder for folder in packages() if folder.name == package))[name]
 
-    assert trespasses(package, path.read_text()) == []
+    assert private_imports(package, path.read_text()) == []
 
 
-def test_a_trespass_is_seen() -> None:
+def test_a_private_import_is_seen() -> None:
     """The root, a private room, a private name, a sibling."""
     source = (
         "from penstock import Consumer\nfrom penstock.queues.queue import InputQueue\nfrom penstock.errors import _x\n"
         "import penstock_kafka.errors\nfrom penstock.errors import ConfigError\nimport penstock_rsmq.keys\n"
     )
 
-    assert [each.partition(":")[0] for each in trespasses("penstock_rsmq", source)] == [
+    assert [each.partition(":")[0] for each in private_imports("penstock_rsmq", source)] == [
         "line 1",
         "line 2",
         "line 3",

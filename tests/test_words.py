@@ -13,19 +13,31 @@ from tests.sources import ROOT
 WORDS = {
     "saboteur": "mutant",
     "stand-in, stand in for": "fake, replace",
+    "rehearsal, rehearse": "engine under test; for a transaction that is rolled back: dry run",
+    "trespass, trespasses": "private use, private import",
+    "zoo": "sample plugins",
     "NotQuiet, quiet_since": "NotIdle, idle_since",
     "convict, convicted": "declare poison, poison",
+    "killer": "poison message",
+    "bury, buries, buried, burying, unburied": "dead-letter, dead-lettered; rejected",
 }
 """Words → what to write instead. Found anywhere in code, tests, templates and manual, in upper and lower case, alone or
 with an "s"."""
 
 NAMES = {
     "Lanes, ThreadLanes, TaskLanes": "Executor, ThreadExecutor, TaskExecutor",
+    "relieve, OVERDUE": "hand_off, HAND_OFF_AFTER",
     "Fate, GivenBack, Unsendable": "Outcome, RequeueRequested, InvalidOutput",
+    "NOBODY, ENDING": "BATCH_INPUT, EXIT_EXCEPTIONS; for a user id: UNPRIVILEGED",
     "Conductor, Rehearsal, Cellar, Reality": "TestRunner, EngineUnderTest, QueueStore, ProductionQueue",
+    "Performance, Story, Pace": "EngineRun, MessageHistory, TimeMode",
     "StandInConsumer, StandInProducer": "FakeConsumer, FakeProducer",
     "UnresolvedQueue, choose_backend, choose_stages": "Resolution, choose_connector_class, choose_codec",
+    "Verdict": "Resolution",
     "rivalry, undeclared_output": "conflict, unknown_queue",
+    "_Foreign, metric_list": "LegacyConnector, metric_definitions",
+    "QueueShape, hurry, settle_apart": "QueueTable, limit_timeout, delete_by_bisection",
+    "Alarm": "WakeUp",
 }
 """The same for names that are ordinary words elsewhere. Found only in Python, and exactly as they are written here."""
 

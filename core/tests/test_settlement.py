@@ -126,7 +126,7 @@ def test_a_function_that_says_later_gets_the_message_later(
 @pytest.mark.parametrize("dead_letters", [False, True])
 @pytest.mark.parametrize("draining", [False, True])
 @pytest.mark.parametrize(("attempts", "delay"), [(1, 1.0), (3, 4.0), (4, 8.0), (100, 60.0)])
-def test_false_gives_back_as_often_as_the_function_says_so(
+def test_false_requeues_as_often_as_the_function_says_so(
     dead_letters: bool, draining: bool, attempts: int, delay: float
 ) -> None:
     """It is the function's word, no failure: never dead-lettered, never given up."""

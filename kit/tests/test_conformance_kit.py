@@ -155,7 +155,7 @@ def _tell(found: Refusals, config: pytest.Config) -> None:
     rows = [("mutant", "caught by", "what is broken")]
     for part, error in found.items():
         rows.append(
-            (part.name, part.caught_by if isinstance(error, Broken) else "NOBODY: IT GOT THROUGH", part.fault())
+            (part.name, part.caught_by if isinstance(error, Broken) else "NO TEST: IT GOT THROUGH", part.fault())
         )
     widths = [max(len(row[column]) for row in rows) for column in range(2)]
     lines = [f"{name:{widths[0]}}  {caught:{widths[1]}}  {fault}" for name, caught, fault in rows]

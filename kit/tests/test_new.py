@@ -24,7 +24,7 @@ from penstock_kit.new import LONGEST_NAME, write_plugin
 
 Run = Callable[..., tuple[int, str, str]]
 
-NOBODY = 65534  # a user without any rights
+UNPRIVILEGED = 65534  # a user without any rights
 
 
 @pytest.fixture
@@ -199,7 +199,7 @@ def test_a_folder_that_may_not_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "theirs").mkdir(mode=0o555)
     if (uid := os.geteuid()) == 0:
         tmp_path.chmod(0o755)
-        os.seteuid(NOBODY)
+        os.seteuid(UNPRIVILEGED)
     try:
         with pytest.raises(ConfigError) as refused:
             write_plugin("acme", tmp_path / "theirs")

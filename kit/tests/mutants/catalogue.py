@@ -215,7 +215,7 @@ MUTANTS = [
     consumer(
         "ordering:GivesBackBehind",
         "messages_of_a_key_come_in_the_order_they_were_produced",
-        name="gives_back_behind_its_key",
+        name="requeues_behind_its_key",
         capabilities=BY_KEY,
     ),
     consumer("ordering:GivesBackInAnyOrder", "order_survives_a_failure_of_every_message", capabilities=BY_KEY),

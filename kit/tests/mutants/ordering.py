@@ -10,7 +10,7 @@ from mutants.store import Store
 from penstock.message import QueueMessage, Record
 
 # Nobody holds a message of the same key, and no older one waits for its delay.
-NOBODY_HAS_THE_KEY = """
+KEY_IS_FREE = """
 AND NOT EXISTS (SELECT 1 FROM messages o JOIN deliveries h ON h.id = o.id AND h.grp = :grp
     WHERE o.queue = :queue AND o.key IS m.key AND h.settled = 0 AND h.until > :now AND h.token != :mine)
 """
@@ -30,13 +30,13 @@ class ReferenceByKeyConsumer(ReferenceConsumer):
 
     async def consume(self, max_messages: int, timeout: float) -> Sequence[QueueMessage]:
         # One batch at a time holds a key: its own earlier batches count as others.
-        self.opened().condition = NOBODY_HAS_THE_KEY.replace(":mine", "''") if not self.held else self._but_mine()
+        self.opened().condition = KEY_IS_FREE.replace(":mine", "''") if not self.held else self._but_mine()
         return await super().consume(max_messages, timeout)
 
     def _but_mine(self) -> str:
         tokens = {message.message_context[1] for message in self.held.values()}
         mine = ",".join(f"'{token}'" for token in tokens)
-        return NOBODY_HAS_THE_KEY.replace("h.token != :mine", f"h.token NOT IN ({mine}, '')")
+        return KEY_IS_FREE.replace("h.token != :mine", f"h.token NOT IN ({mine}, '')")
 
 
 class Shuffles(ReferenceConsumer):

@@ -36,7 +36,7 @@ class CountsNothingLate(ReferenceConsumer):
 
 
 class FailsUnfenced(ReferenceConsumer):
-    """Gives back what others have by now."""
+    """Requeues what others have by now."""
 
     async def on_fail(self, messages: Sequence[QueueMessage], delay: float | None = None) -> None:  # noqa: ARG002
         by_id(self.opened(), "token = '', until = 0", messages)
@@ -92,7 +92,7 @@ class SettlesWholeBatch(ReferenceConsumer):
 
 
 class GivesBackWholeBatch(ReferenceConsumer):
-    """Gives back everything when one message fails."""
+    """Requeues everything when one message fails."""
 
     async def on_fail(self, messages: Sequence[QueueMessage], delay: float | None = None) -> None:
         await super().on_fail(list(self.held.values()) if messages else (), delay)
@@ -144,7 +144,7 @@ class SettlesAfterTheClose(ReferenceConsumer):
 
 
 class IgnoresDelay(ReferenceConsumer):
-    """Gives back at once."""
+    """Requeues at once."""
 
     async def on_fail(self, messages: Sequence[QueueMessage], delay: float | None = None) -> None:  # noqa: ARG002
         await super().on_fail(messages, None)

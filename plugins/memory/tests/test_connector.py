@@ -57,7 +57,7 @@ def test_everything_comes_back_byte_for_byte(make_options: MakeOptions) -> None:
     asyncio.run(main())
 
 
-def test_a_message_given_back_comes_again_before_the_younger_ones(make_options: MakeOptions) -> None:
+def test_a_message_requeued_comes_again_before_the_younger_ones(make_options: MakeOptions) -> None:
     """In the same session, in its old place, with one attempt more."""
 
     async def main() -> None:
@@ -101,7 +101,7 @@ def test_consume_returns_nothing_after_its_timeout(make_options: MakeOptions) ->
 
 
 def test_settling_does_not_wait_for_a_consume_that_waits(make_options: MakeOptions) -> None:
-    """Nor do giving back, extending and asking for the lag."""
+    """Nor do requeuing, extending and asking for the lag."""
 
     async def main() -> None:
         async with opened(make_options()) as (consumer, producer):
@@ -120,7 +120,7 @@ def test_settling_does_not_wait_for_a_consume_that_waits(make_options: MakeOptio
 
 
 def test_a_waiting_consumer_wakes_when_a_delay_ends(make_options: MakeOptions) -> None:
-    """Of a record and of a message given back: not before, and without anybody's help."""
+    """Of a record and of a message requeued: not before, and without anybody's help."""
 
     async def main() -> None:
         async with opened(make_options()) as (consumer, producer):
@@ -178,7 +178,7 @@ def test_a_lease_that_is_extended_does_not_end(make_options: MakeOptions) -> Non
     asyncio.run(main())
 
 
-def test_shutdown_gives_back_what_is_unsettled_and_makes_the_rest_late(make_options: MakeOptions) -> None:
+def test_shutdown_requeues_what_is_unsettled_and_makes_the_rest_late(make_options: MakeOptions) -> None:
     """At once, not when the lease ends; a settlement afterwards is harmless, also of what a successor holds."""
 
     async def main() -> None:

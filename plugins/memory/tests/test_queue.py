@@ -92,7 +92,7 @@ class TestOrder:
 
         assert [text(lessee.receive(2)) for _ in range(4)] == ["ab", "cd", "ef", ""]
 
-    def test_a_message_given_back_comes_before_every_younger_one_not_yet_delivered(
+    def test_a_message_requeued_comes_before_every_younger_one_not_yet_delivered(
         self, queue: Queue, lessee: Lessee
     ) -> None:
         """So the order of its key is kept across a failure."""
@@ -105,7 +105,7 @@ class TestOrder:
         assert text(lessee.receive(9)) == "acdef"
 
     def test_a_message_whose_lease_ends_takes_its_place_again(self, queue: Queue, lessee: Lessee, clock: Clock) -> None:
-        """As if it had been given back."""
+        """As if it had been requeued."""
         fill(queue, "abcd")
         lessee.receive(2)
         clock.now += 10.0
@@ -263,7 +263,7 @@ class TestCounting:
 
 
 class TestWaking:
-    @pytest.mark.parametrize("event", ["append", "give back", "close"])
+    @pytest.mark.parametrize("event", ["append", "requeue", "close"])
     def test_whoever_found_nothing_is_woken_once(self, queue: Queue, lessee: Lessee, event: str) -> None:
         """By each event that makes a message visible; and the next event calls nobody who did not look again."""
         calls: list[str] = []
@@ -273,7 +273,7 @@ class TestWaking:
         assert waiter.receive(1, lambda: calls.append("woken")) == []
         {
             "append": lambda: fill(queue, "b"),
-            "give back": lambda: lessee.requeue(held),
+            "requeue": lambda: lessee.requeue(held),
             "close": lessee.close,
         }[event]()
         fill(queue, "c")
@@ -329,7 +329,7 @@ def test_a_hundred_thousand_deliveries_leave_nothing_behind(queue: Queue, lessee
 
 
 def test_threads_share_a_queue_without_losing_or_doubling_a_message() -> None:
-    """Two threads append, two consume and settle or give back; each message is settled exactly once."""
+    """Two threads append, two consume and settle or requeue; each message is settled exactly once."""
     queue, total, settled, guard = Queue("q"), 4000, [], threading.Lock()
 
     def produce(first: int) -> None:

@@ -76,7 +76,7 @@ class QueueMachine(RuleBasedStateMachine):
             assert (lessee, message.message_context) not in self.tokens
             self.tokens.append((lessee, message.message_context))
 
-    @rule(data=st.data(), what=st.sampled_from(["settle", "give back", "give back later", "extend"]))
+    @rule(data=st.data(), what=st.sampled_from(["settle", "requeue", "requeue later", "extend"]))
     def use_some_tokens(self, data: st.DataObject, what: str) -> None:
         """Valid ones and old ones alike."""
         if not self.tokens:
@@ -92,13 +92,13 @@ class QueueMachine(RuleBasedStateMachine):
                 message.until = self.now + LEASES[lessee]
             else:
                 message.lessee = message.token = None
-                message.until = self.now + (4.0 if what == "give back later" else 0.0)
+                message.until = self.now + (4.0 if what == "requeue later" else 0.0)
         real = self.lessees[lessee]
         late = {
             "settle": lambda: real.settle(chosen),
             "extend": lambda: real.extend(chosen),
-            "give back": lambda: real.requeue(chosen),
-            "give back later": lambda: real.requeue(chosen, 4.0),
+            "requeue": lambda: real.requeue(chosen),
+            "requeue later": lambda: real.requeue(chosen, 4.0),
         }[what]()
         assert late == len(chosen) - len(valid)
 

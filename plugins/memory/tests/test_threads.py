@@ -43,7 +43,7 @@ def test_a_produce_in_one_loop_wakes_a_consumer_in_another(options: MemoryOption
 
 
 def test_engines_in_several_threads_lose_and_double_nothing(options: MemoryOptions) -> None:
-    """Three consumers in three loops, two producers in two more, and every fifth message given back once."""
+    """Three consumers in three loops, two producers in two more, and every fifth message requeued once."""
     total, per_call = 3000, 10
     got: list[int] = []
     enough = threading.Event()

@@ -46,8 +46,8 @@ def test_the_highest_priority_goes_first_and_then_the_oldest(opener: Any, consum
     asyncio.run(main())
 
 
-def test_what_is_given_back_comes_before_everything_younger(opener: Any, consumed: Consumed) -> None:
-    """Its id is its place, not the time at which it was given back."""
+def test_what_is_requeued_comes_before_everything_younger(opener: Any, consumed: Consumed) -> None:
+    """Its id is its place, not the time at which it was requeued."""
 
     async def main() -> None:
         async with opener.producer() as producer, opener.consumer() as consumer:
@@ -133,7 +133,7 @@ def test_an_empty_queue_is_asked_no_more_often_for_short_calls(opener: Any, noti
     asyncio.run(main())
 
 
-def test_what_one_gives_back_itself_is_not_waited_for(opener: Any, consumed: Consumed) -> None:
+def test_what_one_requeues_itself_is_not_waited_for(opener: Any, consumed: Consumed) -> None:
     """Without notifications as well, at once and after a delay."""
 
     async def main() -> None:
@@ -166,7 +166,7 @@ def test_no_delay_is_too_long_or_too_strange(opener: Any, consumed: Consumed, sq
 
 
 def test_a_delay_that_begins_while_others_wait_is_waited_for_exactly(opener: Any, consumed: Consumed, sql: Sql) -> None:
-    """Whoever waits learns of it, whether it was produced with it or given back with it."""
+    """Whoever waits learns of it, whether it was produced with it or requeued with it."""
 
     async def main() -> None:
         async with opener.producer() as producer, opener.consumer(poll_interval=30) as consumer:
@@ -182,7 +182,7 @@ def test_a_delay_that_begins_while_others_wait_is_waited_for_exactly(opener: Any
     asyncio.run(main())
 
 
-def test_a_message_that_is_given_back_wakes_others(opener: Any, consumed: Consumed, sql: Sql) -> None:
+def test_a_message_that_is_requeued_wakes_others(opener: Any, consumed: Consumed, sql: Sql) -> None:
     """Also when its consumer gives it back because it stops."""
 
     async def main() -> None:

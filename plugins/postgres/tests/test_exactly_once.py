@@ -74,18 +74,18 @@ def stored(sql: Sql, queue: str) -> Counter[bytes]:
 
 
 def test_every_kind_of_outcome_shows_once(drain: Callable[..., Engine], sql: Sql) -> None:
-    """Succeeded, dead-lettered for each of its reasons, retried, given back: in both outputs or in none."""
-    given_back: set[int] = set()
+    """Succeeded, dead-lettered for each of its reasons, retried, requeued: in both outputs or in none."""
+    requeued: set[int] = set()
 
     def function(message: dict[str, int]) -> Any:
         number = message["id"]
         if number % 10 == 3:
             raise ValueError("this one never works")
-        if number % 10 == 4 and number not in given_back:
-            given_back.add(number)
+        if number % 10 == 4 and number not in requeued:
+            requeued.add(number)
             return False
-        if number % 10 == 5 and number not in given_back:
-            given_back.add(number)
+        if number % 10 == 5 and number not in requeued:
+            requeued.add(number)
             raise Retry(0.01)
         if number % 10 == 6:
             return [("left", message), Output("right", message, priority=99_999)]

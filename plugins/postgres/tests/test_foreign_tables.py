@@ -42,7 +42,7 @@ def refused(opener: Any, table: str = "jobs", **options: Any) -> str:
 
 @pytest.mark.parametrize("name", [SPLENDID, "Order Items", "größe-%(limit)s", LONG])
 def test_tables_and_columns_have_any_name(opener: Any, consumed: Consumed, sql: Sql, name: str) -> None:
-    """Quoted, and never taken for a parameter: claimed, extended, given back, settled, produced to, counted."""
+    """Quoted, and never taken for a parameter: claimed, extended, requeued, settled, produced to, counted."""
     shown = quoted(name.replace("%", "%%"))  # psycopg takes it for a parameter in a test as well
     flag = "Q " + name[:60]
     sql(f"CREATE TABLE {quoted(name)} ({quoted(name)} bigint PRIMARY KEY, {quoted(flag)} boolean DEFAULT true)")
@@ -125,7 +125,7 @@ def test_a_field_may_have_a_name_that_no_column_has(opener: Any, consumed: Consu
 def test_an_id_need_not_be_one_that_python_knows(
     opener: Any, consumed: Consumed, sql: Sql, type_: str, value: str
 ) -> None:
-    """It stays text, as the database writes it: extended, given back and settled all the same."""
+    """It stays text, as the database writes it: extended, requeued and settled all the same."""
     sql(f"CREATE TABLE jobs (id {type_} PRIMARY KEY)")
     sql(f"INSERT INTO jobs VALUES ({value})")
 

@@ -184,7 +184,7 @@ def test_stopping_is_bounded_while_the_server_does_not_answer(
     assert asyncio.run(main()) < 12
 
 
-def test_what_is_held_is_given_back_over_a_new_connection(opener: Any, consumed: Consumed, sql: Sql) -> None:
+def test_what_is_held_is_requeued_over_a_new_connection(opener: Any, consumed: Consumed, sql: Sql) -> None:
     """A loss just before the end is no reason to make others wait for the lease."""
 
     async def main() -> None:

@@ -56,7 +56,7 @@ def test_rows_come_as_objects_in_the_order_of_their_ids(opener: Any, consumed: C
 
 
 def test_visible_is_false_while_a_row_is_worked_on(opener: Any, consumed: Consumed, rows: Sql) -> None:
-    """As other programs on this table expect it; a row that is done is deleted, one that is given back is visible."""
+    """As other programs on this table expect it; a row that is done is deleted, one that is requeued is visible."""
 
     async def main() -> None:
         async with opener.table_consumer(TABLE, **VISIBLE) as consumer:
@@ -100,7 +100,7 @@ def test_a_worker_that_died_leaves_its_rows_to_others(opener: Any, consumed: Con
 
 
 @pytest.mark.parametrize("delay", [None, 0.1])
-def test_a_row_that_is_given_back_is_not_a_suspect(
+def test_a_row_that_is_requeued_is_not_a_suspect(
     opener: Any, consumed: Consumed, rows: Sql, delay: float | None
 ) -> None:
     """With a delay or without; only one whose lease ended may have killed a worker."""
@@ -119,7 +119,7 @@ def test_a_row_that_is_given_back_is_not_a_suspect(
     asyncio.run(main())
 
 
-def test_a_row_that_is_given_back_often_is_not_a_suspect_of_a_table_that_counts_no_deaths(
+def test_a_row_that_is_requeued_often_is_not_a_suspect_of_a_table_that_counts_no_deaths(
     opener: Any, consumed: Consumed, rows: Sql
 ) -> None:
     """One without the column `penstock_unended_calls`, which an older Penstock prepared."""
@@ -275,7 +275,7 @@ def test_a_row_and_its_outputs_go_in_one_transaction(opener: Any, consumed: Cons
 
 
 def test_a_late_owner_changes_nothing_in_a_table_either(opener: Any, consumed: Consumed, sql: Sql) -> None:
-    """Neither extends nor gives back nor settles what another one has, or what it gave back itself."""
+    """Neither extends nor requeues nor settles what another one has, or what it requeued itself."""
     sql("CREATE TABLE jobs (id bigint PRIMARY KEY)")
     sql("INSERT INTO jobs VALUES (1)")
     leased = "SELECT penstock_lease, penstock_hidden_until FROM jobs"

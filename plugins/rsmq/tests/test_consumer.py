@@ -1,4 +1,4 @@
-"""Leases, fences and what a consumer gives back, on a real Redis."""
+"""Leases, fences and what a consumer requeues, on a real Redis."""
 
 from __future__ import annotations
 
@@ -69,8 +69,8 @@ def test_a_late_delete_leaves_the_new_owners_message_alone(opener: Any, pyrsmq: 
     asyncio.run(main())
 
 
-def test_a_late_give_back_leaves_the_new_owners_lease_alone(opener: Any, consumed: Any) -> None:
-    """A's lease ends, B receives, A gives back: the message stays hidden, and B's."""
+def test_a_late_requeue_leaves_the_new_owners_lease_alone(opener: Any, consumed: Any) -> None:
+    """A's lease ends, B receives, A requeues: the message stays hidden, and B's."""
 
     async def main() -> None:
         await sent(opener, b"contested")
@@ -155,7 +155,7 @@ def test_settling_beside_an_extension_never_loses_to_it(opener: Any, consumed: A
     asyncio.run(main())
 
 
-def test_a_message_given_back_is_visible_at_once_and_counted(opener: Any, consumed: Any) -> None:
+def test_a_message_requeued_is_visible_at_once_and_counted(opener: Any, consumed: Any) -> None:
     """`attempts` is RSMQ's receive count: 1, 2, 3."""
 
     async def main() -> None:
@@ -170,7 +170,7 @@ def test_a_message_given_back_is_visible_at_once_and_counted(opener: Any, consum
     asyncio.run(main())
 
 
-def test_a_message_given_back_with_a_delay_is_held_back(opener: Any, consumed: Any) -> None:
+def test_a_message_requeued_with_a_delay_is_held_back(opener: Any, consumed: Any) -> None:
     """Hidden for the delay by the server's clock, then delivered."""
 
     async def main() -> None:
@@ -203,7 +203,7 @@ def test_shutdown_gives_unsettled_messages_back_at_once(opener: Any, consumed: A
 
 
 def test_shutdown_leaves_alone_what_another_consumer_has_taken(opener: Any, consumed: Any) -> None:
-    """Giving back is fenced too: the lease had ended, the new owner keeps the message."""
+    """Requeuing is fenced too: the lease had ended, the new owner keeps the message."""
 
     async def main() -> None:
         await sent(opener, b"contested")

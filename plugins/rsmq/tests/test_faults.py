@@ -215,7 +215,7 @@ def test_a_wire_that_swallows_everything_is_noticed_in_time(redis_server: Any, p
 def test_shutdown_is_bounded_when_the_server_is_away(
     redis_server: Any, proxy: Any, opener: Any, consumed: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Unsettled messages cannot be given back; that is told, and they come back when their leases end."""
+    """Unsettled messages cannot be requeued; that is told, and they come back when their leases end."""
     wire = proxy(redis_server.host, redis_server.port)
 
     async def main() -> float:

@@ -49,7 +49,7 @@ def test_we_read_what_pyrsmq_sends(opener: Any, pyrsmq: RedisSMQ, consumed: Any)
     assert created - 2 < sent < created + 60
 
 
-def test_a_message_that_we_gave_back_is_pyrsmqs(
+def test_a_message_that_we_requeued_is_pyrsmqs(
     opener: Any, pyrsmq: RedisSMQ, raw: redis.Redis, queue: str, consumed: Any
 ) -> None:
     """The receive count goes on from ours, and the time of the first receive is that of the first of ours."""

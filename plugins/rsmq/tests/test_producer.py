@@ -110,7 +110,7 @@ def test_what_rsmq_cannot_store_is_refused_one_by_one(opener: Any, consumed: Any
 
 
 def test_a_full_server_refuses_for_now_and_can_be_drained(own_redis: Any, opener: Any, consumed: Any) -> None:
-    """At maxmemory sending is refused, retriable; receiving, extending, giving back and deleting go on."""
+    """At maxmemory sending is refused, retriable; receiving, extending, requeuing and deleting go on."""
     server = own_redis()
 
     async def main() -> None:

@@ -23,7 +23,7 @@ from penstock_sqlite.file_system import network_file_system
 from penstock_sqlite.options import SqliteOptions
 from penstock_sqlite.producer import SqliteProducer
 
-NOBODY = 65_534  # a user who owns nothing; for tests that run as root, whom no permission stops
+UNPRIVILEGED = 65_534  # a user who owns nothing; for tests that run as root, whom no permission stops
 
 
 def refusal(path: Path, **more: Any) -> ConnectorError:
@@ -107,8 +107,8 @@ from penstock_sqlite.consumer import SqliteConsumer
 from penstock_sqlite.options import SqliteOptions
 consumer = SqliteConsumer("q", SqliteOptions(path=sys.argv[1]))
 if os.geteuid() == 0:
-    os.setgid({NOBODY})
-    os.setuid({NOBODY})
+    os.setgid({UNPRIVILEGED})
+    os.setuid({UNPRIVILEGED})
 try:
     consumer.connect()
 except ConnectorError as error:

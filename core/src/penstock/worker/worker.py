@@ -108,7 +108,7 @@ class Worker:
         return WorkerSettings() if first is None else first.worker_settings(self._runnables)
 
     def run(self) -> None:
-        """Run until done. Signals are handled on the main thread only, and given back afterwards.
+        """Run until done. Handles signals on the main thread only, and restores their handlers afterwards.
 
         Meanwhile `sys.stdout` and `sys.stderr` drop what cannot be written, no log call raises, and the garbage
         collector is tuned unless the settings say otherwise.

@@ -110,7 +110,7 @@ class Holder:
         self._lock.close()
 
     def rescue(self) -> None:
-        """Give back what processes held that have died: theirs are the locks that can be had."""
+        """Requeue the messages of processes that have died: their locks can be taken."""
         for path in self._folder.taken.glob("*.lock"):
             if path.stem == self._owner:
                 continue

@@ -24,7 +24,7 @@ def penstock_connectors() -> Sequence[ConnectorSpec]:
             capabilities=Capabilities(
                 headers=True,
                 keys=True,
-                # Of what is visible, the highest priority and then the lowest id goes first; what is given back keeps
+                # Of what is visible, the highest priority and then the lowest id goes first; what is requeued keeps
                 # its id, so it comes before everything younger that has not been delivered yet.
                 ordering="queue",
                 redelivery_count=True,

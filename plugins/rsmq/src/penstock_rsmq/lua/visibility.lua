@@ -1,4 +1,4 @@
--- Says when messages are visible again, for those whose delivery is still the caller's: a longer lease, or given back.
+-- Says when messages are visible again, for those whose delivery is still the caller's: a longer lease, or requeued.
 --
 -- KEYS  1 the queue's zset, 2 the queue's hash, 3 Penstock's marks
 -- ARGV  1 milliseconds from now, 2 "id token ..." with spaces; a token is the score that the delivery left,

@@ -15,7 +15,7 @@ from penstock.testing import Harness
 Raise = Callable[[], Any]
 
 
-class Verdict(BaseException):
+class Exit(BaseException):
     """As pytest's own: not an `Exception`."""
 
 
@@ -27,7 +27,7 @@ class Checked(BaseModel):
     @field_validator("number")
     @classmethod
     def judge(cls, _number: int) -> int:
-        raise Verdict
+        raise Exit
 
 
 def function(form: str, throw: Raise) -> Callable[[Any], Any]:
@@ -83,11 +83,11 @@ def test_a_verdict_goes_through_run_at_once(form: str, batch: bool) -> None:
     """Of every form of function; the message stays, for no worker has judged it."""
 
     def throw() -> None:
-        raise Verdict
+        raise Exit
 
     with harness(function(form, throw), batch=batch) as tested:
         tested.send("in", 1)
-        with pytest.raises(Verdict):
+        with pytest.raises(Exit):
             tested.run()
         assert (tested.left, tested.attempts, tested.dead_letters()) == (1, [1], [])
 
@@ -106,11 +106,11 @@ def test_a_verdict_that_a_group_holds_goes_through_too(form: str) -> None:
     """A task group wraps what its tasks raise."""
 
     def throw() -> None:
-        raise BaseExceptionGroup("tasks", [ValueError(), BaseExceptionGroup("inner", [Verdict()])])
+        raise BaseExceptionGroup("tasks", [ValueError(), BaseExceptionGroup("inner", [Exit()])])
 
     with harness(function(form, throw)) as tested:
         tested.send("in", 1)
-        with pytest.raises(Verdict):
+        with pytest.raises(Exit):
             tested.run()
 
 
@@ -118,7 +118,7 @@ def test_a_verdict_of_a_validator_goes_through_too() -> None:
     """It is the user's code as the function is."""
     with harness(lambda _: None, model=Checked) as tested:
         tested.send("in", {"number": 1})
-        with pytest.raises(Verdict):
+        with pytest.raises(Exit):
             tested.run()
         assert tested.left == 1
 
