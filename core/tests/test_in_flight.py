@@ -51,3 +51,14 @@ def test_the_age_is_that_of_the_oldest() -> None:
 
     assert table.age is not None
     assert table.age > 0
+
+
+def test_at_the_end_the_connectors_messages_have_their_attempts() -> None:
+    """What is not settled goes back with the attempts that were made."""
+    table, message = InFlight(), QueueMessage("7", b"")
+    table.add([message], 1.0)
+    table.next_attempt(table.next_attempt([message]))
+
+    table.end()
+
+    assert message.attempts == 3

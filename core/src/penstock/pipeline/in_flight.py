@@ -76,6 +76,10 @@ class InFlight:
                 original.attempts = message.attempts
         return originals
 
+    def end(self) -> None:
+        """The engine ends: the connector takes back what is left, with the attempts that were made."""
+        self.for_settlement(list(self._originals))
+
     def clear(self) -> None:
         """The engine has ended: forget what is left."""
         self.received_at.clear()

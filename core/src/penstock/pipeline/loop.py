@@ -142,6 +142,7 @@ class Pipeline:
             await self._finish(fetching, shutdown_timeout)
             await self._side_tasks.end()
             waiting = await self._last_lag() if self._state.draining else None
+            self._in_flight.end()
             clean = await self._queues.close(shutdown_timeout)
             # What became of all other messages is counted by now.
             self.ending = Ending(self.in_flight, waiting, clean)
