@@ -257,7 +257,7 @@ class Producer(ABC):
     """
 
     any_body: bool = True
-    """False: only bodies of a certain form can be stored, such as rows of a table. Then the queue is refused as a
+    """False: only bodies of a certain form can be stored, such as rows of a table. Then the queue is rejected as a
     dead-letter queue, which must take whatever came. Known once the connector is made."""
 
     def __init__(self, name: str, options: Any) -> None:
@@ -270,7 +270,7 @@ class Producer(ABC):
 
     @abstractmethod
     async def produce(self, records: Sequence[Record]) -> Sequence[ProduceError | None]:
-        """Send records and wait until the backend has confirmed each, or refused it.
+        """Send records and wait until the backend has confirmed each, or rejected it.
 
         Records of one call are stored in their order; a call that began earlier comes first, where the backend has
         order.

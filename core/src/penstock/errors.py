@@ -9,7 +9,7 @@
     ├── FunctionError               you: the function has the wrong shape or returned something illegal
     ├── ConnectorError              the backend
     │   ├── NotConnected            … is away: wait and connect again
-    │   ├── ProduceError            … refused, or did not confirm, one record
+    │   ├── ProduceError            … rejected, or did not confirm, one record
     │   └── FatalConnectorError     … will never accept this (credentials, authorisation, fencing): stop
     ├── MessageError                the sender: these bytes are not a message of this queue
     │   ├── DecodeError             … they do not parse

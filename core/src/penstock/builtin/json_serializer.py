@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from penstock.builtin.writing import holds_non_finite, refuse_non_finite
+from penstock.builtin.writing import holds_non_finite, reject_non_finite
 from penstock.errors import DecodeError
 from penstock.serializers import Serializer
 
@@ -22,11 +22,11 @@ _PLAIN_ONLY = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
 class JsonSerializer(Serializer):
     """JSON in UTF-8.
 
-    Reading refuses, with a `ValueError`, whatever the standard refuses (NaN and infinity, a lone surrogate, a second
+    Reading rejects, with a `ValueError`, whatever the standard rejects (NaN and infinity, a lone surrogate, a second
     document) and nesting deeper than 1,024. An integer keeps all its digits; a number with a fraction becomes a float.
 
     Writing takes str, int (64 bits), float, bool, None, dicts with str keys, lists and tuples of those; a UUID as its
-    text, an enum member as its value. It refuses everything else, NaN and infinity included, with a `ValueError`.
+    text, an enum member as its value. It rejects everything else, NaN and infinity included, with a `ValueError`.
     """
 
     format = "json"
@@ -39,7 +39,7 @@ class JsonSerializer(Serializer):
             raise ValueError(f"cannot be written as JSON: {error}") from error
         # orjson writes null for NaN: only a body with a null needs the check. (`in` takes twice as long.)
         if body.find(b"null") >= 0 and holds_non_finite(data):
-            refuse_non_finite()
+            reject_non_finite()
         return body
 
     def deserialize(self, body: bytes) -> Any:

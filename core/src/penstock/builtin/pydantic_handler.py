@@ -26,7 +26,7 @@ class PydanticModelHandler(ModelHandler):
     """The model handler `pydantic`.
 
     A model is read by its aliases and written by them, so that one end of a queue understands the other. What would
-    arrive as another value is refused: NaN and infinity in JSON (unless the model's `ser_json_inf_nan` says how they
+    arrive as another value is rejected: NaN and infinity in JSON (unless the model's `ser_json_inf_nan` says how they
     are written), a `SecretStr`, a number that is too large for a float. No error of its own shows a value of a message.
     """
 
@@ -142,7 +142,7 @@ class _Model:
                 if json_will_do:
                     plain = write_python(value, mode="json", by_alias=True)
                     if names_secrets:
-                        writing.refuse_masked(str(plain), lambda: write_python(value, by_alias=True))
+                        writing.reject_masked(str(plain), lambda: write_python(value, by_alias=True))
                     return plain
                 return _plain(write_python(value, by_alias=True))
             except UserWarning as warning:
@@ -165,9 +165,9 @@ class _Model:
 
         def check(value: Any, body: bytes) -> None:
             if floats and body.find(b"null") >= 0 and (functions or not writing.is_finite_throughout(value)):
-                writing.refuse_lost_floats(body, lambda: write_python(value, by_alias=True))
+                writing.reject_lost_floats(body, lambda: write_python(value, by_alias=True))
             if secrets and (named or body.find(_MASKED) >= 0):  # the user's type may have another mask
-                writing.refuse_masked(body, lambda: write_python(value, by_alias=True))
+                writing.reject_masked(body, lambda: write_python(value, by_alias=True))
 
         if not (floats or secrets):
             return None, b""
@@ -211,7 +211,7 @@ def _plain(value: Any) -> Any:
         return _plain(value.model_dump(by_alias=True))
     plain = to_jsonable_python(value, by_alias=True)
     if _MASK in str(plain):
-        writing.refuse_masked(str(plain), lambda: _ANY.to_python(value, by_alias=True))
+        writing.reject_masked(str(plain), lambda: _ANY.to_python(value, by_alias=True))
     return plain
 
 

@@ -29,7 +29,7 @@ def exact_decoder(decode: Decode, schema: Any) -> Decode:
     """A decoder of JSON that never changes a number.
 
     - A `Decimal` has every digit of a JSON number. Pydantic by itself makes a float of it first.
-    - A number that is too large for a float is refused; pydantic reads it as infinity.
+    - A number that is too large for a float is rejected; pydantic reads it as infinity.
 
     A model that has no floats and no decimals keeps its decoder.
 
@@ -38,7 +38,7 @@ def exact_decoder(decode: Decode, schema: Any) -> Decode:
         schema: The core schema that it was built from.
     """
     if is_open(schema):
-        decode = _refusing_huge(decode)
+        decode = _rejecting_huge(decode)
     elif has(schema, "float"):
         decode = _finite_first(decode, schema)
     return _exact_decimals(decode, schema) if has(schema, "decimal") else decode
@@ -48,7 +48,7 @@ def _finite_first(decode: Decode, schema: Any) -> Decode:
     """Infinity is rare: only a body that a validator without infinity rejects is examined."""
     built = validator_of_rewritten(rewritten(schema, _only_finite))
     if not is_rewritten(built):
-        return _refusing_huge(decode)
+        return _rejecting_huge(decode)
     finite = built.validate_json
 
     def decode_finite(body: bytes) -> Any:
@@ -57,7 +57,7 @@ def _finite_first(decode: Decode, schema: Any) -> Decode:
         except ValidationError as error:
             if not any(each["type"] == "finite_number" for each in error.errors(include_input=False)):
                 raise
-        _refuse_huge(body)
+        _reject_huge(body)
         return decode(body)  # NaN and infinity as Python writes them
 
     return decode_finite
@@ -67,11 +67,11 @@ def _only_finite(node: Node) -> Node:
     return {"allow_inf_nan": False} | node if node.get("type") == "float" else node
 
 
-def _refusing_huge(decode: Decode) -> Decode:
+def _rejecting_huge(decode: Decode) -> Decode:
     def decode_checked(body: bytes) -> Any:
         shape = body.translate(_SHAPE, b"+")
         if shape.find(b"0e000") >= 0 or shape.find(_LONG) >= 0:
-            _refuse_huge(body)
+            _reject_huge(body)
         return decode(body)
 
     return decode_checked
@@ -80,7 +80,7 @@ def _refusing_huge(decode: Decode) -> Decode:
 _LONG = b"0" * 300
 
 
-def _refuse_huge(body: bytes) -> None:
+def _reject_huge(body: bytes) -> None:
     """Raise `InvalidMessage` if a number of the body is too large for a float."""
     if _HUGE.search(body):
         _fractions(body)
@@ -112,7 +112,7 @@ def _exact_decimals(decode: Decode, schema: Any) -> Decode:
     texts = _Texts()
     built = validator_of_rewritten(rewritten(schema, texts.before_decimals))
     if not is_rewritten(built):
-        return _refusing_long(decode)
+        return _rejecting_long(decode)
     exact = built.validate_json
 
     def decode_exactly(body: bytes) -> Any:
@@ -124,7 +124,7 @@ def _exact_decimals(decode: Decode, schema: Any) -> Decode:
     return decode_exactly
 
 
-def _refusing_long(decode: Decode) -> Decode:
+def _rejecting_long(decode: Decode) -> Decode:
     """For releases of pydantic that always read a decimal as a float."""
 
     def decode_short(body: bytes) -> Any:

@@ -43,12 +43,12 @@ def holds_non_finite(data: Any) -> bool:
     return False
 
 
-def refuse_non_finite(place: str = "") -> NoReturn:
+def reject_non_finite(place: str = "") -> NoReturn:
     """Raise the `ValueError`."""
     raise ValueError(f"cannot be written as JSON: {place or 'it'} holds a float that is NaN or infinite")
 
 
-def refuse_lost_floats(body: bytes, written: Callable[[], Any]) -> None:
+def reject_lost_floats(body: bytes, written: Callable[[], Any]) -> None:
     """Reject a body that has a null where the value has NaN or infinity.
 
     Args:
@@ -57,7 +57,7 @@ def refuse_lost_floats(body: bytes, written: Callable[[], Any]) -> None:
     """
     place = _lost(written(), json.loads(body), "")
     if place is not None:
-        refuse_non_finite(place)
+        reject_non_finite(place)
 
 
 def _lost(data: Any, said: Any, place: str) -> str | None:
@@ -110,7 +110,7 @@ def _writes_its_fields(kind: type) -> bool:
     return not (decorators.computed_fields or decorators.field_serializers or decorators.model_serializers)
 
 
-def refuse_masked(body: bytes | str, written: Callable[[], Any]) -> None:
+def reject_masked(body: bytes | str, written: Callable[[], Any]) -> None:
     """Reject a body with the asterisks that pydantic writes for a secret.
 
     Args:

@@ -224,7 +224,7 @@ class Collector:
         ConfigError: the file cannot be written, holds something, or another run is writing to it.
     """
 
-    def __init__(self, path: str, serializer: Serializer | None, existing: Existing = "refuse") -> None:
+    def __init__(self, path: str, serializer: Serializer | None, existing: Existing = "reject") -> None:
         self._serializer = serializer
         self._path = path
         try:

@@ -16,7 +16,7 @@ from typing import Literal
 
 log = logging.getLogger("penstock")
 
-Existing = Literal["refuse", "append", "overwrite"]
+Existing = Literal["reject", "append", "overwrite"]
 """What to do with a file that is not empty."""
 
 _NOT_OFFERED = (errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EROFS)
@@ -34,12 +34,12 @@ class LinesFile:
         existing: What to do if it is not empty. "overwrite" empties it at the first `append`, or at `finish`.
 
     Raises:
-        FileExistsError: it is not empty, and `existing` is "refuse".
+        FileExistsError: it is not empty, and `existing` is "reject".
         BlockingIOError: another process, or another `LinesFile`, is writing to it.
         OSError: it cannot be written.
     """
 
-    def __init__(self, path: str, existing: Existing = "refuse") -> None:
+    def __init__(self, path: str, existing: Existing = "reject") -> None:
         self.path = path
         self._is_ours = path != "-"
         if self._is_ours:
@@ -95,7 +95,7 @@ class LinesFile:
         _lock(self._descriptor)
         # Only now that the file is locked: before, another run may have written to it.
         if os.fstat(self._descriptor).st_size:
-            if existing == "refuse":
+            if existing == "reject":
                 raise FileExistsError(errno.EEXIST, "the file is not empty")
             self._empty_first = existing == "overwrite"
             self._break_first = existing == "append" and not _ends_with_line_break(self.path)

@@ -81,7 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
         feeds = [_feed(text, configuration, engines) for text in arguments.feed]
         for feed in feeds:
             files.callback(feed.close)
-        existing: Existing = "append" if arguments.append else "overwrite" if arguments.overwrite else "refuse"
+        existing: Existing = "append" if arguments.append else "overwrite" if arguments.overwrite else "reject"
         collectors = [_collector(text, configuration, engines, existing, files) for text in arguments.collect]
         collecting = [
             _collecting_engine(text, configuration, collector)

@@ -58,12 +58,12 @@ def make_middleware(
         options = {"name": item} if isinstance(item, str) else dict(item)
         try:
             made.append(_make(options, registry, ("middleware", index)))
-        except _Refused as refused:
-            problems += [Problem((*root, *problem.path), problem.text) for problem in refused.problems]
+        except _Rejected as rejected:
+            problems += [Problem((*root, *problem.path), problem.text) for problem in rejected.problems]
     return made, located(problems, subject, locations or Locations())
 
 
-class _Refused(Exception):
+class _Rejected(Exception):
     def __init__(self, *problems: Problem) -> None:
         self.problems = problems
 
@@ -71,25 +71,25 @@ class _Refused(Exception):
 def _make(options: dict[str, Any], registry: Registry, path: Path) -> Any:
     name = options.pop("name", None)
     if not isinstance(name, str) or not name:
-        raise _Refused(Problem(path, "middleware is a name, or a mapping with a 'name' and the options"))
+        raise _Rejected(Problem(path, "middleware is a name, or a mapping with a 'name' and the options"))
     try:
         spec = registry.middleware(name)
         target = registry.load(spec, spec.target)
     except PluginError as error:
-        raise _Refused(Problem(path, str(error))) from error
+        raise _Rejected(Problem(path, str(error))) from error
     owner = f"middleware {name!r}"
     if not (isinstance(target, type) and issubclass(target, Middleware)):
         if options:
-            raise _Refused(Problem(path, f"{owner} takes no options; write its name alone"))
+            raise _Rejected(Problem(path, f"{owner} takes no options; write its name alone"))
         return target
     remember(secrets_in(options, target))
     try:
         return target(**options)
     except ValidationError as error:
-        raise _Refused(*explain(error, target, options, owner, path)) from error
+        raise _Rejected(*explain(error, target, options, owner, path)) from error
     except KeyboardInterrupt:
         raise
     # A plugin's validator may raise anything.
     except BaseException as error:
         text = scrub(f"{type(error).__name__}: {error_text(error)}", options, target)
-        raise _Refused(Problem(path, f"{owner} cannot be made of its options: {text}")) from error
+        raise _Rejected(Problem(path, f"{owner} cannot be made of its options: {text}")) from error

@@ -99,14 +99,14 @@ _OTHER_FILES: Sequence[tuple[Callable[[int], bool], str]] = (
 
 
 def _toml(file: FilePath, text: str) -> Parsed:
-    _refuse_many_dots(file, text)
+    _reject_many_dots(file, text)
     try:
         return Parsed(tomllib.loads(text))
     except ValueError as error:  # TOMLDecodeError, or a number with more digits than Python reads
         raise ConfigError(f"{file}: is not well-formed TOML: {error}") from None
 
 
-def _refuse_many_dots(file: FilePath, text: str) -> None:
+def _reject_many_dots(file: FilePath, text: str) -> None:
     total = 0
     for number, line in enumerate(text.splitlines(), 1):
         if "." not in line:
