@@ -1,16 +1,20 @@
-"""Imports point down: every import of the core is checked against the order in this table."""
+"""Imports point down: every import of the core is checked against the order in this table.
+
+`python -m tests.test_layers` writes the manual's page docs/architecture.md from it and from the modules' docstrings.
+"""
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
 import pytest
 
-from tests.sources import CORE, KIT, PLUGINS, Import, imports, modules, packages, project, strings
+from tests.sources import CORE, KIT, PLUGINS, ROOT, Import, imports, modules, packages, project, strings
 
-# The ground floor first. A module imports only what stands in a row above its own; those in one row are neighbours and
-# do not know each other. A new module gets its row here, as low as it can stand.
+# The lowest row comes first. A module imports only modules of lower rows, and none of its own row. A new module gets
+# its row here, as low as possible.
 ROWS = """
     known_secrets  version
 
@@ -151,6 +155,21 @@ PUBLIC = frozenset(
 MODULES = {name.removeprefix("penstock").removeprefix("."): path for name, path in modules(CORE).items()}
 FOLDERS = {name for name, path in MODULES.items() if path.name == "__init__.py"}
 FLOORS = {name: floor for floor, line in enumerate(filter(None, ROWS.splitlines()), 1) for name in line.split()}
+ROOMS = {
+    "": "What programs and plugins import. Its public names are kept; the folders are the inside, and may change.",
+    "config": "Reads a configuration, checks it, and resolves each queue.",
+    "plugins": "Finds plugins, loads each by itself, and explains what is wrong with one.",
+    "builtin": "The core's own plugin, found like any other.",
+    "queues": "A queue that is open: connector and codec, with reconnecting.",
+    "pipeline": "The life of a message in an engine: fetch, call, deliver, settle.",
+    "observability": "Health, metrics, and text that is safe to show.",
+    "worker": "The process around engines: signals, supervision, the HTTP port.",
+    "testing": "The harness for tests of functions.",
+    "cli": "The command `penstock`.",
+}
+"""Folder of the core → what it is for; "" is the root."""
+
+PAGE = ROOT / "docs" / "architecture.md"
 SHORT_NAMES = sorted(
     {name for plugin in (KIT, *PLUGINS) for name in project(plugin / "pyproject.toml")["entry-points"]["penstock"]}
 )
@@ -189,6 +208,55 @@ def jumps(name: str, source: str) -> list[str]:
 def test_every_module_has_its_row_and_every_row_its_modules() -> None:
     """A new module gets a place in the table above; a removed one leaves it."""
     assert sorted(FLOORS) == sorted(MODULES.keys() - FOLDERS)
+
+
+PAGE_TEXT = """\
+# Architecture
+
+The modules of the core, in each folder the lowest ones first. [Imports point one way](#the-order), and are never
+circular. A plugin imports from the root only.
+
+`python -m tests.test_layers` writes this page from the table in `tests/test_layers.py`, against which each import is
+tested.
+
+{rooms}
+## The order
+
+A module imports only modules of the lines above its own.
+
+```text
+{order}
+```
+"""
+
+
+def page() -> str:
+    """The manual's page about the modules."""
+    order = "\n".join(line.strip() for line in ROWS.strip().splitlines())
+    return PAGE_TEXT.format(rooms="\n".join(map(section, ROOMS)), order=order)
+
+
+def section(room: str) -> str:
+    """The part of the page about one folder."""
+    names = sorted((name for name in FLOORS if name.rpartition(".")[0] == room), key=lambda name: (FLOORS[name], name))
+    rows = "".join(f"| `{name.rpartition('.')[2]}` | {purpose(name)} |\n" for name in names)
+    return f"## {'/'.join(filter(None, ('penstock', room)))}/\n\n{ROOMS[room]}\n\n| module | |\n|---|---|\n{rows}"
+
+
+def purpose(name: str) -> str:
+    """The first sentences of a module's docstring."""
+    docstring = ast.get_docstring(ast.parse(MODULES[name].read_text())) or ""
+    return docstring.split("\n\n")[0].replace("\n", " ").replace("|", "\\|").rstrip(":")
+
+
+def test_the_page_about_the_modules_is_current() -> None:
+    """`python -m tests.test_layers` writes it anew."""
+    assert PAGE.read_text() == page(), "run: python -m tests.test_layers"
+
+
+def test_every_folder_is_explained() -> None:
+    """On that page."""
+    assert ROOMS.keys() == FOLDERS
 
 
 @pytest.mark.parametrize("name", sorted(MODULES.keys() - FOLDERS))
@@ -351,3 +419,7 @@ def test_what_is_public_exists_and_stands_below_the_configuration() -> None:
     """A plugin's import never pulls the engine in."""
     assert FLOORS.keys() >= PUBLIC
     assert max(FLOORS[name] for name in PUBLIC) < min(FLOORS[name] for name in FLOORS if name.startswith("config."))
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())
