@@ -54,9 +54,11 @@ def test_the_generated_plugin_works_in_a_fresh_environment(
     (package / "src").rename(tmp_path / "src-out-of-the-way")
     # Four processes: most of what the kit does is waiting.
     arguments = ["-m", "pytest", "-p", "no:cacheprovider", "-n", "4", "--dist", "worksteal"]
-    told = environment.run("python", *arguments, cwd=package, PENSTOCK_CONFORMANCE_REPORT=str(tmp_path / "report.json"))
-    assert "= conformance =" in told
-    assert "BROKEN" not in told
+    output = environment.run(
+        "python", *arguments, cwd=package, PENSTOCK_CONFORMANCE_REPORT=str(tmp_path / "report.json")
+    )
+    assert "= conformance =" in output
+    assert "BROKEN" not in output
     (suite,) = json.loads((tmp_path / "report.json").read_text())["suites"]
     promises = {name for name in dir(ConnectorConformance) if name.startswith("test_")}
     assert {finding["test"] for finding in suite["findings"]} == promises

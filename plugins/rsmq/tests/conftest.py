@@ -24,7 +24,7 @@ from penstock_rsmq.producer import RsmqProducer
 
 @pytest.fixture(autouse=True)
 def no_ambient_redis(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A test says itself what the environment holds."""
+    """Each test sets its own environment."""
     for variable in ("REDIS_HOST", "REDIS_PORT", "REDIS_PASSWORD", "REDIS_URL"):
         monkeypatch.delenv(variable, raising=False)
 

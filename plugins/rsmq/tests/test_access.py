@@ -1,4 +1,4 @@
-"""Who gets in, who does not and is told why without a secret, and what is warned of on the way."""
+"""Which clients the server accepts, what a rejected one reads, without a secret, and which warnings are logged."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def refusal(name: str, options: RsmqOptions, kind: type[Exception]) -> str:
 
 
 def test_an_unreachable_server_is_not_connected_and_named(queue: str) -> None:
-    """Host and port are told, the password is not."""
+    """Host and port are shown, the password is not."""
     started = time.monotonic()
     text = refusal(queue, RsmqOptions(url=SecretStr("redis://:s3cr3t@127.0.0.1:1/0")), NotConnected)
 
@@ -121,7 +121,7 @@ def test_a_server_that_may_lose_the_queue_is_warned_of_once(
 
 
 def test_a_durable_server_is_not_warned_of(own_redis: Any, opener: Any, caplog: pytest.LogCaptureFixture) -> None:
-    """Nothing to say, nothing said."""
+    """Without the right to look, nothing is logged."""
     server = own_redis()
 
     async def main() -> None:

@@ -82,7 +82,7 @@ def test_a_queue_that_is_not_there_is_not_created(opener: Any, raw: redis.Redis,
     assert not raw.exists(f"rsmq:{queue}-missing:Q")
 
 
-def test_what_is_not_a_position_is_refused(opener: Any) -> None:
+def test_what_is_not_a_position_is_rejected(opener: Any) -> None:
     """With a word about what a position is."""
 
     async def main() -> None:

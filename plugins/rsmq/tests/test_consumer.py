@@ -53,7 +53,7 @@ def test_many_large_bodies_come_in_several_bites(opener: Any, consumed: Any) -> 
 
 
 def test_a_late_delete_leaves_the_new_owners_message_alone(opener: Any, pyrsmq: RedisSMQ, consumed: Any) -> None:
-    """A's lease ends, B receives, A deletes: nothing happens, A is told; B's delete works."""
+    """A's lease ends, B receives, A deletes: nothing happens, and A learns of it; B's delete works."""
 
     async def main() -> None:
         await sent(opener, b"contested")
@@ -99,7 +99,7 @@ def test_a_lease_that_ended_but_found_no_taker_is_still_ours(opener: Any, consum
 
 
 def test_extend_keeps_a_slow_message_single_delivered(opener: Any, consumed: Any) -> None:
-    """Worked on for four leases and extended in time, it is seen by nobody else, and its delete counts."""
+    """Worked on for four leases and extended in time, no other consumer sees it, and its delete counts."""
 
     async def main() -> None:
         await sent(opener, b"slow")
@@ -289,7 +289,7 @@ async def main_with_script(opener: Any) -> None:
 def test_an_id_without_a_body_is_removed_not_delivered(
     opener: Any, raw: redis.Redis, queue: str, caplog: pytest.LogCaptureFixture, consumed: Any
 ) -> None:
-    """Half a message, left by a client that died between two commands, cannot stop the queue; it is told."""
+    """Half a message, left by a client that died between two commands, cannot stop the queue; it is logged."""
 
     async def main() -> None:
         await sent(opener, b"whole")
@@ -317,7 +317,7 @@ def test_a_missing_queue_is_refused_when_it_must_not_be_created(opener: Any) -> 
 
 
 def test_a_key_that_is_no_queue_is_refused(opener: Any, raw: redis.Redis, queue: str) -> None:
-    """Somebody's own key under the same name is neither read nor overwritten."""
+    """Another program's key of the same name is neither read nor overwritten."""
     raw.set(f"rsmq:{queue}:Q", "mine")
 
     async def main() -> None:

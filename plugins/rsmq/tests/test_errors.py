@@ -94,5 +94,5 @@ def test_arguments_of_a_command_are_not_repeated() -> None:
 
 
 def test_a_refused_password_comes_with_its_remedy() -> None:
-    """The text says which key and which variable to look at."""
+    """The text names the key and the variable to look at."""
     assert "REDIS_PASSWORD" in str(ERRORS.translate(r.AuthenticationError("Authentication required."), "h:1"))

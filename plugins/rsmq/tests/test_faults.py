@@ -35,7 +35,7 @@ async def running(server: Any) -> AsyncIterator[None]:
 
 
 async def unanswered(raw: redis.Redis, key: str, count: int) -> None:
-    """Wait until the server has stored what nobody has been told of."""
+    """Wait until the server has stored what it could not confirm."""
     async with asyncio.timeout(10):
         while raw.zcard(key) < count:
             await asyncio.sleep(0.005)
@@ -63,7 +63,7 @@ def test_script_flush_in_mid_stream_heals_unnoticed(opener: Any, raw: redis.Redi
 
 
 def test_a_restart_in_mid_stream_loses_nothing(redis_server: Any, opener: Any, consumed: Any) -> None:
-    """While it is down every call says NotConnected; after `connect` old deliveries are settled and new ones come."""
+    """While it is down every call raises NotConnected; after `connect` old deliveries are settled and new ones come."""
 
     async def main() -> None:
         async with running(redis_server), opener.producer() as producer, opener.consumer() as consumer:
@@ -141,7 +141,7 @@ def test_what_was_confirmed_before_the_cut_is_not_sent_again(
 def test_a_delivery_whose_answer_is_lost_comes_again_when_its_lease_ends(
     redis_server: Any, proxy: Any, opener: Any, consumed: Any
 ) -> None:
-    """Leased by the server, never seen by us: nobody loses it."""
+    """Leased by the server, never seen by us: it is not lost."""
     wire = proxy(redis_server.host, redis_server.port)
 
     async def main() -> None:
@@ -309,7 +309,7 @@ def test_kill_9_of_a_consumer_loses_nothing_and_repeats_what_it_held(
 def test_a_deleted_queue_is_created_again_by_the_next_connect(
     opener: Any, pyrsmq: RedisSMQ, raw: redis.Redis, queue: str, consumed: Any
 ) -> None:
-    """FLUSHALL, or somebody's deleteQueue: calls say NotConnected, `connect` brings the queue back."""
+    """FLUSHALL, or a deleteQueue elsewhere: calls raise NotConnected, `connect` brings the queue back."""
 
     async def main() -> None:
         async with opener.producer() as producer, opener.consumer() as consumer:
@@ -328,7 +328,7 @@ def test_a_deleted_queue_is_created_again_by_the_next_connect(
 def test_a_master_that_became_a_replica_is_away_until_it_is_master_again(
     own_redis: Any, opener: Any, consumed: Any
 ) -> None:
-    """READONLY after a failover is no refusal of ours: wait, connect again, go on."""
+    """READONLY after a failover is temporary: wait, connect again, go on."""
     server = own_redis()
 
     async def main() -> None:

@@ -110,7 +110,7 @@ def test_attributes_and_counters_agree_and_the_hash_is_left_clean(
 
 
 def test_an_existing_queue_keeps_its_attributes(opener: Any, pyrsmq: RedisSMQ) -> None:
-    """Our options describe a queue that we create, and our own deliveries; they change nobody else's queue."""
+    """Our options describe a queue that we create, and our deliveries; they do not change another client's queue."""
     pyrsmq.createQueue(vt=17, delay=3, maxsize=2048).execute()
 
     async def connect() -> float | None:

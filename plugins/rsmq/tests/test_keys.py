@@ -28,7 +28,7 @@ def test_an_id_tells_when_its_message_was_sent(microseconds: int) -> None:
 
 @pytest.mark.parametrize("message_id", ["", "short", "!" * 32])
 def test_an_id_of_another_kind_tells_no_time(message_id: str) -> None:
-    """Somebody may have put anything into the sorted set."""
+    """Another program may have put anything into the sorted set."""
     assert sent_at(message_id) is None
 
 

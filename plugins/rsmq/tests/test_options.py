@@ -1,4 +1,4 @@
-"""Options of the connector `rsmq`: where they come from, what is refused, and that secrets stay secret."""
+"""Options of the connector `rsmq`: where they come from, what is rejected, and that secrets stay secret."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_the_config_names_the_server_whatever_the_environment_adds(
     assert made(values, **os.environ).address == expected
 
 
-def test_host_and_url_together_are_refused() -> None:
+def test_host_and_url_together_are_rejected() -> None:
     """Two answers to where the server is are one too many."""
     assert "keep one" in refusal({"host": "a", "url": "redis://b"})
 
@@ -98,7 +98,7 @@ def test_host_and_url_together_are_refused() -> None:
         ({"url": "redis://", "host": None}, "no host"),
     ],
 )
-def test_what_cannot_work_is_refused_with_a_sentence(values: dict[str, Any], word: str) -> None:
+def test_what_cannot_work_is_rejected_with_a_sentence(values: dict[str, Any], word: str) -> None:
     """Options of py-volley and PyRSMQ that would change what is promised here, and plain mistakes."""
     assert word in refusal({"host": "h"} | values)
 
@@ -126,7 +126,7 @@ def test_no_secret_shows_in_a_repr(values: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("url", [f"redis://user:{SECRET}/x@h:1", f"http://:{SECRET}@h", f"redis://:{SECRET}@"])
 def test_no_secret_shows_in_a_refusal(url: str) -> None:
-    """A URL that is refused is not quoted, not even by the parser's error behind ours."""
+    """A rejected URL is not quoted, not even by the parser's error behind ours."""
     with pytest.raises(ValidationError) as caught:
         RsmqOptions.model_validate({"url": url})
 
@@ -145,7 +145,7 @@ def test_tls_verifies_unless_told_not_to() -> None:
 
 @pytest.mark.parametrize("name", ["", "a:b", "a b", "x" * 65])
 def test_a_queue_name_that_rsmq_cannot_have_is_a_problem(name: str) -> None:
-    """PyRSMQ would answer False without a word; here the check says why."""
+    """PyRSMQ would answer False and no reason; here the check gives one."""
     assert len(check(name, made({"host": "h"}), "input")) == 1
 
 
@@ -155,7 +155,7 @@ def test_a_queue_name_of_the_reference_is_fine() -> None:
 
 
 def test_tls_files_that_cannot_be_read_are_problems() -> None:
-    """All of them are told before anything connects."""
+    """All of them are reported before anything connects."""
     options = made({"host": "h", "tls": {"ca": "/nowhere/ca.pem", "key": "/nowhere/key.pem"}})
 
     problems = check("q", options, "input")
@@ -164,7 +164,7 @@ def test_tls_files_that_cannot_be_read_are_problems() -> None:
 
 
 @pytest.mark.parametrize("host", ["redis://user:hunter2@host:6379/0", "user:hunter2@host", "rediss://host", "host/0"])
-def test_a_url_under_host_is_refused_and_not_shown(host: str) -> None:
+def test_a_url_under_host_is_rejected_and_not_shown(host: str) -> None:
     """It would be taken for a name, and printed whenever the server is away."""
     with pytest.raises(ValidationError, match="write a URL under 'url'") as raised:
         RsmqOptions(host=host)

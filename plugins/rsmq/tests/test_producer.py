@@ -1,4 +1,4 @@
-"""Sending: bulks, delays, limits, and records that are refused one by one."""
+"""Sending: bulks, delays, limits, and records that are rejected one by one."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_each_record_has_its_own_delay(opener: Any, consumed: Any) -> None:
     asyncio.run(main())
 
 
-def test_the_queues_own_delay_holds_where_nobody_says_otherwise(opener: Any, pyrsmq: RedisSMQ) -> None:
+def test_the_queues_own_delay_holds_unless_another_is_set(opener: Any, pyrsmq: RedisSMQ) -> None:
     """The attribute of the queue, unless `delay` stands in the config, be it 0."""
     pyrsmq.createQueue(delay=60).execute()
 
@@ -59,10 +59,10 @@ def test_the_queues_own_delay_holds_where_nobody_says_otherwise(opener: Any, pyr
     asyncio.run(main())
 
 
-def test_a_body_over_maxsize_is_refused_for_good_and_the_others_go_through(
+def test_a_body_over_maxsize_is_rejected_and_the_others_go_through(
     opener: Any, pyrsmq: RedisSMQ, consumed: Any
 ) -> None:
-    """The limit is the queue's own attribute, whoever created it, and counts bytes."""
+    """The limit is an attribute of the queue, whichever client created it, and counts bytes."""
     pyrsmq.createQueue(maxsize=1024).execute()
 
     async def main() -> list[ProduceError | None]:
@@ -83,7 +83,7 @@ def test_a_body_over_maxsize_is_refused_for_good_and_the_others_go_through(
     assert pyrsmq.getQueueAttributes().execute()["totalsent"] == 2
 
 
-def test_what_rsmq_cannot_store_is_refused_one_by_one(opener: Any, consumed: Any) -> None:
+def test_what_rsmq_cannot_store_is_rejected_one_by_one(opener: Any, consumed: Any) -> None:
     """A null body and an unknown option; the record between them is stored."""
 
     async def main() -> Sequence[ProduceError | None]:

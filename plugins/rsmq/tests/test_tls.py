@@ -1,4 +1,4 @@
-"""TLS: the server is verified, unless somebody says in so many words that it need not be."""
+"""TLS: the server is verified, unless an option turns that off."""
 
 from __future__ import annotations
 
@@ -91,13 +91,13 @@ def test_messages_pass_where_the_certificate_is_trusted(
     asyncio.run(passes(opener, consumed, **where, **trust))
 
 
-def test_a_certificate_that_nobody_signed_is_refused(opener: Any, consumed: Any, tls_port: int) -> None:
+def test_a_certificate_without_a_trusted_signature_is_rejected(opener: Any, consumed: Any, tls_port: int) -> None:
     """`tls: true` trusts the system's authorities and no others."""
     with pytest.raises(NotConnected, match="certificate verify failed"):
         asyncio.run(passes(opener, consumed, host="localhost", port=tls_port, tls=True))
 
 
-def test_a_certificate_of_another_host_is_refused(
+def test_a_certificate_of_another_host_is_rejected(
     opener: Any, consumed: Any, tls_port: int, certificate: tuple[Path, Path]
 ) -> None:
     """Trusted, but made out to localhost, not to the address that was called."""

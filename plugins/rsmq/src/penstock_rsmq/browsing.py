@@ -13,7 +13,7 @@ from penstock.message import BrowsedMessage
 from penstock_rsmq.client import RsmqClient
 from penstock_rsmq.keys import sent_at
 from penstock_rsmq.options import RsmqOptions
-from penstock_rsmq.scripts import BROWSE, IDS, MOST_BYTES, MOST_MESSAGES
+from penstock_rsmq.scripts import BROWSE, IDS, MAX_BYTES, MAX_MESSAGES
 
 IDS_AT_ONCE = 2_000  # ids that one script call reads; it blocks the server for about 1 ms
 
@@ -54,11 +54,11 @@ class Browser:
         messages: list[BrowsedMessage] = []
         while not messages and (ids := await _lowest_ids(client, limit, after)):
             size = 0
-            for some in chunks(ids, MOST_MESSAGES):
-                heads, bodies, read = await client.run(BROWSE, MOST_BYTES, *some)
+            for some in chunks(ids, MAX_MESSAGES):
+                heads, bodies, read = await client.run(BROWSE, MAX_BYTES, *some)
                 messages += _unpacked(heads.decode(), bodies)
                 size += len(bodies)
-                if size >= MOST_BYTES or read < len(some):
+                if size >= MAX_BYTES or read < len(some):
                     break  # the rest comes with the next page
             after = ids[-1]  # if all of them are gone by now, others may follow
         return messages

@@ -17,7 +17,7 @@ from penstock_rsmq.management import Node, QueueAttributes, make_client, prepare
 from penstock_rsmq.options import RsmqOptions
 from penstock_rsmq.scripts import Script
 
-_MOST_HOPS = 5  # from node to node of a cluster in one `connect`; more is a cluster that disagrees with itself
+_MAX_HOPS = 5  # from node to node of a cluster in one `connect`; more is a cluster that disagrees with itself
 
 log = logging.getLogger("penstock.rsmq")
 
@@ -55,7 +55,7 @@ class RsmqClient:
         before = self._node
         attributes = await self._find_queue()
         if self._client.is_open and self._node == before:
-            # What is idle may be dead, or lead to a server that is no longer the master behind this name.
+            # An idle connection may be dead, or lead to a server that is not the master behind this name any more.
             await self._client.get().connection_pool.disconnect(inuse_connections=False)
         else:
             await self._disconnect()
@@ -67,7 +67,7 @@ class RsmqClient:
         return attributes
 
     async def _find_queue(self) -> QueueAttributes:
-        for _hop in range(_MOST_HOPS):
+        for _hop in range(_MAX_HOPS):
             try:
                 # PyRSMQ blocks; it works once a connection, on a thread that is not kept.
                 return await asyncio.to_thread(prepare_queue, self._name, self._options, self._node, self.address)
@@ -77,7 +77,7 @@ class RsmqClient:
                 self._node = None  # that node is gone; the configured one knows where the queue went
                 raise
         self._node = None
-        raise NotConnected(f"Redis at {self.address}: the cluster's nodes send us from one to the next")
+        raise NotConnected(f"Redis at {self.address}: the nodes of the cluster redirect to each other")
 
     def _follow(self, moved: Moved) -> None:
         here = self._options.address.rpartition(":")[0] if self._node is None else self._node[0]
@@ -93,8 +93,8 @@ class RsmqClient:
         Raises:
             NotConnected: the server is away, or did not answer: then the script may have run.
             TemporarilyRefused: the server cannot write now; the script did nothing.
-            FatalConnectorError: it refuses us.
-            ConnectorError: any other refusal, or `close` was called.
+            FatalConnectorError: it rejects these options.
+            ConnectorError: any other error of the server, or `close` was called.
         """
         client = self._client.get()
         try:

@@ -17,7 +17,7 @@ from penstock.turns import Turns
 from penstock_rsmq.browsing import Browser
 from penstock_rsmq.client import RsmqClient
 from penstock_rsmq.keys import sent_at
-from penstock_rsmq.scripts import DELETE, LAG, MOST_BYTES, MOST_MESSAGES, RECEIVE, RECORD_CALLS, VISIBILITY
+from penstock_rsmq.scripts import DELETE, LAG, MAX_BYTES, MAX_MESSAGES, RECEIVE, RECORD_CALLS, VISIBILITY
 
 FIRST_PAUSE = 0.005  # seconds between two looks at a queue that has just become empty; doubled up to `poll_interval`
 KEEP_MARKS = 30 * 24 * 3600  # seconds after the last mark; messages that other clients delete leave theirs behind
@@ -69,9 +69,9 @@ class RsmqConsumer(Consumer):
         # however many settlements wait.
         self._turns = Turns()
         self._leases = Leases[RsmqMessage](name, "raise `vt`", log)
-        self._settlements = Settlements(self._leases, self._turns, self._delete, self._requeue, lambda: MOST_MESSAGES)
+        self._settlements = Settlements(self._leases, self._turns, self._delete, self._requeue, lambda: MAX_MESSAGES)
         self._poller = Poller(Backoff(initial=FIRST_PAUSE, maximum=options.poll_interval, jitter=0.0))
-        self._limit = AdaptiveLimit(MOST_MESSAGES, FIRST_MESSAGES)
+        self._limit = AdaptiveLimit(MAX_MESSAGES, FIRST_MESSAGES)
         self._lease_ms = 0
 
     @property
@@ -98,7 +98,7 @@ class RsmqConsumer(Consumer):
         while len(messages) < max_messages:
             wanted = min(max_messages - len(messages), self._limit.value)
             try:
-                answer = await self._client.run(RECEIVE, self._lease_ms, wanted, MOST_BYTES)
+                answer = await self._client.run(RECEIVE, self._lease_ms, wanted, MAX_BYTES)
             except ConnectorError:
                 if messages:
                     break  # these are leased and must be worked on; the next call meets the error again
@@ -129,7 +129,7 @@ class RsmqConsumer(Consumer):
                 if (message := batch[int(position)]) not in here:
                     message.abandoned = int(abandoned)
         if batch:
-            self._limit.fit(len(batch), len(bodies), MOST_BYTES)
+            self._limit.fit(len(batch), len(bodies), MAX_BYTES)
         return batch
 
     async def on_success(self, messages: Sequence[QueueMessage]) -> int | None:
@@ -149,7 +149,7 @@ class RsmqConsumer(Consumer):
 
     async def extend(self, messages: Sequence[QueueMessage]) -> None:
         """See `Consumer.extend`: hidden for another full lease from now, under a new token."""
-        for some in chunks(messages, MOST_MESSAGES):
+        for some in chunks(messages, MAX_MESSAGES):
             async with self._turns.first():
                 # What was settled while this call waited is not lost.
                 if held := self._leases.held(some):
@@ -168,7 +168,7 @@ class RsmqConsumer(Consumer):
 
     async def _record_calls(self, calls: Mapping[QueueMessage, int]) -> None:
         async with self._turns:
-            for some in chunks(self._leases.held(calls), MOST_MESSAGES):
+            for some in chunks(self._leases.held(calls), MAX_MESSAGES):
                 recorded = " ".join(f"{_deliveries([message])} {calls[message]}" for message in some)
                 await self._client.run(RECORD_CALLS, recorded, KEEP_MARKS)
 

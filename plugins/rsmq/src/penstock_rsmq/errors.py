@@ -12,11 +12,11 @@ from penstock.errors import ConnectorError, FatalConnectorError, NotConnected
 
 
 class TemporarilyRefused(NotConnected):
-    """The server is there and refused the write for now (out of memory, disk full); nothing was done."""
+    """The server answers but cannot write now (out of memory, disk full); nothing was done."""
 
 
 class Moved(NotConnected):
-    """A Redis Cluster says that another node has this queue."""
+    """Another node of the Redis Cluster has this queue."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text, retry_after=0.0)
@@ -35,7 +35,7 @@ BY_TYPE: dict[type[BaseException], type[ConnectorError]] = {
     r.MovedError: Moved,
     **dict.fromkeys((r.AuthenticationError, r.AuthorizationError, r.NoPermissionError), FatalConnectorError),
     **dict.fromkeys((r.AuthenticationWrongNumberOfArgsError, r.ClusterCrossSlotError), FatalConnectorError),
-    # ExecAbortError: a transaction of PyRSMQ, refused for the reason of one of its commands.
+    # ExecAbortError: a transaction of PyRSMQ, one of whose commands was refused.
     **dict.fromkeys((r.OutOfMemoryError, r.ExecAbortError), TemporarilyRefused),
 }
 

@@ -30,10 +30,10 @@ _OWN_VT = 30  # seconds; RSMQ's default, for a queue that is created without a v
 
 @dataclass(frozen=True, slots=True)
 class QueueAttributes:
-    """What the queue says of itself, and what its server gives reason to warn of.
+    """Attributes of the queue, and warnings about its server.
 
     Attributes:
-        vt: Seconds for which a received message is hidden, unless the receiver says.
+        vt: Seconds for which a received message is hidden, unless the receiver gives another time.
         warnings: One sentence each: why this server may lose the queue.
     """
 
@@ -69,11 +69,11 @@ def make_client(kind: type[Client], options: RsmqOptions, node: Node | None) -> 
 
 
 def prepare_queue(name: str, options: RsmqOptions, node: Node | None, address: str) -> QueueAttributes:
-    """Connect, find or create the queue, read what it says of itself. Blocks.
+    """Connect, find or create the queue, and read its attributes. Blocks.
 
     Raises:
         NotConnected: the server is away or cannot write now.
-        FatalConnectorError: it refuses us, or there is no such queue and `create` is off.
+        FatalConnectorError: it rejects these options, or the queue does not exist and `create` is off.
     """
     client = make_client(redis.Redis, options, node)
     try:
@@ -108,7 +108,7 @@ def _attributes(manager: RedisSMQ, name: str, address: str) -> float:
 
 def _create(manager: RedisSMQ, options: RsmqOptions) -> None:
     delay = options.delay or 0
-    with contextlib.suppress(QueueAlreadyExists):  # another worker was faster, which is as good
+    with contextlib.suppress(QueueAlreadyExists):  # another worker has created it meanwhile
         manager.createQueue(
             # Whole seconds: rsmq for Node reads integers, and a vt of 0.5 would be none to it.
             vt=_OWN_VT if options.vt is None else math.ceil(options.vt),
@@ -122,11 +122,11 @@ def _durability_warnings(client: redis.Redis, address: str) -> tuple[str, ...]:
         settings = client.config_get("appendonly") | client.config_get("maxmemory-policy")
     except ResponseError:
         return ()  # not permitted, or renamed, as with many hosted servers: nothing can be said
-    told = {_text(key): _text(value) for key, value in settings.items()}
+    shown = {_text(key): _text(value) for key, value in settings.items()}
     warnings = []
-    if told.get("appendonly") == "no":
+    if shown.get("appendonly") == "no":
         warnings.append(f"Redis at {address} has appendonly off: if it crashes, its queues are lost")
-    policy = told.get("maxmemory-policy", "noeviction")
+    policy = shown.get("maxmemory-policy", "noeviction")
     if policy != "noeviction":
         warnings.append(f"Redis at {address} has maxmemory-policy {policy}: when memory is full, it may delete a queue")
     return tuple(warnings)

@@ -16,12 +16,12 @@ _LONGEST = 9_999_999  # seconds; RSMQ's limit for vt and delay
 
 
 class TlsOptions(BaseModel):
-    """How the server is verified, and how we show who we are.
+    """How the server is verified, and which certificate the client shows.
 
     Attributes:
         ca: File of the certificate authorities to trust; None: the system's.
         cert, key: Files of our own certificate and its key, not encrypted, for servers that ask.
-        insecure_skip_verify: Accept any certificate. Whoever can reach the wire can then read and forge messages.
+        insecure_skip_verify: Accept any certificate. Then anyone who can reach the network can read and forge messages.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
@@ -42,12 +42,12 @@ class RsmqOptions(ConnectorOptions):
         username: The ACL user; None: the default user.
         password: From REDIS_PASSWORD.
         url: All of these in one: `redis://user:password@host:6379/0`, `rediss://…` for TLS, `unix:///path`.
-            From REDIS_URL. What it says wins over the single keys.
+            From REDIS_URL. It wins over the single keys.
         tls: True, or how to verify. A `rediss://` URL implies it.
         ns: RSMQ's namespace, the prefix of all its keys. On a Redis Cluster a hash tag: `"{rsmq}"`.
         vt: Seconds for which a received message is hidden from others; kept alive while it is worked on. null: the
             queue's own attribute.
-        delay: Seconds before a sent message is visible, unless the message says; null: the queue's own attribute.
+        delay: Seconds before a sent message is visible, unless the record has a delay; null: the queue's own attribute.
         maxsize: Largest body in bytes, -1 for no limit, for a queue that is created; an existing one keeps its own.
         create: Create the queue if it does not exist.
         poll_interval: Longest pause, in seconds, between two looks at an empty queue; RSMQ cannot wait on the server.
@@ -84,8 +84,8 @@ class RsmqOptions(ConnectorOptions):
         host_is_ambient = values["host"] == os.environ.get("REDIS_HOST")
         url_is_ambient = _revealed(values["url"]) == os.environ.get("REDIS_URL")
         if not host_is_ambient and not url_is_ambient:
-            raise ValueError("both host and url are set; each says where the server is, keep one")
-        # Both from the environment: the URL says more.
+            raise ValueError("both host and url are set; each names the server, keep one")
+        # Both from the environment: the URL holds more.
         dropped = "host" if host_is_ambient else "url"
         return {key: value for key, value in values.items() if key != dropped}
 
@@ -191,7 +191,7 @@ class RsmqOptions(ConnectorOptions):
             "ssl_cert_reqs": "none" if tls.insecure_skip_verify else "required",
             "ssl_check_hostname": not tls.insecure_skip_verify,
         }
-        # A URL chooses by its scheme and refuses the flag.
+        # A URL chooses by its scheme, and redis-py rejects the flag beside it.
         return arguments if self.url is not None else arguments | {"ssl": True}
 
 

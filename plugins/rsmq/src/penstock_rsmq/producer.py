@@ -13,9 +13,9 @@ from penstock.message import Record
 from penstock_rsmq.client import RsmqClient
 from penstock_rsmq.errors import TemporarilyRefused
 from penstock_rsmq.keys import random_part
-from penstock_rsmq.scripts import MOST_BYTES, MOST_MESSAGES, SEND
+from penstock_rsmq.scripts import MAX_BYTES, MAX_MESSAGES, SEND
 
-LIMITS = BatchLimits(MOST_MESSAGES, MOST_BYTES)
+LIMITS = BatchLimits(MAX_MESSAGES, MAX_BYTES)
 
 
 class RsmqProducer(Producer):
@@ -32,7 +32,7 @@ class RsmqProducer(Producer):
         await self._client.connect()
 
     async def produce(self, records: Sequence[Record]) -> Sequence[ProduceError | None]:
-        """See `Producer.produce`. A record larger than the queue's maxsize is refused for good, the others are stored.
+        """See `Producer.produce`. A record larger than the queue's maxsize is rejected, the others are stored.
 
         If the server goes away after some were confirmed, only the rest is to be sent again.
         """

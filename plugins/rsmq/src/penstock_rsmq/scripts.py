@@ -6,8 +6,8 @@ import hashlib
 from dataclasses import dataclass, field
 from importlib.resources import files
 
-MOST_MESSAGES = 500  # a script call; more would block the server, and every other client, for more than some 3 ms
-MOST_BYTES = 8 * 1024 * 1024  # of bodies a script call, for the same reason
+MAX_MESSAGES = 500  # a script call; more would block the server, and every other client, for more than some 3 ms
+MAX_BYTES = 8 * 1024 * 1024  # of bodies a script call, for the same reason
 
 
 @dataclass(frozen=True, slots=True)

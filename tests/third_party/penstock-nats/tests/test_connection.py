@@ -1,4 +1,4 @@
-"""What a real server says to a client that it does not want, or cannot serve."""
+"""What a real server answers to a client that it rejects, or cannot serve."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_another_server_of_the_list_is_taken(nats_server: NatsServer) -> None:
 
 
 def test_a_stream_that_is_not_ours_to_create_is_waited_for(nats_server: NatsServer) -> None:
-    """Somebody else will create it, and the group."""
+    """Another program will create it, and the group."""
     name = nats_server.queue()
     options = NatsOptions(servers=nats_server.url, create=False)
 

@@ -41,9 +41,9 @@ def test_every_error_of_the_client_has_a_meaning() -> None:
         (nats.errors.ProtocolError(), ConnectorError),
     ],
 )
-def test_the_engine_is_told_what_to_do(error: Exception, kind: type[ConnectorError]) -> None:
-    """And people are told which server."""
-    told = ERRORS.translate(error, "nats://a:4222")
+def test_the_engine_is_translated_what_to_do(error: Exception, kind: type[ConnectorError]) -> None:
+    """The text names the server."""
+    translated = ERRORS.translate(error, "nats://a:4222")
 
-    assert type(told) is kind
-    assert str(told).startswith("NATS at nats://a:4222: ")
+    assert type(translated) is kind
+    assert str(translated).startswith("NATS at nats://a:4222: ")

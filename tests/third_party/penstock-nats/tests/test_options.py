@@ -1,4 +1,4 @@
-"""What a configuration may say, and what it is told when it says something else."""
+"""What a configuration may contain, and the error for anything else."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_nothing_need_be_said() -> None:
 
 
 def test_the_environment_says_where_and_who(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the configuration says is stronger; the password is in no repr."""
+    """The configuration is stronger; the password is in no repr."""
     monkeypatch.setenv("NATS_URL", "nats://a:4222, tls://b:4223")
     monkeypatch.setenv("NATS_PASSWORD", "hunter2")
 
@@ -51,13 +51,13 @@ def test_the_environment_says_where_and_who(monkeypatch: pytest.MonkeyPatch) -> 
         ({"stream": "a b"}, "stream"),
         ({"creds_file": "/no/such.creds"}, "creds_file"),
         ({"token": "t", "user": "u"}, "token is set beside user"),
-        ({"subject": "shop.*"}, "is no subject to write to"),
-        ({"subject": "shop..orders"}, "is no subject to write to"),
+        ({"subject": "shop.*"}, "is not a subject to write to"),
+        ({"subject": "shop..orders"}, "is not a subject to write to"),
         ({"subject": "$JS.API"}, "belong to NATS itself"),
     ],
 )
 def test_what_cannot_work_is_refused_before_anything_is_opened(config: dict[str, str], problem: str) -> None:
-    """The error says which key, and shows no secret."""
+    """The error names the key, and shows no secret."""
     with pytest.raises(ConfigError) as refused:
         resolve(**config)
 

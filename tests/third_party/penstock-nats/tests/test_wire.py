@@ -41,7 +41,7 @@ def test_headers_that_nats_would_change_come_back_byte_for_byte(headers: list[tu
 
 
 def test_a_null_body_is_marked() -> None:
-    """An empty one is not, and an empty key is no missing one."""
+    """An empty one is not, and an empty key is not a missing one."""
     assert read(b"", written_headers(Record(None, b""))) == (None, b"", [])
     assert read(b"", written_headers(Record(b""))) == (b"", None, ())
 

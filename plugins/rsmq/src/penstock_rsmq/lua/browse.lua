@@ -21,7 +21,7 @@ for i = 2, #ARGV do
     local count = redis.call('HGET', KEYS[2], id .. ':rc') or '0'
     local state = 'waiting'
     if tonumber(visible) > now then
-      -- Hidden without ever having been received, or requeued since it was: a delay. Else somebody has it.
+      -- Hidden without ever having been received, or requeued since it was: a delay. Otherwise a consumer has it.
       local delayed = count == '0' or redis.call('HGET', KEYS[3], id .. ':ok') == count
       state = delayed and 'delayed' or 'leased'
     end

@@ -33,12 +33,12 @@ local now = math.floor(microseconds / 1000)
 local tail = microseconds % 46656
 local lead = base36((microseconds - tail) / 46656, 1)
 
-local refused = { maxsize }
+local too_large = { maxsize }
 local scores, fields, number, position, first = {}, {}, 0, 0, 1
 for length, delay in string.gmatch(ARGV[2], '(%d+) (%S+)') do
   length = tonumber(length)
   if maxsize >= 0 and length > maxsize then
-    refused[#refused + 1] = position
+    too_large[#too_large + 1] = position
   else
     if tail == 46656 then
       microseconds = microseconds + 46656
@@ -59,4 +59,4 @@ if number > 0 then
   redis.call('HSET', KEYS[2], unpack(fields))
   redis.call('HINCRBY', KEYS[2], 'totalsent', number)
 end
-return refused
+return too_large

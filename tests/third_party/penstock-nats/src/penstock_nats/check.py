@@ -20,7 +20,7 @@ def check(name: str, options: NatsOptions, role: Role) -> Sequence[str]:
     """
     problems: list[str] = []
     if any(not token or token in "*>" or any(c.isspace() for c in token) for token in name.split(".")):
-        problems.append(f"{name!r} is no subject to write to: tokens between dots, without spaces, '*' and '>'")
+        problems.append(f"{name!r} is not a subject to write to: tokens between dots, without spaces, '*' and '>'")
     if name.startswith("$"):
         problems.append(f"{name!r}: subjects that begin with '$' belong to NATS itself")
     if options.creds_file is not None and not os.access(options.creds_file, os.R_OK):

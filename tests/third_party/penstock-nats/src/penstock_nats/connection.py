@@ -93,13 +93,13 @@ class Connection:
                 await client.connect(
                     url, name="penstock", closed_cb=closed, error_cb=failed,
                     **options.credentials(),
-                    # The engine tries again, with backoff, and says so.
+                    # The engine reconnects, with backoff.
                     allow_reconnect=False, max_reconnect_attempts=1, reconnect_time_wait=0,
                 )  # fmt: skip
         except BaseException as error:
             await client.close()
             if isinstance(error, nats.errors.NoServersError) and failures:
-                raise failures[-1] from error  # it says why
+                raise failures[-1] from error  # it has the reason
             raise
         return client
 
@@ -118,7 +118,7 @@ class Connection:
             with ERRORS.translating(self.address):
                 yield number
         except NotConnected as error:
-            # Also after a timeout: a late answer could not be told from an answer to the next request.
+            # Also after a timeout: a late answer would be taken for an answer to the next request.
             self._lose(client, error)
             raise
         finally:

@@ -103,19 +103,19 @@ class NatsConsumer(Consumer):
 
     async def _settle(self, messages: Sequence[QueueMessage], word: bytes) -> int:
         held = self._leases.held(messages)
-        await self._say(held, word)
+        await self._acknowledge(held, word)
         self._leases.settle(held)
         return len(messages) - len(held)
 
     async def extend(self, messages: Sequence[QueueMessage]) -> None:
         """See `Consumer.extend`."""
         asked, held = monotonic(), self._leases.held(messages)
-        await self._say(held, b"+WPI")
+        await self._acknowledge(held, b"+WPI")
         # One that has ended meanwhile is lost: it may have been another worker's lease that was extended.
         self._leases.extend(held, until=asked + self.lease)
 
-    async def _say(self, messages: Sequence[NatsMessage], word: bytes) -> None:
-        """Say a word about deliveries; the server has understood it when this returns."""
+    async def _acknowledge(self, messages: Sequence[NatsMessage], word: bytes) -> None:
+        """Send an acknowledgement of this kind for each delivery; the server has handled it when this returns."""
         await self._connection.ask([(message.message_context.reply, word, {}) for message in messages])
 
     async def lag(self) -> int | None:
@@ -131,7 +131,7 @@ class NatsConsumer(Consumer):
 
         async def requeue(held: list[NatsMessage]) -> None:
             # In their order: the server delivers them again in the order in which they are requeued.
-            await self._say(sorted(held, key=lambda m: m.message_context.metadata.sequence.stream), b"-NAK")
+            await self._acknowledge(sorted(held, key=lambda m: m.message_context.metadata.sequence.stream), b"-NAK")
 
         self._deliver(len(self._puller.arrived))
         try:

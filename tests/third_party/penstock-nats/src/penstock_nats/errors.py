@@ -17,7 +17,7 @@ REFUSED_FOR_EVER = (
     *(e.SecureConnRequiredError, e.SecureConnWantedError, e.SecureConnFailedError),
 )
 
-# What the server says at the end of a connection reaches us as a plain Error with this text in it.
+# When the server ends a connection, the client raises a plain Error with this text in it.
 BY_TEXT: dict[str, type[ConnectorError]] = {
     **dict.fromkeys(("authorization violation", "authentication expired"), FatalConnectorError),
     **dict.fromkeys(("authentication revoked", "permissions violation"), FatalConnectorError),

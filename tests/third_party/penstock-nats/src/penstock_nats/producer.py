@@ -81,10 +81,10 @@ class NatsProducer(Producer):
 
 
 def _outcome(answer: Msg) -> ProduceError | None:
-    """What the stream said of one record.
+    """The stream's answer to one record.
 
     Raises:
-        NotConnected: no stream was there to say anything.
+        NotConnected: no stream has answered.
     """
     if answer.headers and answer.headers.get("Status") == NO_RESPONDERS:
         raise NotConnected("no stream answers; it was deleted, or JetStream is starting")

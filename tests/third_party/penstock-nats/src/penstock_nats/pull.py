@@ -1,4 +1,4 @@
-"""Messages by request: the server sends as many as it was asked for, then says that it has finished."""
+"""Messages by request: the server sends as many as it was asked for, then reports that it has finished."""
 
 from __future__ import annotations
 

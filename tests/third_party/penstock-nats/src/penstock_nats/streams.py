@@ -22,7 +22,7 @@ async def find_stream(jetstream: JetStreamContext, subject: str, options: NatsOp
 
     Raises:
         NotConnected: there is none, and it is not ours to create.
-        FatalConnectorError: another stream than the options say holds it.
+        FatalConnectorError: another stream than that of the options holds it.
     """
     try:
         found = await jetstream.find_stream_name_by_subject(subject)
@@ -94,7 +94,7 @@ def _check_group(info: ConsumerInfo, stream: str, subject: str, options: NatsOpt
     config = info.config
     if config.ack_policy != AckPolicy.EXPLICIT or config.deliver_subject:
         raise FatalConnectorError(
-            f"the consumer {options.group!r} of stream {stream!r} is no pull consumer with explicit acknowledgement; "
+            f"the consumer {options.group!r} of stream {stream!r} is not a pull consumer with explicit acknowledgement; "
             "choose another `group`"
         )
     if config.filter_subject not in (None, subject):

@@ -8,7 +8,7 @@ NATS headers are text: no line breaks, one value a name in most clients, spaces 
 - The key stands in `Penstock-Key`, percent-encoded.
 - A null body has `Penstock-Tombstone: 1`.
 
-Headers of the server's own (`Nats-…`) are no part of a message.
+Headers of the server's own (`Nats-…`) are not part of a message.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def written_headers(record: Record) -> dict[str, str]:
 
 
 def read(body: bytes, headers: Mapping[str, str] | None) -> tuple[bytes | None, bytes | None, Headers]:
-    """Body, key and headers of a NATS message, whoever wrote it."""
+    """Body, key and headers of a NATS message, whichever program wrote it."""
     if not headers:
         return body, None, ()
     by_name = {name.lower(): value for name, value in headers.items()}
