@@ -27,7 +27,6 @@ FOR_TESTS = CONTRACTS | {
 """What a stranger's tests may import as well."""
 
 FOR_TOOLS = FOR_TESTS - {"penstock_kit", "penstock.testing"} | {
-    "penstock.config.model",
     "penstock.installed",
     "penstock.standalone",
 }

@@ -6,27 +6,14 @@ before it begins.
 
 from __future__ import annotations
 
-import threading
 import time
 from typing import Any
 
-from penstock import Engine, Worker
-from penstock.config.model import WorkerSettings
+from penstock import Engine, Worker, WorkerSettings
+from penstock.events import Event, StateChanged
 from penstock_kit.child import Go, Log
 
-LOOK = 0.05  # seconds between two looks at the health registry
 CONNECT_TIMEOUT = 120.0  # seconds; longer than any test
-
-
-def watch(worker: Worker, log: Log) -> None:
-    """Log, for ever, why a component is degraded; each reason once."""
-    told: set[str] = set()
-    while True:
-        for status in worker.health.report()["components"].values():
-            if status["state"] == "degraded" and status["reason"] not in told:
-                told.add(status["reason"])
-                log.write("degraded", status["reason"].encode())
-        time.sleep(LOOK)
 
 
 def main(job: dict[str, Any], go: Go) -> None:
@@ -46,11 +33,15 @@ def main(job: dict[str, Any], go: Go) -> None:
         log.write("did", body)
         return "out", body
 
+    @engine.observer
+    def note_outage(event: Event) -> None:
+        if isinstance(event, StateChanged) and event.state == "degraded":
+            log.write("degraded", event.reason.encode())
+
     settings = WorkerSettings(
         metrics_port=None, connect_timeout=CONNECT_TIMEOUT, shutdown_timeout=job["shutdown_timeout"]
     )
     worker = Worker([engine], settings)
     log.write("loaded")
     go()
-    threading.Thread(target=watch, args=(worker, log), daemon=True).start()
     worker.run()

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from penstock import Engine, Worker
-from penstock.config.model import WorkerSettings
+from penstock import Engine, Worker, WorkerSettings
+from penstock.events import Consumed, Event, Settled
 from penstock.message import QueueMessage
 from penstock.standalone import open_envelopes
 from penstock_kit.broken import Broken, must
@@ -52,6 +52,9 @@ class Running:
         configuration: The configuration of its queues; by default `queues(kit)`.
         shutdown_timeout: Seconds that it has to finish its calls when it is stopped.
         **settings: Settings of the engine.
+
+    Attributes:
+        done: How many messages are in their final state.
     """
 
     def __init__(
@@ -74,6 +77,8 @@ class Running:
             **{"retry": SOON} | settings,
         )
         self.engine.stream_app(function)
+        self.engine.observer(self._observe)
+        self.done = self._consumed = 0
         self.worker = Worker(
             [self.engine],
             WorkerSettings(metrics_port=None, connect_timeout=2 * kit.timeout, shutdown_timeout=shutdown_timeout),
@@ -92,14 +97,16 @@ class Running:
             await self.stop()
 
     @property
-    def done(self) -> int:
-        """How many messages are in their final state."""
-        return self.engine.pipeline.done if self.engine.pipeline is not None else 0
-
-    @property
     def in_flight(self) -> int:
         """How many messages it has taken and not settled."""
-        return self.engine.pipeline.in_flight if self.engine.pipeline is not None else 0
+        return self._consumed - self.done
+
+    def _observe(self, event: Event) -> None:
+        match event:
+            case Consumed():
+                self._consumed += len(event.messages)
+            case Settled():
+                self.done += len(event.messages)
 
     async def until(self, true: Callable[[], bool], promise: str, look: str, extra: float = 0.0) -> None:
         """Wait until something is true of the engine.
