@@ -149,8 +149,6 @@ class Retry(Exception):
 
     def __init__(self, delay: float | None = None, reason: str = "") -> None:
         if delay is not None and (problem := delay_problem(delay)) is not None:
-            if problem.startswith("negative"):
-                problem = "in seconds and cannot be negative"
             raise ValueError(f"Retry(delay={_shown(delay)}): the delay is {problem}")
         self.delay = delay
         self.reason = reason
@@ -172,7 +170,7 @@ def delay_problem(delay: object) -> str | None:
     if isinstance(delay, bool) or not isinstance(delay, (int, float)):
         return f"not a number of seconds but a {type(delay).__name__}; give an int or a float"
     if delay < 0:
-        return "negative; it is in seconds, from 0"
+        return "in seconds and cannot be negative"
     if not delay <= LONGEST_DELAY:  # nor is NaN
         return f"not a number of seconds from 0 to {LONGEST_DELAY:.0f}"
     return None

@@ -133,9 +133,9 @@ def _headers(queue: str, given: Mapping[str, str | bytes] | Iterable[tuple[str, 
 
 def _delay(queue: str, delay: float) -> float:
     if (problem := delay_problem(delay)) is not None:
-        if problem.startswith("negative"):
-            raise FunctionError(f"an output for {queue!r}: delay={delay}; a delay is in seconds and cannot be negative")
-        raise FunctionError(f"an output for {queue!r}: its delay is {problem}")
+        negative = isinstance(delay, (int, float)) and delay < 0
+        its_delay = f"delay={delay}; a delay" if negative else "its delay"
+        raise FunctionError(f"an output for {queue!r}: {its_delay} is {problem}")
     return delay
 
 
