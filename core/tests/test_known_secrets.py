@@ -65,9 +65,9 @@ def test_masks_take_time_in_proportion_to_the_text(part: str) -> None:
         text = (part * size)[:size]
         taken = []
         for _ in range(3):
-            started = time.perf_counter()
+            started = time.thread_time()
             hide(text)
-            taken.append(time.perf_counter() - started)
+            taken.append(time.thread_time() - started)
         return min(taken)
 
     for size in (250, 2_500, 20_000):  # small ones first: by the square, the large one takes minutes
