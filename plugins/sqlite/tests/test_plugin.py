@@ -20,7 +20,8 @@ def test_it_is_found_by_its_entry_point() -> None:
 
 def test_the_profiles_are_json_models_and_raw_bytes() -> None:
     """`sqlite`, and `sqlite-dlq`, which changes no byte."""
-    models, dead_letters = plugin.penstock_profiles()
+    profiles = {profile.name: profile for profile in plugin.penstock_profiles()}
+    models, dead_letters = profiles["sqlite"], profiles["sqlite-dlq"]
 
     assert (models.name, models.connector, models.serializer, models.model_handler) == (
         "sqlite",

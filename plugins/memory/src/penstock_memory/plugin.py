@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from penstock.capabilities import Capabilities
 from penstock.hookspecs import hookimpl
-from penstock.specs import ConnectorSpec, Profile
+from penstock.specs import ConnectorSpec, Profile, standard_profiles
 
 PLUGIN_API = 1
 
@@ -33,21 +33,12 @@ def penstock_connectors() -> list[ConnectorSpec]:
             options="penstock_memory.options:MemoryOptions",
             capabilities=CAPABILITIES,
             summary="queues in this process, or a multiprocessing.Queue",
+            record_options=frozenset(),
         )
     ]
 
 
 @hookimpl
 def penstock_profiles() -> list[Profile]:
-    """`memory` for models in JSON, `memory-dlq` for dead letters as they came."""
-    return [
-        Profile("memory", connector="memory", summary="JSON and pydantic over a queue in memory"),
-        Profile(
-            "memory-dlq",
-            connector="memory",
-            serializer=None,
-            model_handler=None,
-            data_model=None,
-            summary="bytes as they are, for dead letters in memory",
-        ),
-    ]
+    """`memory` and the others that every connector has."""
+    return standard_profiles("memory", "in memory")

@@ -7,8 +7,8 @@ from typing import Any
 
 from penstock.errors import ConnectorError
 from penstock.message import BrowsedMessage, BrowseState
-from penstock_sqlite import headers as header_text
 from penstock_sqlite.database import Database
+from penstock_sqlite.message import readable_headers
 from penstock_sqlite.statements import BROWSE
 
 PAGE_BYTES = 8 * 2**20
@@ -34,7 +34,7 @@ def _message(row: tuple[Any, ...], now: float) -> BrowsedMessage:
         body,
         str(number),
         key=key,
-        headers=header_text.load(headers.encode()) if headers else (),
+        headers=readable_headers(headers),
         timestamp=timestamp,
         attempts=attempts,
         state=state,

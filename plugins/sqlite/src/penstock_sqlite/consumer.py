@@ -21,7 +21,7 @@ from penstock_sqlite.message import SqliteMessage, by_claim, json_list, messages
 from penstock_sqlite.options import SqliteOptions
 from penstock_sqlite.producer import SqliteProducer
 from penstock_sqlite.shared_file import shared_file
-from penstock_sqlite.storing import refusal, store
+from penstock_sqlite.storing import refusals, store
 
 MOST_BYTES = 16 * 2**20  # of bodies in one claim
 MOST_COUNTED = 100_000  # messages of each kind that `lag` counts
@@ -203,8 +203,8 @@ class SqliteConsumer(BlockingConsumer):
         refused = [
             Refusal(output, place, problem)
             for output, (_producer, records) in enumerate(outputs)
-            for place, record in enumerate(records)
-            if (problem := refusal(record)) is not None
+            for place, problem in enumerate(refusals(records))
+            if problem is not None
         ]
         if refused:
             return Transacted(refused=refused)

@@ -6,8 +6,9 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from penstock.errors import DecodeError
+from penstock.headers import load_headers
 from penstock.message import Headers, QueueMessage
-from penstock_sqlite import headers as header_text
 
 
 class SqliteMessage(QueueMessage):
@@ -35,7 +36,7 @@ class SqliteMessage(QueueMessage):
     def headers(self) -> Headers:
         """Header pairs, read when somebody asks."""
         if self._headers is None:
-            self._headers = header_text.load(self._header_text)
+            self._headers = readable_headers(self._header_text.decode())
         return self._headers
 
     @headers.setter
@@ -65,6 +66,14 @@ class SqliteMessage(QueueMessage):
         if header_length is not None:
             self._header_text = headers.next(header_length)
             self._headers = None
+
+
+def readable_headers(text: str | None) -> Headers:
+    """Header pairs; none if only another program can have written this text."""
+    try:
+        return load_headers(text)
+    except DecodeError:
+        return ()
 
 
 class Parts:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from penstock.capabilities import Capabilities
 from penstock.hookspecs import hookimpl
-from penstock.specs import ConnectorSpec, Profile
+from penstock.specs import ConnectorSpec, Profile, standard_profiles
 
 PLUGIN_API = 1
 
@@ -35,21 +35,14 @@ def penstock_connectors() -> Sequence[ConnectorSpec]:
                 browse=True,
             ),
             summary="durable queues in an SQLite file, shared by the processes of this machine",
+            record_options=frozenset({"priority"}),
+            # SQLite takes up to a billion bytes in a row, and has a copy or two of it in memory meanwhile.
+            max_record_bytes=256 * 2**20,
         )
     ]
 
 
 @hookimpl
 def penstock_profiles() -> Sequence[Profile]:
-    """`sqlite` for models in JSON, `sqlite-dlq` for dead letters as they came."""
-    return [
-        Profile("sqlite", "sqlite", summary="JSON in an SQLite file"),
-        Profile(
-            "sqlite-dlq",
-            "sqlite",
-            serializer=None,
-            model_handler=None,
-            data_model=None,
-            summary="raw bytes, for dead letters",
-        ),
-    ]
+    """`sqlite` and the others that every connector has."""
+    return standard_profiles("sqlite", "in an SQLite file")

@@ -11,7 +11,7 @@ from penstock.message import Record
 from penstock_sqlite.database import Database
 from penstock_sqlite.options import SqliteOptions
 from penstock_sqlite.shared_file import shared_file
-from penstock_sqlite.storing import refusal, store
+from penstock_sqlite.storing import refusals, store
 
 
 class SqliteProducer(BlockingProducer):
@@ -35,7 +35,7 @@ class SqliteProducer(BlockingProducer):
 
     def produce(self, records: Sequence[Record]) -> Sequence[ProduceError | None]:
         """See `Producer.produce`: the records of a call are stored together, or none of them is."""
-        answers = [refusal(record) for record in records]
+        answers = refusals(records)
         if any(answers):
             records = [record for record, refused in zip(records, answers, strict=True) if refused is None]
         with self._database.transaction() as connection:

@@ -6,26 +6,23 @@ import json
 import sqlite3
 from collections.abc import Iterator, Sequence
 
-from penstock.bulk import record_size
 from penstock.errors import LONGEST_DELAY, ProduceError
+from penstock.headers import dump_headers
 from penstock.message import Record
-from penstock_sqlite import headers
 from penstock_sqlite.statements import BODY_BITS, STORE
 
 HIGHEST_PRIORITY = 32_767
-MAX_RECORD = 256 * 2**20
-"""Bytes of body, key and headers. SQLite itself takes up to a billion in a row."""
-
 MAX_BLOB = 32 * 2**20
 """Bytes of records in one statement, of which SQLite has two copies."""
 
 
-def refusal(record: Record) -> ProduceError | None:
-    """Why a record can never be stored; None if it can."""
-    if (size := record_size(record)) > MAX_RECORD:
-        text = f"a record of {size} bytes is too large: body, key and headers have at most {MAX_RECORD} together"
-        return ProduceError(text, retriable=False)
-    if record.delay and not 0 <= record.delay <= LONGEST_DELAY:
+def refusals(records: Sequence[Record]) -> list[ProduceError | None]:
+    """Why each of these can never be stored; None if it can."""
+    return [_refusal(record) if record.options or record.delay else None for record in records]
+
+
+def _refusal(record: Record) -> ProduceError | None:
+    if not 0 <= record.delay <= LONGEST_DELAY:
         return ProduceError(f"a delay is a number of seconds from 0, not {record.delay}", retriable=False)
     for option, value in (record.options or {}).items():
         if option != "priority":
@@ -51,7 +48,8 @@ def _packed(records: Sequence[Record]) -> Iterator[tuple[bytes, str]]:
     for record in records:
         body = record.message
         if body is None or record.key is not None or record.headers or record.delay or record.options:
-            written = headers.dump(record.headers) if record.headers else None
+            headers = dump_headers(record.headers)
+            written = None if headers is None else headers.encode()
             places: list[int | None] = []
             for part in (body, record.key, written):
                 if part is None:
