@@ -10,15 +10,15 @@ THRESHOLDS = (100_000, 50, 100)
 """For `gc.set_threshold`. With Python's own (700 or 2,000) the collector walks the thousands of messages in flight over
 and over and finds nothing to free, which costs a third of a worker's CPU time."""
 
-_PYTHONS_OWN = (700, 2_000)  # the first threshold of a Python that nobody has tuned, by its release
+_PYTHONS_OWN = (700, 2_000)  # the first threshold that Python itself sets, by its release
 
 
 @contextmanager
 def tuned_collector() -> Iterator[None]:
-    """Run the collector less often, and let it skip what was there before the first message.
+    """Run the collector less often, and let it skip all objects that exist before the first message.
 
-    Afterwards it is as it was. A program that has set thresholds of its own, or has switched the collector off, keeps
-    what it chose.
+    Afterwards its settings are restored. A program that has set thresholds of its own, or has switched the collector
+    off, keeps what it chose.
     """
     before = gc.get_threshold()
     if not gc.isenabled() or before[0] not in _PYTHONS_OWN:

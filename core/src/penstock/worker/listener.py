@@ -1,4 +1,4 @@
-"""Hears SIGTERM, Ctrl-C and SIGHUP from the first moment of a process on. Light, since it is imported first."""
+"""Listens for SIGTERM, Ctrl-C and SIGHUP from the start of a process on. It is imported first, so it imports little."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Listener:
 
     Attributes:
         received: The name of the first signal; "" before.
-        diverted: Whether somebody else has heard, or would have heard, the first signal.
+        diverted: Whether a block of `divert` gets, or would have got, the first signal.
     """
 
     def __init__(self, on_stop: Callable[[str], None], on_abort: Callable[[], None]) -> None:
@@ -51,7 +51,7 @@ class Listener:
                 self._previous[number] = signal.signal(number, self._handle)
 
     def restore(self) -> None:
-        """Put the earlier handlers back, unless somebody has installed another one meanwhile."""
+        """Put the earlier handlers back, unless another one was installed meanwhile."""
         while self._previous:
             number, handler = self._previous.popitem()
             if signal.getsignal(number) == self._handle:
@@ -67,7 +67,7 @@ class Listener:
 
     @contextmanager
     def divert(self, on_stop: Callable[[str], None], on_abort: Callable[[], None]) -> Iterator[None]:
-        """Let others hear the signals while the block runs; a first one that came before is heard at once.
+        """Pass the signals to these functions while the block runs, at once if the first signal has come before.
 
         Afterwards the first signal changes nothing, since what could be stopped has ended.
         """
@@ -99,7 +99,7 @@ def listening(on_stop: Callable[[str], None], on_abort: Callable[[], None]) -> I
 
     Yields:
         The listener: the one that listens already, if there is one. None off the main thread, where Python delivers
-        no signals: there whoever started the thread stops the worker.
+        no signals: there the program stops the worker itself.
     """
     global _current
     if threading.current_thread() is not threading.main_thread():

@@ -14,7 +14,7 @@ from penstock.observability.printable import make_fit
 _OURS = ("penstock", "asyncio")  # whose lines quote what others say; the function's own are its own
 
 _active = 0  # workers that run in this process
-_told: set[tuple[str, str]] = set()
+_reported: set[tuple[str, str]] = set()
 
 
 @contextmanager
@@ -37,7 +37,7 @@ def unfailing_logs() -> Iterator[None]:
 @functools.cache
 def _install() -> None:
     # A handler that calls a service may fail in any way, and a log call of a client library or of the function would
-    # pass that on: there is no other place that all of them go through.
+    # pass that on: all of them go through these two methods.
     logging.Handler.handle = _unfailing(logging.Handler.handle)  # type: ignore[method-assign]
     logging.Logger.handle = _unfailing(logging.Logger.handle)  # type: ignore[method-assign]
 
@@ -54,16 +54,16 @@ def _unfailing(handle: Callable[..., Any]) -> Callable[..., Any]:
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # noqa: BLE001  (whatever it is, the message that was worked on must not pay)
-            _tell(self, error)
+            _report(self, error)
             return False
 
     return unfailing
 
 
-def _tell(source: logging.Handler | logging.Logger, error: BaseException) -> None:
+def _report(source: logging.Handler | logging.Logger, error: BaseException) -> None:
     kind = (type(source).__name__, type(error).__name__)
-    if kind in _told:
+    if kind in _reported:
         return
-    _told.add(kind)
+    _reported.add(kind)
     with suppress(Exception):
         sys.stderr.write(f"penstock: logging failed: {kind[0]} raised {kind[1]}; lines that it fails for are dropped\n")

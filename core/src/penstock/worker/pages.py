@@ -1,4 +1,4 @@
-"""Makes the page of one route on a thread of its own: one page for all who wait, and not more often than pays."""
+"""Makes the page of one route on a thread of its own: one page for all clients that wait, with pauses in between."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from penstock.routes import Report, Response, Route
 
 log = logging.getLogger("penstock")
 
-REST = 4  # times as long as a page took, the next one waits: those who ask get a fifth of a core at most
+REST = 4  # times as long as a page took, the next one waits: a route gets a fifth of a core at most
 LONGEST_REST = 2.0  # seconds
 
 
 class PageMaker:
-    """Makes one page for everybody who asked before it was begun.
+    """Makes one page for all clients that asked before it was begun.
 
     Args:
         route: Makes the page.

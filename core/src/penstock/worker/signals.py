@@ -21,7 +21,7 @@ def stop_signals(on_stop: Callable[[], None], on_abort: Callable[[], None]) -> I
     """Listen for SIGTERM, SIGINT and SIGHUP while the block runs; put back what listened before when it ends.
 
     Enter it inside the running event loop. Off the main thread, where Python delivers no signals, it does nothing:
-    there whoever started the thread stops the worker. A process that the block forks listens to nothing of this.
+    there the program stops the worker itself. A process that the block forks has none of these handlers.
 
     Args:
         on_stop: Called on the event loop after the first signal: begin to stop. Also if the signal came before, while
@@ -37,7 +37,7 @@ def stop_signals(on_stop: Callable[[], None], on_abort: Callable[[], None]) -> I
         log.info("%s: finishing what has begun; a second signal ends at once", name)
         on_stop()
 
-    def hear(name: str) -> None:
+    def on_signal(name: str) -> None:
         # Waking the loop is all that is safe in a signal handler: a log handler may be in the middle of a line.
         loop.call_soon_threadsafe(stop, name)
 
@@ -45,7 +45,7 @@ def stop_signals(on_stop: Callable[[], None], on_abort: Callable[[], None]) -> I
         if listener is None:
             yield
             return
-        with _signals_wake(loop), listener.divert(hear, on_abort):
+        with _signals_wake(loop), listener.divert(on_signal, on_abort):
             yield
 
 
@@ -74,4 +74,4 @@ def _signals_wake(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
             loop.remove_reader(reader)
             latest = signal.set_wakeup_fd(-1)
             if latest not in (mine, -1):
-                signal.set_wakeup_fd(latest)  # somebody else's, made meanwhile
+                signal.set_wakeup_fd(latest)  # another one was set meanwhile

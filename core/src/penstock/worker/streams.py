@@ -1,4 +1,4 @@
-"""Standard output and standard error that can always be written: what cannot be printed costs no message."""
+"""Keeps writing to standard output and standard error from failing, so that no message fails because of a print."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
-STALL = 2.0  # seconds for which a reader that takes nothing is waited for
-PIECE = select.PIPE_BUF  # bytes; a pipe that is ready takes as many without blocking
+STALL = 2.0  # seconds to wait for a reader that takes nothing
+PIECE = select.PIPE_BUF  # bytes that a ready pipe takes without blocking
 
 NAMES = {"stdout": (1, "standard output"), "stderr": (2, "standard error")}
 
 
 class _Raw(io.RawIOBase):
-    """Writes to a descriptor and never raises: what it cannot write is dropped.
+    """Writes to a descriptor and never raises; it drops what it cannot write.
 
     Args:
         descriptor: Where to write; it is not closed.
         name: What Python calls the stream.
 
     Attributes:
-        error: Why something was dropped, for the first time; None as long as nothing was.
+        error: Why something was dropped the first time; None while nothing was.
         on_loss: Called with a sentence the first time. It must neither print nor log, since locks are held.
     """
 
@@ -39,7 +39,7 @@ class _Raw(io.RawIOBase):
         self._descriptor = descriptor
         self._title = NAMES[name][1]
         self._stalled = False
-        self._cut = False  # what was written last is a part of a line
+        self._cut = False  # the last write ended within a line
 
     def writable(self) -> bool:
         return True
@@ -57,7 +57,7 @@ class _Raw(io.RawIOBase):
         try:
             while rest:
                 self._wait()
-                with suppress(BlockingIOError):  # somebody else fills the same pipe
+                with suppress(BlockingIOError):  # another process fills the same pipe
                     rest = rest[os.write(self._descriptor, rest[:PIECE]) :]
                     self._cut = False
         except OSError as error:
@@ -66,7 +66,7 @@ class _Raw(io.RawIOBase):
         return size
 
     def _wait(self) -> None:
-        """Wait until something can be written; once that took too long, no longer at all until it can again."""
+        """Wait until the descriptor takes data; after one timeout do not wait again until it does."""
         poll = select.poll()
         poll.register(self._descriptor, select.POLLOUT)
         if not poll.poll(0 if self._stalled else STALL * 1000):
@@ -80,9 +80,9 @@ class _Raw(io.RawIOBase):
             self.report()
 
     def report(self) -> None:
-        """Say that something was dropped, if it was."""
+        """Report that something was dropped, if it was."""
         if self.error is not None and self.on_loss is not None:
-            with suppress(RuntimeError):  # the event loop that would hear it has ended
+            with suppress(RuntimeError):  # the event loop has ended
                 self.on_loss(f"{self._title} cannot be written: {self.error.strerror}; what is printed is dropped")
 
 
@@ -98,9 +98,9 @@ _listeners: list[Callable[[str], None]] = []
 
 
 def keep_numbers() -> None:
-    """Take the numbers of standard descriptors that are closed, or the next socket would get one and be printed to.
+    """Open closed standard descriptors on the null device: otherwise the next socket would get the number of one.
 
-    They stay useless, as closed ones are.
+    Reading from and writing to them still fails.
     """
     for number, wrong_way in enumerate((os.O_WRONLY, os.O_RDONLY, os.O_RDONLY)):
         try:
@@ -110,7 +110,7 @@ def keep_numbers() -> None:
 
 
 def guard() -> None:
-    """Let `sys.stdout` and `sys.stderr` of this process drop what they cannot write, for good.
+    """Make `sys.stdout` and `sys.stderr` drop what they cannot write, for the rest of this process.
 
     A stream that the application has put in their place is left alone.
     """
@@ -140,8 +140,8 @@ def guarded() -> Iterator[None]:
 
 
 @contextmanager
-def heard(on_loss: Callable[[str], None]) -> Iterator[None]:
-    """While the block runs, tell once for each stream that something could not be printed, also if it was before.
+def reporting_losses(on_loss: Callable[[str], None]) -> Iterator[None]:
+    """While the block runs, report once for each stream that something could not be printed, also if it was before.
 
     Args:
         on_loss: Gets a sentence, on any thread. It must neither print nor log.
@@ -159,7 +159,7 @@ def heard(on_loss: Callable[[str], None]) -> Iterator[None]:
 
 
 def refusal() -> str | None:
-    """Why standard output could not be written, unless its reader only had seen enough (`| head`)."""
+    """Why standard output could not be written; None also if its reader closed it early, as `| head` does."""
     if sys.stdout is not None:
         sys.stdout.flush()
     raw = _guards.get("stdout")
@@ -190,7 +190,7 @@ def _guard(name: str) -> TextIO | None:
 def _is_plain(stream: Any, number: int) -> bool:
     """Whether it is the process's own stream, and not what a notebook or a test has put there."""
     if stream is None:
-        return True  # Python found it closed
+        return True  # Python found the descriptor closed
     if type(stream) is not io.TextIOWrapper or stream.closed:
         return False
     try:

@@ -10,20 +10,20 @@ from penstock.pipeline.ending import Ending
 def summary(counters: EngineMetrics) -> str:
     """`engine 'till', queue 'orders': 4 received, 3 succeeded, 1 dead-lettered; 3 calls failed`.
 
-    What was received is the sum of the numbers behind it.
+    The number received is the sum of the numbers after it.
     """
     counts = counters.counts()
     app, queue, _connector = counters.labels
     settled = [(outcome.replace("_", "-"), counts[SETTLED, outcome]) for outcome in OUTCOMES]
     settled.append(("in flight", counts[RECEIVED, ""] - sum(count for _outcome, count in settled)))
-    told = [f"{counts[RECEIVED, '']:,} received", *(f"{count:,} {outcome}" for outcome, count in settled if count)]
+    parts = [f"{counts[RECEIVED, '']:,} received", *(f"{count:,} {outcome}" for outcome, count in settled if count)]
     failed = sum(count for (metric, _type), count in counts.items() if metric is FUNCTION_FAILURES)
     failures = f"; {failed:,} call{'' if failed == 1 else 's'} failed" if failed else ""
-    return f"engine {app!r}, queue {queue!r}: {', '.join(told)}{failures}"
+    return f"engine {app!r}, queue {queue!r}: {', '.join(parts)}{failures}"
 
 
 def all_succeeded(counters: EngineMetrics) -> bool:
-    """Whether nothing but success has become of the messages so far."""
+    """Whether all messages so far have succeeded."""
     counts = counters.counts()
     return counts[RECEIVED, ""] == counts[SETTLED, "succeeded"]
 
@@ -38,9 +38,9 @@ def left_in(queue: str, ending: Ending | None) -> str | None:
     waiting = None if ending is None else ending.waiting
     if ending is not None and waiting == 0 and not ending.unsettled and ending.clean:
         return None
-    told = [f"{waiting:,} messages wait" if waiting is not None else "how many messages wait is not known"]
+    parts = [f"{waiting:,} messages wait" if waiting is not None else "how many messages wait is not known"]
     if ending is not None and ending.unsettled:
-        told.append(f"{ending.unsettled:,} more were received and not settled")
+        parts.append(f"{ending.unsettled:,} more were received and not settled")
     if ending is not None and not ending.clean:
-        told.append("it did not close cleanly, so what was settled last may come again")
-    return f"queue {queue!r}: {', '.join(told)}"
+        parts.append("it did not close cleanly, so what was settled last may come again")
+    return f"queue {queue!r}: {', '.join(parts)}"

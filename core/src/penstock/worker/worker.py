@@ -32,23 +32,23 @@ log = logging.getLogger("penstock")
 
 IDLE_CHECK_INTERVAL = 0.02  # seconds between two checks whether everything is drained
 ABORTED = 130  # the exit code after a second signal
-GOODBYE = 1.0  # seconds that the log may take for the last line before that
+ABORT_LOG_TIMEOUT = 1.0  # seconds that the log may take for its last lines before an abort
 
 
 class Running(Protocol):
-    """Something at work: an engine's pipeline, or a feed."""
+    """What a worker runs: the pipeline of an engine, or a feed."""
 
     async def run(self, connect_timeout: float | None, shutdown_timeout: float) -> None:
-        """Work until `stop`, or until it is through by itself; raises why it could not go on."""
+        """Work until `stop`, or until everything is done; raises why it could not go on."""
 
     def stop(self) -> None:
-        """Take nothing new in; finish what runs."""
+        """Start nothing new; finish what runs."""
 
     def drain(self) -> None:
-        """Being without work is now what is waited for."""
+        """From now on the worker waits until this is without work."""
 
     async def idle_since(self) -> float | None:
-        """Since when, by `monotonic`, there is nothing to do; None while there is or may be."""
+        """Since when there is nothing to do, by `monotonic`; None while there is or may be something."""
 
 
 class Runnable(Protocol):
@@ -124,8 +124,8 @@ class Worker:
             asyncio.run(self.serve())
 
     async def serve(self) -> None:
-        """The same on a running event loop."""
-        with unfailing_logs(), streams.heard(self._hear_loss()):
+        """Run until done, on the running event loop."""
+        with unfailing_logs(), streams.reporting_losses(self._loss_reporter()):
             await self._serve()
 
     async def _serve(self) -> None:
@@ -147,18 +147,19 @@ class Worker:
         # In a program that only embeds a worker, the collector is the program's.
         return self._owns_process and self._settings.tune_garbage_collector
 
-    def _hear_loss(self) -> Callable[[str], None]:
+    def _loss_reporter(self) -> Callable[[str], None]:
+        """What reports that something could not be printed; it may be called on any thread."""
         loop = asyncio.get_running_loop()
 
-        def tell(text: str) -> None:
-            # Also in the health registry, since the log may be what is lost. It does not make the worker unready.
+        def report(text: str) -> None:
+            # Also in the health registry, because the log itself may be lost. The worker stays ready.
             self.health.set_state(text.partition(" cannot")[0], "ok", text)
             log.warning("%s", text)
 
-        def hear(text: str) -> None:
-            loop.call_soon_threadsafe(tell, text)
+        def report_from_any_thread(text: str) -> None:
+            loop.call_soon_threadsafe(report, text)
 
-        return hear
+        return report_from_any_thread
 
     def summary(self) -> Sequence[str]:
         """What became of the messages so far, in a line for each engine; nothing before all could be started."""
@@ -173,16 +174,16 @@ class Worker:
         self._stop_all()
 
     def _abort(self) -> None:
-        # At once: no flush, no goodbye. What is unsettled is redelivered, as after a power cut. On a thread, since
-        # whoever holds a lock of the log, or of the metrics, may wait for something that never comes.
-        goodbye = threading.Thread(target=self._say_goodbye, daemon=True)
+        # At once, without a flush: unsettled messages are redelivered, as after a power cut. The last lines are logged
+        # on a thread, because a lock of the log or of the metrics may never be released.
+        logging_thread = threading.Thread(target=self._log_abort, daemon=True)
         try:
-            goodbye.start()
-            goodbye.join(GOODBYE)
+            logging_thread.start()
+            logging_thread.join(ABORT_LOG_TIMEOUT)
         finally:
-            os._exit(ABORTED)  # also where no thread can start
+            os._exit(ABORTED)  # also if no thread can start
 
-    def _say_goodbye(self) -> None:
+    def _log_abort(self) -> None:
         log.warning("second signal: ending now; unsettled messages will be redelivered")
         for line in self.summary():
             log.log(logging.WARNING if self._drain else logging.INFO, "%s", line)
@@ -248,11 +249,11 @@ class Worker:
         for error in self._errors[1:]:
             log.error("%s", error)
         if self._errors:
-            raise _told(self._errors[0])
+            raise _to_raise(self._errors[0])
 
     def _fail(self, error: BaseException) -> None:
         if not self._errors:
-            # One that cannot go on takes the worker down in order: half a worker behind a green light helps nobody.
+            # One engine that cannot go on stops the whole worker in order: half a worker would still look healthy.
             self._stop_all()
         self._errors.append(error)
 
@@ -298,7 +299,7 @@ def _error_of(task: asyncio.Task[None]) -> BaseException | None:
     return task.exception()
 
 
-def _told(error: BaseException) -> BaseException:
+def _to_raise(error: BaseException) -> BaseException:
     """What to raise for an error. What ends the process says nothing by itself, so it is logged."""
     cause = error.__cause__
     if not isinstance(error, ProcessEnded) or cause is None:
