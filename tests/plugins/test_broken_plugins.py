@@ -46,7 +46,7 @@ ERRORS = {
     "misspelt": (
         "PluginError",
         "{plugin}: it implements 'penstock_conectors', which is "
-        "no hook (did you mean 'penstock_connectors'?); pip install --upgrade penstock-misspelt, or tell its author",
+        "not a hook (did you mean 'penstock_connectors'?); pip install --upgrade penstock-misspelt, or tell its author",
     ),
     "unmarked": (
         "PluginError",
