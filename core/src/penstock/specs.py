@@ -121,26 +121,28 @@ class Profile:
         _check_import_string(self.kind, self.name, "data_model", self.data_model)
 
 
-def standard_profiles(connector: str, stored: str, *, also: Mapping[str, str] | None = None) -> list[Profile]:
+def standard_profiles(
+    connector: str, stored: str, *, name: str | None = None, also: Mapping[str, str] | None = None
+) -> list[Profile]:
     """The profiles that a connector offers: NAME, NAME-pydantic, NAME-batch and NAME-dlq.
 
     Args:
         connector: The connector's name.
         stored: Where messages are, to go on after "JSON ": "on Redis".
+        name: NAME, if it is not the connector's.
         also: More profiles, by what follows NAME-, with the serializer of each.
     """
+    name = name or connector
     more = {"pydantic": "json", **(also or {})}
     return [
-        Profile(connector, connector, summary=f"JSON {stored}"),
+        Profile(name, connector, summary=f"JSON {stored}"),
         *(
-            Profile(
-                f"{connector}-{name}", connector, serializer=serializer, summary=f"{serializer} {stored}, validated"
-            )
-            for name, serializer in more.items()
+            Profile(f"{name}-{suffix}", connector, serializer=serializer, summary=f"{serializer} {stored}, validated")
+            for suffix, serializer in more.items()
         ),
-        Profile(f"{connector}-batch", connector, batch=True, summary=f"JSON {stored}; the function gets lists"),
+        Profile(f"{name}-batch", connector, batch=True, summary=f"JSON {stored}; the function gets lists"),
         Profile(
-            f"{connector}-dlq",
+            f"{name}-dlq",
             connector,
             serializer=None,
             model_handler=None,

@@ -19,6 +19,10 @@ PROFILES = {
     "confluent-msgpack-pydantic": ("msgpack", "pydantic", False),
     "confluent-batch-json": ("json", "pydantic", True),
     "confluent-dlq": (None, None, False),
+    "kafka-pydantic": ("json", "pydantic", False),
+    "kafka-batch": ("json", "pydantic", True),
+    "kafka-dlq": (None, None, False),
+    "confluent-batch": ("json", "pydantic", True),
 }
 
 

@@ -40,6 +40,7 @@ def test_every_import_string_leads_to_a_class_of_its_kind() -> None:
 def test_the_profiles_are_json_models_and_raw_bytes() -> None:
     """`memory`, and `memory-dlq`, which changes no byte."""
     profiles = {profile.name: profile for profile in plugin.penstock_profiles()}
+    assert set(profiles) == {"memory", "memory-pydantic", "memory-batch", "memory-dlq"}
     memory, dead_letters = profiles["memory"], profiles["memory-dlq"]
 
     assert (memory.name, memory.connector, memory.serializer, memory.model_handler) == (

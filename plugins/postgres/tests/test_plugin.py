@@ -49,7 +49,8 @@ def test_the_profile_for_dead_letters_passes_raw_bytes() -> None:
     """What did not parse is stored as it came."""
     profiles = {profile.name: profile for profile in plugin.penstock_profiles()}
 
-    assert set(profiles) == {"postgres", "postgres-dlq", "postgres-table"}
+    standard = {"postgres", "postgres-pydantic", "postgres-batch", "postgres-dlq"}
+    assert set(profiles) == standard | {"postgres-table"}
     assert profiles["postgres"].serializer == "json"
     dlq = profiles["postgres-dlq"]
     assert (dlq.serializer, dlq.model_handler, dlq.data_model) == (None, None, None)

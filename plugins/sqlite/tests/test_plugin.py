@@ -21,6 +21,7 @@ def test_it_is_found_by_its_entry_point() -> None:
 def test_the_profiles_are_json_models_and_raw_bytes() -> None:
     """`sqlite`, and `sqlite-dlq`, which changes no byte."""
     profiles = {profile.name: profile for profile in plugin.penstock_profiles()}
+    assert set(profiles) == {"sqlite", "sqlite-pydantic", "sqlite-batch", "sqlite-dlq"}
     models, dead_letters = profiles["sqlite"], profiles["sqlite-dlq"]
 
     assert (models.name, models.connector, models.serializer, models.model_handler) == (

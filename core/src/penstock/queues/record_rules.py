@@ -52,7 +52,7 @@ class RecordRules:
 
     def rejected(self, records: Sequence[Record]) -> Mapping[int, ProduceError]:
         """The records that must not be sent, by position; almost always none."""
-        if self._options is None and self._max_bytes is None:
+        if self._max_bytes is None and (self._options is None or not [1 for record in records if record.options]):
             return _NONE_REJECTED
         problems = ((position, self._problem(record)) for position, record in enumerate(records))
         return {position: ProduceError(problem, retriable=False) for position, problem in problems if problem}

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from penstock.capabilities import Capabilities
 from penstock.hookspecs import hookimpl
-from penstock.specs import ConnectorSpec, Profile
+from penstock.specs import ConnectorSpec, Profile, standard_profiles
 
 PLUGIN_API = 1
 
@@ -33,6 +33,7 @@ def penstock_connectors() -> Sequence[ConnectorSpec]:
                 groups=True,
                 browse=True,
             ),
+            record_options=frozenset({"partition", "timestamp"}),
             summary="Kafka topics",
         )
     ]
@@ -41,19 +42,9 @@ def penstock_connectors() -> Sequence[ConnectorSpec]:
 @hookimpl
 def penstock_profiles() -> Sequence[Profile]:
     """The profiles of the same names in py-volley, and `kafka`, which is `confluent`."""
+    py_volley = {"orjson-pydantic": "json", "msgpack-pydantic": "msgpack"}
     return [
-        Profile("kafka", "kafka", summary="JSON objects on Kafka"),
-        Profile("confluent", "kafka", summary="JSON objects on Kafka"),
-        Profile("confluent-pydantic", "kafka", summary="JSON, validated in one pass"),
-        Profile("confluent-orjson-pydantic", "kafka", summary="JSON, validated in one pass"),
-        Profile("confluent-msgpack-pydantic", "kafka", serializer="msgpack", summary="MessagePack, validated"),
-        Profile("confluent-batch-json", "kafka", batch=True, summary="JSON, validated; the function gets lists"),
-        Profile(
-            "confluent-dlq",
-            "kafka",
-            serializer=None,
-            model_handler=None,
-            data_model=None,
-            summary="raw bytes, for dead letters",
-        ),
+        *standard_profiles("kafka", "on Kafka"),
+        *standard_profiles("kafka", "on Kafka", name="confluent", also=py_volley),
+        Profile("confluent-batch-json", "kafka", batch=True, summary="JSON on Kafka; the function gets lists"),
     ]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from penstock.capabilities import Capabilities
 from penstock.hookspecs import hookimpl
-from penstock.specs import CommandSpec, ConnectorSpec, Profile
+from penstock.specs import CommandSpec, ConnectorSpec, Profile, standard_profiles
 
 PLUGIN_API = 1
 
@@ -36,6 +36,7 @@ def penstock_connectors() -> Sequence[ConnectorSpec]:
                 tombstones=True,
                 browse=True,
             ),
+            record_options=frozenset({"priority"}),
             summary="queues in a PostgreSQL table",
         ),
         ConnectorSpec(
@@ -63,15 +64,7 @@ def penstock_connectors() -> Sequence[ConnectorSpec]:
 def penstock_profiles() -> Sequence[Profile]:
     """JSON through a queue, and raw bytes for dead letters."""
     return [
-        Profile("postgres", "postgres", summary="JSON in a PostgreSQL table"),
-        Profile(
-            "postgres-dlq",
-            "postgres",
-            serializer=None,
-            model_handler=None,
-            data_model=None,
-            summary="raw bytes, for dead letters",
-        ),
+        *standard_profiles("postgres", "in a PostgreSQL table"),
         Profile("postgres-table", "postgres.table", summary="rows of a table of yours"),
     ]
 
