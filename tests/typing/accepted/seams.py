@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 from penstock import Engine
 from penstock.builtin.rate_limit import RateLimit
 from penstock.builtin.timeout import Timeout
+from penstock.events import Event, Failed, Settled
 from penstock.middleware import Call, EngineInfo, Limit, Middleware, Wrapper
 from penstock.routes import Report, Response, json_response
 from penstock.testing import Harness
@@ -73,6 +74,14 @@ async def pool(dsn: str) -> AsyncIterator[list[str]]:
 @app.stream_app
 async def work(order: dict[str, int], pool: list[str]) -> None:
     del order, pool
+
+
+@app.observer
+def watch(event: Event) -> None:
+    if isinstance(event, Settled) and event.outcome == "dead_lettered":
+        print(len(event.messages), event.stage)
+    elif isinstance(event, Failed):
+        print(event.failures[0].error, event.became)
 
 
 @app.route("/pool")
