@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from tests.plugins.distributions import install_only, plugin
 
+from penstock.builtin.timeout import Timeout
 from penstock.config.files import load
 from penstock.config.model import EngineSettings
 from penstock.config.resolve import registry_for, resolve_queue
@@ -21,6 +22,7 @@ from penstock.errors import ConfigError
 from penstock.observability.counting import EngineMetrics
 from penstock.observability.exposition import MetricsRegistry
 from penstock.observability.health import Health
+from penstock.pipeline.extensions import Extensions
 from penstock.queues.resolved_queue import ResolvedQueue
 from penstock.routes import Report, Response, Route, json_response
 from penstock.worker.endpoints import Endpoints
@@ -139,7 +141,8 @@ def test_the_report_tells_of_engines_queues_settings_counters_and_health() -> No
         "queues": [stand.memory("in"), stand.memory("out"), stand.raw("dead")],
         "engine": {"middleware": [{"name": "timeout", "seconds": 9}], "concurrency": 2},
     }
-    app = Engine("in", ["out"], "till", "dead", configuration)
+    app = Engine("in", ["out"], "till", "dead", configuration, middleware=[Timeout(seconds=8)])
+    app.resource(db)
     app.stream_app(lambda number: ("out", number))
 
     worker = drain(app)
@@ -153,7 +156,8 @@ def test_the_report_tells_of_engines_queues_settings_counters_and_health() -> No
     (engine,) = report["engines"]
     assert engine["name"] == "till"
     assert engine["settings"]["concurrency"] == 2
-    assert engine["settings"]["middleware"] == ["{name: timeout, seconds: 9}"]
+    assert engine["middleware"] == ["{name: timeout, seconds: 9}", "Timeout {seconds: 8.0, end_worker: no}"]
+    assert engine["resources"] == ["db"]
     assert engine["input_queue"] == {
         "name": "in", "value": "in", "connector": "memory", "serializer": "JsonSerializer",
         "model_handler": "PydanticModelHandler", "data_model": "typing.Any", "batch": False,
@@ -177,9 +181,15 @@ def test_the_report_masks_the_secrets_of_middleware() -> None:
     """By the words that make a key a secret."""
     engine = EngineSettings(middleware=[{"name": "acme", "api_key": "geheim"}])
 
-    told = EngineStatus("f", [resolved("in")], None, engine, EngineMetrics("app", "in", "memory")).report()
+    counters = EngineMetrics("app", "in", "memory")
+    told = EngineStatus("f", [resolved("in")], None, engine, counters, Extensions(())).report()
 
-    assert told["settings"]["middleware"] == ["{name: acme, api_key: ********}"]
+    assert told["middleware"] == ["{name: acme, api_key: ********}"]
+
+
+def db() -> str:
+    """A resource."""
+    return "DB"
 
 
 def resolved(name: str) -> ResolvedQueue:

@@ -326,8 +326,9 @@ class Engine:
         metrics.add(counters)
         for observer in self._extensions.observers:
             health.subscribe(observer)
+        opened = [source, *targets.values()]
         self.status = EngineStatus(
-            self._function.name, [source, *targets.values()], self.dead_letter_queue, settings, counters
+            self._function.name, opened, self.dead_letter_queue, settings, counters, self._extensions
         )
         resources = OpenResources(self.app_name, self._extensions.resources, self._extensions.replaced)
         self.pipeline = compile_pipeline(

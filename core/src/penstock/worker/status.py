@@ -7,13 +7,17 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from pydantic import BaseModel
+
 from penstock.config.masking import mask_text, shown
 from penstock.observability.health import Health, rfc3339
 from penstock.version import __version__
 
 if TYPE_CHECKING:
     from penstock.config.model import EngineSettings, WorkerSettings
+    from penstock.middleware import AnyMiddleware
     from penstock.observability.counting import EngineMetrics
+    from penstock.pipeline.extensions import Extensions
     from penstock.queues.resolved_queue import ResolvedQueue
 
 
@@ -26,6 +30,7 @@ class EngineStatus:
         dead_letter_queue: The name of its dead-letter queue.
         settings: Its settings.
         counters: What it counts; names the engine, too.
+        extensions: What the program adds to it.
     """
 
     def __init__(
@@ -35,6 +40,7 @@ class EngineStatus:
         dead_letter_queue: str | None,
         settings: EngineSettings,
         counters: EngineMetrics,
+        extensions: Extensions,
     ) -> None:
         source, *targets = map(_queue, queues)
         self._fixed = {
@@ -43,10 +49,9 @@ class EngineStatus:
             "input_queue": source,
             "output_queues": [each for each in targets if each["name"] != dead_letter_queue],
             "dead_letter_queue": next((each for each in targets if each["name"] == dead_letter_queue), None),
-            "settings": {
-                **settings.model_dump(mode="json", exclude={"middleware"}),
-                "middleware": [shown(each) for each in settings.middleware],
-            },
+            "settings": settings.model_dump(mode="json", exclude={"middleware"}),
+            "middleware": [_middleware(each) for each in (*settings.middleware, *extensions.middleware)],
+            "resources": extensions.resources.names,
         }
         self._counters = counters
 
@@ -75,6 +80,10 @@ def worker_report(
         "settings": settings.model_dump(mode="json"),
         "engines": [engine.report() for engine in engines],
     }
+
+
+def _middleware(each: AnyMiddleware) -> str:
+    return f"{type(each).__name__} {shown(each)}" if isinstance(each, BaseModel) else shown(each)
 
 
 def _queue(queue: ResolvedQueue) -> dict[str, Any]:
