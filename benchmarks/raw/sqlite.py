@@ -1,6 +1,6 @@
 """A loop over sqlite3, written by hand: 1,000 rows a transaction, deleted and stored together.
 
-It takes the rows of Penstock's own table, and holds the file's write lock while it works: nobody else can.
+It takes the rows of Penstock's own table, and holds the file's write lock while it works, so that no other process can.
 
 python -m benchmarks.raw.sqlite PATH MESSAGES
 """

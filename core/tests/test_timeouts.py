@@ -42,12 +42,12 @@ def test_a_call_that_takes_too_long_holds_up_nothing() -> None:
     assert not threads[0].is_alive()
 
 
-def watched(block: Callable[[Watchdog], Any], seconds: float, grace: float = 0.5) -> int:
+def watched(block: Callable[[Watchdog], Any], seconds: float, extra: float = 0.5) -> int:
     """How often the timeout of a block was called."""
     calls: list[None] = []
 
     async def main() -> None:
-        with Watchdog(seconds, lambda: calls.append(None), grace) as watchdog:
+        with Watchdog(seconds, lambda: calls.append(None), extra) as watchdog:
             await block(watchdog)
 
     asyncio.run(main())
@@ -96,8 +96,8 @@ def test_an_event_loop_that_was_blocked_gets_a_little_more() -> None:
         time.sleep(0.5)
         await asyncio.sleep(0.3)
 
-    assert watched(block, seconds=0.01, grace=30.0) == 0
-    assert watched(longer, seconds=0.01, grace=0.1) == 1
+    assert watched(block, seconds=0.01, extra=30.0) == 0
+    assert watched(longer, seconds=0.01, extra=0.1) == 1
 
 
 def test_whole_seconds_are_never_too_early() -> None:

@@ -28,7 +28,7 @@ def test_an_order_without_an_address_is_tried_again_in_a_minute() -> None:
     assert caught.value.delay == 60.0
 
 
-# The engine: what the function does not see. Bytes that are no order, retries, dead letters, the names of queues.
+# The engine: what the function does not see. Bytes that are not an order, retries, dead letters, the names of queues.
 
 
 @pytest.fixture(autouse=True)

@@ -68,7 +68,7 @@ def test_no_invoice_is_lost_while_redis_is_away(harness: Harness) -> None:
 
 
 def test_an_order_that_is_delivered_twice_is_billed_twice(harness: Harness) -> None:
-    """At least once means this; whoever reads the invoices must know."""
+    """At least once means this; readers of the invoices must expect it."""
     harness.consumer.repeat()
     harness.send("orders", Order(id=1, customer="ann", cents=250))
     harness.run()

@@ -42,7 +42,7 @@ class BatchLimits:
     Attributes:
         max_records: Records in a batch.
         max_bytes: Sum of `record_size` in a batch; a larger record is sent alone.
-        max_record_bytes: A larger record is rejected; None is no limit.
+        max_record_bytes: A larger record is rejected; None means no limit.
     """
 
     max_records: int = 1_000

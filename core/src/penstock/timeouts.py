@@ -50,14 +50,14 @@ class Watchdog:
     Args:
         seconds: How long the block may take, or may take after each `feed`.
         on_timeout: What to call then, once, on the event loop.
-        grace: Seconds more where the event loop was blocked.
+        extra: Further seconds if the event loop was blocked.
     """
 
-    def __init__(self, seconds: float, on_timeout: Callable[[], object], grace: float = 0.5) -> None:
+    def __init__(self, seconds: float, on_timeout: Callable[[], object], extra: float = 0.5) -> None:
         self._loop = asyncio.get_running_loop()
         self._seconds = seconds
         self._on_timeout = on_timeout
-        self._grace = grace
+        self._extra = extra
 
     def __enter__(self) -> Self:
         self.feed()
@@ -77,7 +77,7 @@ class Watchdog:
     def _look(self, due: float) -> None:
         now = self._loop.time()
         if now - due > BLOCKED_AFTER:
-            self._deadline = max(self._deadline, now + self._grace)
+            self._deadline = max(self._deadline, now + self._extra)
         if now < self._deadline:
             self._start()
         else:

@@ -106,7 +106,7 @@ def peak() -> int:
     """The peak of this process's memory in KiB."""
     status = Path("/proc/self/status")
     if status.exists():
-        # Not getrusage: on Linux a child begins with the peak of whoever started it, and beside that of a large test
+        # Not getrusage: on Linux a child begins with the peak of its parent, and beside that of a large test
         # run its own growth would not show.
         (line,) = (each for each in status.read_text().splitlines() if each.startswith("VmHWM:"))
         return int(line.split()[1])

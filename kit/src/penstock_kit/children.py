@@ -123,7 +123,7 @@ class Child:
         if not await until(lambda: self._code is not None, seconds):
             raise Broken(
                 f"a worker process ends when it is told to; it had not after {seconds:g} s:\n{self.said()}\n"
-                "    look at: what connect, consume and shutdown wait for; a thread that is no daemon"
+                "    look at: what connect, consume and shutdown wait for; a thread that is not a daemon"
             )
         return self._code or 0
 

@@ -22,7 +22,7 @@ def with_annotation(source: ResolvedQueue, function: Function) -> ResolvedQueue:
 
     Raises:
         FunctionError: the queue is set to `batch` and the annotation is of one message; or it names what cannot be
-            found from outside of the function, or is no type, so that nothing could be validated.
+            found from outside of the function, or is not a type, so that nothing could be validated.
     """
     if source.batch and not _may_be_a_list(function.annotation):
         raise _one_instead_of_many(source, function)

@@ -239,7 +239,7 @@ class Worker:
                     if (error := _error_of(task)) is not None:
                         self._fail(error)
         except asyncio.CancelledError:
-            # Whoever runs us in a loop of their own wants us gone; in order, all the same.
+            # The program that runs the worker in its own loop cancels it; it still stops in order.
             self._stop_all()
             await asyncio.wait(self._tasks)
             raise

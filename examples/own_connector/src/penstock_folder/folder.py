@@ -60,7 +60,7 @@ class Folder:
 
 
 class Holder:
-    """Whoever takes messages out of a folder. As long as its process lives, nobody else touches what it holds."""
+    """Takes messages out of a folder. As long as its process lives, no other process touches what it holds."""
 
     def __init__(self, folder: Folder) -> None:
         self._folder = folder

@@ -19,7 +19,7 @@ from penstock_kit.kit import ROLES, Kit
 from penstock_kit.limits import within
 
 STRANGE_KEY = "surely_no_option_of_anything"
-SECRET = "k1t-s3cret-nobody-may-see"  # noqa: S105  (it is the bait)
+SECRET = "k1t-s3cret-never-shown"  # noqa: S105  (it is the bait)
 
 JUDGE = """
 import json, sys

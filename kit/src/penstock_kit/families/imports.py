@@ -82,6 +82,6 @@ class Imports:
             module, _, name = kit.spec.check.partition(":")
             must(
                 callable(getattr(import_module(module), name, None)),
-                f"everything that a plugin names exists; check={kit.spec.check!r} does not, or is no function",
+                f"everything that a plugin names exists; check={kit.spec.check!r} does not, or is not a function",
                 "`check` of its ConnectorSpec",
             )

@@ -170,7 +170,7 @@ class Settling:
                     message = await consumer.one()
                     must(
                         message.attempts == attempt,
-                        f"attempts grows with each delivery, whoever gets it; at delivery {attempt} it was "
+                        f"attempts grows with each delivery, whichever consumer gets it; at delivery {attempt} it was "
                         f"{message.attempts}",
                         "where deliveries are counted: in the backend, or do not declare redelivery_count",
                     )

@@ -29,7 +29,7 @@ MAX_KEY = MAX_HEADERS = 2**20
 """Bytes of a key, and of all headers of a record."""
 
 LOOK_FOR_ROOM = 0.01
-"""Seconds between two looks for room in a `multiprocessing.Queue`, which tells nobody."""
+"""Seconds between two looks for room in a `multiprocessing.Queue`, which does not signal room."""
 
 
 class MemoryProducer(Producer):

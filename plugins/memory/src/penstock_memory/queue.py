@@ -224,7 +224,7 @@ class Queue:
 
 
 class Lessee:
-    """Whoever holds deliveries of a queue; made by `Queue.hold`. When it closes, they go back at once."""
+    """A holder of deliveries of a queue; made by `Queue.hold`. When it closes, they go back at once."""
 
     def __init__(self, queue: Queue, lease: float) -> None:
         self._queue = queue

@@ -97,7 +97,7 @@ class SqliteConsumer(BlockingConsumer):
         return messages
 
     def _free_dead(self) -> None:
-        """Make visible what ended processes held; nobody need wait for their leases."""
+        """Make the messages of ended processes visible before their leases end."""
         consumers = [number for (number,) in self._claiming.read(statements.CONSUMERS, (self.name,))]
         dead = [number for number in consumers if self._file.presence.is_gone(number)]
         if dead:
