@@ -27,7 +27,7 @@ class _Raw(io.RawIOBase):
 
     Attributes:
         error: Why something was dropped the first time; None while nothing was.
-        on_loss: Called with a sentence the first time. It must neither print nor log, since locks are held.
+        on_loss: Called once, with the stream's name and a sentence. It must neither print nor log: locks are held.
     """
 
     mode = "wb"
@@ -35,7 +35,7 @@ class _Raw(io.RawIOBase):
     def __init__(self, descriptor: int, name: str) -> None:
         self.name = f"<{name}>"
         self.error: OSError | None = None
-        self.on_loss: Callable[[str], None] | None = None
+        self.on_loss: Callable[[str, str], None] | None = None
         self._descriptor = descriptor
         self._title = NAMES[name][1]
         self._stalled = False
@@ -83,7 +83,8 @@ class _Raw(io.RawIOBase):
         """Report that something was dropped, if it was."""
         if self.error is not None and self.on_loss is not None:
             with suppress(RuntimeError):  # the event loop has ended
-                self.on_loss(f"{self._title} cannot be written: {self.error.strerror}; what is printed is dropped")
+                text = f"{self._title} cannot be written: {self.error.strerror}; what is printed is dropped"
+                self.on_loss(self._title, text)
 
 
 class _Stream(io.TextIOWrapper):
@@ -94,7 +95,7 @@ class _Stream(io.TextIOWrapper):
 
 
 _guards: dict[str, _Raw] = {}  # of the streams that are guarded now, by name
-_listeners: list[Callable[[str], None]] = []
+_listeners: list[Callable[[str, str], None]] = []
 
 
 def keep_numbers() -> None:
@@ -140,11 +141,11 @@ def guarded() -> Iterator[None]:
 
 
 @contextmanager
-def reporting_losses(on_loss: Callable[[str], None]) -> Iterator[None]:
+def reporting_losses(on_loss: Callable[[str, str], None]) -> Iterator[None]:
     """While the block runs, report once for each stream that something could not be printed, also if it was before.
 
     Args:
-        on_loss: Gets a sentence, on any thread. It must neither print nor log.
+        on_loss: Gets the stream's name and a sentence, on any thread. It must neither print nor log.
     """
     _listeners.append(on_loss)
     for raw in _guards.values():

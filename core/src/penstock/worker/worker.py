@@ -147,17 +147,17 @@ class Worker:
         # In a program that only embeds a worker, the collector is the program's.
         return self._owns_process and self._settings.tune_garbage_collector
 
-    def _loss_reporter(self) -> Callable[[str], None]:
+    def _loss_reporter(self) -> Callable[[str, str], None]:
         """What reports that something could not be printed; it may be called on any thread."""
         loop = asyncio.get_running_loop()
 
-        def report(text: str) -> None:
+        def report(stream: str, text: str) -> None:
             # Also in the health registry, because the log itself may be lost. The worker stays ready.
-            self.health.set_state(text.partition(" cannot")[0], "ok", text)
+            self.health.set_state(stream, "ok", text)
             log.warning("%s", text)
 
-        def report_from_any_thread(text: str) -> None:
-            loop.call_soon_threadsafe(report, text)
+        def report_from_any_thread(stream: str, text: str) -> None:
+            loop.call_soon_threadsafe(report, stream, text)
 
         return report_from_any_thread
 
