@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import metadata
 from typing import Any
 
 import pytest
@@ -39,15 +38,6 @@ LONGEST = (
     "plugins/memory/",
 )
 """Where the tests are that take longest."""
-
-
-def pytest_configure() -> None:
-    """Refuse an environment that has the core by its old name: it would find every plugin twice."""
-    try:
-        metadata.version("penstock")
-    except metadata.PackageNotFoundError:
-        return
-    raise pytest.UsageError("pip uninstall -y penstock, then install all distributions again (CONTRIBUTING.md)")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
