@@ -42,7 +42,7 @@ def test_a_log_that_was_truncated_begins_anew(assignment: Assignment) -> None:
     taken = assignment.take(fetched(103, 104, *range(50, 120)))
 
     assert [message.offset for message in taken] == [103, 104, *range(50, 120)]
-    assert [message.ours for message in taken] == [False] * 2 + [True] * 70
+    assert [message.still_assigned for message in taken] == [False] * 2 + [True] * 70
     late: Any = before[0].ledger.done([100, 101, 102, 103, 104])
     assert late == 5
     assert assignment.tracker.to_commit() == {("topic", 0): 50}
@@ -54,7 +54,7 @@ def test_holes_in_a_log_are_no_end_of_it(assignment: Assignment) -> None:
     """Compaction and transactions leave some: the ledger stays."""
     taken = assignment.take(fetched(1, 5, 6, 900))
 
-    assert all(message.ours for message in taken)
+    assert all(message.still_assigned for message in taken)
     taken[0].ledger.done([1, 5, 6, 900])
     assert assignment.tracker.to_commit() == {("topic", 0): 901}
 
@@ -65,7 +65,7 @@ def test_what_is_under_way_below_a_truncation_stays_ours(assignment: Assignment)
 
     after = assignment.take(fetched(95, 96))
 
-    assert [message.offset for message in before if message.ours] == list(range(95))
+    assert [message.offset for message in before if message.still_assigned] == list(range(95))
     after[0].ledger.done([95, 96])
     assert assignment.tracker.to_commit() == {("topic", 0): 0}
     assert before[0].ledger.done(range(95)) == 0

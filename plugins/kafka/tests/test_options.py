@@ -291,8 +291,8 @@ def test_secrets_are_never_shown() -> None:
 
 def test_a_wait_for_settlements_stays_below_what_the_group_allows() -> None:
     """A worker that waited longer than max.poll.interval.ms would be thrown out while it waits."""
-    assert options(revoke_timeout=30).patience_on_revoke() == 30
-    assert options(revoke_timeout=30, **{"max.poll.interval.ms": 8000}).patience_on_revoke() == 4
+    assert options(revoke_timeout=30).revoke_wait() == 30
+    assert options(revoke_timeout=30, **{"max.poll.interval.ms": 8000}).revoke_wait() == 4
 
 
 def test_a_value_names_topics() -> None:
@@ -337,7 +337,7 @@ def test_the_client_judges_every_key_by_the_users_name_for_it() -> None:
 
     text = "\n".join(problems)
     assert len(problems) == 6
-    assert "'auto.ofset.reset' is no key" in text
+    assert "'auto.ofset.reset' is neither a key" in text
     assert "did you mean 'auto.offset.reset'?" in text
     assert "'fetch.wait.max.ms': Invalid value" in text
     assert "'session.timeout.ms': value 99999999 is outside allowed range" in text

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
-from penstock_kafka import notes as notes_module
+from penstock_kafka import commit_metadata as metadata_module
 from penstock_kafka.consumer import KafkaConsumer
 
 Take = Callable[..., list[Any]]
@@ -248,7 +248,7 @@ def test_brokers_that_store_less_beside_an_offset_get_less(
     real_bench: Any, take: Take, rest: Rest, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A text that is refused for its length is made shorter; the offset is committed, and what fits is kept."""
-    monkeypatch.setattr(notes_module, "LIMIT", 16 * 4096)  # as if this broker were set to a sixteenth of ours
+    monkeypatch.setattr(metadata_module, "LIMIT", 16 * 4096)  # as if this broker were set to a sixteenth of ours
     topic, count = real_bench.topic(), 20_000
     real_bench.fill(topic, [b"x"] * count)
     still_open = list(range(0, count, 2))
@@ -287,7 +287,7 @@ def test_a_partition_is_held_back_before_the_text_is_full(
         work()
     assert len(waiting) == held < count // 4
     consumer.shutdown()
-    assert len(stored(real_bench, topic).metadata or "") < notes_module.LIMIT
+    assert len(stored(real_bench, topic).metadata or "") < metadata_module.LIMIT
     consumer = real_bench.consumer(topic, commit_interval=0.01)
     again = take(consumer, held)
     assert [message.offset for message in again] == [message.offset for message in waiting]

@@ -57,7 +57,7 @@ def test_a_client_that_gets_no_answer_for_long_is_replaced(
     real_bench: Any, take: Take, until: Until, monkeypatch: pytest.MonkeyPatch, caplog: Any
 ) -> None:
     """It may be stuck. As long as it has partitions it is kept: what was delivered could not be settled without it."""
-    monkeypatch.setattr("penstock_kafka.consumer.LET_GO_AFTER", 0.5)
+    monkeypatch.setattr("penstock_kafka.consumer.REPLACE_AFTER", 0.5)
     topic = real_bench.topic()
     real_bench.fill(topic, [b"%d" % i for i in range(3)])
     session = {"session.timeout.ms": 3000, "heartbeat.interval.ms": 500}

@@ -160,7 +160,7 @@ def test_records_of_one_key_go_to_one_partition(bench: Any, take: Any) -> None:
     ("record", "says"),
     [
         (Record(b"x", delay=5), "cannot delay"),
-        (Record(b"x", options={"priority": 1}), "'priority' is no option"),
+        (Record(b"x", options={"priority": 1}), "'priority' is not an option"),
     ],
 )
 def test_a_record_that_asks_for_what_kafka_has_not_is_refused_alone(bench: Any, record: Record, says: str) -> None:

@@ -31,7 +31,7 @@ def test_a_commit_that_was_refused_is_sent_again(mock_bench: Any, take: Take, un
         consumer.on_success(found)
         until(lambda: mock_bench.committed(topic) == 2, lambda: consumer.consume(10, 0.05))
 
-    assert caplog.text.count("a commit was refused and is repeated") == 2
+    assert caplog.text.count("a commit was rejected and is repeated") == 2
 
 
 @pytest.mark.parametrize("code", [KafkaError.COORDINATOR_NOT_AVAILABLE, KafkaError.REBALANCE_IN_PROGRESS])
@@ -39,7 +39,7 @@ def test_commits_that_are_refused_for_long_are_told(
     mock_bench: Any, take: Take, until: Until, caplog: Any, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
     """Messages go on, so nothing else would tell; once it works again, nothing is said any more."""
-    monkeypatch.setattr(commits, "COMPLAIN_EVERY", 0.5)
+    monkeypatch.setattr(commits, "REPORT_INTERVAL", 0.5)
     topic = mock_bench.topic()
     mock_bench.fill(topic, [b"0", b"1"])
     consumer = mock_bench.consumer(topic)
@@ -47,7 +47,7 @@ def test_commits_that_are_refused_for_long_are_told(
     consumer.on_success(found)
     mock_bench.server.refuse(OFFSET_COMMIT, [code] * 20)
 
-    told = "what is settled could not be committed for"
+    told = "settled messages could not be committed for"
     until(lambda: caplog.text.count(told) == 2, lambda: consumer.consume(10, 0.05))
     assert "would come again after a crash" in caplog.text
     until(lambda: mock_bench.committed(topic) == 2, lambda: consumer.consume(10, 0.05))

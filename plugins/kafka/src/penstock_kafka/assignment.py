@@ -1,4 +1,4 @@
-"""The partitions that are ours: their ledgers, where they end, which of them are paused."""
+"""The partitions that are assigned to us: their ledgers, their ends, and which of them are paused."""
 
 from __future__ import annotations
 
@@ -10,39 +10,37 @@ from typing import TYPE_CHECKING
 from confluent_kafka import Message, TopicPartition
 
 from penstock.offsets import Ledger, OffsetTracker
-from penstock_kafka.ends import Ends
+from penstock_kafka.commit_metadata import CommitMetadata
 from penstock_kafka.message import KafkaMessage, Partition
-from penstock_kafka.notes import Notes
-from penstock_kafka.stalls import Stalls
+from penstock_kafka.stall_detector import StallDetector
+from penstock_kafka.watermarks import Watermarks
 
 if TYPE_CHECKING:
     from confluent_kafka import Consumer as Client
 
 log = logging.getLogger("penstock.kafka")
 
-GO_ON_AT = (
-    0.5  # of max_uncommitted: a partition that is held back goes on when so much is left; each pause costs fetches
-)
+GO_ON_AT = 0.5  # of max_uncommitted: a partition resumes when this much is left; each pause costs fetches
 
 _offset, _partition, _topic = Message.offset, Message.partition, Message.topic
 
 
 class Assignment:
-    """What a consumer of a group owns at the moment. Its methods run on the polling thread, except `lag`.
+    """The partitions of a consumer in a group. Its methods run on the polling thread, except `lag`.
 
     Args:
         client: The consumer.
         tracker: Has a ledger for each partition.
         max_uncommitted: How far deliveries of a partition may run ahead of what can be committed.
-        cooperative: Whether assignments are told as differences.
+        cooperative: Whether assignments are reported as differences.
         topic: The only topic there is; None if there may be several.
-        notes: Tell what previous owners have settled, and of which partitions hardly more can be stored.
+        metadata: Knows what previous owners have settled, and which partitions' commits are nearly full.
 
     Attributes:
         tracker: As given.
-        known: Whether the group has told us what is ours, be it nothing.
-        begun: Whether reading has started somewhere; until that is committed, a group that has committed nothing would
-            begin somewhere else the next time. Whoever commits it resets it.
+        known: Whether the group has assigned partitions to us, or told us that there are none.
+        begun: Whether reading has started in a partition. Until that is committed, a new group could begin elsewhere
+            the next time. Reset by the code that commits it.
     """
 
     def __init__(
@@ -52,25 +50,25 @@ class Assignment:
         max_uncommitted: int,
         cooperative: bool,
         topic: str | None,
-        notes: Notes | None = None,
+        metadata: CommitMetadata | None = None,
     ) -> None:
         self.tracker = tracker
         self.known = self.begun = False
         self._client = client
-        self._notes = notes or Notes("Kafka")
+        self._metadata = metadata or CommitMetadata("Kafka")
         self._max_uncommitted = max_uncommitted
         self._cooperative = cooperative
         self._only_topic = topic
         self._paused = False
         self._held_back: set[Partition] = set()
-        self._ends = Ends(client)
-        self._stalls = Stalls()
+        self._watermarks = Watermarks(client)
+        self._stall_detector = StallDetector()
 
     # -- messages
 
     def take(self, messages: Sequence[Message]) -> list[KafkaMessage]:
-        """Note messages as delivered and wrap them. Those of a partition that is no longer ours are its owner's."""
-        # Only an error may come without topic, partition or offset: the client's types do not know that.
+        """Register messages as delivered and wrap them. Those of a partition that we no longer own are dropped."""
+        # Only an error has no topic, partition or offset, which the client's types do not say.
         partitions: list[int] = list(map(_partition, messages))  # type: ignore[arg-type]
         topic = self._only_topic
         if topic is not None and partitions.count(partitions[0]) == len(messages):
@@ -94,10 +92,10 @@ class Assignment:
             return []
         offsets: list[int] = list(map(_offset, messages))  # type: ignore[arg-type]
         if offsets[-1] - offsets[0] < len(offsets) - 1:
-            # The log was truncated, and read again from further back, in the middle of this run.
+            # The log was truncated in the middle of this run, and is read again from further back.
             turn = next(index for index in range(1, len(offsets)) if offsets[index] <= offsets[index - 1])
             return self._take_run(key, messages[:turn]) + self._take_run(key, messages[turn:])
-        epoch = messages[-1].leader_epoch()  # the highest: it never falls along a log
+        epoch = messages[-1].leader_epoch()  # the highest, because it never falls along a log
         if ledger.inherits:
             if messages[0].leader_epoch() != epoch:
                 turn = next(index for index, each in enumerate(messages) if each.leader_epoch() == epoch)
@@ -115,14 +113,14 @@ class Assignment:
         offsets: Sequence[int],
         fresh: Sequence[int],
     ) -> list[KafkaMessage]:
-        """Pass over what a previous owner has settled."""
+        """Skip what a previous owner has settled."""
         taken: list[KafkaMessage] = []
         end = offsets[-1] + 1
         if fresh:
             rest = [messages[index] for index in fresh]
             taken = self._take_new(key, ledger, rest, [offsets[index] for index in fresh], rest[-1].leader_epoch())
         ledger.read_up_to(end)
-        self._ends.reached(key, end)
+        self._watermarks.reached(key, end)
         return taken
 
     def _take_new(
@@ -135,8 +133,8 @@ class Assignment:
     ) -> list[KafkaMessage]:
         if ledger.next is None or offsets[0] < ledger.next:
             self.begun = True
-            self._ends.forget(key)
-        self._ends.reached(key, offsets[-1] + 1)
+            self._watermarks.forget(key)
+        self._watermarks.reached(key, offsets[-1] + 1)
         ledger = self.tracker.begin(key, offsets, epoch)
         if ledger.span() > self._max_uncommitted:
             self._hold_back(key, f"more than {self._max_uncommitted} offsets wait")
@@ -146,49 +144,49 @@ class Assignment:
         ]
 
     def at_end(self, key: Partition, offset: int) -> None:
-        """A partition was read to its end."""
+        """Register that a partition was read to its end."""
         ledger = self.tracker.ledger(key)
         if ledger is not None:
             self.begun = self.begun or ledger.next is None
             self.tracker.start(key, offset)
-            self._ends.read_to_end(key, offset)
+            self._watermarks.read_to_end(key, offset)
 
     # -- rebalances
 
     def assigned(self, partitions: list[TopicPartition]) -> None:
-        """Take partitions over, each with a ledger of its own."""
+        """Own these partitions, each with a new ledger."""
         self.known = True
         new = {key: self.tracker.assign(key) for key in keys_of(partitions)}
         for key in new:
-            self._ends.forget(key)
+            self._watermarks.forget(key)
             self._held_back.discard(key)
-            self._notes.full.discard(key)
-        self._notes.read(self._client, new)
+            self._metadata.full.discard(key)
+        self._metadata.read(self._client, new)
         (self._client.incremental_assign if self._cooperative else self._client.assign)(partitions)
         if partitions:
-            # The client remembers a pause across a rebalance: without this, a partition that was lost while it was
-            # paused comes back silent for ever.
+            # The client keeps a pause across a rebalance: without this, a partition that was lost while it was paused
+            # would never deliver again.
             (self._client.pause if self._paused else self._client.resume)(partitions)
 
     def ended(self, keys: Iterable[Partition], lost: bool) -> None:
-        """Forget partitions: what is settled of them from now on comes too late.
+        """Forget partitions: later settlements of their messages are late.
 
         Args:
             keys: The partitions.
-            lost: Taken away without asking, so that a new assignment is still to come.
+            lost: Taken away without a revocation, so a new assignment is still to come.
         """
-        # Otherwise an empty hand between two assignments would look like an empty queue.
+        # Otherwise the time between two assignments would look like an empty queue.
         self.known = self._cooperative and not lost
         for key in keys:
             self.tracker.revoke(key)
-            self._ends.forget(key)
+            self._watermarks.forget(key)
             self._held_back.discard(key)
-            self._notes.full.discard(key)
+            self._metadata.full.discard(key)
 
     # -- pauses
 
     def pause(self) -> None:
-        """Fetch nothing: there is no room, and the client must be polled nevertheless."""
+        """Fetch nothing: there is no room, but the client must still be polled."""
         if not self._paused:
             self._paused = True
             self._client.pause(self._all())
@@ -200,12 +198,12 @@ class Assignment:
             self._client.resume([each for each in self._all() if (each.topic, each.partition) not in self._held_back])
 
     def _let_go(self) -> None:
-        """Resume partitions that were held back, once enough of them is settled."""
+        """Resume partitions that were held back, once enough of their messages are settled."""
         for key in list(self._held_back):
             ledger = self.tracker.ledger(key)
             if ledger is None or ledger.span() > self._max_uncommitted * GO_ON_AT:
                 continue
-            if ledger.inherits or key not in self._notes.full:
+            if ledger.inherits or key not in self._metadata.full:
                 self._held_back.discard(key)
                 if not self._paused:
                     self._client.resume([TopicPartition(*key)])
@@ -217,7 +215,7 @@ class Assignment:
         self._client.pause([TopicPartition(*key)])
         ledger = self.tracker.ledger(key)
         waits_for = ledger.safe() if ledger is not None else None
-        log.warning("%s/%d is paused: %s for the one at %s to be settled", *key, why, waits_for)
+        log.warning("%s/%d is paused: %s until the message at %s is settled", *key, why, waits_for)
 
     def _all(self) -> list[TopicPartition]:
         return [TopicPartition(*key) for key in self._keys()]
@@ -225,24 +223,24 @@ class Assignment:
     # -- lag
 
     def lag(self) -> int | None:
-        """Messages that were not delivered yet; None as long as that is not known. For any thread."""
-        return self._ends.lag(self.tracker.ledgers()) if self.known else None
+        """Messages that were not delivered yet; None while that is unknown. For any thread."""
+        return self._watermarks.lag(self.tracker.ledgers()) if self.known else None
 
-    def look(self) -> None:
-        """Nothing is at hand: what the last fetches have told is worth knowing."""
+    def refresh(self) -> None:
+        """Update what is known from the last fetches. Called when there is no message."""
         fetched = self._fetched()
-        self._ends.look(fetched)
-        self._stalls.look(lambda: self._ends.unread(filter(None, map(self.tracker.ledger, fetched))))
+        self._watermarks.refresh(fetched)
+        self._stall_detector.refresh(lambda: self._watermarks.unread(filter(None, map(self.tracker.ledger, fetched))))
 
-    def tend(self) -> None:
-        """What is due now and then."""
-        for key in self._notes.full - self._held_back:
+    def maintain(self) -> None:
+        """Hold back and resume partitions, and update their ends, if it is time."""
+        for key in self._metadata.full - self._held_back:
             ledger = self.tracker.ledger(key)
-            # While there is something to pass over, what makes the text long may be messages that were not read yet.
+            # While settled messages are still being skipped, the text may be long because of messages not read yet.
             if ledger is not None and not ledger.inherits:
                 self._hold_back(key, "what is settled out of order hardly fits into a commit, and waits")
         self._let_go()
-        self._ends.tend(self._fetched, self._not_fetched)
+        self._watermarks.maintain(self._fetched, self._not_fetched)
 
     def _fetched(self) -> list[Partition]:
         return [] if self._paused else [key for key in self._keys() if key not in self._held_back]

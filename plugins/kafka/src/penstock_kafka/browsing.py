@@ -13,9 +13,9 @@ from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 from penstock.errors import ConnectorError, NotConnected
 from penstock.message import BrowsedMessage
 from penstock.timeouts import run_with_timeout
+from penstock_kafka.client_callbacks import ClientCallbacks
 from penstock_kafka.connection import check_connection, invalid_settings
 from penstock_kafka.errors import connector_error
-from penstock_kafka.listener import Listener
 from penstock_kafka.message import Partition, headers_of, position_of, timestamp_of
 from penstock_kafka.options import KafkaOptions, topics
 
@@ -24,7 +24,7 @@ MOST_AT_ONCE = 1_000  # messages of one call of the client
 POLL_SLICE = 0.1  # seconds of one wait in the client
 CLOSE_TIMEOUT = 4.0  # seconds
 
-GROUP = "penstock-browse"  # the client needs a name, though it never joins
+GROUP = "penstock-browse"  # the client needs a group's name, although it never joins
 
 
 class Browser:
@@ -40,7 +40,7 @@ class Browser:
         self._topics = topics(name, "input")
         self._options = options
         self._where = f"Kafka at {options.brokers}"
-        self._listener = Listener()
+        self._callbacks = ClientCallbacks()
         self._client: Client | None = None
 
     def browse(self, limit: int, after: str | None) -> list[BrowsedMessage]:
@@ -80,14 +80,14 @@ class Browser:
             options = self._options.model_copy(update={"group_id": self._options.group_id or GROUP})
             settings = options.client_settings("input") | {"auto.offset.reset": "earliest"}
             try:
-                self._client = Client(self._listener.listening(settings))
+                self._client = Client(self._callbacks.listening(settings))
             except KafkaException as error:
                 raise invalid_settings(error) from None
         client = self._client
         check_connection(
             client,
             lambda: client.poll(0),
-            self._listener,
+            self._callbacks,
             self._topics,
             self._options.brokers,
             self._options.connect_timeout,
@@ -128,15 +128,15 @@ class Browser:
                 return
         raise NotConnected(
             f"{self._where}: {key[0]}/{key[1]}: no message came for {timeout:g} s, although there are more: "
-            f"{self._listener.reason('the brokers do not answer')}"
+            f"{self._callbacks.reason('the brokers do not answer')}"
         )
 
     def _ends(self, error: KafkaError, key: Partition) -> bool:
-        """Whether the partition is read to its end; what the client tries again by itself is left to it."""
+        """Whether the partition is read to its end. Errors that the client retries by itself are ignored."""
         if error.code() == KafkaError._PARTITION_EOF:
             return True
         problem = connector_error(error, f"{self._where}: {key[0]}/{key[1]}")
-        # A user who may read a topic need not be permitted to use the group, which is not used here.
+        # The user may read the topic but not use the group, which is not used here.
         if not isinstance(problem, NotConnected) and error.code() != KafkaError.GROUP_AUTHORIZATION_FAILED:
             raise problem
         return False

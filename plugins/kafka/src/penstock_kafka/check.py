@@ -1,7 +1,7 @@
-"""Judges the options of a queue without a broker: the client itself says what it does not understand.
+"""Checks the options of a queue without a broker, by making a client.
 
-Made without addresses, a client judges its settings within milliseconds and connects nowhere. It refuses what it does
-not know when it is made, by its own name of a key; a key of the other direction it only mentions in its log.
+A client without addresses checks its settings within milliseconds and connects nowhere. It rejects an unknown key, by
+its own name for it; a key of the other role it only mentions in its log.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from confluent_kafka import Consumer, KafkaException, Producer
 from penstock.errors import ConfigError
 from penstock.options import OptionProblem, Role
 from penstock_kafka.known_keys import BOTH, CONSUMER, PRODUCER
-from penstock_kafka.options import NOT_HERE, KafkaOptions, as_client_value, topics, wrong_key
+from penstock_kafka.options import UNSUPPORTED_KEYS, KafkaOptions, as_client_value, topics
 
 _NAMED = re.compile(r' ?(for )?configuration property "[^"]*" ?', re.IGNORECASE)
-_NOT_MADE = "Failed to create"  # how the client begins when each key is right by itself, but not all together
+_NOT_MADE = "Failed to create"  # each key is valid alone, but not all together
 
 
 def check(name: str, options: KafkaOptions, role: Role) -> Sequence[str]:
-    """What is wrong with a queue's options, before anybody connects.
+    """Check a queue's options without connecting.
 
     Args:
         name: The queue's `value`.
@@ -32,46 +32,44 @@ def check(name: str, options: KafkaOptions, role: Role) -> Sequence[str]:
         role: What the queue is opened for.
 
     Returns:
-        One sentence a problem, by the names that the configuration uses.
+        One sentence for each problem, with the names of the configuration.
     """
     problems = options.problems(role)
     try:
         topics(name, role)
     except ConfigError as error:
         problems += error.problems
-    judged = {
-        key: as_client_value(value)
-        for key, value in options.passed_through(role).items()
-        if not callable(value) and wrong_key(key, value, role) is None
-    }
-    refusal = None
+    rejection = None
     if not problems:
-        refusal, log = _try_all(options, role)
-        if refusal is None and not any(_ignored(line) for line in log):
+        rejection, log = _try_all(options, role)
+        if rejection is None and not any(_ignored(line) for line in log):
             return []
-    for key, value in judged.items():
-        texts = _judge(key, value, role, options.is_secret_key(key))
-        problems += [OptionProblem(text, *options.written_as(key, role)) for text in texts]
-    if not problems and refusal is not None:
-        problems.append(f"the client refuses these options together: {refusal.rpartition(f'{_NOT_MADE} ')[2]}")
+    rejected = {problem.keys for problem in problems if isinstance(problem, OptionProblem)}
+    for key, value in options.passed_through(role).items():
+        written = options.written_as(key, role)
+        if not callable(value) and written not in rejected:
+            texts = _try_alone(key, as_client_value(value), role, options.is_secret_key(key))
+            problems += [OptionProblem(text, *written) for text in texts]
+    if not problems and rejection is not None:
+        problems.append(f"the client rejects these options together: {rejection.rpartition(f'{_NOT_MADE} ')[2]}")
     return problems
 
 
 def _try_all(options: KafkaOptions, role: Role) -> tuple[str | None, list[str]]:
-    settings = {key: value for key, value in options.client_settings(role).items() if not callable(value)}
+    settings = {key: value for key, value in options.merged_settings(role).items() if not callable(value)}
     del settings["bootstrap.servers"]
     return _try(settings, role)
 
 
-def _judge(key: str, value: Any, role: Role, secret: bool) -> list[str]:
-    """What the client says to one key alone."""
-    refusal, log = _try({key: value} | ({"group.id": "check"} if role == "input" else {}), role)
-    if refusal is None or refusal.startswith(_NOT_MADE):
+def _try_alone(key: str, value: Any, role: Role, secret: bool) -> list[str]:
+    """Ask the client about one key alone."""
+    rejection, log = _try({key: value} | ({"group.id": "check"} if role == "input" else {}), role)
+    if rejection is None or rejection.startswith(_NOT_MADE):
         return [_wrong_direction(key, role)] if any(_ignored(line) for line in log) else []
-    if refusal.startswith("No such configuration property"):
-        return [f"{key!r} is no key of this connector, nor of librdkafka; {_instead(key, role)}"]
-    # The client may call the key by another name of its own; the user knows only this one.
-    return [f"{key!r}: {'its value is refused' if secret else _NAMED.sub(' ', refusal).strip()}"]
+    if rejection.startswith("No such configuration property"):
+        return [f"{key!r} is neither a key of this connector nor of librdkafka; {_instead(key, role)}"]
+    # The client may have another name for the key, which the user does not know.
+    return [f"{key!r}: {'its value is rejected' if secret else _NAMED.sub(' ', rejection).strip()}"]
 
 
 def _wrong_direction(key: str, role: Role) -> str:
@@ -83,8 +81,8 @@ def _wrong_direction(key: str, role: Role) -> str:
 
 
 def _instead(key: str, role: Role) -> str:
-    ours = {field.alias or name for name, field in KafkaOptions.model_fields.items()}
-    names = ours | set(NOT_HERE) | BOTH | (CONSUMER if role == "input" else PRODUCER)
+    own = {field.alias or name for name, field in KafkaOptions.model_fields.items()}
+    names = own | set(UNSUPPORTED_KEYS) | BOTH | (CONSUMER if role == "input" else PRODUCER)
     found = get_close_matches(key, sorted(names), n=1, cutoff=0.7) or get_close_matches(
         key, sorted(CONSUMER | PRODUCER), n=1, cutoff=0.7
     )
@@ -96,10 +94,10 @@ def _ignored(line: str) -> bool:
 
 
 def _try(settings: Mapping[str, Any], role: Role) -> tuple[str | None, list[str]]:
-    """Make a client and throw it away: why it refused, or None, and what it logged."""
-    logger = logging.Logger("check")  # of nobody else: not one of `logging.getLogger`
-    listener = _Listener()
-    logger.addHandler(listener)
+    """Make a client and discard it; returns why it rejected the settings, or None, and what it logged."""
+    logger = logging.Logger("check")  # not from `logging.getLogger`, so that it is used only here
+    collector = _Collector()
+    logger.addHandler(collector)
     try:
         if role == "input":
             consumer = Consumer({**settings, "logger": logger})
@@ -109,11 +107,11 @@ def _try(settings: Mapping[str, Any], role: Role) -> tuple[str | None, list[str]
             producer = Producer({**settings, "logger": logger})
             producer.poll(0)
     except KafkaException as error:
-        return str(error.args[0].str()).strip(), listener.lines
-    return None, listener.lines
+        return str(error.args[0].str()).strip(), collector.lines
+    return None, collector.lines
 
 
-class _Listener(logging.Handler):
+class _Collector(logging.Handler):
     """Collects what a client logs."""
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Commits what is safe: once an interval, one commit at a time, again until the broker has said yes."""
+"""Commits what is safe: once in an interval, one commit at a time, and again until the broker confirms it."""
 
 from __future__ import annotations
 
@@ -11,58 +11,60 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from penstock.errors import ConnectorError
 from penstock.offsets import OffsetTracker
+from penstock_kafka.commit_metadata import CommitMetadata
 from penstock_kafka.errors import Kind, connector_error, describe, kind_of
 from penstock_kafka.message import Partition
-from penstock_kafka.notes import Notes
 
 if TYPE_CHECKING:
     from confluent_kafka import Consumer as Client
 
 log = logging.getLogger("penstock.kafka")
 
-PATIENCE = 30.0  # seconds to wait for the answer to a commit before the next; the client keeps what it cannot send
-COMPLAIN_EVERY = 30.0  # seconds without a commit that was needed, before that is said, and before it is said again
+ANSWER_TIMEOUT = 30.0  # seconds to wait for an answer before the next commit; the client keeps what it cannot send
+REPORT_INTERVAL = 30.0  # seconds without a needed commit before it is reported (again)
 
 
 class Commits:
-    """On the polling thread, which is where the client tells its answers.
+    """Used on the polling thread, on which the client reports its answers.
 
     Args:
-        tracker: Knows what is safe, and is told what was confirmed.
-        notes: Make the text that goes with an offset.
+        tracker: Knows what is safe, and learns what was confirmed.
+        metadata: Writes the text that is committed with an offset.
         interval: Seconds between two commits.
         where: For messages.
 
     Attributes:
-        failure: Why committing will never work.
+        failure: The error if committing will never work.
     """
 
-    def __init__(self, tracker: OffsetTracker[Partition], notes: Notes, interval: float, where: str) -> None:
+    def __init__(
+        self, tracker: OffsetTracker[Partition], metadata: CommitMetadata, interval: float, where: str
+    ) -> None:
         self.failure: ConnectorError | None = None
         self._tracker = tracker
-        self._notes = notes
-        self._last: dict[Partition, tuple[TopicPartition, int]] = {}  # what was sent last, and its revision
+        self._metadata = metadata
+        self._last: dict[Partition, tuple[TopicPartition, int]] = {}  # the last one sent, and its revision
         self._interval = interval
         self._where = where
         self._next = 0.0
-        self._sent: float | None = None  # when, if it was not answered yet
-        self._behind_since: float | None = None  # the first commit that was needed since the last that was confirmed
-        self._complained = 0.0
-        self._refusal = ""
+        self._sent: float | None = None  # when, if it has no answer yet
+        self._behind_since: float | None = None  # the first commit that was needed since the last confirmation
+        self._reported = 0.0
+        self._rejection = ""
 
-    def tend(self, client: Client) -> None:
-        """Commit if it is time to."""
+    def maintain(self, client: Client) -> None:
+        """Commit if it is time."""
         now = time.monotonic()
         if now < self._next:
             return
-        self._complain(now)
-        # One at a time: while the coordinator is away the client keeps them all, to send them in any order.
-        if self._sent is None or now - self._sent > PATIENCE:
+        self._report_delay(now)
+        # One at a time: while the coordinator is away, the client keeps all and sends them in any order.
+        if self._sent is None or now - self._sent > ANSWER_TIMEOUT:
             self._next = now + self._interval
             self.send(client)
 
     def soon(self) -> None:
-        """It is time to commit."""
+        """Let the next `maintain` commit."""
         self._next = 0.0
 
     def send(self, client: Client, keys: Iterable[Partition] | None = None) -> None:
@@ -73,14 +75,14 @@ class Commits:
         if offsets:
             self._sent = time.monotonic()
             if self._behind_since is None:
-                self._behind_since, self._refusal = self._sent, ""
+                self._behind_since, self._rejection = self._sent, ""
             try:
                 client.commit(offsets=offsets, asynchronous=True)
             except KafkaException as error:
                 self.answered(error.args[0], [])
 
     def send_and_wait(self, client: Client, keys: Iterable[Partition]) -> None:
-        """The same, with the answer; the client may wait long for it."""
+        """Like `send`, but wait for the answer, which may take long."""
         offsets = self._safe(keys)
         if offsets:
             try:
@@ -89,11 +91,11 @@ class Commits:
                 self.answered(error.args[0], [])
 
     def finish(self, client: Client, poll: Callable[[], object], deadline: float) -> None:
-        """Commit until there is nothing left to commit: amid a rebalance the broker refuses, until that is through.
+        """Commit until nothing is left: during a rebalance the broker rejects commits.
 
         Args:
             client: The client.
-            poll: Polls it, for a moment.
+            poll: Polls it for a moment.
             deadline: When to give up, by `time.monotonic`.
         """
         while self.failure is None and time.monotonic() < deadline:
@@ -104,12 +106,12 @@ class Commits:
             poll()
 
     def answered(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
-        """Called by the client. What it confirms is committed; what it refuses is sent again with the next commit."""
+        """Called by the client. What it rejects is sent again with the next commit."""
         self._sent = None
-        refusals = [error] if error is not None else [each.error for each in partitions if each.error is not None]
-        for refused in refusals:
-            self._refused(refused)
-        if not refusals:
+        rejections = [error] if error is not None else [each.error for each in partitions if each.error is not None]
+        for rejection in rejections:
+            self._rejected(rejection)
+        if not rejections:
             self._behind_since = None
         if error is None:
             for each in partitions:
@@ -125,28 +127,28 @@ class Commits:
         same = sent.offset == answer.offset and (sent.metadata or "") == (answer.metadata or "")
         return revision if same else None
 
-    def _refused(self, error: KafkaError) -> None:
-        if self._notes.shrink(error):
+    def _rejected(self, error: KafkaError) -> None:
+        if self._metadata.shrink(error):
             self.soon()
         elif kind_of(error) is Kind.RETRIABLE:
-            self._refusal = describe(error)
-            log.debug("%s: a commit was refused and is repeated: %s", self._where, error.str())
+            self._rejection = describe(error)
+            log.debug("%s: a commit was rejected and is repeated: %s", self._where, error.str())
         else:
             self.failure = self.failure or connector_error(error, f"{self._where}: commit")
 
-    def _complain(self, now: float) -> None:
-        """Say that what is done cannot be committed: everything else looks well, so nobody would notice."""
+    def _report_delay(self, now: float) -> None:
+        """Report that nothing can be committed, because everything else looks well."""
         since = self._behind_since
-        if since is None or now - max(since, self._complained) < COMPLAIN_EVERY:
+        if since is None or now - max(since, self._reported) < REPORT_INTERVAL:
             return
-        self._complained = now
-        log.warning("%s: what is settled could not be committed for %.0f s, and would come again after a crash: %s; "
-                    "it is tried again, look at the group's coordinator", self._where, now - since,
-                    self._refusal or "the brokers do not answer")  # fmt: skip
+        self._reported = now
+        log.warning("%s: settled messages could not be committed for %.0f s, and would come again after a crash: %s; "
+                    "the commit is tried again, look at the group's coordinator", self._where, now - since,
+                    self._rejection or "the brokers do not answer")  # fmt: skip
 
     def _safe(self, keys: Iterable[Partition] | None) -> list[TopicPartition]:
         safe = self._tracker.progress(keys)
-        offsets = self._notes.write(safe)
+        offsets = self._metadata.write(safe)
         for each, (key, progress) in zip(offsets, safe.items(), strict=True):
             self._last[key] = (each, progress.revision)
         return offsets

@@ -1,4 +1,4 @@
-"""Whether the brokers answer, have our topics and accept us; shared by consumer and producer."""
+"""Checks that the brokers answer, have the topics and accept us."""
 
 from __future__ import annotations
 
@@ -9,63 +9,63 @@ from typing import Any, Protocol
 from confluent_kafka import KafkaException
 
 from penstock.errors import ConfigError, FatalConnectorError, NotConnected
+from penstock_kafka.client_callbacks import ClientCallbacks
 from penstock_kafka.errors import connector_error, describe
-from penstock_kafka.listener import Listener
 
-ASK_TIMEOUT = 1.0  # seconds of one question for metadata; between two, the client's own errors are looked at
-ASK_AGAIN = 0.1  # seconds between two questions: a broker that refuses at once must not make a hot loop
+ASK_TIMEOUT = 1.0  # seconds of one request for metadata; between two, the client's own errors are checked
+ASK_AGAIN = 0.1  # seconds between two requests, so that a broker that rejects at once causes no hot loop
 
 
 class Client(Protocol):
-    """What consumer and producer of confluent-kafka have in common."""
+    """What consumers and producers of confluent-kafka have in common."""
 
     def list_topics(self, topic: str = ..., timeout: float = ...) -> Any:
-        """Ask the brokers what there is."""
+        """Ask the brokers for their topics."""
 
 
 def invalid_settings(error: KafkaException) -> ConfigError:
-    """The client refuses to be made."""
-    return ConfigError(f"the Kafka client refuses the options: {error.args[0].str()}")
+    """The error for settings that the client rejects."""
+    return ConfigError(f"the Kafka client rejects the options: {error.args[0].str()}")
 
 
 def check_connection(
     client: Client,
     serve: Callable[[], object],
-    listener: Listener,
+    callbacks: ClientCallbacks,
     names: Sequence[str],
     brokers: str,
     timeout: float,
 ) -> str | None:
-    """Ask the brokers about topics; a name that begins with `^` stands for none in particular.
+    """Ask the brokers about topics. A name that begins with `^` is not a particular topic.
 
     Args:
-        client: Whom to ask.
-        serve: Polls the client once without waiting, so that its errors reach the listener.
-        listener: The client's.
+        client: Asks the brokers.
+        serve: Polls the client once without waiting, so that its errors reach the callbacks.
+        callbacks: The client's.
         names: Topics.
         brokers: For messages.
         timeout: Seconds.
 
     Returns:
-        The cluster's id, if they have told it.
+        The cluster's id, if the brokers report it.
 
     Raises:
-        NotConnected: nobody answered in time.
-        FatalConnectorError: we are not accepted.
+        NotConnected: no broker answered in time.
+        FatalConnectorError: the brokers reject us.
         ConnectorError: a topic does not exist.
     """
     where = f"Kafka at {brokers}"
     deadline = time.monotonic() + timeout
     plain = [name for name in names if not name.startswith("^")]
-    clusters = [_ask(client, serve, listener, name, where, deadline) for name in plain or [""]]
-    listener.reset()
+    clusters = [_ask(client, serve, callbacks, name, where, deadline) for name in plain or [""]]
+    callbacks.reset()
     return clusters[0]
 
 
 def _ask(
     client: Client,
     serve: Callable[[], object],
-    listener: Listener,
+    callbacks: ClientCallbacks,
     name: str,
     where: str,
     deadline: float,
@@ -80,8 +80,8 @@ def _ask(
         except KafkaException as raised:
             error = raised.args[0]
         serve()
-        if listener.fatal is not None:
-            raise FatalConnectorError(f"{where}: {describe(listener.fatal)}")
+        if callbacks.fatal is not None:
+            raise FatalConnectorError(f"{where}: {describe(callbacks.fatal)}")
         if error is None:
             cluster: str | None = found.cluster_id
             return cluster
@@ -89,5 +89,5 @@ def _ask(
         if not isinstance(problem, NotConnected):
             raise problem
         if left <= 0:
-            raise NotConnected(f"{where}: no answer: {listener.reason(describe(error))}")
+            raise NotConnected(f"{where}: no answer: {callbacks.reason(describe(error))}")
         time.sleep(min(ASK_AGAIN, left))

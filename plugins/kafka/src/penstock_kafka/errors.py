@@ -1,4 +1,4 @@
-"""One table: what an error code of Kafka's means for us."""
+"""What Kafka's error codes mean to the engine, in one table."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from penstock.errors import ConnectorError, FatalConnectorError, NotConnected, P
 class Kind(Enum):
     """What to do about an error."""
 
-    RETRIABLE = "goes away by itself, or with the brokers' return; the same may succeed later"
-    REFUSED = "this one record, or request, will never be accepted"
+    RETRIABLE = "passes by itself, or when the brokers are back; the same may succeed later"
+    REFUSED = "this record or request will never be accepted"
     FATAL = "this client will never work as it is configured"
 
 
@@ -70,7 +70,7 @@ KINDS: dict[str, Kind] = {
     for kind, names in ((Kind.RETRIABLE, _RETRIABLE), (Kind.REFUSED, _REFUSED), (Kind.FATAL, _FATAL))
     for name in names.split()
 }
-"""By the code's name, for every code that confluent-kafka 2.16 knows; an older client lacks some of them."""
+"""By the name of the code, for every code of confluent-kafka 2.16. An older client lacks some of them."""
 
 _BY_CODE = {code: kind for name, kind in KINDS.items() if isinstance(code := getattr(KafkaError, name, None), int)}
 
@@ -90,8 +90,8 @@ _REMEDIES: dict[str, str] = {
     "_FENCED": "another worker has the same 'group.instance.id'; give each its own",
     "UNSUPPORTED_ASSIGNOR": "correct 'group.remote.assignor'",
     "MSG_SIZE_TOO_LARGE": "raise 'message.max.bytes' here and 'max.message.bytes' of the topic, or send less",
-    "OFFSET_OUT_OF_RANGE": "what the group had committed is no longer there; reset the group's offsets",
-    "_AUTO_OFFSET_RESET": "what the group had committed is no longer there, and 'auto.offset.reset' forbids to choose; "
+    "OFFSET_OUT_OF_RANGE": "the group's committed offset no longer exists; reset the group's offsets",
+    "_AUTO_OFFSET_RESET": "the group's committed offset no longer exists, and 'auto.offset.reset' is 'error'; "
     "reset the group's offsets",
     "_UNKNOWN_PARTITION": "name a partition that the topic has, or none",
     "UNKNOWN_TOPIC_OR_PART": "create the topic, or correct the queue's 'value'",
@@ -102,26 +102,26 @@ _REMEDIES: dict[str, str] = {
 
 
 def kind_of(error: KafkaError) -> Kind:
-    """What to do about an error. One that is not in the table is retriable: nothing is dropped for being unknown."""
+    """What to do about an error. An unknown one is retriable, so that nothing is dropped because of it."""
     if error.fatal():
         return Kind.FATAL
     return _BY_CODE.get(error.code(), Kind.RETRIABLE)
 
 
 def is_about_a_batch(error: KafkaError) -> bool:
-    """Whether the broker refused all records of a request for the sake of one, or of their sum."""
+    """Whether the broker may have rejected all records of a request because of one of them, or of their total size."""
     return kind_of(error) is Kind.REFUSED
 
 
 def describe(error: KafkaError) -> str:
-    """What Kafka says, and what to do about it where we know."""
+    """Kafka's text, with what to do about it if that is known."""
     remedy = _REMEDIES.get(error.name())
     text = f"{error.str()} ({error.name()})"
     return f"{text}; {remedy}" if remedy else text
 
 
 def connector_error(error: KafkaError, where: str) -> ConnectorError:
-    """An error of a connection, or of a whole request, as ours.
+    """The error to raise for an error of a connection or of a whole request.
 
     Args:
         error: The client's.
@@ -134,5 +134,5 @@ def connector_error(error: KafkaError, where: str) -> ConnectorError:
 
 
 def produce_error(error: KafkaError, where: str) -> ProduceError:
-    """Why a record was not stored, as ours; for every kind but a fatal one."""
+    """The error of a record that was not stored, for every kind except a fatal one."""
     return ProduceError(f"{where}: {describe(error)}", retriable=kind_of(error) is Kind.RETRIABLE)

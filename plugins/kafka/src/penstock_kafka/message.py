@@ -1,4 +1,4 @@
-"""A message of Kafka's: what every message needs is filled in, the rest is looked up when somebody asks."""
+"""A Kafka message. What every message needs is filled in, the rest is read on first use."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ log = logging.getLogger("penstock.kafka")
 UNREADABLE = "\N{REPLACEMENT CHARACTER}"  # in place of a header's name that is not UTF-8
 _NO_TIMESTAMP = 0  # confluent_kafka.TIMESTAMP_NOT_AVAILABLE
 
-# Not called as a method: the interpreter would take the answer, and meet the client's error some calls later.
+# Not called as a method: the interpreter would use the result, and raise the client's error some calls later.
 _headers: Callable[[Any], list[tuple[str, Any]] | None] = methodcaller("headers")
 
 
@@ -54,7 +54,7 @@ class KafkaMessage(QueueMessage):
 
     @property
     def message_context(self) -> Message:
-        """The client's message. It has setters, so what it says is noted before it is shown to anybody."""
+        """The client's message. Because it has setters, its content is saved before the function sees it."""
         source = self._source
         if not hasattr(self, "_as_it_came"):
             headers = self.headers
@@ -69,7 +69,7 @@ class KafkaMessage(QueueMessage):
     @property
     def headers(self) -> Headers:  # type: ignore[override]
         """The message's headers; a value may be None."""
-        # The engine reads them for each message that has outputs: without a call more than that of the client.
+        # The engine reads them for each message with outputs, so there is no call besides the client's.
         try:
             return _headers(self._source) or ()
         except (SystemError, UnicodeDecodeError):
@@ -87,16 +87,16 @@ class KafkaMessage(QueueMessage):
         return f"{topic}/{partition}/{self.offset}"
 
     @property
-    def ours(self) -> bool:
-        """Whether it can still be settled here: neither went its partition, nor does it come again from the broker."""
+    def still_assigned(self) -> bool:
+        """False once the partition is revoked or the log was rewound past it."""
         return self.ledger.holds(self.offset)
 
     def redelivery(self) -> KafkaMessage:
-        """The next delivery of it: what the broker sent, whatever was made of this one."""
+        """The next delivery: what the broker sent, even if this object was changed."""
         source = self._source
         if hasattr(self, "_as_it_came"):
             key, body, headers = self._as_it_came
-            setters: Any = source  # the client's types want a key and a value where it takes None as well
+            setters: Any = source  # the client's types do not allow None as key and value, which it accepts
             setters.set_key(key)
             setters.set_value(body)
             setters.set_headers(None if headers is None else list(headers))
@@ -123,10 +123,10 @@ def position_of(source: Message) -> str:
 
 
 def _readable_headers(source: Message) -> list[tuple[str, bytes | None]]:
-    """What the client gives of headers whose names it could not read."""
+    """Headers of a message if the client cannot decode some of the names."""
     log.warning("%s: the name of a header is not UTF-8, and reads as %r", position_of(source), UNREADABLE)
-    # Once it has failed, the client gives a list in which such a name is a null pointer, so that only a repr survives a
-    # look at it. It is replaced at once, before anybody else looks.
+    # After it has failed, the client returns a list in which such a name is a null pointer, so only its repr is safe.
+    # It is replaced before other code sees it.
     found = [(UNREADABLE, pair[1]) if repr(pair).startswith("(<NULL>, ") else pair for pair in _headers(source) or []]
     source.set_headers(found)
     return found

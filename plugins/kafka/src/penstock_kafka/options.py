@@ -15,22 +15,22 @@ from penstock_kafka.known_keys import CODE, TEXT
 BOTH_DEFAULTS: Mapping[str, Any] = {
     "client.id": "penstock",
     "socket.keepalive.enable": True,
-    # A misspelt topic is an error, not a new topic.
+    # A misspelt topic must be an error, not a new topic.
     "allow.auto.create.topics": False,
 }
 
 CONSUMER_DEFAULTS: Mapping[str, Any] = {
-    # The client's own default skips whatever was produced before the group's first start.
+    # The client's default skips messages that were produced before the group's first start.
     "auto.offset.reset": "earliest",
-    # Only the partitions that move stop in a rebalance.
+    # In a rebalance only the partitions that move are stopped.
     "partition.assignment.strategy": "cooperative-sticky",
     "check.crcs": True,
     "fetch.wait.max.ms": 100,
-    # What is fetched ahead costs memory, and is thrown away by a pause.
+    # Messages that are fetched ahead cost memory, and a pause discards them.
     "queued.min.messages": 10_000,
     "queued.max.messages.kbytes": 16_384,
-    # After its queue was full the client fetches nothing for this long; at its default of 1,000 ms a fast function is
-    # through with the 10,000 in a tenth of that and idle for the rest (measured: 21,000 messages/s instead of 100,000).
+    # The client fetches nothing for this long after its queue was full. With the default of 1,000 ms a fast function is
+    # done with 10,000 messages in a tenth of that and then idle (measured: 21,000 messages/s instead of 100,000).
     "fetch.queue.backoff.ms": 5,
 }
 
@@ -44,17 +44,17 @@ PRODUCER_DEFAULTS: Mapping[str, Any] = {
     "queue.buffering.max.kbytes": 65_536,
 }
 
-OURS: Mapping[str, str] = {
+MANAGED_KEYS: Mapping[str, str] = {
     "enable.auto.commit": "the connector commits every 'commit_interval' seconds, as far as everything is settled; the "
-    "client would commit messages that nobody has processed yet, and a crash would lose them",
+    "client would commit messages before they are processed, and a crash would lose them",
     "auto.commit.enable": "the connector commits every 'commit_interval' seconds, as far as everything is settled",
-    "enable.auto.offset.store": "the client would store offsets of messages that nobody has processed yet, and a crash "
+    "enable.auto.offset.store": "the client would store offsets of messages before they are processed, and a crash "
     "would lose them",
 }
-"""Keys that may only say false: turned on, they lose messages."""
+"""Keys that must stay false: turned on, they lose messages."""
 
-NOT_HERE: Mapping[str, str] = {
-    "stop_on_failure": "what becomes of a message that fails is the engine's 'retry' and 'dead_letter_queue'",
+UNSUPPORTED_KEYS: Mapping[str, str] = {
+    "stop_on_failure": "the engine's 'retry' and 'dead_letter_queue' say what happens to a message that fails",
     "batch_size": "it is a setting of the engine, and 'batch: true' beside 'config' makes the function take lists",
     "batch_time_seconds": "batches grow with the backlog and never wait; 'batch: true' beside 'config' makes the "
     "function take lists",
@@ -67,21 +67,21 @@ NOT_HERE: Mapping[str, str] = {
     "transactional.id": "the connector has no transactions",
     "logger": "the client logs to Python's logger 'penstock_kafka.client'",
 }
-"""Keys of the reference or of the client that this connector does not take, and what to do instead."""
+"""Keys of the reference or of the client that this connector does not accept, and what to do instead."""
 
 CALLBACKS = ("oauth_cb", "stats_cb", "throttle_cb")
 """Keys of the client whose value is a function; a configuration in Python may set them."""
 
 
 def _addresses(value: Any) -> Any:
-    """A list of addresses is as good as a text with commas."""
+    """Addresses may be a list, or text with commas."""
     if isinstance(value, list | tuple) and value and all(isinstance(item, str) for item in value):
         return ",".join(value)
     return value
 
 
 class KafkaOptions(ConnectorOptions):
-    """Options of the connector `kafka`. A key that is not listed here goes to librdkafka as it is.
+    """Options of the connector `kafka`. A key that is not listed here is passed to librdkafka.
 
     Attributes:
         bootstrap_servers: Addresses, host:port, with commas between them. From KAFKA_CONSUMER_BROKERS or
@@ -89,15 +89,14 @@ class KafkaOptions(ConnectorOptions):
         group_id: The consumer group; an input needs one. From KAFKA_CONSUMER_GROUP.
         sasl_username: From KAFKA_KEY.
         sasl_password: From KAFKA_SECRET. Both together turn on SASL_SSL with PLAIN, unless other keys say otherwise.
-        commit_interval: Seconds between two commits: what is processed again, at most, after a crash.
-        max_uncommitted: How many offsets one unsettled message may hold back in a partition; past it, the partition
-            is paused until that message is settled.
-        revoke_timeout: Seconds that messages of a partition which goes to another worker have to be settled first.
+        commit_interval: Seconds between two commits; after a crash, at most this much is processed again.
+        max_uncommitted: How many offsets one unsettled message may hold back in a partition; then the partition is
+            paused until that message is settled.
+        revoke_timeout: Seconds to wait for settlements of a partition before another worker gets it.
         connect_timeout: Seconds after which brokers that do not answer count as away.
         poll_interval: The longest wait for messages in seconds; None leaves it to the engine.
-        poll_thread_timeout: Seconds that the producer's polling thread has to end.
-        consumer, producer: Keys of librdkafka for one direction only, for a queue that one program reads and another
-            writes.
+        poll_thread_timeout: Seconds to wait for the end of the producer's polling thread.
+        consumer, producer: Keys of librdkafka for one role only, for a queue that one program reads and another writes.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -124,7 +123,7 @@ class KafkaOptions(ConnectorOptions):
     producer: dict[str, Any] = Field(default_factory=dict, repr=False)
 
     def __repr_args__(self) -> Any:
-        # A passed-through key may hold a password that no field has marked.
+        # A passed-through key may hold a password, but has no field that would mark it as a secret.
         for key, value in super().__repr_args__():
             yield key, "**********" if key and self.is_secret_key(key) and isinstance(value, str) else value
 
@@ -144,12 +143,12 @@ class KafkaOptions(ConnectorOptions):
 
     @property
     def brokers(self) -> str:
-        """The addresses for people: never with credentials."""
+        """The addresses for messages, without credentials."""
         servers = (self.bootstrap_servers or "").split(",")
         return ",".join(server.strip().rpartition("@")[2] for server in servers)
 
     def passed_through(self, role: Role) -> dict[str, Any]:
-        """The keys that go to librdkafka as they are: those of both directions, over them those of `role` alone."""
+        """The keys that are passed to librdkafka: those of both roles, overridden by those of `role` alone."""
         return {**(self.model_extra or {}), **(self.consumer if role == "input" else self.producer)}
 
     def written_as(self, key: str, role: Role) -> tuple[str, ...]:
@@ -158,17 +157,17 @@ class KafkaOptions(ConnectorOptions):
         return (block, key) if key in keys else (key,)
 
     def cooperative(self) -> bool:
-        """Whether rebalances take away only the partitions that move."""
+        """Whether a rebalance revokes only the partitions that move."""
         keys = {**CONSUMER_DEFAULTS, **self.passed_through("input")}
         return keys.get("group.protocol") == "consumer" or "cooperative" in str(keys["partition.assignment.strategy"])
 
-    def patience_on_revoke(self) -> float:
-        """`revoke_timeout`, but never so long that the group would count us as dead."""
+    def revoke_wait(self) -> float:
+        """`revoke_timeout`, shortened so that the group does not count this member as dead."""
         interval = float(self.passed_through("input").get("max.poll.interval.ms", 300_000)) / 1000
         return min(self.revoke_timeout, interval / 2)
 
     def problems(self, role: Role) -> list[str]:
-        """What is wrong for this direction, as far as that can be told without the client; one sentence each."""
+        """One sentence for each problem in this role that can be found without the client."""
         found = self._missing(role)
         for key, value in self.passed_through(role).items():
             text = wrong_key(key, value, role)
@@ -185,14 +184,17 @@ class KafkaOptions(ConnectorOptions):
         return found
 
     def client_settings(self, role: Role) -> dict[str, Any]:
-        """What the client is made with, secrets included.
+        """The settings of the client, secrets included.
 
         Raises:
             ConfigError: with all `problems`.
         """
-        problems = self.problems(role)
-        if problems:
+        if problems := self.problems(role):
             raise ConfigError(*problems)
+        return self.merged_settings(role)
+
+    def merged_settings(self, role: Role) -> dict[str, Any]:
+        """See `client_settings`, for options whose `problems` are known."""
         settings = {**BOTH_DEFAULTS, **(CONSUMER_DEFAULTS if role == "input" else PRODUCER_DEFAULTS)}
         own = self.passed_through(role)
         if own.get("group.protocol") == "consumer":
@@ -214,7 +216,7 @@ class KafkaOptions(ConnectorOptions):
             )
         elif "@" in self.bootstrap_servers:
             text = (
-                "'bootstrap.servers' has an '@', but credentials are no part of an address; write them as "
+                "'bootstrap.servers' has an '@', but credentials are not part of an address; write them as "
                 "'sasl.username' and 'sasl.password' (KAFKA_KEY, KAFKA_SECRET)"
             )
             found.append(OptionProblem(text, "bootstrap.servers"))
@@ -244,7 +246,7 @@ class KafkaOptions(ConnectorOptions):
 
 
 def _is_harmless(key: str, value: Any) -> bool:
-    # Of these the client makes a command for the shell, in which a plain name is only a name.
+    # The client puts these values into a shell command, where a plain name is harmless.
     part = CODE[key] == "becomes a part of a shell command"
     return (
         part
@@ -265,11 +267,12 @@ def as_client_value(value: Any) -> Any:
 
 
 def wrong_key(key: str, value: Any, role: Role) -> str | None:
-    """What is wrong with a passed-through key, as far as that can be told without the client."""
-    if role == "input" and key in OURS:
-        return None if str(value).lower() in ("false", "0", "f") else f"{key!r} cannot be turned on: {OURS[key]}"
-    if key in NOT_HERE:
-        return f"{key!r} is no option here: {NOT_HERE[key]}; remove it"
+    """The problem of a passed-through key, if it can be found without the client."""
+    if role == "input" and key in MANAGED_KEYS:
+        is_off = str(value).lower() in ("false", "0", "f")
+        return None if is_off else f"{key!r} cannot be turned on: {MANAGED_KEYS[key]}"
+    if key in UNSUPPORTED_KEYS:
+        return f"{key!r} is not an option here: {UNSUPPORTED_KEYS[key]}; remove it"
     if value is None:
         return f"{key!r} has no value; give it one, or remove it"
     if callable(value) or key in CALLBACKS:
@@ -284,14 +287,14 @@ def wrong_key(key: str, value: Any, role: Role) -> str | None:
 
 
 def topics(name: str, role: Role) -> list[str]:
-    """The topics that a queue's `value` names: several with commas between them, a regular expression behind a `^`.
+    """The topics in a queue's `value`: names with commas between them; `^` begins a regular expression.
 
     Raises:
-        ConfigError: it names none, or an output names more than one.
+        ConfigError: a name is empty, or an output has more than one.
     """
     found = [part.strip() for part in name.split(",")]
     if not all(found):
         raise ConfigError(f"'value' is {name!r}, which has an empty topic name; write 'topic' or 'topic, topic'")
     if role == "output" and (len(found) > 1 or found[0].startswith("^")):
-        raise ConfigError(f"'value' is {name!r}, but an output goes to one topic; make it one queue a topic")
+        raise ConfigError(f"'value' is {name!r}, but an output goes to one topic; make one queue for each topic")
     return found

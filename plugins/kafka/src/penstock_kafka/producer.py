@@ -13,26 +13,26 @@ from confluent_kafka import Producer as Client
 from penstock.connectors import Producer
 from penstock.errors import ConnectorError, FatalConnectorError, ProduceError
 from penstock.message import Record
+from penstock_kafka.client_callbacks import ClientCallbacks
 from penstock_kafka.connection import check_connection, invalid_settings
 from penstock_kafka.delivery import Delivery
 from penstock_kafka.errors import Kind, describe, is_about_a_batch, kind_of, produce_error
-from penstock_kafka.listener import Listener
 from penstock_kafka.options import KafkaOptions, topics
 
 log = logging.getLogger("penstock.kafka")
 
-POLL_SLICE = 0.1  # seconds of one wait for reports; how long a full queue, or a shutdown, may wait for nothing
+POLL_SLICE = 0.1  # seconds of one wait for reports; a full queue or a shutdown may wait this long for nothing
 FLUSH_TIMEOUT = 9.0  # seconds that a shutdown waits for confirmations
 ANY_PARTITION = -1
 
 _MOST = {"partition": 2**31 - 1, "timestamp": 2**63 - 1}
-"""Options of a record, and what fits into each on the wire."""
+"""Options of a record, and the largest value of each."""
 
 
 class KafkaProducer(Producer):
-    """Hands records to the client, which batches them, and awaits its reports: one future a call.
+    """Gives records to the client, which batches them, and waits for its reports with one future for each call.
 
-    A thread of its own polls the client, so that reports arrive while the event loop is busy.
+    A separate thread polls the client, so that reports arrive while the event loop is busy.
     """
 
     def __init__(self, name: str, options: KafkaOptions) -> None:
@@ -40,11 +40,11 @@ class KafkaProducer(Producer):
         self._options = options
         self._topic = topics(name, "output")[0]
         self._where = f"Kafka at {options.brokers}: topic {name!r}"
-        self._listener = Listener()
+        self._callbacks = ClientCallbacks()
         self._client: Client | None = None
         self._closed = False
         self._turn = asyncio.Lock()
-        self._waiting = False  # somebody waits until the client's queue is shorter
+        self._waiting = False  # whether a call waits until the client's queue is shorter
         self._room = asyncio.Event()
         self._finished: list[Delivery] = []
         self._stopping = threading.Event()
@@ -68,28 +68,28 @@ class KafkaProducer(Producer):
         def check() -> None:
             # The polling thread serves the client's errors.
             check_connection(
-                client, lambda: None, self._listener, [self._topic], options.brokers, options.connect_timeout
+                client, lambda: None, self._callbacks, [self._topic], options.brokers, options.connect_timeout
             )
 
         await asyncio.to_thread(check)
 
     def _make_client(self) -> Client:
         try:
-            return Client(self._listener.listening(self._options.client_settings("output")))
+            return Client(self._callbacks.listening(self._options.client_settings("output")))
         except KafkaException as error:
             raise invalid_settings(error) from None
 
     # -- producing
 
     async def produce(self, records: Sequence[Record]) -> Sequence[ProduceError | None]:
-        """Send records and wait for all their reports; a full queue of the client is waited for, never an error.
+        """Send records and wait for all their reports. If the client's queue is full, it waits.
 
         `Record.options` may hold `partition`, a number, and `timestamp`, milliseconds since the epoch.
         """
         client = self._open()
         if not records:
             return []
-        async with self._turn:  # a call that began earlier comes first, also when it has to wait for room
+        async with self._turn:  # a call that began earlier comes first, even if it has to wait for room
             delivery = await self._send(client, records)
         await delivery.future
         failed = delivery.failed()
@@ -99,11 +99,11 @@ class KafkaProducer(Producer):
         for index, error in failed.items():
             self._raise_if_fatal(error)
             results[index] = produce_error(error, self._where)
-        await self._send_suspects(client, records, failed, results)
+        await self._send_batch_rejects(client, records, failed, results)
         return results
 
     async def _send(self, client: Client, records: Sequence[Record]) -> Delivery:
-        """Give all records to the client, waiting for room where it must."""
+        """Give all records to the client, and wait for room if there is none."""
         delivery = Delivery(records, asyncio.get_running_loop().create_future(), self._finished.append)
         tried_alone = None
         while not self._give(client, delivery):
@@ -112,12 +112,12 @@ class KafkaProducer(Producer):
             elif delivery.next == tried_alone:
                 self._refuse_too_large(delivery)
             else:
-                tried_alone = delivery.next  # it may have been full when it was asked: once more, with nothing in it
+                tried_alone = delivery.next  # it may have become empty since: try once more
         delivery.all_sent()
         return delivery
 
     def _refuse_too_large(self, delivery: Delivery) -> None:
-        """Refuse the next record, for which not even an empty queue has room; it would be waited for without end."""
+        """Reject the next record, which does not even fit into an empty queue; else the call would wait without end."""
         record = delivery.records[delivery.next]
         size = len(record.message or b"") + len(record.key or b"")
         problem = (
@@ -132,21 +132,21 @@ class KafkaProducer(Producer):
         self._waiting = True
         await self._room.wait()
 
-    async def _send_suspects(
+    async def _send_batch_rejects(
         self,
         client: Client,
         records: Sequence[Record],
         failed: Mapping[int, KafkaError],
         results: list[ProduceError | None],
     ) -> None:
-        """Send each record alone that was refused with others: the broker judges whole batches of the client."""
-        suspects = [index for index, error in failed.items() if is_about_a_batch(error)]
-        if not suspects:
+        """Send records that were rejected together one by one, because the broker rejects whole batches."""
+        batch_rejects = [index for index, error in failed.items() if is_about_a_batch(error)]
+        if not batch_rejects:
             return
-        log.warning("%s: %d records were refused together: %s; sending them one by one", self._where,
-                    len(suspects), describe(failed[suspects[0]]))  # fmt: skip
+        log.warning("%s: %d records were rejected together: %s; sending them one by one", self._where,
+                    len(batch_rejects), describe(failed[batch_rejects[0]]))  # fmt: skip
         async with self._turn:
-            for index in suspects:
+            for index in batch_rejects:
                 while len(client):
                     await self._some_reports()
                 alone = await self._send(client, [records[index]])
@@ -157,7 +157,7 @@ class KafkaProducer(Producer):
                     results[index] = produce_error(error, self._where)
 
     def _give(self, client: Client, delivery: Delivery) -> bool:
-        """Give the client as many records as it takes; False if its queue is full."""
+        """Give the client as many records as it accepts; returns False if its queue is full."""
         produce, topic, reported = client.produce, self._topic, delivery.reported
         records = delivery.records
         for index in range(delivery.next, len(records)):
@@ -203,8 +203,8 @@ class KafkaProducer(Producer):
     def _open(self) -> Client:
         if self._client is None:
             raise ConnectorError(f"{self._where}: {'closed' if self._closed else 'not connected'}")
-        if self._listener.fatal is not None:
-            raise FatalConnectorError(f"{self._where}: {describe(self._listener.fatal)}")
+        if self._callbacks.fatal is not None:
+            raise FatalConnectorError(f"{self._where}: {describe(self._callbacks.fatal)}")
         return self._client
 
     # -- the polling thread
@@ -215,18 +215,18 @@ class KafkaProducer(Producer):
             try:
                 client.poll(POLL_SLICE)
             except Exception:
-                # Without this thread no confirmation would ever arrive, whoever's callback it was that raised; what was
-                # reported before the error counts.
+                # Without this thread no confirmation would ever arrive, so it survives a callback that raises. Reports
+                # before the error count.
                 log.exception("%s: polling failed; going on", self._where)
                 self._stopping.wait(POLL_SLICE)
             self._wake(loop)
-            if self._listener.down and not told:
+            if self._callbacks.down and not told:
                 log.warning("%s: %s; %d records wait for the brokers", self._where,
-                            self._listener.reason("all brokers are down"), len(client))  # fmt: skip
-            told = self._listener.down
+                            self._callbacks.reason("all brokers are down"), len(client))  # fmt: skip
+            told = self._callbacks.down
 
     def _wake(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Tell the loop what the last poll has brought: one hop for all of it."""
+        """Pass the results of the last poll to the loop, in one hop."""
         finished = self._finished[:]
         if not finished and not self._waiting:
             return
@@ -235,7 +235,7 @@ class KafkaProducer(Producer):
         try:
             loop.call_soon_threadsafe(self._woken, finished)
         except RuntimeError:
-            log.debug("%s: the event loop has ended; nobody waits for confirmations any more", self._where)
+            log.debug("%s: the event loop has ended; no call waits for confirmations any more", self._where)
 
     def _woken(self, finished: Sequence[Delivery]) -> None:
         for delivery in finished:
@@ -245,7 +245,7 @@ class KafkaProducer(Producer):
     # -- ending
 
     async def shutdown(self) -> None:
-        """Wait for the confirmations that are under way, and close."""
+        """Wait for confirmations under way, and close."""
         client, self._client, self._closed = self._client, None, True
         if client is None:
             return
@@ -264,8 +264,8 @@ def _unusable(record: Record) -> str | None:
     options = record.options or {}
     unknown = sorted(set(options) - _MOST.keys())
     if unknown:
-        return f"{unknown[0]!r} is no option of a Kafka record; there are 'partition' and 'timestamp' (milliseconds)"
+        return f"{unknown[0]!r} is not an option of a Kafka record; use 'partition' or 'timestamp' (milliseconds)"
     for name, value in options.items():
         if isinstance(value, bool) or not isinstance(value, int) or abs(value) > _MOST[name]:
-            return f"{name!r} must be a whole number up to {_MOST[name]}, which it is not; correct or remove it"
+            return f"{name!r} must be a whole number up to {_MOST[name]}; correct or remove it"
     return None

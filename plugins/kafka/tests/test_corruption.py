@@ -12,9 +12,9 @@ from confluent_kafka import KafkaError
 from tests.servers.kafka import raw_batch
 
 from penstock.errors import ConnectorError, FatalConnectorError, NotConnected
-from penstock_kafka import damage, stalls
-from penstock_kafka.damage import Damage
-from penstock_kafka.stalls import Stalls
+from penstock_kafka import corruption, stall_detector
+from penstock_kafka.corruption import CorruptionTracker
+from penstock_kafka.stall_detector import StallDetector
 
 Take = Callable[..., list[Any]]
 Until = Callable[..., None]
@@ -37,7 +37,7 @@ def test_a_batch_that_stays_damaged_stops_the_consumer(
     mock_bench: Any, take: Take, until: Until, caplog: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The client would try without end: it is told once, then it is an error that says where, and what to do."""
-    monkeypatch.setattr(damage, "PATIENCE", 1.0)
+    monkeypatch.setattr(corruption, "RETRY_FOR", 1.0)
     topic = mock_bench.topic(1)
     mock_bench.fill(topic, [b"0", b"1", b"2"])
     raw_batch.produce(mock_bench.server.bootstrap, topic, raw_batch.batch([raw_batch.record(b"3")], damage=1))
@@ -58,25 +58,25 @@ def test_a_batch_that_stays_damaged_stops_the_consumer(
 def test_damage_that_goes_away_is_none_of_the_log() -> None:
     """Another place, another partition, or the same place long after, has its own time to be read."""
     clock = Clock()
-    damage = Damage("here", clock)
+    damage = CorruptionTracker("here", clock)
 
     for place, partition, seconds in ((10, P, 29), (11, P, 29), (11, ("topic", 1), 29), (11, P, 11), (11, P, 29)):
         for _ in range(seconds):
-            assert damage.heard(BAD, partition, place) is None
+            assert damage.seen(BAD, partition, place) is None
             clock.now += 1
         clock.now += 30
     for _ in range(30):
-        assert damage.heard(BAD, P, 11) is None
+        assert damage.seen(BAD, P, 11) is None
         clock.now += 1
-    assert damage.heard(BAD, P, 11) is not None
+    assert damage.seen(BAD, P, 11) is not None
 
 
 def test_a_partition_that_stands_still_is_told(
     mock_bench: Any, take: Take, until: Until, caplog: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of a record whose length is wrong the client says no word, and brings nothing more."""
-    monkeypatch.setattr(stalls, "COMPLAIN_EVERY", 0.5)
-    monkeypatch.setattr(stalls, "LOOK_EVERY", 0.1)
+    monkeypatch.setattr(stall_detector, "REPORT_INTERVAL", 0.5)
+    monkeypatch.setattr(stall_detector, "CHECK_INTERVAL", 0.1)
     topic = mock_bench.topic(3)
     mock_bench.fill(topic, [b"0", b"1"])
     mock_bench.fill(topic, [b"0"], partition=1)
@@ -86,7 +86,7 @@ def test_a_partition_that_stands_still_is_told(
     take(consumer, 3)
 
     def told() -> bool:
-        places = [rf"{topic}/0: nothing has come for \d+ s from offset 2 on", rf"{topic}/2: .* the group's offset on"]
+        places = [rf"{topic}/0: no message came for \d+ s from offset 2 on", rf"{topic}/2: .* the group's offset on"]
         return all(re.search(place, caplog.text) for place in places)
 
     until(told, lambda: consumer.consume(10, 0.05))
@@ -97,14 +97,14 @@ def test_a_partition_that_stands_still_is_told(
 def test_a_partition_stands_still_only_where_it_was_looked_at_all_the_time(caplog: Any) -> None:
     """Not one that goes on, nor one that waits its turn behind others; told every half minute."""
     clock = Clock()
-    stalls = Stalls(clock)
+    stalls = StallDetector(clock)
 
     def wait(seconds: int, **offsets: int) -> int:
         caplog.clear()
         for _ in range(seconds):
-            stalls.look(lambda: {(name, 0): offset for name, offset in offsets.items()})
+            stalls.refresh(lambda: {(name, 0): offset for name, offset in offsets.items()})
             clock.now += 1
-        return caplog.text.count("nothing has come")
+        return caplog.text.count("no message came")
 
     with caplog.at_level(logging.WARNING, logger="penstock.kafka"):
         assert wait(29, a=1, b=1) == 0

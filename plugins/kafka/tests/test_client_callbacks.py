@@ -7,14 +7,14 @@ from typing import Any
 
 from confluent_kafka import KafkaError
 
-from penstock_kafka.listener import Listener
+from penstock_kafka.client_callbacks import ClientCallbacks
 
 FORMAT = "%s [%s] %s"
 
 
 def test_a_connection_that_fails_again_and_again_is_logged_seldom(caplog: Any) -> None:
     """The client repeats itself ten times a second; everything else that it logs is passed on."""
-    listener = Listener()
+    listener = ClientCallbacks()
 
     with caplog.at_level(logging.DEBUG, logger="penstock.kafka.client"):
         for _ in range(50):
@@ -27,7 +27,7 @@ def test_a_connection_that_fails_again_and_again_is_logged_seldom(caplog: Any) -
 
 def test_the_last_that_was_heard_is_the_reason() -> None:
     """Be it an error or only a log line; without the client's own thread names."""
-    listener = Listener()
+    listener = ClientCallbacks()
     assert listener.reason("no idea") == "no idea"
 
     listener.log(logging.ERROR, FORMAT, "FAIL", "penstock#1", "[thrd:a:1/bootstrap]: a:1/bootstrap: Disconnected")
@@ -41,7 +41,7 @@ def test_the_last_that_was_heard_is_the_reason() -> None:
 
 def test_an_outage_is_known_until_it_is_over_and_a_fatal_error_for_ever() -> None:
     """The one goes away with the brokers' return, the other with nothing."""
-    listener = Listener()
+    listener = ClientCallbacks()
 
     listener.error(KafkaError(KafkaError._ALL_BROKERS_DOWN))
     listener.error(KafkaError(KafkaError._AUTHENTICATION))

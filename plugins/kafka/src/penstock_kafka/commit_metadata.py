@@ -1,4 +1,4 @@
-"""What stands beside a committed offset: which messages above it are settled, so that they do not come again."""
+"""The text that is committed with an offset: which messages above it are settled, so that they are not repeated."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("penstock.kafka")
 
-LIMIT = 4000  # characters; brokers take somewhat more by default (offset.metadata.max.bytes: 4096)
+LIMIT = 4000  # characters; brokers accept slightly more by default (offset.metadata.max.bytes: 4096)
 LIMIT_TOGETHER = 256 * 1024  # characters in one commit, which a coordinator stores as one batch of records
-FULL = 0.5  # of the limit: from there on a partition is held back, since what no longer fits would come again
-READ_TIMEOUT = 5.0  # seconds to read what the previous owners have stored
+FULL = 0.5  # of the limit; above it a partition is held back, because what no longer fits would be repeated
+READ_TIMEOUT = 5.0  # seconds to read what previous owners have stored
 
 TOO_LARGE = (KafkaError.OFFSET_METADATA_TOO_LARGE, KafkaError.INVALID_COMMIT_OFFSET_SIZE)
 
 
-class Notes:
+class CommitMetadata:
     """Writes and reads the texts of one consumer.
 
     Args:
         where: For messages.
 
     Attributes:
-        cluster: The cluster's id; until it is known nothing is written, and nothing is read.
-        full: Partitions of which hardly more fits into a text.
+        cluster: The cluster's id. Until it is known, nothing is written or read.
+        full: Partitions whose text has hardly any room left.
     """
 
     def __init__(self, where: str) -> None:
@@ -44,11 +44,11 @@ class Notes:
         self._limit = LIMIT
 
     def write(self, safe: Mapping[Partition, Progress]) -> list[TopicPartition]:
-        """What to commit."""
+        """The offsets to commit, with their texts."""
         limit = min(self._limit, LIMIT_TOGETHER // max(1, len(safe)))
-        return [self._with_note(key, progress, limit) for key, progress in safe.items()]
+        return [self._with_text(key, progress, limit) for key, progress in safe.items()]
 
-    def _with_note(self, key: Partition, progress: Progress, limit: int) -> TopicPartition:
+    def _with_text(self, key: Partition, progress: Progress, limit: int) -> TopicPartition:
         text = "" if self.cluster is None else dump(progress, self._log_of(key), limit)
         if len(text) > limit * FULL:
             self.full.add(key)
@@ -59,13 +59,13 @@ class Notes:
         return TopicPartition(*key, progress.offset, text)
 
     def read(self, client: Client, ledgers: Mapping[Partition, Ledger[Partition]]) -> None:
-        """Tell new ledgers what previous owners have settled. If that cannot be read, it comes again."""
+        """Give new ledgers what previous owners have settled. If that cannot be read, those messages are repeated."""
         if self.cluster is None or not ledgers:
             return
         try:
             stored = client.committed([TopicPartition(*key) for key in ledgers], timeout=READ_TIMEOUT)
         except KafkaException as error:
-            log.warning("%s: what other workers have settled out of order could not be read, and comes again: %s",
+            log.warning("%s: what other workers have settled out of order could not be read, and is repeated: %s",
                         self._where, describe(error.args[0]))  # fmt: skip
             return
         for each in stored:
@@ -73,16 +73,17 @@ class Notes:
             progress = None if each.error is not None else load(each.metadata, self._log_of(key), each.offset)
             if progress is not None:
                 ledgers[key].inherit(progress)
-                log.info("%s/%d: %d offsets above %d are settled already and are passed over", *key,
+                log.info("%s/%d: %d offsets above %d are settled already and are skipped", *key,
                          sum(after - first for first, after in progress.settled), progress.offset)  # fmt: skip
 
     def shrink(self, error: KafkaError) -> bool:
-        """The brokers take no texts of this length: make shorter ones. False if it is not about them."""
+        """Write shorter texts if the brokers reject their length. Returns False for any other error."""
         if error.code() not in TOO_LARGE or not self._limit:
             return False
         self._limit = self._limit // 2 if self._limit > LIMIT // 64 else 0
-        log.warning("%s: the brokers store less beside an offset than usual, now at most %d characters; more may come "
-                    "again after a restart: see offset.metadata.max.bytes", self._where, self._limit)  # fmt: skip
+        log.warning("%s: the brokers store less with an offset than usual, now at most %d characters; more "
+                    "messages may be repeated after a restart: see offset.metadata.max.bytes",
+                    self._where, self._limit)  # fmt: skip
         return True
 
     def _log_of(self, key: Partition) -> str:
