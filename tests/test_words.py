@@ -38,6 +38,8 @@ NAMES = {
     "_Foreign, metric_list": "LegacyConnector, metric_definitions",
     "QueueShape, hurry, settle_apart": "QueueTable, limit_timeout, delete_by_bisection",
     "Alarm": "WakeUp",
+    "Stalls, Damage, NOT_HERE, _at_hand": "StallDetector, CorruptionTracker, UNSUPPORTED_KEYS, next_messages",
+    "GRACE, PATIENCE": "a timeout by the name that the configuration gives it",
 }
 """The same for names that are ordinary words elsewhere. Found only in Python, and exactly as they are written here."""
 

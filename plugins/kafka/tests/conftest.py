@@ -20,7 +20,7 @@ from penstock_kafka.producer import KafkaProducer
 if TYPE_CHECKING:
     from tests.servers.kafka.server import KafkaServer
 
-PATIENCE = 30.0  # seconds for anything that must happen
+TIMEOUT = 30.0  # seconds for anything that must happen
 
 
 class Bench:
@@ -63,7 +63,7 @@ class Bench:
         client = Producer({"bootstrap.servers": self.server.bootstrap, "linger.ms": 5})
         for body in bodies:
             client.produce(topic, body, partition=partition, **more)
-        assert client.flush(PATIENCE) == 0
+        assert client.flush(TIMEOUT) == 0
 
     def produce(self, topic: str, records: Sequence[Record], **more: Any) -> Sequence[ProduceError | None]:
         """Produce with the connector, in one call."""
@@ -82,7 +82,7 @@ class Bench:
         """What the broker knows as committed by this test's group; -1001 for nothing."""
         client = Consumer({"bootstrap.servers": self.server.bootstrap, "group.id": self.group})
         try:
-            return client.committed([TopicPartition(topic, partition)], timeout=PATIENCE)[0].offset
+            return client.committed([TopicPartition(topic, partition)], timeout=TIMEOUT)[0].offset
         finally:
             client.close()
 
@@ -91,7 +91,7 @@ class Bench:
         client = Consumer({"bootstrap.servers": self.server.bootstrap, "group.id": f"{self.group}-reader"})
         client.assign([TopicPartition(topic, partition, 0)])
         found: list[Any] = []
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         while len(found) < count and time.monotonic() < deadline:
             found += [each for each in client.consume(count - len(found), 0.2) if each.error() is None]
         client.close()
@@ -133,7 +133,7 @@ def take_fixture() -> Callable[..., list[QueueMessage]]:
 
 
 def take(
-    consumer: KafkaConsumer, count: int, timeout: float = PATIENCE, *, reconnecting: bool = False
+    consumer: KafkaConsumer, count: int, timeout: float = TIMEOUT, *, reconnecting: bool = False
 ) -> list[QueueMessage]:
     """Consume until `count` messages have come; if `reconnecting`, connect again as often as brokers are away."""
     found: list[QueueMessage] = []
@@ -154,7 +154,7 @@ def until() -> Callable[..., None]:
     """Wait for a condition, doing something meanwhile."""
 
     def until(condition: Callable[[], Any], meanwhile: Callable[[], Any] | None = None) -> None:
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         while not condition():
             assert time.monotonic() < deadline, "it did not happen"
             if meanwhile is None:

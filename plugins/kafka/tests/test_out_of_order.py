@@ -14,7 +14,7 @@ from penstock_kafka.consumer import KafkaConsumer
 Take = Callable[..., list[Any]]
 Until = Callable[..., None]
 
-PATIENCE = 30.0  # seconds
+TIMEOUT = 30.0  # seconds
 
 
 @pytest.fixture(name="rest")
@@ -36,14 +36,14 @@ def stored(bench: Any, topic: str, offset: int | None = None, text: str | None =
     """What stands at the broker for partition 0; if given, another offset or text is written first."""
     client = Consumer({"bootstrap.servers": bench.server.bootstrap, "group.id": bench.group})
     try:
-        [found] = client.committed([TopicPartition(topic, 0)], timeout=PATIENCE)
+        [found] = client.committed([TopicPartition(topic, 0)], timeout=TIMEOUT)
         if offset is not None or text is not None:
             kept = found.metadata if text is None else text
             place = TopicPartition(topic, 0, found.offset if offset is None else offset)
             if kept:
                 place = TopicPartition(topic, 0, place.offset, kept)
             client.commit(offsets=[place], asynchronous=False)
-            [found] = client.committed([TopicPartition(topic, 0)], timeout=PATIENCE)
+            [found] = client.committed([TopicPartition(topic, 0)], timeout=TIMEOUT)
         return found
     finally:
         client.close()
@@ -215,15 +215,15 @@ def written_in_transactions(bench: Any) -> str:
         topic: str = bench.topic()
         producer = Producer({"bootstrap.servers": bench.server.bootstrap, "transactional.id": f"t-{topic}"})
         try:
-            producer.init_transactions(PATIENCE)
+            producer.init_transactions(TIMEOUT)
             for round_ in range(6):
                 producer.begin_transaction()
                 for _ in range(3):
                     producer.produce(topic, b"x", partition=0)
                 if round_ % 3 == 2:
-                    producer.abort_transaction(PATIENCE)
+                    producer.abort_transaction(TIMEOUT)
                 else:
-                    producer.commit_transaction(PATIENCE)
+                    producer.commit_transaction(TIMEOUT)
         except KafkaException:
             if last:
                 raise
