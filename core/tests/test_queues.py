@@ -287,12 +287,14 @@ def test_a_message_of_an_error_names_the_place_in_the_file(tmp_path: Any, monkey
     out = OutputQueue(resolve_queue(configuration, "out", "output", registry=registry_for(configuration)))
 
     with pytest.raises(ConnectorError) as caught:
-        asyncio.run(_produce_unopened(out))
+        asyncio.run(_produce_closed(out))
 
-    assert str(caught.value).startswith(f"queue 'out' ({file}:2), memory: the producer of 'out' is not open")
+    assert str(caught.value).startswith(f"queue 'out' ({file}:2), memory: the producer of 'out' is closed")
 
 
-async def _produce_unopened(out: OutputQueue) -> None:
+async def _produce_closed(out: OutputQueue) -> None:
+    await out.open()
+    await out.close()
     await out.produce([Record(b"1")])
 
 
