@@ -151,7 +151,7 @@ def test_a_consumer_that_only_redelivers_takes_no_more_from_the_client(
         found = take(consumer, 5)
         assert [message.offset for message in found] == list(range(5))
 
-    assert len(consumer._ready) == 1
+    assert len(consumer._reader.ready) == 1
     assert [message.offset for message in take(consumer, 295)] == list(range(5, 300))
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import ClassVar
 
 from confluent_kafka import Consumer as Client
-from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition, libversion
+from confluent_kafka import KafkaException, TopicPartition, libversion
 
 from penstock.connectors import BlockingConsumer
 from penstock.errors import ConnectorError, FatalConnectorError, NotConnected
@@ -21,11 +21,10 @@ from penstock.redelivery import Redelivery
 from penstock.timeouts import run_with_timeout
 from penstock_kafka.assignment import Assignment, keys_of
 from penstock_kafka.browsing import Browser
-from penstock_kafka.client_callbacks import ClientCallbacks
+from penstock_kafka.client_reader import ClientReader
 from penstock_kafka.commit_metadata import CommitMetadata
 from penstock_kafka.commits import Commits
 from penstock_kafka.connection import check_connection, invalid_settings
-from penstock_kafka.corruption import CORRUPTION_CODES, CorruptionTracker
 from penstock_kafka.errors import connector_error, describe
 from penstock_kafka.message import KafkaMessage, Partition
 from penstock_kafka.options import KafkaOptions, topics
@@ -41,10 +40,6 @@ COMMIT_TIMEOUT = 5.0  # seconds for the last commit
 CLOSE_TIMEOUT = 4.0  # seconds to leave the group
 REPLACE_AFTER = 30.0  # seconds without an answer while nothing is assigned; then a new client is made
 
-MOST_AT_ONCE = 1_000_000  # messages; the client rejects a larger number
-
-_error = Message.error
-
 
 class KafkaConsumer(BlockingConsumer):
     """Consumes as a member of a group. Settles in any order, and commits once a second what is safe."""
@@ -56,21 +51,17 @@ class KafkaConsumer(BlockingConsumer):
         self._options = options
         self._topics = topics(name, "input")
         self._where = f"Kafka at {options.brokers}"
-        self._callbacks = ClientCallbacks()
         self._browser = Browser(name, options)
-        self._corruption = CorruptionTracker(self._where)
+        self._reader = ClientReader(name, self._where)
         self._redelivery = Redelivery[KafkaMessage]()
-        self._ready: list[KafkaMessage] = []  # taken from the client, and not returned by `consume` yet
         self._settled = threading.Event()
         self._tracker: OffsetTracker[Partition] = OffsetTracker()
         self._metadata = CommitMetadata(self._where)
         self._commits = Commits(self._tracker, self._metadata, options.commit_interval, self._where)
         self._connected: tuple[Client, Assignment] | None = None
         self._subscribed = self._closing = False
-        self._failure: ConnectorError | None = None
         self._full_since: float | None = None
         self._unanswered_since: float | None = None
-        self._polled = 0.0
 
     # -- connecting
 
@@ -83,11 +74,11 @@ class KafkaConsumer(BlockingConsumer):
         options = self._options
 
         def serve() -> None:
-            self._poll(client, assignment, 0)
+            self._reader.poll(client, assignment, 0)
 
         try:
             self._metadata.cluster = check_connection(
-                client, serve, self._callbacks, self._topics, options.brokers, options.connect_timeout
+                client, serve, self._reader.callbacks, self._topics, options.brokers, options.connect_timeout
             )
         except NotConnected:
             self._unanswered_since = self._unanswered_since or time.monotonic()
@@ -133,9 +124,9 @@ class KafkaConsumer(BlockingConsumer):
                 "install confluent-kafka 2.14 or later from its wheel"
             )
         options = self._options
-        settings = self._callbacks.listening(options.client_settings("input")) | {"on_commit": self._commits.answered}
+        settings = options.client_settings("input") | {"on_commit": self._commits.answered}
         try:
-            client = Client(settings)
+            client = Client(self._reader.callbacks.listening(settings))
         except KafkaException as error:
             raise invalid_settings(error) from None
         alone = len(self._topics) == 1 and not self.name.startswith("^")
@@ -154,7 +145,7 @@ class KafkaConsumer(BlockingConsumer):
     def consume(self, max_messages: int, timeout: float) -> Sequence[QueueMessage]:
         """See `Consumer.consume`. Redeliveries come before new messages; without room only the membership is kept."""
         client, assignment = self._open()
-        self._raise_failure()
+        self._reader.raise_failure(self._commits.failure)
         deadline = time.monotonic() + min(timeout, self._options.poll_interval or timeout)
         if max_messages < 1:
             self._keep_alive(client, assignment, deadline)
@@ -169,82 +160,27 @@ class KafkaConsumer(BlockingConsumer):
             left = deadline - time.monotonic()
             if left <= 0:
                 return messages
-            self._raise_failure()
+            self._reader.raise_failure(self._commits.failure)
             due = self._redelivery.wait()
             # Wait for one message only: the client would wait until it has all that are asked for.
-            self._poll(client, assignment, min(POLL_SLICE, left, POLL_SLICE if due is None else due))
+            self._reader.poll(client, assignment, min(POLL_SLICE, left, POLL_SLICE if due is None else due))
 
     def _next_messages(self, client: Client, assignment: Assignment, most: int) -> list[KafkaMessage]:
         new: list[KafkaMessage] = []
         # Poll before taking redeliveries: polling may run a rebalance, which drops them. Nothing may be held locally
         # across the poll.
-        if (room := most - self._redelivery.due() - len(self._ready)) > 0:
+        if (room := most - self._redelivery.due() - len(self._reader.ready)) > 0:
             assignment.resume()
-            new = self._fetch(client, assignment, room)
-        elif time.monotonic() - self._polled > POLL_EVERY:
-            if self._ready:
+            new = self._reader.read(client, assignment, room)
+        elif time.monotonic() - self._reader.polled > POLL_EVERY:
+            if self._reader.ready:
                 assignment.pause()  # else each such poll would bring one more message
-            self._poll(client, assignment, 0)
+            self._reader.poll(client, assignment, 0)
         # Redeliveries that became due since then must not put the younger of these messages before the older ones.
-        messages = self._redelivery.take(most - len(new) - (len(self._ready) if new else 0))
-        if self._ready:
-            room = most - len(new) - len(messages)
-            messages += [each for each in self._ready[:room] if each.still_assigned]
-            del self._ready[:room]
+        messages = self._redelivery.take(most - len(new) - (len(self._reader.ready) if new else 0))
+        if self._reader.ready:
+            messages += self._reader.take_ready(most - len(new) - len(messages))
         return messages + new if messages else new
-
-    def _fetch(self, client: Client, assignment: Assignment, most: int) -> list[KafkaMessage]:
-        return self._take(lambda: client.consume(min(most, MOST_AT_ONCE), 0), assignment)
-
-    def _poll(self, client: Client, assignment: Assignment, timeout: float) -> None:
-        """Let the client run its callbacks. A message is kept, because the client would not return it again."""
-        found = self._take(lambda: [] if (message := client.poll(timeout)) is None else [message], assignment)
-        self._ready += found
-
-    def _take(self, ask: Callable[[], list[Message]], assignment: Assignment) -> list[KafkaMessage]:
-        self._polled = time.monotonic()
-        try:
-            found = ask()
-            return self._accept(found, assignment) if found else []
-        except KafkaException as error:
-            raise self._broken(describe(error.args[0])) from error
-        except BaseException as error:
-            self._broken(type(error).__name__)
-            raise
-
-    def _broken(self, what: str) -> ConnectorError:
-        """Stop consuming: messages that the client held when a callback raised, or a signal came, are gone. They would
-        be committed with those that follow."""
-        self._failure = self._failure or ConnectorError(
-            f"{self._where}: while messages were taken from the client, it raised {what}; some may be lost with that; "
-            "start again, and they are delivered again"
-        )
-        return self._failure
-
-    def _accept(self, found: list[Message], assignment: Assignment) -> list[KafkaMessage]:
-        """Handle what is not a message; register the rest as open."""
-        if any(map(_error, found)):
-            for each in found:
-                error = each.error()
-                if error is not None:
-                    self._handle_error(each, error, assignment)
-            found = [each for each in found if each.error() is None]
-        return assignment.take(found) if found else []
-
-    def _handle_error(self, message: Message, error: KafkaError, assignment: Assignment) -> None:
-        topic, partition, offset = message.topic(), message.partition(), message.offset()
-        if topic is not None and partition is not None and offset is not None:
-            if error.code() == KafkaError._PARTITION_EOF:
-                assignment.at_end((topic, partition), offset)
-                return
-            if error.code() in CORRUPTION_CODES:
-                self._failure = self._failure or self._corruption.seen(error, (topic, partition), offset)
-                return
-        problem = connector_error(error, f"{self._where}: {topic or self.name}")
-        if isinstance(problem, NotConnected):
-            log.warning("%s", problem)  # the client tries again by itself
-        else:
-            self._failure = self._failure or problem
 
     def _keep_alive(self, client: Client, assignment: Assignment, deadline: float) -> None:
         """Stay in the group without room. Polling would bring messages, so at first only wait for settlements."""
@@ -258,7 +194,7 @@ class KafkaConsumer(BlockingConsumer):
         while True:
             left = deadline - time.monotonic()
             if polling:
-                self._poll(client, assignment, max(0.0, min(POLL_SLICE, left)))
+                self._reader.poll(client, assignment, max(0.0, min(POLL_SLICE, left)))
             elif left > 0:
                 self._settled.wait(left)
             if left <= 0 or self._settled.is_set():
@@ -272,16 +208,6 @@ class KafkaConsumer(BlockingConsumer):
             self._commits.soon()
         self._commits.maintain(client)
         assignment.maintain()
-
-    def _raise_failure(self) -> None:
-        failure = self._failure or self._commits.failure
-        if failure is not None:
-            raise failure
-        if self._callbacks.fatal is not None:
-            raise FatalConnectorError(f"{self._where}: {describe(self._callbacks.fatal)}")
-        if self._callbacks.down:
-            self._callbacks.down = False  # raised once for each outage, because the client reconnects by itself
-            raise NotConnected(f"{self._where}: {self._callbacks.reason('all brokers are down')}")
 
     # -- settling; on a thread that must never wait for the polling thread, so nothing here calls the client
 
@@ -305,7 +231,7 @@ class KafkaConsumer(BlockingConsumer):
         if connected is None:
             return None
         lag = connected[1].lag()
-        return None if lag is None else lag + len(self._redelivery) + len(self._ready)
+        return None if lag is None else lag + len(self._redelivery) + len(self._reader.ready)
 
     def browse(self, limit: int, after: str | None = None) -> Sequence[BrowsedMessage]:
         """All that the topics keep, sorted by topic, partition and offset; without a group, and without a commit."""
@@ -350,9 +276,7 @@ class KafkaConsumer(BlockingConsumer):
             forgotten += self._redelivery.forget(keys)
 
     def _forget_waiting(self, keys: Sequence[Partition]) -> int:
-        gone = [each for each in self._ready if each.ledger.partition in keys]
-        self._ready = [each for each in self._ready if each.ledger.partition not in keys]
-        return sum(each.still_assigned for each in gone) + self._redelivery.forget(keys)
+        return self._reader.forget(keys) + self._redelivery.forget(keys)
 
     # -- ending
 
@@ -379,7 +303,7 @@ class KafkaConsumer(BlockingConsumer):
             # Polling for the answer to the last commit would otherwise bring more messages.
             assignment.pause()
             deadline = time.monotonic() + COMMIT_TIMEOUT
-            self._commits.finish(client, lambda: self._poll(client, assignment, ANSWER_SLICE), deadline)
+            self._commits.finish(client, lambda: self._reader.poll(client, assignment, ANSWER_SLICE), deadline)
             if self._commits.behind():
                 log.warning("%s: the last commit was not confirmed in time; its messages come again", self._where)
             if self._subscribed and not self._tracker.ledgers():
