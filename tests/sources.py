@@ -70,6 +70,28 @@ def strings(source: str) -> Iterator[tuple[int, str]]:
             yield node.lineno, node.value
 
 
+def attributes(source: str) -> dict[str, set[str]]:
+    """The classes of a module, and what their methods assign to `self` or their `__slots__` name.
+
+    Annotations in the class do not count, so a model of pure data has none. Nor do those of a parent.
+    """
+    classes = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ClassDef)]
+    return {node.name: set(_attributes(node)) for node in classes}
+
+
+def _attributes(node: ast.AST) -> Iterator[str]:
+    for child in ast.iter_child_nodes(node):
+        match child:
+            case ast.ClassDef():
+                continue
+            case ast.Attribute(value=ast.Name(id="self"), attr=name, ctx=ast.Store()):
+                yield name
+            case ast.Assign(targets=[ast.Name(id="__slots__")], value=value):
+                names = ast.literal_eval(value)
+                yield from [names] if isinstance(names, str) else names
+        yield from _attributes(child)
+
+
 def modules(folder: Path) -> dict[str, Path]:
     """The modules below the parent of a package's folder, by their full names; packages by the name of the folder."""
     found = {}

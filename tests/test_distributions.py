@@ -10,10 +10,11 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-from tests.sources import PYPROJECTS, ROOT, modules, packages, project
+from tests.sources import PYPROJECTS, ROOT, attributes, modules, packages, project
 
 SIBLINGS = ">=0.1,<0.2"
 LONGEST = 400  # lines; an outline of more does not fit on a screen
+MOST_ATTRIBUTES = 15  # of a class; a reader cannot keep more of its state in mind
 
 NAMES = [project(path)["name"] for path in PYPROJECTS]
 
@@ -104,6 +105,30 @@ def test_no_file_is_too_long_to_be_seen_at_a_glance(folder: Path) -> None:
     lines = {name: len(path.read_text().splitlines()) for name, path in modules(folder).items()}
 
     assert {name: count for name, count in lines.items() if count > LONGEST} == {}
+
+
+@pytest.mark.parametrize("folder", packages(), ids=NAMES)
+def test_no_class_has_too_many_attributes(folder: Path) -> None:
+    """A class with more has a second purpose, which can be an object of its own."""
+    counts = {
+        f"{module}.{name}": len(found)
+        for module, path in modules(folder).items()
+        for name, found in attributes(path.read_text()).items()
+    }
+
+    assert {name: count for name, count in counts.items() if count > MOST_ATTRIBUTES} == {}
+
+
+def test_an_attribute_is_counted_however_it_is_assigned() -> None:
+    """Once each; not what is read, annotated in the class, or assigned in a class within."""
+    source = (
+        "class A:\n    __slots__ = ('a', 'b')\n    x: int\n    def f(self):\n        self.a = self.y = self.z\n"
+        "        self.c, self.d = 1, 2\n        self.e: int = 1\n        self.g.h = 1\n        self.a += 1\n"
+        "        def inner():\n            self.i = 1\n        class B:\n            __slots__ = 'one'\n"
+        "            def f(self):\n                self.two = 1\n"
+    )
+
+    assert attributes(source) == {"A": set("abycdei"), "B": {"one", "two"}}
 
 
 @pytest.mark.parametrize("folder", packages(), ids=NAMES)
