@@ -185,9 +185,9 @@ class Settling:
             await kit.send(b"late")
             async with kit.consumer() as consumer:
                 message = await consumer.one()
+                await kit.send(b"now")  # before the delay starts: a busy server may take longer than that to store it
                 started = monotonic()
                 await consumer.fail([message], DELAY)
-                await kit.send(b"now")
                 found = await consumer.receive(2)
                 must(
                     bodies(found) == [b"now", b"late"],
