@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka import Producer as Client
@@ -22,6 +24,8 @@ from penstock_kafka.options import KafkaOptions, topics
 log = logging.getLogger("penstock.kafka")
 
 POLL_SLICE = 0.1  # seconds of one wait for reports; a full queue or a shutdown may wait this long for nothing
+ASK_AFTER = 5.0  # seconds in which no record that waits is reported; then the client has to ask for the brokers
+ASK_TIMEOUT = 1.0  # seconds for their answer
 FLUSH_TIMEOUT = 9.0  # seconds that a shutdown waits for confirmations
 ANY_PARTITION = -1
 
@@ -211,6 +215,7 @@ class KafkaProducer(Producer):
 
     def _poll(self, client: Client, loop: asyncio.AbstractEventLoop) -> None:
         told = False
+        waiting, moved_at = 0, time.monotonic()
         while not self._stopping.is_set():
             try:
                 client.poll(POLL_SLICE)
@@ -224,6 +229,16 @@ class KafkaProducer(Producer):
                 log.warning("%s: %s; %d records wait for the brokers", self._where,
                             self._callbacks.reason("all brokers are down"), len(client))  # fmt: skip
             told = self._callbacks.down
+            if (left := len(client)) != waiting or not left:
+                waiting, moved_at = left, time.monotonic()
+            elif time.monotonic() - moved_at > ASK_AFTER:
+                self._ask_for_brokers(client)
+                moved_at = time.monotonic()
+
+    def _ask_for_brokers(self, client: Client) -> None:
+        """Make the client connect again: after an outage some wait for minutes before they look for the brokers."""
+        with suppress(KafkaException):
+            client.list_topics(self._topic, timeout=ASK_TIMEOUT)
 
     def _wake(self, loop: asyncio.AbstractEventLoop) -> None:
         """Pass the results of the last poll to the loop, in one hop."""
