@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -64,6 +65,15 @@ def test_a_worker_that_owns_its_process_tunes_the_collector() -> None:
 
 def test_an_embedded_worker_leaves_the_collector_alone() -> None:
     assert look(owns=False).threshold == PYTHONS_OWN
+
+
+def test_a_worker_on_another_thread_leaves_the_collector_alone() -> None:
+    seen: list[Looking] = []
+    thread = threading.Thread(target=lambda: seen.append(look()))
+    thread.start()
+    thread.join()
+
+    assert seen[0].threshold == PYTHONS_OWN
 
 
 def test_the_setting_turns_it_off() -> None:

@@ -116,7 +116,8 @@ class Worker:
         Raises:
             PenstockError: why an engine could not go on; all others were stopped in order first.
         """
-        self._owns_process = True
+        # On another thread it runs inside of a program, whose collector it leaves alone.
+        self._owns_process = threading.current_thread() is threading.main_thread()
         with (
             listening(nothing, self._abort),
             streams.guarded(),
