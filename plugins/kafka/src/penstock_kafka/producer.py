@@ -237,7 +237,8 @@ class KafkaProducer(Producer):
 
     def _ask_for_brokers(self, client: Client) -> None:
         """Make the client connect again: after an outage some wait for minutes before they look for the brokers."""
-        with suppress(KafkaException):
+        # Whatever it raises, this thread goes on: without it no confirmation would ever arrive.
+        with suppress(Exception):
             client.list_topics(self._topic, timeout=ASK_TIMEOUT)
 
     def _wake(self, loop: asyncio.AbstractEventLoop) -> None:
