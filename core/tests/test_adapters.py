@@ -33,8 +33,9 @@ def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
 @pytest.fixture(autouse=True)
 def _no_thread_is_left_behind() -> Iterator[None]:
     """A connector that is shut down, or was never connected, has no threads."""
+    before = set(threading.enumerate())
     yield
-    for thread in threading.enumerate():
+    for thread in set(threading.enumerate()) - before:
         if thread.name.startswith("penstock-") and thread.name.endswith(("-q", "-orders")):
             thread.join(WAIT)
             assert not thread.is_alive(), thread.name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,6 +22,15 @@ if TYPE_CHECKING:
     from tests.servers.kafka.server import KafkaServer
 
 TIMEOUT = 30.0  # seconds for anything that must happen
+
+
+@pytest.fixture(autouse=True)
+def _no_thread_is_left_behind() -> Iterator[None]:
+    """Every connector of a test is shut down: the threads of its client would poll until the last test."""
+    before = set(threading.enumerate())
+    yield
+    left = [each.name for each in set(threading.enumerate()) - before if each.name.startswith("penstock-kafka-")]
+    assert not left, f"the test shuts {left} down"
 
 
 class Bench:

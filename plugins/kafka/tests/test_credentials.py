@@ -13,6 +13,7 @@ from penstock.config.files import load
 from penstock.config.resolve import registry_for, resolve_queue
 from penstock.errors import ConnectorError, FatalConnectorError, NotConnected
 from penstock.message import Record
+from penstock.queues.adapters import make_consumer, make_producer
 from penstock_kafka.producer import KafkaProducer
 
 Take = Callable[..., list[Any]]
@@ -84,7 +85,15 @@ def test_what_the_client_says_of_a_secret_is_masked(role: Any, caplog: pytest.Lo
     source = load({"queues": {"q": {"connector": "kafka", "config": config}}})
     queue = resolve_queue(source, "q", role, registry=registry_for(source))
 
+    async def connect() -> None:
+        make = make_consumer if role == "input" else make_producer
+        connector = make(queue.connector_class, "q", queue.options)
+        try:
+            await connector.connect()
+        finally:
+            await connector.shutdown()
+
     with caplog.at_level("DEBUG"), pytest.raises(ConnectorError) as raised:
-        asyncio.run(queue.connector_class("q", queue.options).connect())
+        asyncio.run(connect())
 
     assert "hunter2-oauth" not in str(raised.value) + caplog.text
