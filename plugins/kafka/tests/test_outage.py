@@ -113,3 +113,30 @@ def test_records_wait_for_brokers_that_come_back(real_bench: Any) -> None:
 
     assert asyncio.run(main()) == [[None] * 100] * 2
     assert [message.value() for message in real_bench.read(topic, 200)] == [b"%d" % i for i in range(200)]
+
+
+def test_a_producer_asks_for_the_brokers_while_nothing_is_confirmed(
+    mock_bench: Any, until: Until, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A client that waits with records, and does not look for the brokers itself, would wait for minutes."""
+    monkeypatch.setattr("penstock_kafka.producer.ASK_AFTER", 0.3)
+    topic = mock_bench.topic(partitions=1)
+    quick = {"retry.backoff.ms": 200, "retry.backoff.max.ms": 200}
+
+    def answered() -> int:
+        return caplog.text.count("requested topics): application requested")
+
+    async def main() -> Any:
+        producer = KafkaProducer(topic, mock_bench.options(**{"debug": "metadata", **quick}))
+        await producer.connect()
+        mock_bench.server.refuse(0, [7] * 5)  # request timed out: the client sends the records again
+        await asyncio.to_thread(until, lambda: answered() == 1)  # connecting asks once, and its log comes late
+        try:
+            return await producer.produce([Record(b"x")])
+        finally:
+            await producer.shutdown()
+
+    with caplog.at_level("DEBUG", logger="penstock.kafka.client"):
+        assert asyncio.run(main()) == [None]
+
+    assert answered() > 1
