@@ -60,7 +60,8 @@ ROWS = """
     config.resolve
     config.report
 
-    queues.queue
+    queues.queue  queues.browsing
+    operations.open
     pipeline.ending  pipeline.prefetch  pipeline.state  pipeline.in_flight
     pipeline.batch  pipeline.call_context  pipeline.propagation  pipeline.failure_log  pipeline.function
     pipeline.lease_extender  pipeline.tasks  pipeline.drain  pipeline.resources
@@ -161,6 +162,7 @@ ROOMS = {
     "plugins": "Finds plugins, loads each by itself, and explains what is wrong with one.",
     "builtin": "The core's own plugin, found like any other.",
     "queues": "A queue that is open: connector and codec, with reconnecting.",
+    "operations": "What the shell does to queues on a configuration alone, as functions for programs.",
     "pipeline": "The life of a message in an engine: fetch, call, deliver, settle.",
     "observability": "Health, metrics, and text that is safe to show.",
     "worker": "The process around engines: signals, supervision, the HTTP port.",

@@ -40,6 +40,8 @@ class ConnectorSpec:
         record_options: Names that `Record.options` may have; a record with another one is rejected before it reaches
             the producer. None leaves the check to the producer.
         max_record_bytes: The largest record, with key and headers; a larger one is rejected likewise.
+        browse_config: Options that an input needs and `browse` does not, with what stands in for them: a queue that is
+            opened only to be browsed has these where the configuration gives none.
     """
 
     kind: ClassVar[str] = "connector"
@@ -53,6 +55,7 @@ class ConnectorSpec:
     summary: str = ""
     record_options: frozenset[str] | None = None
     max_record_bytes: int | None = None
+    browse_config: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _check_name(self.kind, self.name)

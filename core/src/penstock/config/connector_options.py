@@ -37,6 +37,8 @@ def make_options(resolution: Resolution, choice: ConnectorChoice) -> Any:
     values, variables = fill_from_environment(model, values, resolution.role, resolution.environment)
     for key, variable in variables.items():
         resolution.origins[f"config.{key}"] = resolution.outside[key] = f"environment {variable}"
+    if resolution.browsing:
+        values |= _browse_config(values, choice)
     remember(secrets_in(values, model))
     options = _validated(resolution, choice, model, values)
     if options is None or _runs_code(resolution, choice, options):
@@ -51,11 +53,20 @@ def _profile_config(resolution: Resolution, choice: ConnectorChoice) -> Mapping[
     profile = resolution.profile
     if profile is None or choice.spec is None or choice.spec.name != profile.connector.rpartition(":")[2]:
         return {}
+    return _not_given(profile.config, resolution.queue.config, choice)
+
+
+def _browse_config(values: Mapping[str, Any], choice: ConnectorChoice) -> Mapping[str, Any]:
+    """What stands in for options that an input needs and browsing does not."""
+    return {} if choice.spec is None else _not_given(choice.spec.browse_config, values, choice)
+
+
+def _not_given(defaults: Mapping[str, Any], given: Mapping[str, Any], choice: ConnectorChoice) -> Mapping[str, Any]:
     # An option has two spellings: the queue may use the field's name where the profile uses its alias.
     fields = keyed_fields(choice.options_model) if choice.options_model else ()
     spellings = {alias: name for alias, name, _field in fields}
-    own = {spellings.get(key, key) for key in resolution.queue.config}
-    return {key: value for key, value in profile.config.items() if spellings.get(key, key) not in own}
+    own = {spellings.get(key, key) for key in given}
+    return {key: value for key, value in defaults.items() if spellings.get(key, key) not in own}
 
 
 def _validated(

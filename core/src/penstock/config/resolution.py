@@ -27,6 +27,7 @@ class Resolution:
         problems: Everything that is wrong.
         origins: For each key, "config.port" included, where its value came from.
         outside: The same, for the options that came from a profile or the environment only.
+        browsing: The queue is opened only to be browsed, so what the connector's `browse_config` has need not be given.
         possible: False if the queue's connector does not support this role, so that nothing else was checked.
         resolved: The queue, ready to be opened; None if there are problems.
     """
@@ -40,6 +41,7 @@ class Resolution:
     problems: list[Problem] = field(default_factory=list)
     origins: dict[str, str] = field(default_factory=dict)
     outside: dict[str, str] = field(default_factory=dict)
+    browsing: bool = False
     possible: bool = True
     resolved: ResolvedQueue | None = None
 

@@ -33,13 +33,19 @@ def resolve_queue(
     *,
     registry: Registry,
     environment: Mapping[str, str] = os.environ,
+    browsing: bool = False,
 ) -> ResolvedQueue:
     """Resolve one queue for one role.
+
+    Args:
+        configuration, name, role, registry, environment: As the names say.
+        browsing: It is opened only to be browsed, so options that browsing does not need may be missing.
 
     Raises:
         ConfigError: with every problem of this queue, each with file and line.
     """
-    return resolve_queues(configuration, [(name, role)], registry=registry, environment=environment)[0]
+    resolution = validate(configuration, name, role, registry=registry, environment=environment, browsing=browsing)
+    return _resolved([resolution])[0]
 
 
 def resolve_queues(
@@ -54,7 +60,10 @@ def resolve_queues(
     Raises:
         ConfigError: with every problem of all of them, so that one start shows them all.
     """
-    resolutions = [validate(configuration, *each, registry=registry, environment=environment) for each in wanted]
+    return _resolved([validate(configuration, *each, registry=registry, environment=environment) for each in wanted])
+
+
+def _resolved(resolutions: Sequence[Resolution]) -> list[ResolvedQueue]:
     # A queue that is both input and output has most of its problems twice.
     problems = dict.fromkeys(problem for resolution in resolutions for problem in resolution.problems)
     if problems:
@@ -88,6 +97,7 @@ def validate(
     *,
     registry: Registry,
     environment: Mapping[str, str] = os.environ,
+    browsing: bool = False,
 ) -> Resolution:
     """Like `resolve_queue`, but returns the problems instead of raising them."""
     queue = configuration.queues.get(name)
@@ -96,7 +106,7 @@ def validate(
         missing = QueueConfig.model_construct(name=name)
         problem = Problem(("queues", name), text, role=role)
         return Resolution(configuration, missing, role, registry, environment, problems=[problem])
-    resolution = Resolution(configuration, queue, role, registry, environment)
+    resolution = Resolution(configuration, queue, role, registry, environment, browsing=browsing)
     missing_variables = configuration.missing_variables.get(name, ())
     resolution.problems += located(missing_variables, f"queue {name!r}", configuration.locations)
     _find_profile(resolution)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TypeGuard
 
 from penstock.connectors import Refusal, Transacted
-from penstock.message import QueueMessage, Record
+from penstock.message import BrowsedMessage, QueueMessage, Record
 
 
 def consume_problem(answer: object, max_messages: int) -> str | None:
@@ -19,6 +19,23 @@ def consume_problem(answer: object, max_messages: int) -> str | None:
             return f"consume returned a {kind.__name__} among its messages; each must be a penstock.QueueMessage"
     if len(answer) > max_messages:
         return f"consume returned {len(answer)} messages where at most {max_messages} were asked for"
+    return None
+
+
+def browse_problem(answer: object, limit: int, after: str | None) -> str | None:
+    """What is wrong with what `browse` returned; None if nothing is."""
+    if (problem := _not_a_sequence("browse", answer, "an empty list if there are no more messages")) is not None:
+        return problem
+    assert isinstance(answer, Sequence)  # noqa: S101  (for type checkers)
+    for kind in set(map(type, answer)):
+        if not issubclass(kind, BrowsedMessage):
+            return (
+                f"browse returned a {kind.__name__} among its messages; each must be a penstock.message.BrowsedMessage"
+            )
+    if len(answer) > limit:
+        return f"browse returned {len(answer)} messages where at most {limit} were asked for"
+    if answer and answer[-1].position == after:
+        return f"browse after {after!r} ended with that position again, so it would never come to an end"
     return None
 
 

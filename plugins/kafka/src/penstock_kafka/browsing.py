@@ -18,13 +18,12 @@ from penstock_kafka.connection import check_connection, invalid_settings
 from penstock_kafka.errors import connector_error
 from penstock_kafka.message import Partition, headers_of, position_of, timestamp_of
 from penstock_kafka.options import KafkaOptions, topics
+from penstock_kafka.plugin import BROWSE_GROUP
 
 MOST_BYTES = 8 * 1024 * 1024  # of bodies in one page
 MOST_AT_ONCE = 1_000  # messages of one call of the client
 POLL_SLICE = 0.1  # seconds of one wait in the client
 CLOSE_TIMEOUT = 4.0  # seconds
-
-GROUP = "penstock-browse"  # the client needs a group's name, although it never joins
 
 
 class Browser:
@@ -77,7 +76,7 @@ class Browser:
 
     def _open(self) -> Client:
         if self._client is None:
-            options = self._options.model_copy(update={"group_id": self._options.group_id or GROUP})
+            options = self._options.model_copy(update={"group_id": self._options.group_id or BROWSE_GROUP})
             settings = options.client_settings("input") | {"auto.offset.reset": "earliest"}
             try:
                 self._client = Client(self._callbacks.listening(settings))

@@ -10,6 +10,9 @@ from penstock.specs import ConnectorSpec, Profile, standard_profiles
 
 PLUGIN_API = 1
 
+BROWSE_GROUP = "penstock-browse"
+"""The client needs a group's name, although it never joins one to browse."""
+
 
 @hookimpl
 def penstock_connectors() -> Sequence[ConnectorSpec]:
@@ -33,6 +36,7 @@ def penstock_connectors() -> Sequence[ConnectorSpec]:
                 groups=True,
                 browse=True,
             ),
+            browse_config={"group.id": BROWSE_GROUP},
             record_options=frozenset({"partition", "timestamp"}),
             summary="Kafka topics",
         )

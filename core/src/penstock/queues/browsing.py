@@ -1,0 +1,148 @@
+"""A queue that is open to be browsed: its messages are read, opened and decoded, and nothing changes.
+
+    async with BrowsedQueue(resolved) as queue:
+        async for opened in queue.messages():
+            print(opened.message.position, opened.value, opened.dead_letter)
+
+Neither opening nor browsing joins a group, takes a lease or creates anything: the consumer is never connected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from penstock import dead_letters, envelope
+from penstock.dead_letters import DeadLetter
+from penstock.errors import DecodeError, MessageError, NotConnected
+from penstock.message import ERROR_STAGE, BrowsedMessage
+from penstock.observability.health import Health
+from penstock.queues.adapters import make_consumer
+from penstock.queues.answers import browse_problem
+from penstock.queues.cancellation import raise_if_exit
+from penstock.queues.codec import Codec
+from penstock.queues.connection import Connection
+
+if TYPE_CHECKING:
+    from penstock.queues.resolved_queue import ResolvedQueue
+
+PAGE = 500  # messages of one call of a connector
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedMessage:
+    """A browsed message, opened: taken out of its envelope, decoded, and read as a dead letter if it is one.
+
+    Attributes:
+        message: Body, key and headers as they were sent; position, state, attempts and timestamp as browsed.
+        value: What the queue's serializer and model handler make of the body; None if they reject it.
+        error: Why they reject it, without the message's data; None if they do not.
+        dead_letter: What failed, where and when, and the message as it was before; None if it is not a dead letter.
+    """
+
+    message: BrowsedMessage
+    value: Any = None
+    error: MessageError | None = None
+    dead_letter: DeadLetter | None = None
+
+
+class BrowsedQueue:
+    """A queue whose messages are looked at.
+
+    Args:
+        resolved: What the configuration says of it, resolved for the role "input".
+
+    Raises:
+        CapabilityError: its connector cannot browse.
+    """
+
+    def __init__(self, resolved: ResolvedQueue) -> None:
+        self.resolved = resolved
+        self.name = resolved.name
+        resolved.capabilities.require(
+            "browse",
+            queue=f"{resolved.name!r} ({resolved.location})" if resolved.location else repr(resolved.name),
+            connector=resolved.connector,
+            wanted_by="looking at messages without consuming them",
+            remedy="use the backend's own tools",
+        )
+        self._codec = Codec(resolved.serializer, resolved.model_handler, resolved.data_model)
+        self._enveloped = envelope.uses_envelope(resolved.capabilities)
+        self._consumer = make_consumer(resolved.connector_class, resolved.value, resolved.options)
+        self._connection = Connection(
+            self._consumer, str(self), resolved.connector_class, Health(), f"browse {resolved.name}", None
+        )
+
+    def __str__(self) -> str:
+        place = f" ({self.resolved.location})" if self.resolved.location else ""
+        return f"queue {self.name!r}{place}, {self.resolved.connector}"
+
+    async def page(self, limit: int = PAGE, after: str | None = None) -> list[OpenedMessage]:
+        """The next messages by position; an empty list if there are no more. See `Consumer.browse`.
+
+        Raises:
+            NotConnected: the backend is away; the same call may be made again.
+            ConnectorError: the queue does not exist, `after` is not a position, or the connector has a bug.
+        """
+        try:
+            found = await self._connection.once("browse", lambda: self._consumer.browse(limit, after))
+        except NotConnected as error:
+            raise NotConnected(f"{self}: {error}", error.retry_after) from error
+        self._connection.refuse(browse_problem(found, limit, after))
+        return [self._opened(message) for message in found]
+
+    async def messages(self, limit: int | None = None, after: str | None = None) -> AsyncIterator[OpenedMessage]:
+        """All messages by position, page by page, up to `limit`. Raises what `page` raises."""
+        left = limit
+        while left is None or left > 0:
+            found = await self.page(PAGE if left is None else min(PAGE, left), after)
+            if not found:
+                return
+            for opened in found:
+                yield opened
+            after = found[-1].message.position
+            left = None if left is None else left - len(found)
+
+    async def close(self) -> None:
+        """Close what `browse` opened. Never raises."""
+        await self._connection.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def _opened(self, message: BrowsedMessage) -> OpenedMessage:
+        try:
+            message = self._without_envelope(message)
+        except DecodeError as error:
+            return OpenedMessage(message, error=error)
+        value, problem = self._decoded(message.message)
+        died = any(name == ERROR_STAGE for name, _value in message.headers)
+        return OpenedMessage(message, value, problem, dead_letters.read(message) if died else None)
+
+    def _without_envelope(self, message: BrowsedMessage) -> BrowsedMessage:
+        if not self._enveloped or message.message is None or (found := envelope.unwrap(message.message)) is None:
+            return message
+        body, key, headers = found
+        return BrowsedMessage(
+            body,
+            message.position,
+            key=key,
+            headers=headers,
+            timestamp=message.timestamp,
+            attempts=message.attempts,
+            state=message.state,
+        )
+
+    def _decoded(self, body: bytes | None) -> tuple[Any, MessageError | None]:
+        try:
+            return self._codec.decode(body), None
+        except BaseException as error:  # noqa: BLE001  (any error of a codec means that the message is not valid)
+            raise_if_exit(error)
+            return None, self._codec.explain(body, error)[1]
