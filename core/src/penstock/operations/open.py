@@ -1,6 +1,6 @@
 """Opens one queue of a configuration by its name: to look at it, to publish to it, or to take from it.
 
-    async with open.browse("queues.yml", "orders-dlq") as queue:
+    async with browse("queues.yml", "orders-dlq") as queue:
         async for opened in queue.messages():
             print(opened.message.position, opened.value, opened.dead_letter)
 
