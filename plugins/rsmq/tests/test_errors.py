@@ -67,6 +67,10 @@ def test_every_error_class_of_the_client_has_a_row() -> None:
             r.ResponseError("Error running script (call to f_ab): @user_script:9: -READONLY You can't write"),
             NotConnected,
         ),
+        (
+            r.ResponseError("Error running script (call to f_ab): @user_script:7: WRONGTYPE Operation against a key"),
+            FatalConnectorError,
+        ),
         (r.ResponseError("ERR something new"), ConnectorError),
     ],
 )

@@ -19,9 +19,8 @@ def check(name: str, options: RsmqOptions, role: Role) -> Sequence[str]:  # noqa
         role: What it is opened for.
     """
     problems: list[str] = []
-    wrong_name = name_problem(name)
-    if wrong_name:
-        problems.append(wrong_name)
+    if problem := name_problem(name):
+        problems.append(problem)
     if isinstance(options.tls, TlsOptions):
         for key in ("ca", "cert", "key"):
             path = getattr(options.tls, key)

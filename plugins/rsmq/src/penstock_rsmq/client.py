@@ -1,23 +1,26 @@
-"""One queue's connection: scripts run on it, errors leave it as Penstock's."""
+"""One queue's connection: finds or creates the queue, runs scripts on it, raises Penstock's errors."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
+import math
+from collections.abc import Sequence
 from typing import Any
 
-import redis.asyncio
-from redis.exceptions import NoScriptError
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError, ResponseError
 
 from penstock.client_slot import ClientSlot
-from penstock.errors import ConfigError, NotConnected
+from penstock.errors import ConfigError, FatalConnectorError, NotConnected
 from penstock_rsmq.errors import ERRORS, Moved
 from penstock_rsmq.keys import QueueKeys, name_problem
-from penstock_rsmq.management import Node, QueueAttributes, make_client, prepare_queue
 from penstock_rsmq.options import RsmqOptions
-from penstock_rsmq.scripts import Script
+from penstock_rsmq.scripts import PREPARE, Script
 
 _MAX_HOPS = 5  # from node to node of a cluster in one `connect`; more is a cluster that disagrees with itself
+_OWN_VT = 30  # seconds; RSMQ's default, for a queue that is created without a vt of ours
 
 log = logging.getLogger("penstock.rsmq")
 
@@ -32,60 +35,97 @@ class RsmqClient:
     def __init__(self, name: str, options: RsmqOptions) -> None:
         if problem := name_problem(name):
             raise ConfigError(problem)
-        self._name = name
+        self.name = name
         self._options = options
-        keys = QueueKeys(options.ns, name)
-        self._keys = (3, keys.messages, keys.attributes, keys.marks)
-        self._client = ClientSlot[redis.asyncio.Redis](f"queue {name!r}")
-        self._node: Node | None = None
-        self._warned = False
+        self._keys = QueueKeys(options.ns, name)
+        self._script_keys = (self._keys.messages, self._keys.attributes, self._keys.marks)
+        self._client = ClientSlot[Redis](f"queue {name!r}")
+        self._node: tuple[str, int] | None = None  # of a Redis Cluster: the one that has the queue
+        self._looked = False
 
     @property
     def address(self) -> str:
         """The server, for people."""
         return self._options.address if self._node is None else f"{self._node[0]}:{self._node[1]}"
 
-    async def connect(self) -> QueueAttributes:
+    async def connect(self) -> float:
         """Find the server and the queue, create it if asked; may be called again at any time.
+
+        Returns:
+            The queue's vt: seconds for which a received message is hidden, unless the receiver gives another time.
 
         Raises:
             NotConnected: not now.
             FatalConnectorError: not with these options.
         """
-        before = self._node
-        attributes = await self._find_queue()
-        if self._client.is_open and self._node == before:
-            # An idle connection may be dead, or lead to a server that is not the master behind this name any more.
-            await self._client.get().connection_pool.disconnect(inuse_connections=False)
-        else:
-            await self._disconnect()
-            self._client.put(make_client(redis.asyncio.Redis, self._options, self._node))
-        if not self._warned:
-            self._warned = True
-            for warning in attributes.warnings:
-                log.warning("queue %s: %s", self._name, warning)
-        return attributes
-
-    async def _find_queue(self) -> QueueAttributes:
         for _hop in range(_MAX_HOPS):
+            if self._client.is_open:
+                # An idle connection may be dead, or lead to a server that is not the master behind this name any more.
+                await self._client.get().connection_pool.disconnect(inuse_connections=False)
+            else:
+                self._client.put(_make_client(self._options, self._node))
             try:
-                # PyRSMQ blocks; it works once a connection, on a thread that is not kept.
-                return await asyncio.to_thread(prepare_queue, self._name, self._options, self._node, self.address)
-            except Moved as moved:
-                self._follow(moved)
+                vt = await self._prepare()
+                await self._warn_once()
+                return vt
+            except Moved:
+                continue
             except NotConnected:
-                self._node = None  # that node is gone; the configured one knows where the queue went
+                await self._go_to(None)  # the configured node knows where the queue went
                 raise
-        self._node = None
+        await self._go_to(None)
         raise NotConnected(f"Redis at {self.address}: the nodes of the cluster redirect to each other")
 
-    def _follow(self, moved: Moved) -> None:
-        here = self._options.address.rpartition(":")[0] if self._node is None else self._node[0]
-        host, port = moved.node
-        self._node = (host or here, port)
+    async def _go_to(self, node: tuple[str, int] | None) -> None:
+        if node != self._node:
+            self._node = node
+            await self._disconnect()
 
-    async def run(self, script: Script, *arguments: str | bytes | int) -> Any:
+    async def _prepare(self) -> float:
+        vt = await self.run(PREPARE)
+        if vt is None:
+            if not self._options.create:
+                raise FatalConnectorError(
+                    f"Redis at {self.address}: namespace {self._options.ns!r} has no queue {self.name!r}; create it, "
+                    "or set `create: true`"
+                )
+            delay = self._options.delay or 0
+            # Whole seconds: rsmq for Node reads integers, and a vt of 0.5 would be none to it.
+            own_vt = _OWN_VT if self._options.vt is None else math.ceil(self._options.vt)
+            attributes = (own_vt, int(delay) if delay == int(delay) else str(delay), self._options.maxsize)
+            vt = await self.run(PREPARE, self.name, *attributes, also=[self._keys.names])
+        try:
+            return float(vt)
+        except ValueError:
+            raise FatalConnectorError(
+                f"Redis at {self.address}: queue {self.name!r} has a vt of {vt!r}; no RSMQ client has created it"
+            ) from None
+
+    async def _warn_once(self) -> None:
+        """Warn of settings with which the server may lose the queue."""
+        if self._looked:
+            return
+        self._looked, client = True, self._client.get()
+        with ERRORS.translating(self.address):
+            try:
+                settings = await client.config_get("appendonly") | await client.config_get("maxmemory-policy")
+            except ResponseError:
+                return  # not permitted, or renamed, as with many hosted servers: nothing can be said
+        warnings = []
+        if settings.get("appendonly") == "no":
+            warnings.append("appendonly off: if it crashes, its queues are lost")
+        if (policy := settings.get("maxmemory-policy", "noeviction")) != "noeviction":
+            warnings.append(f"maxmemory-policy {policy}: when memory is full, it may delete a queue")
+        for warning in warnings:
+            log.warning("queue %s: Redis at %s has %s", self.name, self.address, warning)
+
+    async def run(self, script: Script, *arguments: str | bytes | int, also: Sequence[str] = ()) -> Any:
         """Run a script with the queue's keys.
+
+        Args:
+            script: What to run.
+            *arguments: Its arguments.
+            also: Further keys.
 
         Returns:
             What the script returns; strings are bytes.
@@ -97,23 +137,43 @@ class RsmqClient:
             ConnectorError: any other error of the server, or `close` was called.
         """
         client = self._client.get()
+        keys = (*self._script_keys, *also)
         try:
             with ERRORS.translating(self.address):
                 try:
-                    return await client.evalsha(script.digest, *self._keys, *arguments)
+                    return await client.evalsha(script.digest, len(keys), *keys, *arguments)
                 except NoScriptError:
                     # A restart, a failover or SCRIPT FLUSH; the text brings it back.
-                    return await client.eval(script.text, *self._keys, *arguments)
+                    return await client.eval(script.text, len(keys), *keys, *arguments)
         except Moved as moved:
-            self._follow(moved)
-            await self._disconnect()
+            host, port = moved.node
+            await self._go_to((host or self.address.rpartition(":")[0], port))
             raise
 
     async def close(self) -> None:
-        """Close every connection."""
+        """Close every connection for good."""
         await self._disconnect()
         self._client.close()
 
     async def _disconnect(self) -> None:
         if (client := self._client.take()) is not None:
             await client.aclose()
+
+
+def _make_client(options: RsmqOptions, node: tuple[str, int] | None) -> Redis:
+    """A client of redis-py, which connects on first use; to this node of a cluster, if one is given."""
+    # Never again on its own: whether a script that was sent twice ran twice is for the engine to know.
+    arguments = {**options.client_arguments(), "retry": Retry(NoBackoff(), 0)}
+    if options.url is None:
+        client = Redis(**arguments)
+    else:
+        try:
+            client = Redis.from_url(options.url.get_secret_value(), **arguments)
+        except (ValueError, TypeError):
+            # Not chained: the parser's text may quote the URL.
+            raise FatalConnectorError(
+                f"Redis at {options.address}: redis-py does not accept the URL; check what stands after '?'"
+            ) from None
+    if node is not None:
+        client.connection_pool.connection_kwargs.update(host=node[0], port=node[1])
+    return client

@@ -14,7 +14,7 @@ from penstock.leases import Leases, Settlements
 from penstock.message import BrowsedMessage, QueueMessage
 from penstock.polling import Poller
 from penstock.turns import Turns
-from penstock_rsmq.browsing import Browser
+from penstock_rsmq.browsing import browse
 from penstock_rsmq.client import RsmqClient
 from penstock_rsmq.keys import sent_at
 from penstock_rsmq.scripts import DELETE, LAG, MAX_BYTES, MAX_MESSAGES, RECEIVE, RECORD_CALLS, VISIBILITY
@@ -64,7 +64,7 @@ class RsmqConsumer(Consumer):
     def __init__(self, name: str, options: Any) -> None:
         super().__init__(name, options)
         self._client = RsmqClient(name, options)
-        self._browser = Browser(name, options)
+        self._browsing = RsmqClient(name, options.model_copy(update={"create": False}))
         # An extension changes the token that a deletion shows, so the two take turns; an extension has the next one,
         # however many settlements wait.
         self._turns = Turns()
@@ -81,8 +81,8 @@ class RsmqConsumer(Consumer):
 
     async def connect(self) -> None:
         """See `Consumer.connect`. What was delivered before stays settleable: a token belongs to no connection."""
-        attributes = await self._client.connect()
-        self.lease = attributes.vt if self.options.vt is None else self.options.vt
+        own_vt = await self._client.connect()
+        self.lease = own_vt if self.options.vt is None else self.options.vt
         if self.lease <= 0:
             raise FatalConnectorError(
                 f"queue {self.name!r} has a vt of 0, which hides no message; set `vt` in its config"
@@ -182,7 +182,7 @@ class RsmqConsumer(Consumer):
 
     async def browse(self, limit: int, after: str | None = None) -> Sequence[BrowsedMessage]:
         """See `Consumer.browse`. Sorted by id, so in the order of sending; the cost of a page grows with the queue."""
-        return await self._browser.browse(limit, after)
+        return await browse(self._browsing, limit, after)
 
     async def shutdown(self) -> None:
         """See `Consumer.shutdown`: unsettled messages are visible to others at once."""
@@ -190,7 +190,7 @@ class RsmqConsumer(Consumer):
             await self._settlements.close()
         finally:
             await self._client.close()
-            await self._browser.close()
+            await self._browsing.close()
 
 
 def _deliveries(messages: Sequence[RsmqMessage]) -> str:

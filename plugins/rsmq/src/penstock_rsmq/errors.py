@@ -1,11 +1,10 @@
-"""What the errors of Redis, redis-py and PyRSMQ mean to the engine."""
+"""What the errors of Redis and redis-py mean to the engine."""
 
 from __future__ import annotations
 
 import re
 
 import redis.exceptions as r
-from rsmq.cmd.exceptions import QueueDoesNotExist, RedisSMQException
 
 from penstock.client_errors import ErrorTable
 from penstock.errors import ConnectorError, FatalConnectorError, NotConnected
@@ -30,12 +29,11 @@ class Moved(NotConnected):
 
 
 BY_TYPE: dict[type[BaseException], type[ConnectorError]] = {
-    **dict.fromkeys((OSError, r.ConnectionError, r.TimeoutError, r.InvalidResponse, QueueDoesNotExist), NotConnected),
+    **dict.fromkeys((OSError, r.ConnectionError, r.TimeoutError, r.InvalidResponse), NotConnected),
     **dict.fromkeys((r.ReadOnlyError, r.ClusterDownError, r.AskError, r.TryAgainError), NotConnected),
     r.MovedError: Moved,
     **dict.fromkeys((r.AuthenticationError, r.AuthorizationError, r.NoPermissionError), FatalConnectorError),
     **dict.fromkeys((r.AuthenticationWrongNumberOfArgsError, r.ClusterCrossSlotError), FatalConnectorError),
-    # ExecAbortError: a transaction of PyRSMQ, one of whose commands was refused.
     **dict.fromkeys((r.OutOfMemoryError, r.ExecAbortError), TemporarilyRefused),
 }
 
@@ -57,8 +55,9 @@ REMEDIES: dict[str | type[BaseException], str] = {
     "WRONGTYPE": "a key of this queue's name holds something else; choose another queue name or `ns`",
 }
 
-# Redis 6 wraps what a command in a script says: "ERR Error running script (…): @user_script:3: … -OOM command not …".
-_IN_SCRIPT = re.compile(r"^(?:ERR )?Error running script .*?-([A-Z]+) (.*)", re.DOTALL)
+# Redis 6 wraps what a command in a script says: "ERR Error running script (…): @user_script:3: WRONGTYPE Operation …",
+# or "… @user_script:3: @user_script: 3: -OOM command not …".
+_IN_SCRIPT = re.compile(r"^(?:ERR )?Error running script .*@user_script: ?\d+: -?([A-Z]+) (.*)", re.DOTALL)
 # redis-py prefixes an error of a pipeline with the command and its arguments.
 _IN_PIPELINE = re.compile(r"^Command # \d+ \(.*\) of pipeline caused error: ", re.DOTALL)
 _CODE = re.compile(r"^-?([A-Z]{2,}) ")
@@ -75,5 +74,4 @@ def _describe(error: BaseException) -> tuple[str, str]:
     return (text.removeprefix("-"), coded[1]) if coded and coded[1] in BY_CODE else (text, "")
 
 
-ROOTS = (r.RedisError, r.RedisClusterException, RedisSMQException)
-ERRORS = ErrorTable("Redis", BY_TYPE, ROOTS, BY_CODE, REMEDIES, _describe)
+ERRORS = ErrorTable("Redis", BY_TYPE, (r.RedisError, r.RedisClusterException), BY_CODE, REMEDIES, _describe)

@@ -40,6 +40,11 @@ class QueueKeys:
     name: str
 
     @property
+    def names(self) -> str:
+        """The set of the names of all queues."""
+        return f"{self.ns}:QUEUES" if self.ns else "QUEUES"
+
+    @property
     def messages(self) -> str:
         """The sorted set of ids."""
         return f"{self.ns}:{self.name}" if self.ns else self.name

@@ -25,6 +25,7 @@ class Script:
         return cls(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
+PREPARE = Script.load("prepare")
 RECEIVE = Script.load("receive")
 SEND = Script.load("send")
 DELETE = Script.load("delete")
