@@ -16,7 +16,7 @@ from tests.sources import CORE, KIT, PLUGINS, ROOT, Import, imports, modules, pa
 # The lowest row comes first. A module imports only modules of lower rows, and none of its own row. A new module gets
 # its row here, as low as possible.
 ROWS = """
-    known_secrets  version
+    known_secrets  version  terminal.colours
 
     exports errors events message serializers model_handlers data_models progress turns
     queues.cancellation  queues.forks
@@ -31,8 +31,9 @@ ROWS = """
     confirmations  leases  polling  redelivery  retry  envelope  worker.signals
     queues.one_at_a_time  queues.connection  queues.answers  observability.printable
     pipeline.poison  pipeline.settlement  specs  worker.streams  worker.log_guard  worker.collector
-    queues.adapters  queues.record_rules
-    queues.codec  queues.resolved_queue  hookspecs
+    queues.adapters  queues.record_rules  terminal.tables
+    queues.codec  queues.resolved_queue  hookspecs  terminal.display
+    terminal.bars
 
     plugins.hints
     plugins.install_commands
@@ -114,6 +115,7 @@ LAZY = {
     ("pipeline.extensions", "config.resolve"): RUNS,
     ("pipeline.extensions", "config.routes"): RUNS,
     ("plugins.registry", "plugins.check"): "only `penstock plugins --check` loads everything",
+    ("terminal.bars", "terminal.display"): "only a terminal shows a bar",
     ("worker.worker", "worker.endpoints"): "not every worker has a port",
 }
 """Our own modules that are imported inside a function, and why. They keep to the rows all the same."""
@@ -166,6 +168,7 @@ ROOMS = {
     "pipeline": "The life of a message in an engine: fetch, call, deliver, settle.",
     "observability": "Health, metrics, and text that is safe to show.",
     "worker": "The process around engines: signals, supervision, the HTTP port.",
+    "terminal": "Colours, tables, bars and the rows at the bottom of a terminal. Only here is rich imported.",
     "testing": "The harness for tests of functions.",
     "cli": "The command `penstock`.",
 }
