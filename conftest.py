@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 from typing import Any
 
 import pytest
+
+from penstock import known_secrets
 
 pytest_plugins = [
     "tests.servers.kafka",
@@ -38,6 +41,18 @@ LONGEST = (
     "plugins/memory/",
 )
 """Where the tests are that take longest."""
+
+
+def pytest_configure() -> None:
+    """Take signals as in a terminal: `nohup` and background jobs ignore them, and children inherit that."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def _secrets_of_one_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one test took for a password is an ordinary word in the next."""
+    monkeypatch.setattr(known_secrets, "_known", set())
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
