@@ -82,7 +82,7 @@ def seconds(statement: str) -> float:
 
 def test_the_clients_are_known() -> None:
     """If none were known, the tests below could not fail."""
-    assert {"confluent_kafka", "redis", "rsmq"} <= EVERY_CLIENT
+    assert {"confluent_kafka", "redis", "psycopg"} <= EVERY_CLIENT
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,7 @@ ROWS = """
     pipeline.ending  pipeline.prefetch  pipeline.state  pipeline.in_flight
     pipeline.batch  pipeline.call_context  pipeline.propagation  pipeline.failure_log  pipeline.function
     pipeline.lease_extender  pipeline.tasks  pipeline.drain  pipeline.resources
-    pipeline.open_resources  pipeline.extensions
+    pipeline.open_resources  pipeline.extensions  pipeline.stream_app
     pipeline.engine_queues
     pipeline.steps  pipeline.outcomes  pipeline.strategy
     pipeline.executor  pipeline.at_least_once  pipeline.exactly_once  pipeline.dead_lettering  pipeline.side_tasks

@@ -99,6 +99,15 @@ def test_a_program_that_has_switched_the_collector_off_keeps_it_off() -> None:
         gc.enable()
 
 
+def test_what_a_program_has_frozen_stays_frozen() -> None:
+    gc.freeze()
+    frozen = gc.get_freeze_count()
+
+    assert look().threshold == THRESHOLDS
+    assert gc.get_freeze_count() == frozen
+    assert gc.get_threshold() == PYTHONS_OWN
+
+
 def test_it_is_restored_after_a_worker_that_could_not_start() -> None:
     app = Engine("orders", queue_config={"orders": {"connector": "memory"}})  # without a function
 

@@ -12,6 +12,7 @@ from core.tests.scripted import BareConsumer, BareProducer, Sink, Source
 from pydantic import BaseModel
 
 from penstock.dead_letters import read
+from penstock.envelope import wrap
 from penstock.message import QueueMessage, Record
 from penstock.routing import Output
 from penstock.serializers import Serializer
@@ -592,6 +593,25 @@ def test_a_key_and_headers_for_a_backend_that_has_none_travel_in_an_envelope(sta
     drain(stand.engine(second, [], source=Source([record.message]).queue(consumer=BareConsumer)))
 
     assert seen == [(1, b"k", [("h", b"v")])]
+
+
+def test_an_envelope_is_opened_once_for_each_attempt_and_the_connectors_message_stays(stand: EngineFixture) -> None:
+    """A body that itself begins like an envelope comes back whole, also when the first attempt failed."""
+    body = wrap(Record(b"1", b"inner"))
+    stored = wrap(Record(body, b"outer"))
+    source = Source([stored])
+    seen: list[tuple[Any, ...]] = []
+
+    def fails_once(body: bytes, msg_ctx: QueueMessage) -> None:
+        seen.append((body, msg_ctx.key, msg_ctx.attempts))
+        if msg_ctx.attempts == 1:
+            raise ValueError
+
+    queue = source.queue(consumer=BareConsumer, serializer=None, model_handler=None)
+    drain(stand.engine(fails_once, [], source=queue))
+
+    assert seen == [(body, b"outer", 1), (body, b"outer", 2)]
+    assert source.settled() == [stored]
 
 
 def test_raw_bytes_pass_untouched(stand: EngineFixture) -> None:

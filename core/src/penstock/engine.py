@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 import enum
-import functools
 import logging
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from penstock.config.model import EngineSettings, WorkerSettings
 from penstock.errors import ConfigError, FunctionError
 from penstock.pipeline.extensions import Extensions
 from penstock.pipeline.function import Function, understand
+from penstock.pipeline.stream_app import P, R, StreamApp
 from penstock.routes import Report, Response, Route
-from penstock.routing import Output, TypedOutput
+from penstock.routing import TypedOutput
 
 if TYPE_CHECKING:
     from penstock.config.files import Source
@@ -33,13 +34,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("penstock")
 
-P = ParamSpec("P")
-Item = Output | tuple[str, Any] | tuple[str, Any, Mapping[str, Any] | None]
-Result = Item | Iterable[Item] | AsyncIterable[Item] | bool | None
-"""What a function may return, for type checkers; `routing` judges what it does return."""
 Answer = TypeVar("Answer", bound=Callable[[Report], Response])
 Opens = TypeVar("Opens", bound=Callable[..., Any])
-R = TypeVar("R", bound=Result | Awaitable[Result])
 M = TypeVar("M")
 
 DEFAULT_CONFIG = "penstock.yml"
@@ -51,28 +47,6 @@ class _Given(enum.Enum):
 
 NOT_GIVEN = _Given.NOT
 """The default of an argument for which None means something."""
-
-
-class StreamApp(Generic[P, R]):
-    """A decorated function. Called with a message it is the function itself; called with nothing it runs its engine.
-
-    Attributes:
-        engine: The engine that runs it.
-    """
-
-    def __init__(self, function: Callable[P, R], engine: Engine) -> None:
-        functools.update_wrapper(self, function)
-        self._function = function
-        self.engine = engine
-
-    @overload
-    def __call__(self) -> None: ...
-    @overload
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if not args and not kwargs:
-            return self.engine.run()
-        return self._function(*args, **kwargs)
 
 
 class Engine:
@@ -152,7 +126,6 @@ class Engine:
         }
         self._extensions = Extensions(tuple(middleware))
         self.status: EngineStatus | None = None
-        self._raise_if_fatal: Callable[[BaseException], None] | None = None
         self._overrides = {key: value for key, value in overrides.items() if value is not None}
         if self._overrides:
             EngineSettings(**self._overrides)  # a wrong setting is reported here, where it was written
@@ -209,7 +182,7 @@ class Engine:
                 f"engine {self.app_name!r} already runs {self._function.name}; make another Engine for "
                 f"{getattr(function, '__qualname__', function)}"
             )
-        self._function = understand(function, dict.fromkeys(self._extensions.resources.names))
+        self._function = understand(function, dict.fromkeys(self.resource_names))
         return StreamApp(function, self)
 
     def resource(self, function: Opens) -> Opens:
@@ -255,6 +228,23 @@ class Engine:
         """Use this configuration instead of the engine's own."""
         self._source, self._read_source = configuration, None
 
+    def copy(self, configuration: Configuration | None = None, **settings: Any) -> Engine:
+        """A copy that reads its configuration anew, or uses another one; this engine stays as it is.
+
+        Args:
+            configuration: Instead of the engine's own.
+            **settings: As `Engine` takes them, such as `delivery`.
+        """
+        copied = copy.copy(self)
+        copied.configure(self._source if configuration is None else configuration)
+        copied._overrides = self._overrides | settings
+        return copied
+
+    @property
+    def resource_names(self) -> list[str]:
+        """The names of the resources that it declares."""
+        return self._extensions.resources.names
+
     @property
     def configuration(self) -> Configuration:
         """The engine's configuration, read on first use.
@@ -299,8 +289,22 @@ class Engine:
         resolved = resolve_queues(self.configuration, self.wanted, registry=registry_for(self.configuration))
         return dict(zip(self.wanted, resolved, strict=True))
 
-    def start(self, health: Health, metrics: MetricsRegistry) -> Pipeline:
+    def start(
+        self,
+        health: Health,
+        metrics: MetricsRegistry,
+        *,
+        queues: Mapping[tuple[str, Role], ResolvedQueue] | None = None,
+        resources: Mapping[str, Any] | None = None,
+        raise_if_fatal: Callable[[BaseException], None] | None = None,
+    ) -> Pipeline:
         """Build the pipeline; what a `Worker` calls. Connects nothing yet.
+
+        Args:
+            health, metrics: Where the states of its parts are shown, and its counters added.
+            queues: What an earlier `resolve` returned, to run the same again.
+            resources: Values by name, instead of what the declared resources open.
+            raise_if_fatal: Raises those of the function's exceptions that are not failures of the function.
 
         Raises:
             ConfigError, PluginError, FunctionError: it cannot run as it is.
@@ -317,11 +321,11 @@ class Engine:
                 f"engine {self.app_name!r} (input queue {self.input_queue!r}) has no function; decorate one with "
                 f"@app.stream_app"
             )
-        queues = self.resolve()
+        queues = self.resolve() if queues is None else queues
         settings = self._settings()
         log.info("%s", self._route(queues))
-        source = with_annotation(queues.pop((self.input_queue, "input")), self._function)
-        targets = {name: self._with_model(queue) for (name, _role), queue in queues.items()}
+        source = with_annotation(queues[self.input_queue, "input"], self._function)
+        targets = {name: self._with_model(queue) for (name, role), queue in queues.items() if role == "output"}
         counters = EngineMetrics(self.app_name, source.name, source.connector, list(targets))
         metrics.add(counters)
         for observer in self._extensions.observers:
@@ -330,20 +334,20 @@ class Engine:
         self.status = EngineStatus(
             self._function.name, opened, self.dead_letter_queue, settings, counters, self._extensions
         )
-        resources = OpenResources(self.app_name, self._extensions.resources, self._extensions.replaced)
+        opened_resources = OpenResources(self.app_name, self._extensions.resources, resources or {})
         self.pipeline = compile_pipeline(
             self.app_name,
-            understand(self._function.function, resources.give(self._function.resources)),
+            understand(self._function.function, opened_resources.give(self._function.resources)),
             source,
             targets,
             self.dead_letter_queue,
             settings,
             counters,
             health,
-            resources=resources,
+            resources=opened_resources,
             middleware=self._extensions.all_middleware(self.configuration, self.app_name),
             observers=self._extensions.observers,
-            raise_if_fatal=self._raise_if_fatal or raise_if_exit,
+            raise_if_fatal=raise_if_fatal or raise_if_exit,
         )
         return self.pipeline
 

@@ -41,8 +41,13 @@ def needs_envelope(record: Record, capabilities: Capabilities) -> bool:
     return (
         (bool(record.headers) and not capabilities.headers)
         or (record.key is not None and not capabilities.keys)
-        or (not capabilities.tombstones if record.message is None else record.message.startswith(MAGIC))
+        or (not capabilities.tombstones if record.message is None else is_envelope(record.message))
     )
+
+
+def is_envelope(body: bytes | None) -> bool:
+    """Whether these bytes are an envelope, perhaps a damaged one."""
+    return body is not None and body.startswith(MAGIC)
 
 
 def wrap(record: Record) -> bytes:
@@ -70,7 +75,7 @@ def unwrap(body: bytes) -> tuple[bytes | None, bytes | None, list[tuple[str, byt
         DecodeError: they begin like an envelope, but are damaged or of another version. To hand them on as a plain
             body would give the function something that was never sent.
     """
-    if not body.startswith(MAGIC):
+    if not is_envelope(body):
         return None
     try:
         content = json.loads(body)

@@ -11,8 +11,9 @@ from types import ModuleType
 from typing import Any
 
 from penstock.cli.trace import own_trace
-from penstock.engine import Engine, StreamApp
+from penstock.engine import Engine
 from penstock.errors import ConfigError, PenstockError
+from penstock.pipeline.stream_app import StreamApp
 
 CONFIGURATIONS = (".yml", ".yaml", ".toml")
 

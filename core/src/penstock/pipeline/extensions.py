@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from penstock.errors import ConfigError
 from penstock.pipeline.resources import Resources
@@ -23,14 +22,12 @@ class Extensions:
     Attributes:
         middleware: What its constructor was given.
         routes, observers, resources: What its decorators were given.
-        replaced: Values by name that take the place of resources, in a test.
     """
 
     middleware: tuple[AnyMiddleware, ...]
     routes: list[Route] = field(default_factory=list)
     observers: list[Observer] = field(default_factory=list)
     resources: Resources = field(default_factory=Resources)
-    replaced: Mapping[str, Any] = field(default_factory=dict)
 
     def all_middleware(self, configuration: Configuration, app: str) -> list[Middleware | Wrapper]:
         """The middleware that the configuration names, then that of the engine.

@@ -7,14 +7,16 @@ import copy
 from collections.abc import Iterable, Sequence
 from time import monotonic
 
+from penstock import envelope
 from penstock.message import QueueMessage
 
 
 class InFlight:
     """The messages in flight of one engine.
 
-    A connector's message is never changed while it is worked on. A message that is tried again is represented by a copy
-    which counts the attempts; `originals` finds the connector's message, which alone can be settled.
+    A connector's message is never changed while it is worked on. A message in an envelope is represented by a copy, and
+    one that is tried again by a copy which counts the attempts; `originals` finds the connector's message, which alone
+    can be settled.
 
     Attributes:
         received_at: When each message was asked for, by `monotonic`; the oldest first. The keys are the connector's
@@ -42,6 +44,10 @@ class InFlight:
         """These were received."""
         self.received_at.update(dict.fromkeys(messages, asked_at))
 
+    def working_copies(self, messages: Sequence[QueueMessage]) -> Sequence[QueueMessage]:
+        """The same messages, with a copy in the place of each that may be an envelope: opening one changes it."""
+        return [self._copy(message) if envelope.is_envelope(message.message) else message for message in messages]
+
     def release(self, messages: Sequence[QueueMessage]) -> None:
         """These left the engine: they are settled or requeued."""
         received_at = self.received_at
@@ -56,11 +62,16 @@ class InFlight:
         """Copies of these messages for the next attempt."""
         copies = []
         for message in messages:
-            again = copy.copy(message)
+            original = self._originals.pop(message, message)
+            again = self._copy(original)  # not of the last attempt, whose envelope is open
             again.attempts = message.attempts + 1
-            self._originals[again] = self._originals.pop(message, message)
             copies.append(again)
         return copies
+
+    def _copy(self, original: QueueMessage) -> QueueMessage:
+        copied = copy.copy(original)
+        self._originals[copied] = original
+        return copied
 
     def originals(self, messages: Sequence[QueueMessage]) -> Sequence[QueueMessage]:
         """The connector's messages that stand behind these."""

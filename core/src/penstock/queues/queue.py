@@ -151,6 +151,8 @@ class InputQueue(_Queue):
     def open_envelope(message: QueueMessage) -> None:
         """Take body, key and headers out of the envelope they came in; a plain body is left as it is.
 
+        The message is changed, so give it a copy: opened again, a body that begins like an envelope would be lost.
+
         Raises:
             DecodeError: it is an envelope, and damaged.
         """

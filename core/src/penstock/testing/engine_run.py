@@ -30,7 +30,7 @@ class EngineRun:
     """
 
     def __init__(self, engine: EngineUnderTest, source: MemoryQueue) -> None:
-        self.app = engine.app_name
+        self.app = engine.engine.app_name
         self.stopping = False
         self._source = source
         self._health = Health()
@@ -39,7 +39,7 @@ class EngineRun:
         self.pipeline = engine.start(self._health, metrics)
         (self.metrics,) = metrics.engines()
         self._consumer = source.consumers[-1]
-        self._worker = engine.worker_settings()
+        self._worker = engine.engine.worker_settings()
 
     async def run(self) -> None:
         """Work until stopped or until an error ends the engine, with the timeouts of the configuration."""

@@ -7,7 +7,6 @@ kept where its plugin is installed: an output with a delay that the real connect
 
 from __future__ import annotations
 
-import copy
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -17,12 +16,13 @@ from penstock.config.files import Source, load
 from penstock.config.model import Configuration, QueueConfig
 from penstock.config.resolve import registry_for
 from penstock.engine import Engine
-from penstock.options import Role
+from penstock.observability.exposition import MetricsRegistry
+from penstock.observability.health import Health
+from penstock.pipeline.loop import Pipeline
 from penstock.plugins.hints import EMBEDDED
 from penstock.plugins.registry import Registry
 from penstock.queues.adapters import make_consumer, make_producer
 from penstock.queues.cancellation import raise_if_not_exception
-from penstock.queues.resolved_queue import ResolvedQueue
 from penstock.testing.fakes import consumer_class, producer_class
 from penstock.testing.memory_queue import MemoryQueue, Watcher
 from penstock.testing.production_queue import LOCATION_KEYS, ProductionQueue, Profiles, capabilities, look
@@ -30,32 +30,27 @@ from penstock.testing.production_queue import LOCATION_KEYS, ProductionQueue, Pr
 FOREVER = 1e9  # seconds; a real lease would end at a random moment of the harness's clock
 
 
-class EngineUnderTest(Engine):
-    """A copy of an engine with another configuration; the original stays as it is."""
+class EngineUnderTest:
+    """A copy of an engine with another configuration.
 
-    def __init__(self, original: Engine, configuration: Configuration) -> None:
-        vars(self).update(vars(original))
-        self._raise_if_fatal = raise_if_not_exception  # so that a test can fail inside the function
-        if "delivery" in self._overrides:
-            # Queues in memory have no transactions; the function behaves the same without them.
-            self._overrides = {**self._overrides, "delivery": "at_least_once"}
-        self._resolved: dict[tuple[str, Role], ResolvedQueue] | None = None
-        self.configure(configuration)
+    Args:
+        engine: The copy.
 
-    @property
-    def resource_names(self) -> list[str]:
-        """The names of the resources that the engine declares."""
-        return self._extensions.resources.names
+    Attributes:
+        queues: Its queues, resolved once for all runs, because that takes more time than most tests.
+        resources: Values by name, instead of what its resources open.
+    """
 
-    def replace_resources(self, values: Mapping[str, Any]) -> None:
-        """Use these values instead of what the resources of these names open."""
-        self._extensions = replace(self._extensions, replaced=values)
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.queues = engine.resolve()
+        self.resources: Mapping[str, Any] = {}
 
-    def resolve(self) -> dict[tuple[str, Role], ResolvedQueue]:
-        """Resolve once for all runs, because it takes more time than most tests."""
-        if self._resolved is None:
-            self._resolved = super().resolve()
-        return dict(self._resolved)
+    def start(self, health: Health, metrics: MetricsRegistry) -> Pipeline:
+        """See `Engine.start`. Lets a test fail inside the function."""
+        return self.engine.start(
+            health, metrics, queues=self.queues, resources=self.resources, raise_if_fatal=raise_if_not_exception
+        )
 
 
 class QueueStore:
@@ -92,7 +87,7 @@ class QueueStore:
             ConfigError, PluginError: the configuration is invalid, a profile unknown, or `memory` not installed.
         """
         # Read by a copy: the engine would keep values from the environment of one test.
-        original = copy.copy(engine).configuration if config is None else load(config)
+        original = engine.copy().configuration if config is None else load(config)
         configuration = _for_tests(original)
         registry = registry_for(configuration)
         if self._memory is None:
@@ -104,7 +99,9 @@ class QueueStore:
                 real = look(original, configs[name], registry, self._profiles)
                 queues[name] = self._queue(self._memory, real)
                 configs[name] = _replaced(configs[name], real, queues[name], registry, self._memory)
-        return EngineUnderTest(engine, replace(configuration, queues=configs)), queues
+        # Queues in memory have no transactions; the function behaves the same without them.
+        tested = engine.copy(replace(configuration, queues=configs), delivery="at_least_once")
+        return EngineUnderTest(tested), queues
 
     def forget(self) -> None:
         """Drop all messages."""
@@ -145,16 +142,14 @@ class _Memory:
 
 
 def _for_tests(configuration: Configuration) -> Configuration:
-    plugins, engine = configuration.plugins, configuration.engine
+    plugins = configuration.plugins
     if plugins.allow is not None:
         plugins = plugins.model_copy(update={"allow": [*plugins.allow, EMBEDDED]})
-    if engine.delivery != "at_least_once":
-        engine = engine.model_copy(update={"delivery": "at_least_once"})
     missing = {
         name: [fault for fault in faults if not (len(fault.path) > 2 and fault.path[2] in LOCATION_KEYS)]
         for name, faults in configuration.missing_variables.items()
     }
-    return replace(configuration, plugins=plugins, engine=engine, missing_variables=missing)
+    return replace(configuration, plugins=plugins, missing_variables=missing)
 
 
 def _replaced(

@@ -21,11 +21,12 @@ from typing import Any, Self, TypeVar, overload
 
 from penstock.config.files import Source
 from penstock.dead_letters import DeadLetter, read
-from penstock.engine import Engine, StreamApp
+from penstock.engine import Engine
 from penstock.errors import ConfigError, delay_problem
 from penstock.message import QueueMessage, Record
 from penstock.observability.metric_definitions import LATE_SETTLEMENTS, RETRIES, SETTLED, Metric
 from penstock.options import Role
+from penstock.pipeline.stream_app import StreamApp
 from penstock.plugins.hints import nearest
 from penstock.queues.codec import Codec
 from penstock.queues.resolved_queue import ResolvedQueue
@@ -97,23 +98,23 @@ class Harness:
             raise ConfigError(
                 f"a harness takes an Engine, or a function decorated with its stream_app; {shown} is neither"
             )
-        engine, queues = self._store.engine_under_test(original, config)
+        tested, queues = self._store.engine_under_test(original, config)
         for name, queue in queues.items():
             if self._queues.setdefault(name, queue) is not queue:
                 raise ConfigError(
-                    f"{name!r} is one queue for engine {engine.app_name!r} and another queue for an earlier engine; "
+                    f"{name!r} is one queue for engine {original.app_name!r} and another queue for an earlier engine; "
                     f"give each engine its own harness"
                 )
-        self._resolved |= engine.resolve()
-        return engine
+        self._resolved |= tested.queues
+        return tested
 
     def _replace_resources(self, resources: Mapping[str, Any]) -> None:
-        known = dict.fromkeys(name for engine in self._engines for name in engine.resource_names)
+        known = dict.fromkeys(name for each in self._engines for name in each.engine.resource_names)
         for name in resources:
             if name not in known:
                 raise _unknown(name, "a resource", known)
-        for engine in self._engines:
-            engine.replace_resources(resources)
+        for each in self._engines:
+            each.resources = resources
 
     # -- messages and counters
 
@@ -181,7 +182,7 @@ class Harness:
 
     def dead_letters(self, queue: str | None = None) -> list[DeadLetter]:
         """What engines have sent to their dead-letter queues, or to this queue, with the reasons."""
-        names = dict.fromkeys(each.dead_letter_queue for each in self._engines) if queue is None else (queue,)
+        names = dict.fromkeys(each.engine.dead_letter_queue for each in self._engines) if queue is None else (queue,)
         records = [record for name in names if name is not None for record in self.records(name)]
         return [read(QueueMessage(None, record.message, record.key, record.headers)) for record in records]
 
@@ -235,11 +236,11 @@ class Harness:
     @property
     def consumer(self) -> ConsumerFaults:
         """Faults to inject when the (first) engine reads its input queue."""
-        return self.consumer_of(self._engines[0].input_queue)
+        return self.consumer_of(self._engines[0].engine.input_queue)
 
     def consumer_of(self, queue: str) -> ConsumerFaults:
         """Faults to inject when another engine reads its input queue."""
-        inputs = [engine.input_queue for engine in self._engines]
+        inputs = [each.engine.input_queue for each in self._engines]
         if queue not in inputs:
             raise _unknown(queue, "an input queue", inputs)
         return self._queues[queue].consumer_faults
@@ -285,11 +286,11 @@ class Harness:
     # -- internal
 
     def _run(self) -> None:
-        engines = [(engine, self._queues[engine.input_queue]) for engine in self._engines]
+        engines = [(each, self._queues[each.engine.input_queue]) for each in self._engines]
         self._runner.run(engines, self._store.queues)
 
     def _inputs(self) -> list[MemoryQueue]:
-        return list(dict.fromkeys(self._queues[engine.input_queue] for engine in self._engines))
+        return list(dict.fromkeys(self._queues[each.engine.input_queue] for each in self._engines))
 
     def _count(self, metric: Metric, label: str = "") -> int:
         return sum(metrics.counts().get((metric, label), 0) for metrics in self._runner.metrics)

@@ -17,18 +17,21 @@ _PYTHONS_OWN = (700, 2_000)  # the first threshold that Python itself sets, by i
 def tuned_collector() -> Iterator[None]:
     """Run the collector less often, and let it skip all objects that exist before the first message.
 
-    Afterwards its settings are restored. A program that has set thresholds of its own, or has switched the collector
-    off, keeps what it chose.
+    Afterwards its settings are restored. A program that has set thresholds of its own, has frozen objects, or has
+    switched the collector off, keeps what it chose.
     """
     before = gc.get_threshold()
     if not gc.isenabled() or before[0] not in _PYTHONS_OWN:
         yield
         return
-    gc.collect()  # first: what is frozen is never freed
-    gc.freeze()
+    freezes = not gc.get_freeze_count()  # `unfreeze` would thaw what the program has frozen, too
+    if freezes:
+        gc.collect()  # first: what is frozen is never freed
+        gc.freeze()
     gc.set_threshold(*THRESHOLDS)
     try:
         yield
     finally:
         gc.set_threshold(*before)
-        gc.unfreeze()
+        if freezes:
+            gc.unfreeze()
