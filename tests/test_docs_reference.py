@@ -169,27 +169,36 @@ def test_every_command_and_option_stands_on_its_page() -> None:
         import_module(f"penstock.cli.{command}").configure(parser)
         heading = re.search(rf"^## (`penstock {command}\b.*)$", text("command_line"), re.MULTILINE)
         assert heading, f"there is no heading for `penstock {command}`"
-        table = section("command_line", heading[1])
-        assert _documented(table) == _options(parser), command
+        if actions := _actions(parser):
+            _assert_actions(f"{command} CONFIG", actions)
+        else:
+            assert _documented(section("command_line", heading[1])) == _options(parser), command
 
 
 def test_every_command_of_our_plugins_stands_on_its_page() -> None:
     """Each of its actions under a heading, with the options of that."""
     registry = Registry()
     names = [each.name for each in registry.listing() if each.kind == "command" and each.origin == "first-party"]
-    page = text("command_line")
     for command in names:
         parser = argparse.ArgumentParser()
         spec = registry.command(command)
         registry.load(spec, spec.target).configure(parser)
-        subparsers = [each.choices for each in parser._actions if isinstance(each, argparse._SubParsersAction)]
         # A command without actions has its options itself.
-        for action, subparser in (subparsers or [{"": parser}])[0].items():
-            words = f"{command} {action}".strip()
-            found = re.search(rf"^### `penstock {words}\b(.*?)(?=^#|\Z)", page, re.DOTALL | re.MULTILINE)
-            assert found, f"there is no heading for `penstock {words}`"
-            assert _documented(found[1]) == _options(subparser), words
+        _assert_actions(command, _actions(parser) or {"": parser})
     assert names
+
+
+def _actions(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    found = [each.choices for each in parser._actions if isinstance(each, argparse._SubParsersAction)]
+    return found[0] if found else {}
+
+
+def _assert_actions(command: str, actions: dict[str, argparse.ArgumentParser]) -> None:
+    for action, parser in actions.items():
+        words = f"{command} {action}".strip()
+        found = re.search(rf"^### `penstock {words}\b(.*?)(?=^#|\Z)", text("command_line"), re.DOTALL | re.MULTILINE)
+        assert found, f"there is no heading for `penstock {words}`"
+        assert _documented(found[1]) == _options(parser), words
 
 
 def _options(parser: argparse.ArgumentParser) -> set[str]:

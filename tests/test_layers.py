@@ -62,7 +62,8 @@ ROWS = """
     config.report
 
     queues.queue  queues.browsing
-    operations.open
+    operations.lines  operations.open  operations.peek
+    operations.publish
     pipeline.ending  pipeline.prefetch  pipeline.state  pipeline.in_flight
     pipeline.batch  pipeline.call_context  pipeline.propagation  pipeline.failure_log  pipeline.function
     pipeline.lease_extender  pipeline.tasks  pipeline.drain  pipeline.resources
@@ -88,10 +89,10 @@ ROWS = """
     testing.test_runner
     testing.harness
 
-    cli.lines_file  cli.trace
+    cli.configured  cli.lines_file  cli.trace
     cli.feed
     cli.apps  cli.progress
-    cli.check  cli.plugins  cli.run  cli.schema
+    cli.check  cli.plugins  cli.queue  cli.run  cli.schema
     cli.main
 """
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import codecs
-import os
 import stat
 from collections.abc import Awaitable, Callable, Sequence
-from pathlib import Path
 from time import monotonic
-from typing import IO, Any, Protocol
+from typing import Any, Protocol
 
 import orjson
 
@@ -19,14 +17,13 @@ from penstock.errors import ConfigError, ConnectorError
 from penstock.message import ERROR_STAGE, QueueMessage, Record
 from penstock.observability.exposition import MetricsRegistry
 from penstock.observability.health import Health
+from penstock.operations.lines import LineReader, body_of
 from penstock.pipeline.settlement import StopEngine
 from penstock.queues.queue import OutputQueue
 from penstock.queues.resolved_queue import ResolvedQueue
 from penstock.queues.threads import DaemonThreadPool
 from penstock.serializers import Serializer
 
-PIECE = 256 * 1024  # bytes of lines that are read and produced together
-MAX_LINE = 128 * 2**20  # bytes; more than any queue accepts
 BACKLOG = 10_000  # waiting messages at which feeding pauses, so that a large file is never in memory
 BACKLOG_LOOK = 0.01  # seconds between two checks of the backlog
 
@@ -57,9 +54,7 @@ class Feed:
         self.fed = 0
         self._find_queue = queue
         self._backlog = backlog
-        self._file: IO[bytes] | None = None
-        self._parts: list[bytes] = []  # of a line that is not complete yet
-        self._size = 0  # their bytes
+        self._reader = LineReader(path, f"--feed {path}")
         self._stopped = asyncio.Event()
         self._producing = False
         self._through = False
@@ -74,18 +69,7 @@ class Feed:
         Raises:
             ConfigError: it cannot be read.
         """
-        try:
-            # Unbuffered: a read returns what is available, and a thread that waits for a pipe holds no lock.
-            if self.path == "-":
-                os.read(0, 0)  # raises if standard input was closed, although its number may be in use
-                self._file = open(0, "rb", buffering=0, closefd=False)  # noqa: SIM115
-            else:
-                os.stat(self.path)
-                # A named pipe is opened by the reading thread, since that waits for a writer.
-                if not Path(self.path).is_fifo():
-                    self._file = open(self.path, "rb", buffering=0)  # noqa: SIM115
-        except OSError as error:
-            raise ConfigError(f"--feed {self.path}: {error.strerror}; give a file of JSON lines, or '-'") from error
+        self._reader.open()
         self._queue = OutputQueue(self._find_queue(), health=health)
         return self
 
@@ -114,7 +98,7 @@ class Feed:
     async def _feed(self, connect_timeout: float | None, reader: DaemonThreadPool) -> None:
         await self._queue.open(connect_timeout)
         while not self._stopped.is_set():
-            if not (lines := await reader.submit(self._read)):
+            if not (lines := await reader.submit(self._reader.read)):
                 self._left = None
                 return
             self._producing, self._sending = True, len(lines)
@@ -125,61 +109,25 @@ class Feed:
             while (await self._backlog() or 0) > BACKLOG:  # noqa: ASYNC110  (the backlog of a broker sets no event)
                 await asyncio.sleep(BACKLOG_LOOK)
 
-    def _read(self) -> list[bytes]:
-        """The next complete lines, as soon as there are any; an empty list at the end."""
-        if self._file is None:
-            self._file = open(self.path, "rb", buffering=0)  # noqa: SIM115
-        while piece := self._file.read(PIECE):
-            first, *others = piece.split(b"\n")
-            self._parts.append(first)
-            if others:
-                lines = [b"".join(self._parts), *others[:-1]]
-                self._parts = [others[-1]]
-                self._size = len(others[-1])
-                return lines
-            self._size += len(first)
-            if self._size > MAX_LINE:
-                raise ConfigError(
-                    f"--feed {self.path}: a line is longer than {MAX_LINE // 2**20} MiB; give a file of JSON lines"
-                )
-        last = b"".join(self._parts)
-        self._parts = []
-        return [last] if last else []
-
     async def _produce(self, lines: Sequence[bytes], before: int) -> None:
         if before == 0:
             lines = [lines[0].removeprefix(codecs.BOM_UTF8), *lines[1:]]
         numbered = [(number, line.rstrip(b"\r")) for number, line in enumerate(lines, before + 1) if line.strip()]
-        records = [Record(self._encode(line, number)) for number, line in numbered]
+        serializer = self._queue.resolved.serializer
+        records = [Record(body_of(line, serializer, f"{self}, line {number}")) for number, line in numbered]
         errors = await self._queue.produce(records)
         for (number, _line), error in zip(numbered, errors, strict=False):
             if error is not None:
                 raise ConnectorError(f"--feed {self.path}, line {number}: {error}")
         self.fed += len(records)
 
-    def _encode(self, line: bytes, number: int) -> bytes:
-        serializer = self._queue.resolved.serializer
-        if serializer is None or serializer.format == "json":
-            return line
-        try:
-            return serializer.serialize(orjson.loads(line))
-        except orjson.JSONDecodeError as error:
-            raise ConfigError(f"--feed {self.path}, line {number}: it is not valid JSON: {error}") from error
-        # A serializer may raise anything.
-        except Exception as error:
-            wanted = serializer.format or type(serializer).__name__
-            raise ConfigError(
-                f"--feed {self.path}, line {number}: it cannot be written as {wanted}: {error}"
-            ) from error
-
     def left(self) -> str | None:
         """A sentence about what was not fed; None if the whole file was."""
         return self._left
 
     def _what_is_left(self) -> str | None:
-        if self._file is None:
+        if (status := self._reader.status()) is None:
             return self._left  # a pipe without a writer so far
-        status = os.fstat(self._file.fileno())
         fed = f"{self}: {self.fed:,} lines were fed"
         if not stat.S_ISREG(status.st_mode):
             return f"{fed}; it was not read to its end"
@@ -205,8 +153,7 @@ class Feed:
 
     def close(self) -> None:
         """Close the file, if it was opened."""
-        if self._file is not None:
-            self._file.close()
+        self._reader.close()
 
 
 class Collector:

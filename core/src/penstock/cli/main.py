@@ -26,6 +26,7 @@ NOT_DRAINED = 3  # a drain was interrupted
 COMMANDS = {
     "run": "run engines until a signal, or until their queues are empty",
     "check": "check a configuration and print it as it is understood",
+    "queue": "publish to a queue and look at it, on a configuration alone",
     "plugins": "list what is installed",
     "schema": "print the JSON schema of a configuration, for editors",
 }
@@ -37,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     argv = list(sys.argv[1:] if arguments is None else arguments)
     with listening(stop_early, _end_at_once) as listener:
         try:
-            streams.guard()
+            streams.guard(patient=_asked(argv) != "run")
             code = _main(argv)
         except Stopped:
             return _stopped_early(argv)
@@ -46,10 +47,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _stopped_early(argv) if early else code
 
 
+def _asked(argv: Sequence[str]) -> str | None:
+    return next((word for word in argv if not word.startswith("-")), None)
+
+
 def _stopped_early(argv: Sequence[str]) -> int:
     """The exit code for a signal before the work began: a worker is done but not drained, others are aborted."""
-    asked = next((word for word in argv if not word.startswith("-")), None)
-    if asked != "run":
+    if _asked(argv) != "run":
         return ABORTED
     return NOT_DRAINED if any(len(word) > 2 and "--drain".startswith(word) for word in argv) else 0
 
@@ -60,7 +64,7 @@ def _end_at_once() -> None:
 
 def _main(argv: Sequence[str]) -> int:
     parser, commands = _parser()
-    asked = next((word for word in argv if not word.startswith("-")), None)
+    asked = _asked(argv)
     start = len(argv) if asked is None else argv.index(asked)
     try:
         # Before anything is parsed, so that a plugin's command is known to the help.
@@ -137,7 +141,8 @@ def _options(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.
     except TypeError:
         # argparse raises this for a parser that has commands of its own.
         options, unknown = parser.parse_known_args(words)
-    _reject_unknown(parser, unknown)
+    # A command with actions of its own says whose options were parsed.
+    _reject_unknown(getattr(options, "parser", parser), unknown)
     return options
 
 

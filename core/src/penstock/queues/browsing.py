@@ -9,12 +9,14 @@ Neither opening nor browsing joins a group, takes a lease or creates anything: t
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from penstock import dead_letters, envelope
+from penstock.backoff import Backoff
 from penstock.dead_letters import DeadLetter
 from penstock.errors import DecodeError, MessageError, NotConnected
 from penstock.message import ERROR_STAGE, BrowsedMessage
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from penstock.queues.resolved_queue import ResolvedQueue
 
 PAGE = 500  # messages of one call of a connector
+LOOK_AGAIN = Backoff(initial=0.5, maximum=15.0)  # between two looks for messages that arrived
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,7 @@ class OpenedMessage:
 
     Attributes:
         message: Body, key and headers as they were sent; position, state, attempts and timestamp as browsed.
-        value: What the queue's serializer and model handler make of the body; None if they reject it.
+        value: What the queue's serializer and its configured data model make of the body; None if they reject it.
         error: Why they reject it, without the message's data; None if they do not.
         dead_letter: What failed, where and when, and the message as it was before; None if it is not a dead letter.
     """
@@ -68,7 +71,9 @@ class BrowsedQueue:
             wanted_by="looking at messages without consuming them",
             remedy="use the backend's own tools",
         )
-        self._codec = Codec(resolved.serializer, resolved.model_handler, resolved.data_model)
+        # A default model may be replaced by a function's annotation, which is not known here.
+        model_handler = None if resolved.data_model_is_default else resolved.model_handler
+        self._codec = Codec(resolved.serializer, model_handler, resolved.data_model)
         self._enveloped = envelope.uses_envelope(resolved.capabilities)
         self._consumer = make_consumer(resolved.connector_class, resolved.value, resolved.options)
         self._connection = Connection(
@@ -104,6 +109,30 @@ class BrowsedQueue:
                 yield opened
             after = found[-1].message.position
             left = None if left is None else left - len(found)
+
+    async def arrivals(
+        self, after: str | None, on_away: Callable[[NotConnected], None]
+    ) -> AsyncIterator[OpenedMessage]:
+        """Messages that arrive from now on, for ever. A backend that goes away is waited for.
+
+        Args:
+            after: The position of a message that was seen: what is before it need not be read.
+            on_away: Called with each attempt that failed.
+        """
+        async for opened in self.messages(after=after):
+            after = opened.message.position
+        failures = 0
+        while True:
+            try:
+                async for opened in self.messages(after=after):
+                    after = opened.message.position
+                    yield opened
+            except NotConnected as error:
+                on_away(error)
+                failures += 1
+            else:
+                failures = 0
+            await asyncio.sleep(LOOK_AGAIN.delay(failures))
 
     async def close(self) -> None:
         """Close what `browse` opened. Never raises."""

@@ -27,6 +27,7 @@ class _Raw(io.RawIOBase):
 
     Attributes:
         error: Why something was dropped the first time; None while nothing was.
+        patient: Wait for a reader for as long as it takes, instead of `STALL`.
         on_loss: Called once, with the stream's name and a sentence. It must neither print nor log: locks are held.
     """
 
@@ -35,6 +36,7 @@ class _Raw(io.RawIOBase):
     def __init__(self, descriptor: int, name: str) -> None:
         self.name = f"<{name}>"
         self.error: OSError | None = None
+        self.patient = False
         self.on_loss: Callable[[str, str], None] | None = None
         self._descriptor = descriptor
         self._title = NAMES[name][1]
@@ -69,7 +71,7 @@ class _Raw(io.RawIOBase):
         """Wait until the descriptor takes data; after one timeout do not wait again until it does."""
         poll = select.poll()
         poll.register(self._descriptor, select.POLLOUT)
-        if not poll.poll(0 if self._stalled else STALL * 1000):
+        if not poll.poll(None if self.patient else 0 if self._stalled else STALL * 1000):
             self._stalled = True
             raise TimeoutError(errno.ETIMEDOUT, f"its reader took nothing for {STALL:g} s")
         self._stalled = False
@@ -110,14 +112,19 @@ def keep_numbers() -> None:
             os.set_inheritable(os.open(os.devnull, wrong_way), True)
 
 
-def guard() -> None:
+def guard(*, patient: bool = False) -> None:
     """Make `sys.stdout` and `sys.stderr` drop what they cannot write, for the rest of this process.
 
     A stream that the application has put in their place is left alone.
+
+    Args:
+        patient: Standard output is the result, so a slow reader, such as a pager, is waited for.
     """
     keep_numbers()
     for name in NAMES:
         _guard(name)
+    if (stdout := _guards.get("stdout")) is not None:
+        stdout.patient = patient
 
 
 @contextmanager
@@ -157,6 +164,12 @@ def reporting_losses(on_loss: Callable[[str, str], None]) -> Iterator[None]:
         _listeners.remove(on_loss)
         for raw in _guards.values():
             raw.on_loss = _listeners[-1] if _listeners else None
+
+
+def reader_left() -> bool:
+    """Whether something printed on standard output was dropped, so that a command which prints for ever ends."""
+    raw = _guards.get("stdout")
+    return raw is not None and raw.error is not None
 
 
 def refusal() -> str | None:
