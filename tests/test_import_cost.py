@@ -25,7 +25,7 @@ DECLARATION = {
     f"penstock.{name}"
     for name in (
         *("backoff", "capabilities", "config", "engine", "errors", "exports", "known_secrets", "message", "pipeline"),
-        *("retry", "routes", "routing", "specs", "version"),
+        *("retry", "routes", "routing", "specs", "strict_model", "version"),
     )
 }
 """The top of what is loaded where an engine is declared and not run."""

@@ -16,7 +16,7 @@ from tests.sources import CORE, KIT, PLUGINS, ROOT, Import, imports, modules, pa
 # The lowest row comes first. A module imports only modules of lower rows, and none of its own row. A new module gets
 # its row here, as low as possible.
 ROWS = """
-    known_secrets  version  terminal.colours
+    known_secrets  version  terminal.colours  strict_model
 
     exports errors events message serializers model_handlers data_models progress turns
     queues.cancellation  queues.forks
@@ -55,7 +55,7 @@ ROWS = """
     config.masking  config.problems
     config.sources  config.validation
     config.environment  config.middleware  config.model  config.routes
-    config.files  config.resolution  config.schema
+    config.arguments  config.files  config.resolution  config.schema
     config.codecs  config.connector_class
     config.connector_options
     config.resolve

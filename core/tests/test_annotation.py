@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import typing
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, TypedDict
 
@@ -12,6 +13,8 @@ from pydantic import BaseModel
 from typing_extensions import TypeAliasType
 
 from penstock.errors import FunctionError
+
+OLD_LIST: Any = typing.List  # noqa: UP006  (older programs write it)
 
 
 class Order(BaseModel):
@@ -137,7 +140,10 @@ def test_an_annotation_of_many_messages_is_their_model(stand: EngineFixture, ann
     assert seen == [[Order(n=1), Order(n=2)]]
 
 
-@pytest.mark.parametrize("annotation", [list, Sequence, object, Any, list[Any]])
+@pytest.mark.parametrize(
+    "annotation",
+    [list, OLD_LIST, Sequence, typing.Sequence, Iterable, typing.Iterable, list | None, object, Any, list[Any]],
+)
 def test_a_batch_of_nothing_in_particular_is_plain_items(stand: EngineFixture, annotation: Any) -> None:
     """A bare `list` is a list of whatever comes, not of lists."""
     seen: list[Any] = []
@@ -163,6 +169,25 @@ def test_a_list_without_batch_is_one_message_and_the_log_says_so(
         "queue 'in': annotated.<locals>.function is annotated with list[int], so one message is a JSON array; "
         "set batch: true on the queue if the function takes several messages" in caplog.messages
     )
+
+
+@pytest.mark.parametrize("annotation", [list, OLD_LIST, Sequence])
+def test_a_bare_list_without_batch_is_told_too(
+    stand: EngineFixture, caplog: pytest.LogCaptureFixture, annotation: Any
+) -> None:
+    """Also where a profile gives the data model."""
+    stand.put(b"[1]")
+    with caplog.at_level(logging.INFO, logger="penstock"):
+        drain(stand.engine(annotated(annotation, []), [], source=stand.memory("in", profile="memory")))
+
+    assert "so one message is a JSON array; set batch: true on the queue" in caplog.text
+
+
+@pytest.mark.parametrize("annotation", [tuple, set, frozenset])
+def test_a_bare_collection_that_is_no_list_gets_one_to_write(stand: EngineFixture, annotation: Any) -> None:
+    """list[tuple] would be accepted, and reject every message."""
+    with pytest.raises(FunctionError, match=r"; annotate list, or take 'batch' off the queue"):
+        drain(stand.engine(annotated(annotation, []), [], source=stand.memory("in", batch=True)))
 
 
 def test_an_annotation_that_is_no_type_is_refused_by_its_functions_name(stand: EngineFixture) -> None:

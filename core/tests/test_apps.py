@@ -55,6 +55,16 @@ def test_an_absolute_path_is_a_file(folder: Path, monkeypatch: pytest.MonkeyPatc
     assert names(str(folder / "till.py")) == ["till"]
 
 
+@pytest.mark.parametrize("path", [r"C:\shop\till.py", "C:till.py", r"\\host\share\till.py"])
+def test_the_colon_of_a_windows_drive_names_no_attribute(folder: Path, path: str) -> None:
+    """Here such a path is the name of one file."""
+    (folder / path).write_text(APP.format(name="drive"))
+
+    assert names(path) == names(f"{path}:app") == names(f"{path}:main") == ["drive"]
+    with pytest.raises(ConfigError, match="has no 'missing'"):
+        find_engines([f"{path}:missing"])
+
+
 def test_each_engine_is_found_once() -> None:
     """However many names lead to it."""
     assert names("till.py", "till", "till:app", "till:main") == ["till"]

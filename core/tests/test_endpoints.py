@@ -390,6 +390,7 @@ def test_a_taken_port_is_a_warning_and_the_worker_goes_on(
     assert record.levelname == "WARNING"
     assert f"{HOST} port {port}" in record.getMessage()
     assert "choose another port" in record.getMessage()
+    assert "--metrics-port PORT, or 'metrics_port' under 'worker' (0: any free one; none)" in record.getMessage()
     assert ask(port, "/livez")[0] == 200
 
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
+from penstock.config.arguments import check_names, checked_port
 from penstock.config.model import EngineSettings, WorkerSettings
 from penstock.errors import ConfigError, FunctionError
 from penstock.pipeline.extensions import Extensions
@@ -110,10 +111,11 @@ class Engine:
         if isinstance(output_queues, str):
             raise ConfigError(f"engine {self.app_name!r}: output_queues is a list of names; write [{output_queues!r}]")
         self.output_queues = tuple(output_queues)
-        self._output_models: dict[str, Any] = {}
         self.dead_letter_queue = dead_letter_queue
+        check_names(input_queue, self.output_queues, app_name=app_name, dead_letter_queue=dead_letter_queue)
+        self.metrics_port = metrics_port if metrics_port is NOT_GIVEN else checked_port(metrics_port)
+        self._output_models: dict[str, Any] = {}
         self._source: Source | Configuration = next(iter(sources.values()), Path(DEFAULT_CONFIG))
-        self.metrics_port = metrics_port
         overrides: dict[str, Any] = {
             "max_in_flight": max_in_flight,
             "max_in_flight_bytes": max_in_flight_bytes,
@@ -258,10 +260,10 @@ class Engine:
         return configuration
 
     def problems(self, also: Iterable[tuple[str, Role]] = ()) -> Sequence[Problem]:
-        """All that is wrong with its configuration and its queues, and with these queues of the same configuration."""
+        """All that is wrong with its configuration, its queues, and these queues that tools use beside it."""
         from penstock.config.resolve import problems_of
 
-        return problems_of(*self._read(), [*self.wanted, *also])
+        return problems_of(*self._read(), self.wanted, also)
 
     def _read(self) -> tuple[Configuration, Sequence[Problem]]:
         from penstock.config.files import read

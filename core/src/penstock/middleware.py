@@ -18,9 +18,10 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 
 from penstock.message import QueueMessage, Record
+from penstock.strict_model import StrictModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +118,7 @@ class Limit(Protocol):
         """The engine has fetched `count` messages."""
 
 
-class Middleware(BaseModel):
+class Middleware(StrictModel):
     """Middleware with options: derive from it, one typed field for each option.
 
     A configuration that names it, `{name: acme, seconds: 5}`, makes it with the other keys; a program makes it as

@@ -9,14 +9,16 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, SecretStr
 from pydantic.fields import FieldInfo
 
+from penstock.strict_model import StrictModel
+
 _SECRET_WORDS = ("password", "passphrase", "secret", "token", "credential", "private", "jaas", "sasl.oauth")
 
 Role = Literal["input", "output"]
 """What a queue is opened for. The role decides which variables and which keys count."""
 
 
-class ConnectorOptions(BaseModel):
-    """Derive from this, one typed field a key.
+class ConnectorOptions(StrictModel):
+    """Derive from this, one typed field a key; a block of keys (`tls: {cert: …}`) derives from it, too.
 
     - A field whose default comes from the environment carries `FromEnvironment` in its `Annotated` type.
     - A field with a secret is a pydantic `SecretStr`; nothing prints it.
@@ -55,13 +57,17 @@ class OptionProblem(str):
     Args:
         text: The sentence.
         *keys: The option's keys from the top of `config:`: `OptionProblem("…", "tls", "cert")`.
+        other_role: The option is fine, and belongs to the queue's other role. A tool that uses the queue beside its
+            engine, such as `--feed`, passes over the problem.
     """
 
     keys: tuple[str, ...]
+    other_role: bool
 
-    def __new__(cls, text: str, *keys: str) -> OptionProblem:
+    def __new__(cls, text: str, *keys: str, other_role: bool = False) -> OptionProblem:
         problem = super().__new__(cls, text)
         problem.keys = keys
+        problem.other_role = other_role
         return problem
 
 

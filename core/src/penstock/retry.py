@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from penstock.backoff import Backoff
+from penstock.strict_model import StrictModel
 
 
-class RetryPolicy(BaseModel):
+class RetryPolicy(StrictModel):
     """How an engine treats a function that raises.
 
     A message is tried up to `max_attempts` times in all; what the connector counted before this delivery (crashes,

@@ -13,9 +13,9 @@ from pydantic import SecretStr, ValidationError
 from penstock.config.files import read
 from penstock.config.resolve import problems_of
 from penstock.errors import ConfigError
-from penstock.options import fill_from_environment
+from penstock.options import OptionProblem, fill_from_environment
 from penstock_kafka.check import check
-from penstock_kafka.known_keys import BOTH, CONSUMER, PRODUCER
+from penstock_kafka.known_keys import BOTH, CONSUMER, FRACTION, PRODUCER, TEXT, WHOLE, WHOLE_OR_ALL
 from penstock_kafka.options import KafkaOptions, topics
 
 NEEDED = {"bootstrap.servers": "host:9092", "group.id": "group"}
@@ -268,6 +268,50 @@ def test_a_number_where_the_client_wants_one_stays() -> None:
     assert found.problems("input") == []
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("session.timeout.ms", "45s", "a whole number of milliseconds; write the number alone, without a unit"),
+        ("session.timeout.ms", 45.5, "a whole number of milliseconds"),
+        ("session.timeout.ms", True, "a whole number of milliseconds"),
+        ("session.timeout.ms", "45_000", "a whole number of milliseconds"),
+        ("session.timeout.ms", "45,000", "a whole number of milliseconds"),
+        ("session.timeout.ms", "0x10", "a whole number of milliseconds"),
+        ("max.poll.interval.ms", "5 minutes", "a whole number of milliseconds"),
+        ("fetch.max.bytes", "50MB", "a whole number of bytes"),
+        ("queued.max.messages.kbytes", "16MiB", "a whole number of kilobytes"),
+        ("message.max.bytes", "1e6", "a whole number of bytes"),
+        ("socket.max.fails", "3 times", "a whole number;"),
+    ],
+)
+def test_a_number_is_understood_whole_or_refused(key: str, value: object, said: str) -> None:
+    """librdkafka reads 45 milliseconds from "45s"."""
+    (problem,) = options(**{"bootstrap.servers": "h:1", "group.id": "g", key: value}).problems("input")
+
+    assert problem.startswith(f"{key!r} must be {said}")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("session.timeout.ms", "45000"),
+        ("session.timeout.ms", 45000.0),
+        ("fetch.wait.max.ms", " 20 "),
+        ("retries", "-1"),
+    ],
+)
+def test_numbers_that_are_understood(key: str, value: object) -> None:
+    """As text, too: a variable of the environment is always text."""
+    assert options(**{key: value, "bootstrap.servers": "h:1", "group.id": "g"}).problems("input") == []
+
+
+@pytest.mark.parametrize(("key", "value"), [("acks", "all"), ("acks", -1), ("linger.ms", "0.5"), ("linger.ms", 5)])
+def test_the_numbers_of_an_output_that_are_understood(key: str, value: object) -> None:
+    """One of them may be a word, and one may have a decimal point."""
+    assert options(**{"bootstrap.servers": "h:1", key: value}).problems("output") == []
+    assert options(**{"bootstrap.servers": "h:1", key: "5s"}).problems("output") != []
+
+
 def test_secrets_are_never_shown() -> None:
     """Neither typed nor passed through, neither by repr nor by a refusal."""
     found = options(
@@ -385,6 +429,31 @@ def test_a_check_never_calls_the_users_functions() -> None:
 def test_the_topic_is_checked_too() -> None:
     """Where it can be judged without a broker."""
     assert "one topic" in check("a,b", options(), "output")[0]
+
+
+def test_every_number_that_the_client_would_cut_is_known() -> None:
+    """The client takes "1234s" for a key that is a number, and for a text; it rejects it for every other key."""
+    from confluent_kafka import Consumer, KafkaException, Producer
+
+    def taken(key: str) -> bool:
+        try:
+            Producer({key: "1234s"}) if key in PRODUCER else Consumer({"group.id": "g", key: "1234s"})
+        except (KafkaException, TypeError) as error:
+            return not any(words in str(error) for words in ("Expected bool", "nvalid value", "bool type", "No such"))
+        return True
+
+    texts = TEXT | {"metadata.broker.list", "share.acknowledgement.mode", "log.queue"}
+    cut = {key for key in BOTH | CONSUMER | PRODUCER if key not in texts and taken(key)}
+
+    assert cut == WHOLE | FRACTION | WHOLE_OR_ALL
+
+
+def test_a_key_of_the_other_role_is_passed_over_by_a_tool() -> None:
+    """`--feed` writes to a queue whose options are those of its consumer."""
+    (problem,) = check("t", options(**{"bootstrap.servers": "h:1", "session.timeout.ms": 45_000}), "output")
+
+    assert isinstance(problem, OptionProblem)
+    assert problem.other_role
 
 
 def test_the_known_keys_are_those_of_the_client() -> None:

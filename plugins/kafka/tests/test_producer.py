@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+from pathlib import Path
 from typing import Any
 
 import pytest
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+from penstock.cli.main import main as penstock
 from penstock.errors import ConfigError, ConnectorError, FatalConnectorError, NotConnected, ProduceError
 from penstock.message import Record
 from penstock_kafka.producer import KafkaProducer
@@ -277,3 +279,21 @@ def test_an_output_goes_to_one_topic(bench: Any) -> None:
     for name in ("one,two", "^all.*"):
         with pytest.raises(ConfigError, match="one topic"):
             KafkaProducer(name, bench.options())
+
+
+def test_a_queue_with_options_of_its_consumer_is_fed_and_one_of_a_producer_collected(
+    bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The configuration is the consumer's or the producer's; `--feed` and `--collect` only pass through."""
+    monkeypatch.chdir(tmp_path)
+    topic = bench.topic()
+    server = f"bootstrap.servers: '{bench.server.bootstrap}', group.id: {bench.group}"
+    configuration = "orders: {{connector: kafka, value: {topic}, config: {{{server}, {key}}}}}\n"
+    Path("in.yml").write_text(configuration.format(topic=topic, server=server, key="session.timeout.ms: 30000"))
+    Path("out.yml").write_text(configuration.format(topic=topic, server=server, key="linger.ms: 5"))
+    Path("in.jsonl").write_text('{"n": 1}\n{"n": 2}\n')
+
+    port = ("--metrics-port", "none")
+    assert penstock(["run", "--config", "in.yml", "--feed", "orders=in.jsonl", "--drain", *port]) == 0
+    assert penstock(["run", "--config", "out.yml", "--collect", "orders=out.jsonl", "--drain", *port]) == 0
+    assert Path("out.jsonl").read_text() == '{"n": 1}\n{"n": 2}\n'

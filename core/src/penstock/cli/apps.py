@@ -33,8 +33,8 @@ def find_engines(names: Sequence[str]) -> list[Engine]:
 
 def _engines_of(name: str) -> list[Engine]:
     place, colon, attribute = name.rpartition(":")
-    if not colon:
-        place, attribute = name, ""
+    if not colon or attribute.endswith(".py") or "/" in attribute or "\\" in attribute:  # the colon of a Windows drive
+        place, colon, attribute = name, "", ""
     module = _imported(place, name)
     if not colon:
         return _in_module(module, name)

@@ -7,6 +7,7 @@ import logging
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from penstock.cli.apps import find_engines
 from penstock.cli.feed import Collector, Feed
 from penstock.cli.lines_file import Existing
 from penstock.cli.progress import Progress
-from penstock.config.files import read
+from penstock.config.files import load, read
 from penstock.config.model import Configuration, WorkerSettings
 from penstock.config.resolve import problems_of, registry_for, resolve_queue
 from penstock.engine import Engine
@@ -162,7 +163,7 @@ def _configure(arguments: argparse.Namespace, engines: Sequence[Engine]) -> Conf
     else:
         configuration, unread = read(arguments.config)
         wanted = [each for engine in engines for each in engine.wanted]
-        problems = list(problems_of(configuration, unread, [*wanted, *also]))
+        problems = list(problems_of(configuration, unread, wanted, also))
         for engine in engines:
             engine.configure(configuration)
     if problems:
@@ -248,7 +249,8 @@ def _feed(text: str, configuration: Configuration, engines: Sequence[Engine]) ->
     queue, path = _split("--feed", text)
 
     def find() -> ResolvedQueue:
-        return resolve_queue(configuration, queue, "output", registry=registry_for(configuration))
+        tools = replace(configuration, for_tool=True)
+        return resolve_queue(tools, queue, "output", registry=registry_for(configuration))
 
     return Feed(path, find, partial(_backlog, queue, engines))
 
@@ -271,7 +273,8 @@ def _collector(
                 f"--collect {text}: queue {name!r} is the input of engine {engine.app_name!r}, and collecting would "
                 f"take its messages; collect one of its outputs"
             )
-    resolved = resolve_queue(configuration, name, "input", registry=registry_for(configuration))
+    tools = replace(configuration, for_tool=True)
+    resolved = resolve_queue(tools, name, "input", registry=registry_for(configuration))
     collector = Collector(path, resolved.serializer, existing)
     files.callback(collector.close)
     return collector
@@ -286,8 +289,8 @@ def _collecting_engine(text: str, configuration: Configuration, collector: Colle
     engine = Engine(
         name,
         app_name=f"collect-{name}",
-        config=[raw],
         batch_size=COLLECT_BATCH,
     )
+    engine.configure(replace(load([raw]), for_tool=True))
     engine.stream_app(collector)
     return engine

@@ -118,6 +118,8 @@ def _check(resolution: Resolution, choice: ConnectorChoice, options: Any, values
     except BaseException as error:  # noqa: BLE001  (as above)
         texts = [f"its check raised {type(error).__name__}: {error_text(error)}"]
     for text in texts:
+        if resolution.configuration.for_tool and isinstance(text, OptionProblem) and text.other_role:
+            continue
         keys = text.keys if isinstance(text, OptionProblem) else ()
         scrubbed = scrub(text, values, choice.options_model)
         resolution.problem(("config", *keys), f"connector {choice.name!r}: {scrubbed}")

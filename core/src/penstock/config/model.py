@@ -5,12 +5,12 @@ Every key is typed. An unknown key is rejected with the nearest known one, and N
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
     ByteSize,
     ConfigDict,
@@ -20,20 +20,22 @@ from pydantic import (
     WithJsonSchema,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from penstock.config.locations import Locations, Path
 from penstock.errors import ConfigError
 from penstock.retry import RetryPolicy
 from penstock.specs import ConnectorSpec
+from penstock.strict_model import StrictModel
 
 if TYPE_CHECKING:
     from penstock.config.problems import Problem
 
-OFF = ("none", "disabled")
-"""Words, in any case, that turn off a stage, like a plain None (null in YAML)."""
+OFF = ("none", "disabled", "off")
+"""Words, in any case, that turn off a stage, like a plain None (null in YAML) and `off`, which YAML reads as false."""
 
 
-class Settings(BaseModel):
+class Settings(StrictModel):
     """The base of all sections: frozen, strict about keys; its errors never show a value.
 
     Raises:
@@ -65,9 +67,17 @@ def _nothing(value: Any) -> Any:
 
 
 def _off(value: Any) -> Any:
-    return None if isinstance(value, str) and value.strip().lower() in OFF else value
+    return None if value is False or (isinstance(value, str) and value.strip().lower() in OFF) else value
 
 
+def _size(value: Any) -> Any:
+    # pydantic reads "64,000" as 64, and "64MiB/s" as 64 MiB: it cuts off what it does not understand.
+    if isinstance(value, str) and not _SIZE.fullmatch(value.strip()):
+        raise PydanticCustomError("byte_size", "not a size")
+    return value
+
+
+_SIZE = re.compile(r"[0-9][0-9_]*|[0-9]+(\.[0-9]+)?\s*[A-Za-z]+")
 _TEXT = WithJsonSchema({"type": "string", "minLength": 1})
 _TEXT_OR_NULL = WithJsonSchema({"type": ["string", "null"]})
 
@@ -76,7 +86,9 @@ ConnectorName = Annotated[Name | InstanceOf[ConnectorSpec], _TEXT]
 ClassPath = Annotated[Name | type[Any], _TEXT]
 Stage = Annotated[str | type[Any] | None, BeforeValidator(_off), _TEXT_OR_NULL]
 DataModel = Annotated[Any, BeforeValidator(_off), _TEXT_OR_NULL]
-Bytes = Annotated[ByteSize, WithJsonSchema({"type": ["integer", "string"], "minimum": 1})]
+Bytes = Annotated[ByteSize, BeforeValidator(_size), WithJsonSchema({"type": ["integer", "string"], "minimum": 1})]
+
+Port = Annotated[Annotated[int, Field(ge=0, le=65535)] | None, BeforeValidator(_off)]
 
 
 class QueueConfig(Settings):
@@ -90,7 +102,7 @@ class QueueConfig(Settings):
         profile: A preset for all that follows, offered by a plugin.
         connector: The backend, by the name that a plugin offers (or a `ConnectorSpec`).
         consumer, producer: A class, or the dotted path of one, instead of the connector's own.
-        serializer: A name, a class or a dotted path; None, "none" or "disabled" hands bytes to the model handler.
+        serializer: A name, a class or a dotted path; None, "none" or "off" hands bytes to the model handler.
         model_handler: The same; turned off, the function gets what the serializer made.
         data_model: What the model handler builds: a class, any type that it understands, or a dotted path.
         config: The connector's options.
@@ -154,7 +166,7 @@ class WorkerSettings(Settings):
 
     Attributes:
         metrics_host: The address that metrics and health listen on. Only this machine, unless you say otherwise.
-        metrics_port: Their port; None (or "none") for no endpoint, 0 for any free one.
+        metrics_port: Their port; None (or "none", "off") for no endpoint, 0 for any free one.
         connect_timeout: Seconds for which a backend that is away when the worker starts is waited for; once connected,
             it waits for as long as it takes.
         shutdown_timeout: Seconds that running messages have to finish after a first signal.
@@ -166,7 +178,7 @@ class WorkerSettings(Settings):
     owner: ClassVar[str] = "the worker"
 
     metrics_host: Name = "127.0.0.1"
-    metrics_port: Annotated[Annotated[int, Field(ge=0, le=65535)] | None, BeforeValidator(_off)] = 3000
+    metrics_port: Port = 3000
     connect_timeout: float = Field(default=30.0, ge=0)
     shutdown_timeout: float = Field(default=30.0, ge=0)
     tune_garbage_collector: bool = True
@@ -207,6 +219,7 @@ class Configuration:
         used_variables: Which environment variables went into the value at a path.
         missing_variables: For each queue the variables it needs and does not find. They matter once the queue is used:
             workers that share a file need not share every secret.
+        for_tool: A tool uses the queues beside their engines (`--feed`), so an option of the other role is no problem.
     """
 
     queues: Mapping[str, QueueConfig] = field(default_factory=dict)
@@ -216,6 +229,7 @@ class Configuration:
     locations: Locations = field(default_factory=Locations, repr=False)
     used_variables: Mapping[Path, tuple[str, ...]] = field(default_factory=dict, repr=False)
     missing_variables: Mapping[str, Sequence[Problem]] = field(default_factory=dict, repr=False)
+    for_tool: bool = False
 
     def origin(self, path: Path) -> str:
         """Where a value that was written came from: its place, and the variables that went into it."""

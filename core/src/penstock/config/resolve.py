@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from penstock.config.codecs import choose_codec
 from penstock.config.connector_class import choose_connector_class
@@ -72,7 +73,10 @@ def _resolved(resolutions: Sequence[Resolution]) -> list[ResolvedQueue]:
 
 
 def problems_of(
-    configuration: Configuration, problems: Sequence[Problem], wanted: Iterable[tuple[str, Role]]
+    configuration: Configuration,
+    problems: Sequence[Problem],
+    wanted: Iterable[tuple[str, Role]],
+    for_tools: Iterable[tuple[str, Role]] = (),
 ) -> Sequence[Problem]:
     """Everything that is wrong with a configuration and with some of its queues, so that one start shows it all.
 
@@ -80,12 +84,14 @@ def problems_of(
         configuration: What could be read.
         problems: What could not. A queue that was left out because of them is not reported as unknown.
         wanted: The queues, each with its role.
+        for_tools: Queues that a tool uses; see `Configuration.for_tool`.
     """
     registry = registry_for(configuration)
     found = dict.fromkeys(problems)
-    for name, role in wanted:
+    tools = replace(configuration, for_tool=True)
+    for view, (name, role) in [(configuration, each) for each in wanted] + [(tools, each) for each in for_tools]:
         if name in configuration.queues or ("queues", name) not in configuration.locations.roots:
-            found |= dict.fromkeys(validate(configuration, name, role, registry=registry).problems)
+            found |= dict.fromkeys(validate(view, name, role, registry=registry).problems)
     extras = (*configured_middleware(configuration, registry)[1], *configured_routes(configuration, registry)[1])
     return list(found | dict.fromkeys(extras))
 

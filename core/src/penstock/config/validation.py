@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -172,12 +173,21 @@ def _given(value: Any) -> str:
     if isinstance(value, int | float):
         return "a number"
     if isinstance(value, str):
-        return "this text" if value else "empty text"
+        return _text(value)
     if isinstance(value, Mapping):
         return "a mapping"
     if isinstance(value, list | tuple):
         return "a list"
     return f"a {type(value).__name__}"
+
+
+def _text(value: str) -> str:
+    if _WITH_UNIT.fullmatch(value.strip()):
+        return "a number with a unit; write the number alone"
+    return "this text" if value else "empty text"
+
+
+_WITH_UNIT = re.compile(r"[0-9._]+\s*[A-Za-zµ]+")
 
 
 def _joined(findings: Sequence[_Finding]) -> _Finding:

@@ -35,7 +35,7 @@ def with_annotation(source: ResolvedQueue, function: Function) -> ResolvedQueue:
     if _says_nothing(annotation):
         return source
     _try_out(handler, source, function, annotation)
-    if not source.batch and get_origin(annotation) in (list, Sequence):
+    if not source.batch and (get_origin(_bare(annotation)) or _bare(annotation)) in (list, Sequence):
         log.info("queue %r: %s is annotated with %s, so one message is a JSON array; set batch: true on the queue if "
                  "the function takes several messages", source.name, function.name, _shown(annotation))  # fmt: skip
     return replace(source, data_model=annotation)
@@ -62,7 +62,7 @@ def _item(annotation: Any) -> Any:
         return next(_item(each) for each in get_args(annotation) if _may_be_a_list(each))
     kind, arguments = get_origin(annotation), get_args(annotation)
     if isinstance(kind, type) and issubclass(list, kind):
-        return arguments[0]
+        return arguments[0] if arguments else Any  # `typing.List` alone
     return Any if isinstance(annotation, type) else annotation
 
 
@@ -101,10 +101,11 @@ def _try_out(handler: ModelHandler, source: ResolvedQueue, function: Function, a
 
 
 def _one_instead_of_many(source: ResolvedQueue, function: Function) -> FunctionError:
-    shown = _shown(function.annotation)
+    shown, bare = _shown(function.annotation), _bare(function.annotation)
+    several = "list" if bare in (tuple, set, frozenset) else f"list[{shown}]"
     return FunctionError(
         f"{function.name}: its message is annotated with {shown}, but {_queue(source)} is set to 'batch', which gives "
-        f"the function a list of messages; annotate list[{shown}], or take 'batch' off the queue"
+        f"the function a list of messages; annotate {several}, or take 'batch' off the queue"
     )
 
 

@@ -79,7 +79,8 @@ class Endpoints:
             listener = _listen(self._host, self._port)
         except (OSError, OverflowError) as error:  # OverflowError: no such port number
             log.warning(
-                "health and metrics are not served: cannot listen on %s port %s: %s; choose another port, or none",
+                "health and metrics are not served: cannot listen on %s port %s: %s; choose another port for each "
+                "worker of a machine: --metrics-port PORT, or 'metrics_port' under 'worker' (0: any free one; none)",
                 self._host,
                 self._port,
                 error,

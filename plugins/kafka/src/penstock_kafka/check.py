@@ -48,8 +48,8 @@ def check(name: str, options: KafkaOptions, role: Role) -> Sequence[str]:
     for key, value in options.passed_through(role).items():
         written = options.written_as(key, role)
         if not callable(value) and written not in rejected:
-            texts = _try_alone(key, as_client_value(value), role, options.is_secret_key(key))
-            problems += [OptionProblem(text, *written) for text in texts]
+            text, other_role = _try_alone(key, as_client_value(value), role, options.is_secret_key(key))
+            problems += [OptionProblem(text, *written, other_role=other_role)] if text else []
     if not problems and rejection is not None:
         problems.append(f"the client rejects these options together: {rejection.rpartition(f'{_NOT_MADE} ')[2]}")
     return problems
@@ -61,15 +61,15 @@ def _try_all(options: KafkaOptions, role: Role) -> tuple[str | None, list[str]]:
     return _try(settings, role)
 
 
-def _try_alone(key: str, value: Any, role: Role, secret: bool) -> list[str]:
-    """Ask the client about one key alone."""
+def _try_alone(key: str, value: Any, role: Role, secret: bool) -> tuple[str, bool]:
+    """Ask the client about one key alone; returns what is wrong with it, and whether it is one of the other role."""
     rejection, log = _try({key: value} | ({"group.id": "check"} if role == "input" else {}), role)
     if rejection is None or rejection.startswith(_NOT_MADE):
-        return [_wrong_direction(key, role)] if any(_ignored(line) for line in log) else []
+        return (_wrong_direction(key, role), True) if any(_ignored(line) for line in log) else ("", False)
     if rejection.startswith("No such configuration property"):
-        return [f"{key!r} is neither a key of this connector nor of librdkafka; {_instead(key, role)}"]
+        return f"{key!r} is neither a key of this connector nor of librdkafka; {_instead(key, role)}", False
     # The client may have another name for the key, which the user does not know.
-    return [f"{key!r}: {'its value is rejected' if secret else _NAMED.sub(' ', rejection).strip()}"]
+    return f"{key!r}: {'its value is rejected' if secret else _NAMED.sub(' ', rejection).strip()}", False
 
 
 def _wrong_direction(key: str, role: Role) -> str:

@@ -94,3 +94,30 @@ _TEXT = """
 
 TEXT = frozenset(_TEXT.split())
 """Keys whose value is text, so that a number there is something that YAML has made of it."""
+
+_WHOLE = """
+    api.version.fallback.ms api.version.request.timeout.ms auto.commit.interval.ms batch.num.messages batch.size
+    broker.address.ttl compression.level connections.max.idle.ms consume.callback.max.messages
+    coordinator.query.interval.ms delivery.timeout.ms fetch.error.backoff.ms fetch.max.bytes fetch.message.max.bytes
+    fetch.min.bytes fetch.queue.backoff.ms fetch.wait.max.ms heartbeat.interval.ms internal.termination.signal
+    max.in.flight max.in.flight.requests.per.connection max.partition.fetch.bytes max.poll.interval.ms max.poll.records
+    message.copy.max.bytes message.max.bytes message.send.max.retries message.timeout.ms metadata.max.age.ms
+    metadata.recovery.rebootstrap.trigger.ms offset.store.sync.interval.ms queue.buffering.backpressure.threshold
+    queue.buffering.max.kbytes queue.buffering.max.messages queued.max.messages.kbytes queued.min.messages
+    receive.message.max.bytes reconnect.backoff.jitter.ms reconnect.backoff.max.ms reconnect.backoff.ms
+    request.timeout.ms retries retry.backoff.max.ms retry.backoff.ms sasl.kerberos.min.time.before.relogin
+    sasl.oauthbearer.assertion.claim.exp.seconds sasl.oauthbearer.assertion.claim.nbf.seconds session.timeout.ms
+    socket.blocking.max.ms socket.connection.setup.timeout.ms socket.max.fails socket.receive.buffer.bytes
+    socket.send.buffer.bytes socket.timeout.ms statistics.interval.ms sticky.partitioning.linger.ms
+    topic.metadata.propagation.max.ms topic.metadata.refresh.fast.cnt topic.metadata.refresh.fast.interval.ms
+    topic.metadata.refresh.interval.ms transaction.timeout.ms
+"""
+
+WHOLE = frozenset(_WHOLE.split())
+"""Keys whose value is a whole number. librdkafka reads 45 from "45s", and drops the rest without a word."""
+
+FRACTION = frozenset({"linger.ms", "queue.buffering.max.ms"})
+"""Keys whose value is a number that may have a decimal point."""
+
+WHOLE_OR_ALL = frozenset({"acks", "request.required.acks"})
+"""Keys whose value is a whole number or the word `all`."""

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, SecretStr
 
 from penstock.errors import ConfigError
 from penstock.options import ConnectorOptions, FromEnvironment, OptionProblem, Role, not_text
-from penstock_kafka.known_keys import CODE, TEXT
+from penstock_kafka.known_keys import CODE, FRACTION, TEXT, WHOLE, WHOLE_OR_ALL
 
 BOTH_DEFAULTS: Mapping[str, Any] = {
     "client.id": "penstock",
@@ -283,7 +283,28 @@ def wrong_key(key: str, value: Any, role: Role) -> str | None:
         return problem
     if not isinstance(value, str | int | float | bool | SecretStr):
         return f"{key!r} must be a text, a number, true or false, not a {type(value).__name__}"
-    return None
+    return _wrong_number(key, value)
+
+
+def _wrong_number(key: str, value: Any) -> str | None:
+    form = next((form for keys, form in _NUMBERS.items() if key in keys), None)
+    text = as_client_value(value).strip()
+    # The client itself refuses what does not begin with a number; it cuts off what follows one.
+    if form is None or form.fullmatch(text) or not (isinstance(value, bool) or re.match(r"[+-]?[0-9]", text)):
+        return None
+    kind = "a number" if key in FRACTION else "a whole number"
+    other = " or 'all'" if key in WHOLE_OR_ALL else ""
+    unit = next((f" of {name}" for end, name in _UNITS.items() if key.endswith(end)), "")
+    return f"{key!r} must be {kind}{unit}{other}; write the number alone, without a unit"
+
+
+_NUMBERS = {
+    WHOLE: re.compile(r"[+-]?[0-9]+"),
+    WHOLE_OR_ALL: re.compile(r"[+-]?[0-9]+|all"),
+    FRACTION: re.compile(r"[0-9]+(\.[0-9]+)?"),
+}
+_UNITS = {".ms": "milliseconds", ".kbytes": "kilobytes", ".bytes": "bytes", ".seconds": "seconds"}
+"""What a number counts, by the end of its key."""
 
 
 def topics(name: str, role: Role) -> list[str]:

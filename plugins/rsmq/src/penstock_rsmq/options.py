@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from penstock.options import ConnectorOptions, FromEnvironment
 
@@ -15,7 +15,7 @@ _SCHEMES = ("redis", "rediss", "unix")
 _LONGEST = 9_999_999  # seconds; RSMQ's limit for vt and delay
 
 
-class TlsOptions(BaseModel):
+class TlsOptions(ConnectorOptions):
     """How the server is verified, and which certificate the client shows.
 
     Attributes:
@@ -23,8 +23,6 @@ class TlsOptions(BaseModel):
         cert, key: Files of our own certificate and its key, not encrypted, for servers that ask.
         insecure_skip_verify: Accept any certificate. Then anyone who can reach the network can read and forge messages.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     ca: str | None = None
     cert: str | None = None
