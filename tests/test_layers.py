@@ -16,14 +16,14 @@ from tests.sources import CORE, KIT, PLUGINS, ROOT, Import, imports, modules, pa
 # The lowest row comes first. A module imports only modules of lower rows, and none of its own row. A new module gets
 # its row here, as low as possible.
 ROWS = """
-    known_secrets  version  terminal.colours  strict_model
+    known_secrets  version  terminal.colours  strict_model  probes
 
     exports errors events message serializers model_handlers data_models progress turns
     queues.cancellation  queues.forks
     observability.observers  observability.metric_definitions
     observability.health
 
-    bulk  client_errors  client_slot  headers  timeouts
+    bulk  client_errors  client_slot  headers  timeouts  transacted
     backoff  capabilities  options  middleware  routing  dead_letters  routes  worker.listener
     connectors  offsets
     queues.threads  observability.counting
@@ -62,8 +62,12 @@ ROWS = """
     config.report
 
     queues.queue  queues.browsing
+<<<<<<< HEAD
     operations.lines  operations.open  operations.peek
     operations.publish
+=======
+    operations.open  operations.probe
+>>>>>>> ad65951 (WIP probe)
     pipeline.ending  pipeline.prefetch  pipeline.state  pipeline.in_flight
     pipeline.batch  pipeline.call_context  pipeline.propagation  pipeline.failure_log  pipeline.function
     pipeline.lease_extender  pipeline.tasks  pipeline.drain  pipeline.resources

@@ -26,7 +26,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from penstock.backoff import Backoff
@@ -34,6 +33,8 @@ from penstock.capabilities import Capabilities
 from penstock.errors import ConfigError, ConnectorError, FatalConnectorError, NotConnected, ProduceError
 from penstock.exports import lazy_exports
 from penstock.message import BrowsedMessage, Headers, QueueMessage, Record
+from penstock.probes import Probed
+from penstock.transacted import Refusal, Transacted
 
 if TYPE_CHECKING:
     from penstock.options import ConnectorOptions, FromEnvironment, OptionProblem, Role
@@ -56,6 +57,7 @@ __all__ = [
     "Headers",
     "NotConnected",
     "OptionProblem",
+    "Probed",
     "ProduceError",
     "Producer",
     "QueueMessage",
@@ -64,39 +66,6 @@ __all__ = [
     "Role",
     "Transacted",
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """A record that the backend will never store, so that a transaction was not made.
-
-    Attributes:
-        output: The position of its output, from 0.
-        record: Its position among that output's records, from 0.
-        error: The reason.
-    """
-
-    output: int
-    record: int
-    error: ProduceError
-
-
-@dataclass(frozen=True, slots=True)
-class Transacted:
-    """The result of a transaction. Unless it is empty, nothing was stored and nothing settled.
-
-    Attributes:
-        lost: The messages that this consumer could not settle any more.
-        refused: The records that the backend will never store.
-    """
-
-    lost: Sequence[QueueMessage] = ()
-    refused: Sequence[Refusal] = ()
-
-    @property
-    def committed(self) -> bool:
-        """Whether everything was stored and settled."""
-        return not self.lost and not self.refused
 
 
 class Consumer(ABC):
@@ -213,6 +182,22 @@ class Consumer(ABC):
         """
         raise NotImplementedError(f"{type(self).__name__} declares 'browse' and has no browse()")
 
+    async def probe(self) -> Sequence[Probed]:
+        """Ask the server whether this queue can be used, for `penstock check --connect`. Changes nothing.
+
+        As with `browse`, no group is joined and nothing is created or delivered, it works on a consumer that was never
+        connected, and `shutdown` closes what it opened. It takes no longer than the connector's own timeout.
+
+        Returns:
+            An answer for each question that the server can be asked; by default none.
+
+        Raises:
+            NotConnected: the server is not reachable.
+            FatalConnectorError: this user is not authorised, or the options cannot work.
+            ConnectorError: the queue does not exist.
+        """
+        return ()
+
     def transaction_problem(self, producer: Producer) -> str | None:  # noqa: ARG002  (what derives from this, asks)
         """Why `transact` cannot store records of this producer, to continue "output queue …: "; None if it can.
 
@@ -282,6 +267,10 @@ class Producer(ABC):
             NotConnected: none, or an unknown part, of the records is stored; all of them will be sent again.
         """
 
+    async def probe(self) -> Sequence[Probed]:
+        """See `Consumer.probe`; whether this queue can be written."""
+        return ()
+
     @abstractmethod
     async def shutdown(self) -> None:
         """Flush and close. Bounded: at most about 10 s. `produce` afterwards raises `ConnectorError`."""
@@ -336,6 +325,10 @@ class BlockingConsumer(ABC):
         """See `Consumer.browse`."""
         raise NotImplementedError(f"{type(self).__name__} declares 'browse' and has no browse()")
 
+    def probe(self) -> Sequence[Probed]:
+        """See `Consumer.probe`. Called on the thread of `browse`."""
+        return ()
+
     def transaction_problem(self, producer: BlockingProducer) -> str | None:  # noqa: ARG002
         """See `Consumer.transaction_problem`. Called on the event loop's thread, about blocking producers alone."""
         return f"{type(self).__name__} has no transactions"
@@ -371,6 +364,10 @@ class BlockingProducer(ABC):
     @abstractmethod
     def produce(self, records: Sequence[Record]) -> Sequence[ProduceError | None]:
         """See `Producer.produce`."""
+
+    def probe(self) -> Sequence[Probed]:
+        """See `Producer.probe`."""
+        return ()
 
     @abstractmethod
     def shutdown(self) -> None:

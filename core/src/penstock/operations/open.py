@@ -10,6 +10,8 @@ and needs no option that only a consumer at work needs, such as Kafka's `group.i
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from penstock.config.files import Source, load
 from penstock.config.model import Configuration
 from penstock.config.resolve import registry_for, resolve_queue
@@ -47,6 +49,6 @@ def consume(source: Source | Configuration, name: str) -> InputQueue:
 
 
 def _resolved(source: Source | Configuration, name: str, role: Role, *, browsing: bool = False) -> ResolvedQueue:
-    configuration = load(source)
+    configuration = replace(load(source), for_tool=True)
     registry = registry_for(configuration)
     return resolve_queue(configuration, name, role, registry=registry, browsing=browsing)

@@ -12,6 +12,7 @@ from penstock.capabilities import Capabilities
 from penstock.connectors import BlockingConsumer, BlockingProducer, Consumer, Producer, Transacted
 from penstock.errors import ConfigError, ConnectorError, ProduceError
 from penstock.message import BrowsedMessage, QueueMessage, Record
+from penstock.probes import Probed
 from penstock.queues.one_at_a_time import KEYWORDS, OneAtATimeConsumer, OneAtATimeProducer, keywords_of
 from penstock.queues.threads import DaemonThreadPool
 
@@ -60,6 +61,9 @@ class ThreadedConsumer(Consumer):
     async def browse(self, limit: int, after: str | None = None) -> Sequence[BrowsedMessage]:
         # A thread of its own: it may read for seconds, and neither consuming nor settling may wait for it.
         return await self._browsing.submit(self._blocking.browse, limit, after)
+
+    async def probe(self) -> Sequence[Probed]:
+        return await self._browsing.submit(self._blocking.probe)
 
     def transaction_problem(self, producer: Producer) -> str | None:
         if not isinstance(producer, ThreadedProducer):
@@ -111,6 +115,9 @@ class ThreadedProducer(Producer):
         if self._thread.closed:
             raise ConnectorError("the producer is shut down")
         return await self._thread.submit(self.blocking.produce, records)
+
+    async def probe(self) -> Sequence[Probed]:
+        return await self._thread.submit(self.blocking.probe)
 
     async def shutdown(self) -> None:
         try:
