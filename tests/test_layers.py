@@ -62,12 +62,8 @@ ROWS = """
     config.report
 
     queues.queue  queues.browsing
-<<<<<<< HEAD
-    operations.lines  operations.open  operations.peek
+    operations.lines  operations.open  operations.peek  operations.probe
     operations.publish
-=======
-    operations.open  operations.probe
->>>>>>> ad65951 (WIP probe)
     pipeline.ending  pipeline.prefetch  pipeline.state  pipeline.in_flight
     pipeline.batch  pipeline.call_context  pipeline.propagation  pipeline.failure_log  pipeline.function
     pipeline.lease_extender  pipeline.tasks  pipeline.drain  pipeline.resources

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import copy
-import enum
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from penstock.config.arguments import check_names, checked_port
+from penstock.config.arguments import NOT_GIVEN, Given, check_names, checked_port
 from penstock.config.model import EngineSettings, WorkerSettings
 from penstock.errors import ConfigError, FunctionError
 from penstock.pipeline.extensions import Extensions
@@ -40,14 +39,6 @@ Opens = TypeVar("Opens", bound=Callable[..., Any])
 M = TypeVar("M")
 
 DEFAULT_CONFIG = "penstock.yml"
-
-
-class _Given(enum.Enum):
-    NOT = "not given"
-
-
-NOT_GIVEN = _Given.NOT
-"""The default of an argument for which None means something."""
 
 
 class Engine:
@@ -88,7 +79,7 @@ class Engine:
         dead_letter_queue: str | None = None,
         queue_config: Source | None = None,
         yaml_config_path: str | Path | None = None,
-        metrics_port: int | _Given | None = NOT_GIVEN,
+        metrics_port: int | Given | None = NOT_GIVEN,
         *,
         max_in_flight: int | None = None,
         max_in_flight_bytes: int | str | None = None,

@@ -40,6 +40,6 @@ def clock_answer(server: float, before: float, after: float) -> Probed:
     return Probed(
         "clock",
         False,
-        f"the server's clock is {abs(skew):.0f} s {direction} this machine's, so delays and leases may be off by as much; "
-        f"synchronise both (NTP)",
+        f"the server's clock is {abs(skew):.0f} s {direction} this machine's, and delays and leases may be off by as "
+        f"much; synchronise both (NTP)",
     )

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+import enum
 from typing import Any, ClassVar
 
 from penstock.config.model import Name, Port, Settings
+
+
+class Given(enum.Enum):
+    """Whether an argument was given."""
+
+    NOT = "not given"
+
+
+NOT_GIVEN = Given.NOT
+"""The default of an argument for which None means something."""
 
 
 class EngineArguments(Settings):

@@ -219,7 +219,7 @@ class Configuration:
         used_variables: Which environment variables went into the value at a path.
         missing_variables: For each queue the variables it needs and does not find. They matter once the queue is used:
             workers that share a file need not share every secret.
-        for_tool: A tool uses the queues beside their engines (`--feed`), so an option of the other role is no problem.
+        for_tool: A tool uses the queues beside their engines (`--feed`), so an option of the other role may stay.
     """
 
     queues: Mapping[str, QueueConfig] = field(default_factory=dict)

@@ -17,7 +17,7 @@ from penstock.errors import ConnectorError, FatalConnectorError, NotConnected, P
 from penstock.known_secrets import hide
 from penstock.probes import Probed, Question
 from penstock.queues.adapters import make_consumer, make_producer
-from penstock.queues.cancellation import raise_if_exit
+from penstock.queues.cancellation import raise_if_exit, raise_if_ours
 from penstock.queues.resolved_queue import ResolvedQueue
 
 TIMEOUT = 15.0  # seconds for one queue; a connector gives up earlier, and says more
@@ -90,9 +90,10 @@ async def _ask(queue: ResolvedQueue, timeout: float) -> ProbedQueue:
     except PenstockError as error:
         answers = (Probed(_question(error), False, hide(error_text(error))),)
     # The connector's own code may raise anything.
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001
         raise_if_exit(error)
-        bug = f"{type(queue.connector_class).__name__}.probe raised {type(error).__name__}: {error_text(error)}"
+        raise_if_ours(error)
+        bug = f"{queue.connector_class.__name__}.probe raised {type(error).__name__}: {error_text(error)}"
         answers = (Probed("reachable", False, hide(bug)),)
     finally:
         if connector is not None:
