@@ -16,6 +16,16 @@ from types import TracebackType
 from typing import Self, TextIO
 
 import pyte
+import pytest
+
+ON_A_TERMINAL: dict[str, str | None] = {
+    "TERM": "xterm-256color",
+    "NO_COLOR": None,
+    "FORCE_COLOR": None,
+    "COLUMNS": None,
+    "LINES": None,
+}
+"""The environment of a terminal with colours; None is not set."""
 
 TIMEOUT = 60.0  # seconds until a wait fails; a loaded machine is slow
 
@@ -119,8 +129,7 @@ class Program(Terminal):
     ) -> None:
         super().__init__(columns, rows)
         self._arguments = arguments
-        changes = {"TERM": "xterm-256color", "NO_COLOR": None, "FORCE_COLOR": None, "COLUMNS": None, "LINES": None}
-        merged = {**os.environ, **changes, **(environment or {})}
+        merged = {**os.environ, **ON_A_TERMINAL, **(environment or {})}
         self._environment = {name: value for name, value in merged.items() if value is not None}
         self._ended = False
 
@@ -170,6 +179,22 @@ def without(module: str, folder: Path) -> dict[str, str | None]:
     """An environment in which a module is not installed."""
     (folder / "sitecustomize.py").write_text(f"import sys\nsys.modules[{module!r}] = None\n")
     return {"PYTHONPATH": str(folder)}
+
+
+def assert_screen(lines: Sequence[str], golden: Path) -> None:
+    """Compare a screen with a file. With PENSTOCK_TEST_RENEW_SCREENS=1 the file is written anew."""
+    if os.environ.get("PENSTOCK_TEST_RENEW_SCREENS"):
+        golden.write_text("".join(f"{line}\n" for line in lines))
+    assert list(lines) == golden.read_text().splitlines()
+
+
+def set_colours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the environment be that of a terminal with colours."""
+    for name, value in ON_A_TERMINAL.items():
+        if value is None:
+            monkeypatch.delenv(name, raising=False)
+        else:
+            monkeypatch.setenv(name, value)
 
 
 def _without_end(lines: list[str]) -> list[str]:

@@ -33,7 +33,8 @@ ROWS = """
     pipeline.poison  pipeline.settlement  specs  worker.streams  worker.log_guard  worker.collector
     queues.adapters  queues.record_rules  terminal.tables
     queues.codec  queues.resolved_queue  hookspecs  terminal.display
-    terminal.bars
+    terminal.bars  terminal.rates
+    terminal.run_view
 
     plugins.hints
     plugins.install_commands
@@ -91,7 +92,7 @@ ROWS = """
 
     cli.configured  cli.lines_file  cli.trace
     cli.feed
-    cli.apps  cli.progress
+    cli.apps
     cli.check  cli.plugins  cli.queue  cli.run  cli.schema
     cli.main
 """
@@ -117,6 +118,7 @@ LAZY = {
     ("pipeline.extensions", "config.routes"): RUNS,
     ("plugins.registry", "plugins.check"): "only `penstock plugins --check` loads everything",
     ("terminal.bars", "terminal.display"): "only a terminal shows a bar",
+    ("terminal.run_view", "terminal.display"): "only a terminal shows a table",
     ("worker.worker", "worker.endpoints"): "not every worker has a port",
 }
 """Our own modules that are imported inside a function, and why. They keep to the rows all the same."""

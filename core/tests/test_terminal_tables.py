@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.terminals import Terminal
+from tests.terminals import Terminal, assert_screen, set_colours
 
 from penstock.terminal import colours
 from penstock.terminal.tables import plain, print_table
@@ -55,21 +55,21 @@ def test_a_plain_table_shrinks_its_widest_columns_where_a_width_is_given() -> No
 
 
 @pytest.mark.parametrize("columns", [60, 80, 200])
-@pytest.mark.usefixtures("with_colours")
 def test_a_table_fits_its_terminal(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Long cells are folded, and brackets are not markup."""
+    set_colours(monkeypatch)
     with Terminal(columns) as terminal, terminal.stream() as stream:
         monkeypatch.setattr(sys, "stdout", stream)
         show()
         terminal.wait_for("1b[31m")
 
-        assert terminal.lines() == (SCREENS / f"table_{columns}.txt").read_text().splitlines()
+        assert_screen(terminal.lines(), SCREENS / f"table_{columns}.txt")
         assert b"\x1b[32mok" in terminal.raw
 
 
-@pytest.mark.usefixtures("with_colours")
 def test_without_rich_a_terminal_gets_the_plain_table(monkeypatch: pytest.MonkeyPatch) -> None:
     """The terminal itself breaks what is too long."""
+    set_colours(monkeypatch)
     monkeypatch.setitem(sys.modules, "rich", None)
     with Terminal(200) as terminal, terminal.stream() as stream:
         monkeypatch.setattr(sys, "stdout", stream)
@@ -78,14 +78,6 @@ def test_without_rich_a_terminal_gets_the_plain_table(monkeypatch: pytest.Monkey
 
         assert terminal.lines()[1] == f"  orders                      ok             12  {ROWS[0][3]}"
         assert b"\x1b" not in terminal.raw
-
-
-@pytest.fixture
-def with_colours(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An environment of a terminal with colours."""
-    for name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("TERM", "xterm-256color")
 
 
 class Stream:
@@ -114,11 +106,11 @@ class Stream:
         (True, "never", {"FORCE_COLOR": "1"}, False),
     ],
 )
-@pytest.mark.usefixtures("with_colours")
 def test_what_decides_about_colours(
     monkeypatch: pytest.MonkeyPatch, tty: bool, choice: colours.Choice, environment: dict[str, str], coloured: bool
 ) -> None:
     """The option, then NO_COLOR, then FORCE_COLOR, then the stream."""
+    set_colours(monkeypatch)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(colours, "_choice", choice)

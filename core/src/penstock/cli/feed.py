@@ -23,6 +23,7 @@ from penstock.queues.queue import OutputQueue
 from penstock.queues.resolved_queue import ResolvedQueue
 from penstock.queues.threads import DaemonThreadPool
 from penstock.serializers import Serializer
+from penstock.terminal.bars import Bar
 
 BACKLOG = 10_000  # waiting messages at which feeding pauses, so that a large file is never in memory
 BACKLOG_LOOK = 0.01  # seconds between two checks of the backlog
@@ -52,6 +53,7 @@ class Feed:
     def __init__(self, path: str, queue: Callable[[], ResolvedQueue], backlog: Backlog) -> None:
         self.path = path
         self.fed = 0
+        self._bar = Bar(str(self))
         self._find_queue = queue
         self._backlog = backlog
         self._reader = LineReader(path, f"--feed {path}")
@@ -60,6 +62,7 @@ class Feed:
         self._through = False
         self._line = 0  # the last confirmed line of the file, blank ones counted
         self._offset = 0  # the same in bytes
+        self._whole = 0  # bytes of the file; a pipe has none
         self._sending = 0  # lines after it that were being sent
         self._left: str | None = f"{self} was not begun"
 
@@ -70,6 +73,8 @@ class Feed:
             ConfigError: it cannot be read.
         """
         self._reader.open()
+        if (status := self._reader.status()) is not None:
+            self._whole = status.st_size
         self._queue = OutputQueue(self._find_queue(), health=health)
         return self
 
@@ -136,6 +141,14 @@ class Feed:
             return None
         unsure = f" (some of the next {self._sending:,} lines, too, perhaps)" if self._sending else ""
         return f"{fed}{unsure}; {rest:,} of {status.st_size:,} bytes were not, from line {self._line + 1:,} on"
+
+    @property
+    def bar(self) -> Bar:
+        """How far it is. The lines of a file are estimated: as if those to come were as long as those before."""
+        self._bar.done = self.fed
+        if self._whole and self._offset:
+            self._bar.total = round(self.fed * max(self._whole / self._offset, 1))
+        return self._bar
 
     def __str__(self) -> str:
         return f"--feed {self.path}"

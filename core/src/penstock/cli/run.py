@@ -14,7 +14,6 @@ from pathlib import Path
 from penstock.cli.apps import find_engines
 from penstock.cli.feed import Collector, Feed
 from penstock.cli.lines_file import Existing
-from penstock.cli.progress import Progress
 from penstock.config.files import load, read
 from penstock.config.model import Configuration, WorkerSettings
 from penstock.config.resolve import problems_of, registry_for, resolve_queue
@@ -23,6 +22,7 @@ from penstock.errors import ConfigError
 from penstock.known_secrets import SecretFormatter
 from penstock.options import Role
 from penstock.queues.resolved_queue import ResolvedQueue
+from penstock.terminal.run_view import RunView, shown
 from penstock.worker.summary import all_succeeded, left_in
 from penstock.worker.worker import Runnable, Worker
 
@@ -89,12 +89,11 @@ def run(arguments: argparse.Namespace) -> int:
             for text, collector in zip(arguments.collect, collectors, strict=True)
         ]
         runnables: list[Runnable] = [*feeds, *engines, *collecting]
-        if sys.stderr.isatty():
-            runnables.append(Progress(feeds, engines))
         worker = Worker(runnables, settings, drain=arguments.drain)
         end = partial(_report_end, arguments, worker, feeds, [*engines, *collecting])
         try:
-            worker.run()
+            with shown(RunView(worker.metrics.engines, lambda: [feed.bar for feed in feeds], arguments.drain)):
+                worker.run()
             for collector in collectors:
                 collector.finish()
         except BaseException as error:

@@ -7,7 +7,7 @@ with progress("replay of rejects", total=10_000) as bar:
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -27,16 +27,18 @@ class Bar:
     Args:
         title: What is done.
         total: How many there are to do; None if that is not known.
+        clock: Like `monotonic`.
 
     Attributes:
         done: How many are done.
     """
 
-    def __init__(self, title: str, total: int | None = None) -> None:
+    def __init__(self, title: str, total: int | None = None, clock: Callable[[], float] = monotonic) -> None:
         self.title = title
         self.total = total
         self.done = 0
-        self._begun = monotonic()
+        self._clock = clock
+        self._begun = clock()
 
     def advance(self, count: int = 1) -> None:
         """Note that more is done."""
@@ -44,7 +46,7 @@ class Bar:
 
     def cells(self) -> tuple[str, str, str]:
         """Count, rate and the time that is left."""
-        rate = self.done / max(monotonic() - self._begun, 0.001)
+        rate = self.done / max(self._clock() - self._begun, 0.001)
         if self.total is None:
             return f"{self.done:,}", f"{rate:,.0f}/s", ""
         left = _clock((self.total - self.done) / rate) if 0 < self.done <= self.total else ""
@@ -65,7 +67,7 @@ def progress(title: str, total: int | None = None) -> Iterator[Bar]:
         return
     from penstock.terminal.display import Display
 
-    with Display(lambda: rich_bars([bar]), sys.stderr):
+    with Display(lambda _columns: rich_bars([bar]), sys.stderr):
         yield bar
 
 

@@ -37,11 +37,11 @@ class Display:
     """Shows rows at the bottom of a terminal while a block runs, and leaves the terminal as it was.
 
     Args:
-        content: What to show, for rich. It is called on a thread of the display.
+        content: What to show, for rich, by the columns of the terminal. It is called on a thread of the display.
         stream: The terminal.
     """
 
-    def __init__(self, content: Callable[[], RenderableType], stream: TextIO) -> None:
+    def __init__(self, content: Callable[[int], RenderableType], stream: TextIO) -> None:
         self._content = content
         self._console = console(stream)
         self._terminal = stream.fileno()
@@ -99,7 +99,7 @@ class Display:
     def _draw(self) -> None:
         size = os.get_terminal_size(self._terminal)
         self._console.width = size.columns
-        rows = rendered(self._content(), self._console)[: size.lines // SHARE]
+        rows = rendered(self._content(size.columns), self._console)[: size.lines // SHARE]
         frame = "" if (size, len(rows)) == self._shape else _reserve(size, len(rows))
         if self._write(frame + _at_the_bottom(size, rows)):
             self._shape = (size, len(rows))

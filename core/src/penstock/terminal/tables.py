@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, TextIO
 
 from penstock.observability.printable import one_line
@@ -49,7 +49,7 @@ def print_table(
         return
     from rich.padding import Padding
 
-    folded = rich_table(rows, header, right=right, styles=styles or {})
+    folded = rich_table(rows, header, right=right, style=lambda _title, cell: (styles or {}).get(cell, ""))
     console(sys.stdout).print(Padding(folded, (0, 0, 0, len(indent)), expand=False))
 
 
@@ -72,17 +72,19 @@ def plain(
         yield (indent + GAP.join(cells)).rstrip()
 
 
-def rich_table(rows: Rows, header: Sequence[str], *, right: Collection[str], styles: Mapping[str, str]) -> Table:
-    """A table for rich; arguments as of `print_table`."""
+def rich_table(rows: Rows, header: Sequence[str], *, right: Collection[str], style: Callable[[str, str], str]) -> Table:
+    """A table for rich; `style` is asked with the title of a column and a cell, the rest is as of `print_table`."""
     from rich.table import Table
     from rich.text import Text
 
+    titles = header or [""] * len(rows[0] if rows else ())
     table = Table(box=None, pad_edge=False, padding=(0, len(GAP), 0, 0), show_header=bool(header), header_style="bold")
-    for title in header or [""] * len(rows[0] if rows else ()):
-        table.add_column(Text(title), justify="right" if title in right else "left", overflow="fold")
+    for title in titles:
+        to_right = title in right
+        table.add_column(Text(title), justify="right" if to_right else "left", overflow="fold", no_wrap=to_right)
     for row in rows:
         # As Text: brackets in a name are not markup.
-        table.add_row(*(Text(cell, style=styles.get(cell, "")) for cell in row))
+        table.add_row(*(Text(cell, style=style(title, cell)) for title, cell in zip(titles, row, strict=True)))
     return table
 
 
@@ -109,6 +111,11 @@ def rendered(what: RenderableType, on: Console) -> list[str]:
     return captured.get().splitlines()
 
 
+def cut(text: str, width: int) -> str:
+    """A text in so many columns at most."""
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
 def _shrink(widths: list[int], room: int) -> None:
     """Shrink the widest columns until the table fits."""
     while sum(widths) > room and max(widths) > LEAST:
@@ -116,5 +123,5 @@ def _shrink(widths: list[int], room: int) -> None:
 
 
 def _cell(text: str, width: int, to_right: bool) -> str:
-    text = text if len(text) <= width else text[: width - 1] + "…"
+    text = cut(text, width)
     return text.rjust(width) if to_right else text.ljust(width)
