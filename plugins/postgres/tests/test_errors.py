@@ -13,7 +13,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from penstock.errors import ConfigError, ConnectorError, FatalConnectorError, NotConnected
-from penstock_postgres.errors import BY_SQLSTATE, REMEDIES, as_connector_error, is_about_the_record
+from penstock_postgres.errors import BY_SQLSTATE, ERRORS, REMEDIES, is_about_the_record
 from penstock_postgres.options import PostgresOptions
 from penstock_postgres.session import Address, Session
 
@@ -124,7 +124,7 @@ def test_what_the_server_says_has_its_kind(dsn: str, statement: str) -> None:
     with psycopg.connect(dsn, autocommit=True) as connection, pytest.raises(psycopg.Error) as caught:
         connection.execute(statement)
 
-    error = as_connector_error(caught.value, "here")
+    error = ERRORS.translate(caught.value, "here")
 
     assert type(error) is kind
     assert words in str(error)
@@ -165,7 +165,7 @@ def test_data_is_never_quoted(dsn: str, sql: Sql) -> None:
         with pytest.raises(psycopg.Error) as caught:
             sql(statement)
         assert is_about_the_record(caught.value)
-        assert not re.search("s3cret|77", str(as_connector_error(caught.value, "here")))
+        assert not re.search("s3cret|77", str(ERRORS.translate(caught.value, "here")))
 
 
 def test_every_code_of_the_table_is_one_of_postgresql() -> None:

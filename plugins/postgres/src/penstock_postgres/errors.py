@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
-
 import psycopg
 
+from penstock.client_errors import ErrorTable
 from penstock.errors import ConnectorError, FatalConnectorError, NotConnected
-
-Kind = type[ConnectorError]
-T = TypeVar("T")
 
 # By code (five characters) or class (its first two). A code without a row is about the data of a record, as those of
 # values, constraints and triggers are.
-BY_SQLSTATE: dict[str, Kind] = {
+BY_SQLSTATE: dict[str, type[ConnectorError]] = {
     "03": ConnectorError,  # a statement was not run completely: a bug
     "08": NotConnected,  # connection exceptions
     "0A": ConnectorError,  # not supported, or a plan that no longer fits its table
@@ -50,7 +46,7 @@ _POOLER = (
     "a transaction pooler seems to be in between; connect directly, or through a session pooler (pool_mode = session)"
 )
 
-REMEDIES = {
+REMEDIES: dict[str | type[BaseException], str] = {
     "23505": "if an earlier delivery of the same message stored it, set `on_conflict: ignore` or `on_conflict: "
     "update` with `key` in the queue's config",
     "26000": _POOLER,
@@ -78,19 +74,6 @@ _FATAL_ATTEMPTS = {
 }
 
 
-def as_connector_error(error: BaseException, address: str) -> ConnectorError:
-    """The error to raise for the engine, with what to do about it.
-
-    Args:
-        error: What psycopg or the socket raised.
-        address: The server and the database, for the text.
-    """
-    code = sqlstate(error)
-    kind = NotConnected if _is_notify_queue_full(error) else _lookup(BY_SQLSTATE, code) or _kind_of_class(error)
-    remedy = None if is_about_the_record(error) and code not in REMEDIES else _lookup(REMEDIES, code)
-    return kind(f"PostgreSQL at {address}: {_safe_text(error)}" + (f"; {remedy}" if remedy else ""))
-
-
 def sqlstate(error: BaseException) -> str:
     """The error's SQLSTATE, from its text where it has none; "" if neither gives one."""
     if not isinstance(error, psycopg.Error):
@@ -113,7 +96,7 @@ def is_about_the_record(error: BaseException) -> bool:
     code = sqlstate(error)
     if not code or _is_notify_queue_full(error):
         return False
-    kind = _lookup(BY_SQLSTATE, code)
+    kind = _row(code)
     # A policy or trigger that raises another code still means this row.
     return kind is None or (kind is not NotConnected and _source(error) in (_BY_A_POLICY, _BY_A_TRIGGER))
 
@@ -137,14 +120,8 @@ def _means(words: str, text: str) -> bool:
     return not words.endswith('"') or "does not exist" in text
 
 
-def _lookup(table: dict[str, T], code: str) -> T | None:
-    return table.get(code) or table.get(code[:2])
-
-
-def _kind_of_class(error: BaseException) -> Kind:
-    # Without a code, the connection broke or was closed before the server could answer.
-    lost = isinstance(error, OSError | psycopg.OperationalError | psycopg.InterfaceError) and not sqlstate(error)
-    return NotConnected if lost else ConnectorError
+def _row(code: str) -> type[ConnectorError] | None:
+    return BY_SQLSTATE.get(code) or BY_SQLSTATE.get(code[:2])
 
 
 _QUOTABLE = ("21", "23", "44", "54")  # classes about data whose texts do not quote it
@@ -169,5 +146,25 @@ def _replacement(error: psycopg.Error) -> str | None:
         return _A_TRIGGER
     if code.startswith("22"):
         return _A_VALUE
-    known = code.startswith(_QUOTABLE) or _lookup(BY_SQLSTATE, code) is not None
+    known = code.startswith(_QUOTABLE) or _row(code) is not None
     return None if known else _A_TRIGGER
+
+
+def _describe(error: BaseException) -> tuple[str, str]:
+    code = sqlstate(error)
+    if _is_notify_queue_full(error):
+        code = "notify"
+    elif is_about_the_record(error) and code not in REMEDIES:
+        code = "record"  # the remedy of a class is for the server's own errors, not for those that a trigger raises
+    return _safe_text(error), code
+
+
+ERRORS = ErrorTable(
+    "PostgreSQL",
+    # Without a code, the connection broke or was closed before the server could answer.
+    dict.fromkeys((OSError, psycopg.OperationalError, psycopg.InterfaceError), NotConnected),
+    (psycopg.Error,),
+    BY_SQLSTATE | {"notify": NotConnected, "record": ConnectorError},
+    REMEDIES,
+    _describe,
+)

@@ -19,7 +19,7 @@ from penstock.errors import ConfigError, ConnectorError, FatalConnectorError, No
 from penstock.known_secrets import SecretFilter
 from penstock.timeouts import Watchdog
 from penstock.turns import Turns
-from penstock_postgres.errors import as_connector_error
+from penstock_postgres.errors import ERRORS
 from penstock_postgres.options import ServerOptions
 
 logging.getLogger("psycopg").addFilter(SecretFilter())
@@ -226,7 +226,7 @@ class Session:
 
         Raises:
             NotConnected: the server is away, or does not answer; the statement may have run.
-            FatalConnectorError, ConnectorError: it rejects the statement; see `errors.as_connector_error`.
+            FatalConnectorError, ConnectorError: it rejects the statement; see `errors.ERRORS`.
         """
         with self._errors():
             cursor = await self.execute(query, parameters)
@@ -292,7 +292,7 @@ class Session:
         try:
             yield
         except (psycopg.Error, OSError) as error:
-            ours = as_connector_error(error, str(self.address))
+            ours = ERRORS.translate(error, str(self.address))
             self._failed = self._failed or isinstance(ours, NotConnected)
             raise ours from error
 
