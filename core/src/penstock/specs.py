@@ -14,18 +14,34 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")
 _IMPORT_STRING = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 
 
-def _check_name(kind: str, name: str) -> None:
-    if not _NAME.fullmatch(name):
-        raise PluginError(f"{kind} {name!r}: a name is of lower-case letters, digits, '.', '_' and '-'")
+class _Spec:
+    """What all specs have: a kind, and names and import strings that are checked when a plugin makes them."""
 
+    __slots__ = ()
+    kind: ClassVar[str]
+    _import_strings: ClassVar[tuple[str, ...]] = ("target",)
 
-def _check_import_string(kind: str, name: str, key: str, value: str | None) -> None:
-    if value is not None and not _IMPORT_STRING.fullmatch(value):
-        raise PluginError(f"{kind} {name!r}: {key}={value!r} is not an import string; write 'package.module:Name'")
+    name: str
+
+    def __post_init__(self) -> None:
+        subject = f"{self.kind} {self.name!r}"
+        if not _NAME.fullmatch(self.name):
+            raise PluginError(f"{subject}: a name is of lower-case letters, digits, '.', '_' and '-'")
+        for key in self._import_strings:
+            value = getattr(self, key)
+            if value is not None and not _IMPORT_STRING.fullmatch(value):
+                raise PluginError(f"{subject}: {key}={value!r} is not an import string; write 'package.module:Name'")
 
 
 @dataclass(frozen=True, slots=True)
-class ConnectorSpec:
+class _TargetSpec(_Spec):
+    name: str
+    target: str
+    summary: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectorSpec(_Spec):
     """A connector that a plugin offers.
 
     Attributes:
@@ -45,6 +61,7 @@ class ConnectorSpec:
     """
 
     kind: ClassVar[str] = "connector"
+    _import_strings: ClassVar[tuple[str, ...]] = ("consumer", "producer", "options", "check")
 
     name: str
     consumer: str | None = None
@@ -58,45 +75,27 @@ class ConnectorSpec:
     browse_config: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _check_name(self.kind, self.name)
+        _Spec.__post_init__(self)
         if self.consumer is None and self.producer is None:
             raise PluginError(f"connector {self.name!r} has neither a consumer nor a producer")
-        for key in ("consumer", "producer", "options", "check"):
-            _check_import_string(self.kind, self.name, key, getattr(self, key))
 
 
 @dataclass(frozen=True, slots=True)
-class SerializerSpec:
+class SerializerSpec(_TargetSpec):
     """A serializer that a plugin offers; `target` is the import string of a `Serializer` class."""
 
     kind: ClassVar[str] = "serializer"
 
-    name: str
-    target: str
-    summary: str = ""
-
-    def __post_init__(self) -> None:
-        _check_name(self.kind, self.name)
-        _check_import_string(self.kind, self.name, "target", self.target)
-
 
 @dataclass(frozen=True, slots=True)
-class ModelHandlerSpec:
+class ModelHandlerSpec(_TargetSpec):
     """A model handler that a plugin offers; `target` is the import string of a `ModelHandler` class."""
 
     kind: ClassVar[str] = "model_handler"
 
-    name: str
-    target: str
-    summary: str = ""
-
-    def __post_init__(self) -> None:
-        _check_name(self.kind, self.name)
-        _check_import_string(self.kind, self.name, "target", self.target)
-
 
 @dataclass(frozen=True, slots=True)
-class Profile:
+class Profile(_Spec):
     """A named preset. Each part can be overridden by the queue that uses it.
 
     Attributes:
@@ -109,6 +108,7 @@ class Profile:
     """
 
     kind: ClassVar[str] = "profile"
+    _import_strings: ClassVar[tuple[str, ...]] = ("data_model",)
 
     name: str
     connector: str
@@ -118,10 +118,6 @@ class Profile:
     config: Mapping[str, Any] = field(default_factory=dict)
     batch: bool = False
     summary: str = ""
-
-    def __post_init__(self) -> None:
-        _check_name(self.kind, self.name)
-        _check_import_string(self.kind, self.name, "data_model", self.data_model)
 
 
 def standard_profiles(
@@ -156,7 +152,7 @@ def standard_profiles(
 
 
 @dataclass(frozen=True, slots=True)
-class CommandSpec:
+class CommandSpec(_TargetSpec):
     """A command that a plugin adds to `penstock`, as `penstock NAME …`.
 
     Attributes:
@@ -168,17 +164,9 @@ class CommandSpec:
 
     kind: ClassVar[str] = "command"
 
-    name: str
-    target: str
-    summary: str = ""
-
-    def __post_init__(self) -> None:
-        _check_name(self.kind, self.name)
-        _check_import_string(self.kind, self.name, "target", self.target)
-
 
 @dataclass(frozen=True, slots=True)
-class MiddlewareSpec:
+class MiddlewareSpec(_TargetSpec):
     """A middleware that a plugin offers.
 
     Attributes:
@@ -190,17 +178,9 @@ class MiddlewareSpec:
 
     kind: ClassVar[str] = "middleware"
 
-    name: str
-    target: str
-    summary: str = ""
-
-    def __post_init__(self) -> None:
-        _check_name(self.kind, self.name)
-        _check_import_string(self.kind, self.name, "target", self.target)
-
 
 @dataclass(frozen=True, slots=True)
-class RouteSpec:
+class RouteSpec(_Spec):
     """A route that a plugin offers for the port of a worker.
 
     Attributes:
@@ -216,10 +196,6 @@ class RouteSpec:
     path: str
     target: str
     summary: str = ""
-
-    def __post_init__(self) -> None:
-        _check_name(self.kind, self.name)
-        _check_import_string(self.kind, self.name, "target", self.target)
 
 
 Spec = ConnectorSpec | SerializerSpec | ModelHandlerSpec | Profile | CommandSpec | MiddlewareSpec | RouteSpec

@@ -31,10 +31,10 @@ class CodecParts:
 
 def choose_codec(resolution: Resolution) -> CodecParts:
     """What the queue says, else what its profile says, else json and pydantic."""
-    serializer = _serializer(resolution)
+    serializer = _stage(resolution, "serializer", DEFAULT_SERIALIZER, Serializer)  # type: ignore[type-abstract]
     if _handler_is_off(resolution):
         return CodecParts(serializer, None, None, False)
-    handler = _model_handler(resolution)
+    handler = _stage(resolution, "model_handler", DEFAULT_MODEL_HANDLER, ModelHandler)  # type: ignore[type-abstract]
     data_model, is_default = _data_model(resolution)
     if handler is not None and data_model is not None:
         _try_out(resolution, handler, data_model)
@@ -83,34 +83,18 @@ def _handler_is_off(resolution: Resolution) -> bool:
     return handler_off or model_off
 
 
-def _serializer(resolution: Resolution) -> Serializer | None:
-    value = _chosen(resolution, "serializer", DEFAULT_SERIALIZER)
-    registry = resolution.registry
+def _stage(resolution: Resolution, key: str, default: str, contract: type[_Made]) -> _Made | None:
+    """The serializer or model handler: its class found by name, by path or as it is, and made."""
+    value, registry = _chosen(resolution, key, default), resolution.registry
 
     def by_name(name: str) -> Any:
-        spec = registry.serializer(name)
+        spec = getattr(registry, key)(name)
         return registry.load(spec, spec.target)
 
-    def make() -> Serializer:
-        target = resolution.target("serializer", value, by_name)
-        return _made("serializer", value, target, Serializer)  # type: ignore[type-abstract]
+    def make() -> _Made:
+        return _made(key, value, resolution.target(key, value, by_name), contract)
 
-    return None if value is None else resolution.attempt("serializer", make)
-
-
-def _model_handler(resolution: Resolution) -> ModelHandler | None:
-    value = _chosen(resolution, "model_handler", DEFAULT_MODEL_HANDLER)
-    registry = resolution.registry
-
-    def by_name(name: str) -> Any:
-        spec = registry.model_handler(name)
-        return registry.load(spec, spec.target)
-
-    def make() -> ModelHandler:
-        target = resolution.target("model_handler", value, by_name)
-        return _made("model_handler", value, target, ModelHandler)  # type: ignore[type-abstract]
-
-    return None if value is None else resolution.attempt("model_handler", make)
+    return None if value is None else resolution.attempt(key, make)
 
 
 def _made(key: str, value: Any, target: Any, contract: type[_Made]) -> _Made:

@@ -4,46 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from penstock.errors import ProduceError
-from penstock.events import Observer, Produced
+from penstock.events import Produced
 from penstock.message import QueueMessage, Record
 from penstock.pipeline.batch import Batch
-from penstock.pipeline.in_flight import InFlight
 from penstock.pipeline.settlement import Failure
-from penstock.pipeline.strategy import Delivered, Stored
-from penstock.pipeline.tasks import WatchedTasks
-from penstock.queues.queue import InputQueue, OutputQueue
+from penstock.pipeline.strategy import Delivered, Stored, Strategy
+from penstock.queues.queue import OutputQueue
 
 
-class AtLeastOnce:
-    """If the process dies on the way, each input is settled, or its broker still has it.
-
-    Args:
-        app: The engine's name.
-        source: The input queue.
-        targets: Output queues by name.
-        in_flight: Knows the connector's messages.
-        observe: Told what is produced.
-        tasks: Where calls to several output queues run.
-    """
-
-    def __init__(
-        self,
-        app: str,
-        source: InputQueue,
-        targets: Mapping[str, OutputQueue],
-        in_flight: InFlight,
-        observe: Observer,
-        tasks: WatchedTasks,
-    ) -> None:
-        self._app = app
-        self._source = source
-        self._targets = targets
-        self._in_flight = in_flight
-        self._observe = observe
-        self._tasks = tasks
+class AtLeastOnce(Strategy):
+    """If the process dies on the way, each input is settled, or its broker still has it."""
 
     async def deliver(self, batch: Batch) -> Delivered:
         """See `Strategy.deliver`."""

@@ -86,7 +86,7 @@ def compile_pipeline(
     observe = together([*own, *map(guarded, observers)])
     if settings.delivery == "exactly_once":
         require_transactions(app, input_queue, output_queues)
-        strategy: Strategy = ExactlyOnce(app, input_queue, output_queues, in_flight, observe)
+        strategy: Strategy = ExactlyOnce(app, input_queue, output_queues, in_flight, observe, deliveries)
     else:
         strategy = AtLeastOnce(app, input_queue, output_queues, in_flight, observe, deliveries)
     dead_letters = None

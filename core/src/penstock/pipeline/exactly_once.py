@@ -8,41 +8,18 @@ from collections.abc import Mapping, Sequence
 
 from penstock.connectors import Transacted
 from penstock.errors import CapabilityError
-from penstock.events import Observer, Produced
+from penstock.events import Produced
 from penstock.message import QueueMessage, Record
 from penstock.pipeline.batch import Batch, OutputColumn
-from penstock.pipeline.in_flight import InFlight
 from penstock.pipeline.settlement import Failure
-from penstock.pipeline.strategy import Delivered, Stored
+from penstock.pipeline.strategy import Delivered, Stored, Strategy
 from penstock.queues.queue import InputQueue, OutputQueue
 
 Columns = Sequence[tuple[str, OutputColumn]]
 
 
-class ExactlyOnce:
-    """If the process dies on the way, each input is settled and its outputs are stored, or neither.
-
-    Args:
-        app: The engine's name.
-        source: The input queue.
-        targets: Output queues by name.
-        in_flight: Knows the connector's messages.
-        observe: Told what is produced.
-    """
-
-    def __init__(
-        self,
-        app: str,
-        source: InputQueue,
-        targets: Mapping[str, OutputQueue],
-        in_flight: InFlight,
-        observe: Observer,
-    ) -> None:
-        self._app = app
-        self._source = source
-        self._targets = targets
-        self._in_flight = in_flight
-        self._observe = observe
+class ExactlyOnce(Strategy):
+    """If the process dies on the way, each input is settled and its outputs are stored, or neither."""
 
     async def deliver(self, batch: Batch) -> Delivered:
         """See `Strategy.deliver`."""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from penstock.errors import PenstockError
+from penstock.events import Observer
 from penstock.message import QueueMessage, Record
 from penstock.pipeline.batch import Batch
+from penstock.pipeline.in_flight import InFlight
 from penstock.pipeline.settlement import Failure
-from penstock.queues.queue import OutputQueue
+from penstock.pipeline.tasks import WatchedTasks
+from penstock.queues.queue import InputQueue, OutputQueue
 
 
 @dataclass(slots=True)
@@ -49,12 +52,39 @@ class Stored:
     refused: list[tuple[Failure, PenstockError]] = field(default_factory=list)
 
 
-class Strategy(Protocol):
-    """How outputs are stored and inputs settled."""
+class Strategy(ABC):
+    """How outputs are stored and inputs settled.
 
+    Args:
+        app: The engine's name.
+        source: The input queue.
+        targets: Output queues by name.
+        in_flight: Knows the connector's messages.
+        observe: Told what is produced.
+        tasks: Where calls to several output queues run.
+    """
+
+    def __init__(
+        self,
+        app: str,
+        source: InputQueue,
+        targets: Mapping[str, OutputQueue],
+        in_flight: InFlight,
+        observe: Observer,
+        tasks: WatchedTasks,
+    ) -> None:
+        self._app = app
+        self._source = source
+        self._targets = targets
+        self._in_flight = in_flight
+        self._observe = observe
+        self._tasks = tasks
+
+    @abstractmethod
     async def deliver(self, batch: Batch) -> Delivered:
         """Store the outputs of a batch and settle its inputs. What is refused becomes a failure of the batch."""
 
+    @abstractmethod
     async def store_dead_letters(
         self, queue: OutputQueue, records: Sequence[Record], failures: Sequence[Failure]
     ) -> Stored:

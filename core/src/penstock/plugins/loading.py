@@ -10,32 +10,23 @@ from typing import Any, Literal
 
 import pluggy
 
-from penstock import hookspecs
+from penstock import hookspecs, specs
 from penstock.plugins import fixes, install_commands
 from penstock.plugins.discovery import Entry, core_version
 from penstock.plugins.hints import CORE, nearest
 from penstock.plugins.import_paths import describe
-from penstock.specs import (
-    CommandSpec,
-    ConnectorSpec,
-    MiddlewareSpec,
-    ModelHandlerSpec,
-    Profile,
-    RouteSpec,
-    SerializerSpec,
-    Spec,
-)
+from penstock.specs import Spec
 
 State = Literal["ok", "broken", "incompatible", "blocked"]
 
 _SPEC_OF_HOOK: Mapping[str, type[Spec]] = {
-    "penstock_connectors": ConnectorSpec,
-    "penstock_serializers": SerializerSpec,
-    "penstock_model_handlers": ModelHandlerSpec,
-    "penstock_profiles": Profile,
-    "penstock_commands": CommandSpec,
-    "penstock_middleware": MiddlewareSpec,
-    "penstock_routes": RouteSpec,
+    "penstock_connectors": specs.ConnectorSpec,
+    "penstock_serializers": specs.SerializerSpec,
+    "penstock_model_handlers": specs.ModelHandlerSpec,
+    "penstock_profiles": specs.Profile,
+    "penstock_commands": specs.CommandSpec,
+    "penstock_middleware": specs.MiddlewareSpec,
+    "penstock_routes": specs.RouteSpec,
 }
 
 

@@ -133,11 +133,8 @@ def make_consumer(connector_class: type[Any], name: str, options: Any) -> Consum
         ConfigError: the class has none of the accepted forms.
     """
     if issubclass(connector_class, (Consumer, BlockingConsumer)):
-        _refuse_unfinished(connector_class, "consumer")
-        if issubclass(connector_class, Consumer):
-            return connector_class(name, options)
-        _refuse_coroutines(connector_class, BlockingConsumer)
-        return ThreadedConsumer(connector_class(name, options))
+        consumer = _made(connector_class, name, options, "consumer", BlockingConsumer)
+        return ThreadedConsumer(consumer) if isinstance(consumer, BlockingConsumer) else consumer
     has_delete_only = hasattr(connector_class, "delete") and not hasattr(connector_class, "on_success")
     settles = "delete" if has_delete_only else "on_success"
     _refuse_misfit(connector_class, "consumer", ("consume", settles, "on_fail", "shutdown"))
@@ -151,11 +148,8 @@ def make_producer(connector_class: type[Any], name: str, options: Any) -> Produc
         ConfigError: the class has none of the accepted forms.
     """
     if issubclass(connector_class, (Producer, BlockingProducer)):
-        _refuse_unfinished(connector_class, "producer")
-        if issubclass(connector_class, Producer):
-            return connector_class(name, options)
-        _refuse_coroutines(connector_class, BlockingProducer)
-        return ThreadedProducer(connector_class(name, options))
+        producer = _made(connector_class, name, options, "producer", BlockingProducer)
+        return ThreadedProducer(producer) if isinstance(producer, BlockingProducer) else producer
     _refuse_misfit(connector_class, "producer", ("produce", "shutdown"))
     return OneAtATimeProducer(connector_class, name, options)
 
@@ -175,13 +169,15 @@ def undeclared_capabilities(connector_class: type[Any]) -> Capabilities:
     return Capabilities(keys=keys, headers=headers, delay=delay, tombstones=True)
 
 
-def _refuse_unfinished(connector_class: type[Any], side: str) -> None:
-    missing = sorted(getattr(connector_class, "__abstractmethods__", ()))
-    if missing:
+def _made(connector_class: type[Any], name: str, options: Any, side: str, blocking: type[Any]) -> Any:
+    if missing := sorted(getattr(connector_class, "__abstractmethods__", ())):
         raise ConfigError(
             f"{_full_name(connector_class)} is not a complete {side}: it lacks {', '.join(missing)}; add what "
             f"is missing, or, if it moves one message at a time, derive it from no class of Penstock"
         )
+    if issubclass(connector_class, blocking):
+        _refuse_coroutines(connector_class, blocking)
+    return connector_class(name, options)
 
 
 def _refuse_coroutines(connector_class: type[Any], blocking: type[Any]) -> None:
