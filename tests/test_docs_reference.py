@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from penstock import Engine, Worker, dead_letters, errors, hookspecs, specs
 from penstock.capabilities import CAPABILITY_NAMES
 from penstock.cli.main import COMMANDS
-from penstock.config.model import EngineSettings, PluginSettings, QueueConfig, WorkerSettings
+from penstock.config.model import EngineSettings, LogSettings, PluginSettings, QueueConfig, WorkerSettings
 from penstock.config.schema import configuration_schema
 from penstock.engine import NOT_GIVEN
 from penstock.message import QueueMessage
@@ -32,7 +32,7 @@ from penstock.retry import RetryPolicy
 DOCS = Path(__file__).parents[1] / "docs"
 REFERENCE = DOCS / "reference"
 WITH_TABLES = sorted(page for page in DOCS.rglob("*.md") if "<!-- table:" in page.read_text())
-COMPUTED = {("QueueConfig", "name"), ("EngineSettings", "retry")}
+COMPUTED = {("QueueConfig", "name"), ("EngineSettings", "retry"), ("WorkerSettings", "log")}
 """Settings whose default no literal can say."""
 
 
@@ -82,6 +82,7 @@ def test_the_tables_that_are_made_from_the_code_are_current(page: Path) -> None:
         ("`engine`", EngineSettings),
         ("`engine.retry`", RetryPolicy),
         ("`worker`", WorkerSettings),
+        ("`worker.log`", LogSettings),
         ("`plugins`", PluginSettings),
     ],
 )

@@ -20,7 +20,7 @@ ROWS = """
 
     exports errors events message serializers model_handlers data_models progress turns
     queues.cancellation  queues.forks
-    observability.observers  observability.metric_definitions
+    observability.observers  observability.metric_definitions  observability.outages  observability.log_fields
     observability.health
 
     bulk  client_errors  client_slot  headers  timeouts  transacted
@@ -29,7 +29,8 @@ ROWS = """
     queues.threads  observability.counting
     observability.exposition
     confirmations  leases  polling  redelivery  retry  envelope  worker.signals
-    queues.one_at_a_time  queues.connection  queues.answers  observability.printable
+    queues.one_at_a_time  queues.connection  queues.answers  observability.printable  observability.log_formats
+    observability.log_lines
     pipeline.poison  pipeline.settlement  specs  worker.streams  worker.log_guard  worker.collector
     queues.adapters  queues.record_rules  terminal.tables
     queues.codec  queues.resolved_queue  hookspecs  terminal.display
@@ -56,7 +57,8 @@ ROWS = """
     config.masking  config.problems
     config.sources  config.validation
     config.environment  config.middleware  config.model  config.routes
-    config.arguments  config.files  config.resolution  config.schema
+    config.arguments  config.files  config.resolution  config.schema  worker.log_file
+    worker.log_setup
     config.codecs  config.connector_class
     config.connector_options
     config.resolve
@@ -77,7 +79,7 @@ ROWS = """
     pipeline.loop
     pipeline.compile
 
-    worker.pages  worker.status  worker.summary
+    worker.pages  worker.status  worker.summary  worker.life_cycle
     worker.endpoints
     pipeline.annotation  worker.worker
     engine  installed  standalone
@@ -90,7 +92,7 @@ ROWS = """
     testing.test_runner
     testing.harness
 
-    cli.configured  cli.lines_file  cli.trace
+    cli.configured  cli.exits  cli.lines_file  cli.trace
     cli.feed
     cli.apps
     cli.check  cli.plugins  cli.queue  cli.run  cli.schema

@@ -186,8 +186,8 @@ def test_verbose_says_what_happens(run: Command) -> None:
     for line in (
         "health and metrics on 127.0.0.1 port",
         "INFO penstock: engine 'till': from 'in' (memory) to 'out' (memory), dead letters to 'dead' (memory)",
-        "INFO penstock: engine till: ok",
-        "INFO penstock: engine till: stopping",
+        "DEBUG penstock: engine till: ok",
+        "DEBUG penstock: engine till: stopping",
         "INFO penstock: engine 'till', queue 'in': 3 received, 2 succeeded, 1 dead-lettered; 1 call failed",
     ):
         assert line in err

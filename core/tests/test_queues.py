@@ -187,7 +187,10 @@ def test_a_lost_connection_is_mended_and_told_once(caplog: pytest.LogCaptureFixt
 
     assert sorted(sink.bodies) == [b"0", b"1", b"2", b"3"]
     assert (sink.count("connect"), len(losses)) == (2, 1)
-    assert warnings_in(caplog.records) == ["queue 'out', ScriptedProducer: reset by peer; connecting again"]
+    assert warnings_in(caplog.records) == [
+        "queue 'out', ScriptedProducer: reset by peer; connecting again",
+        "queue 'out', ScriptedProducer: connected again after 0.0 s",
+    ]
 
 
 def test_a_connection_that_breaks_at_once_makes_no_hot_loop() -> None:

@@ -180,7 +180,7 @@ def test_without_drain_a_signal_is_a_good_end_and_the_rest_of_the_file_is_told(r
     run.write("in.jsonl", "".join(f"{n}\n" for n in range(600_000)))
     write_app(run, "if number == 300:\n    os.kill(os.getpid(), signal.SIGTERM)")
 
-    code, _out, err = run("app.py", "--feed", "in=in.jsonl")
+    code, _out, err = run("app.py", "--feed", "in=in.jsonl", "--log-level", "warning")
 
     assert code == 0
     assert re.fullmatch(r"left: --feed in.jsonl: [\d,]+ lines were fed; .* from line [\d,]+ on\n", err)

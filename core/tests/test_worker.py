@@ -358,7 +358,7 @@ def penstock_run(folder: Path, hold: str, *options: str) -> Iterator[subprocess.
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_a_worker_in_order(tmp_path: Path, number: signal.Signals) -> None:
     """What runs is finished, sent and collected; exit code 0; nothing more is begun."""
-    with penstock_run(tmp_path, BRIEF) as process:
+    with penstock_run(tmp_path, BRIEF, "--log-level", "warning") as process:
         process.send_signal(number)
         output, errors = process.communicate(timeout=20)
 

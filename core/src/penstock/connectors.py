@@ -89,6 +89,10 @@ class Consumer(ABC):
     """True: the client must be polled to stay a member of its group, so the engine goes on calling `consume(0, …)`
     while it has no room; such a call returns no messages."""
 
+    server: str = ""
+    """Where the server is, for people and without credentials: "PostgreSQL at db:5432". Known once the connector is
+    made. When the server is lost, the log has one line for all queues of this text."""
+
     def __init__(self, name: str, options: Any) -> None:
         self.name = name
         self.options = options
@@ -245,6 +249,9 @@ class Producer(ABC):
     """False: only bodies of a certain form can be stored, such as rows of a table. Then the queue is rejected as a
     dead-letter queue, which must take whatever came. Known once the connector is made."""
 
+    server: str = ""
+    """See `Consumer.server`."""
+
     def __init__(self, name: str, options: Any) -> None:
         self.name = name
         self.options = options
@@ -287,6 +294,7 @@ class BlockingConsumer(ABC):
 
     lease: float | None = None
     keep_polling: ClassVar[bool] = False
+    server: str = ""
 
     def __init__(self, name: str, options: Any) -> None:
         self.name = name
@@ -352,6 +360,7 @@ class BlockingProducer(ABC):
     """`Producer` for a client library that blocks: all calls on one thread of its own, one at a time."""
 
     any_body: bool = True
+    server: str = ""
 
     def __init__(self, name: str, options: Any) -> None:
         self.name = name

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
     from penstock.queues.resolved_queue import ResolvedQueue
     from penstock.retry import RetryPolicy
     from penstock.worker.status import EngineStatus
-
-log = logging.getLogger("penstock")
 
 Answer = TypeVar("Answer", bound=Callable[[Report], Response])
 Opens = TypeVar("Opens", bound=Callable[..., Any])
@@ -316,7 +313,6 @@ class Engine:
             )
         queues = self.resolve() if queues is None else queues
         settings = self._settings()
-        log.info("%s", self._route(queues))
         source = with_annotation(queues[self.input_queue, "input"], self._function)
         targets = {name: self._with_model(queue) for (name, role), queue in queues.items() if role == "output"}
         counters = EngineMetrics(self.app_name, source.name, source.connector, list(targets))
@@ -352,13 +348,6 @@ class Engine:
             ConfigError: the configuration names one that is unknown.
         """
         return self._extensions.all_routes(self.configuration)
-
-    def _route(self, queues: Mapping[tuple[str, Role], ResolvedQueue]) -> str:
-        """`engine 'till': from 'orders' (kafka) to 'invoices' (rsmq), dead letters to 'rejects' (kafka)`."""
-        shown = {name: f"{name!r} ({queue.connector})" for (name, _role), queue in queues.items()}
-        outputs = f" to {', '.join(shown[name] for name in self.output_queues)}" if self.output_queues else ""
-        dead = f", dead letters to {shown[self.dead_letter_queue]}" if self.dead_letter_queue is not None else ""
-        return f"engine {self.app_name!r}: from {shown[self.input_queue]}{outputs}{dead}"
 
     def _with_model(self, target: ResolvedQueue) -> ResolvedQueue:
         """An output queue whose data model the configuration does not choose takes the declared model, or anything."""

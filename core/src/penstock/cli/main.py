@@ -14,14 +14,12 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
-from penstock.errors import ConfigError, FunctionError, PenstockError, PluginError, UnknownNameError
+from penstock.cli.exits import ABORTED, NOT_DRAINED, exit_code
+from penstock.errors import PenstockError, PluginError, UnknownNameError
 from penstock.known_secrets import hide
 from penstock.version import __version__
 from penstock.worker import streams
 from penstock.worker.listener import Stopped, listening, stop_early
-
-ABORTED = 130  # stopped by a second signal; a command other than `run` by the first
-NOT_DRAINED = 3  # a drain was interrupted
 
 COMMANDS = {
     "run": "run engines until a signal, or until their queues are empty",
@@ -82,12 +80,9 @@ def _main(argv: Sequence[str]) -> int:
         code = int(command.run(options))
         # A worker works without its output; of another command the output is the result.
         return code if asked == "run" else code or _unprinted()
-    except (ConfigError, PluginError, FunctionError) as error:
-        print(f"penstock: {_shown(error)}", file=sys.stderr)
-        return 2
     except PenstockError as error:
         print(f"penstock: {_shown(error)}", file=sys.stderr)
-        return 1
+        return exit_code(error)
 
 
 def _shown(error: PenstockError) -> str:

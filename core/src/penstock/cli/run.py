@@ -10,23 +10,26 @@ from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import get_args
 
 from penstock.cli.apps import find_engines
+from penstock.cli.exits import NOT_DRAINED, exit_code
 from penstock.cli.feed import Collector, Feed
 from penstock.cli.lines_file import Existing
 from penstock.config.files import load, read
-from penstock.config.model import Configuration, WorkerSettings
+from penstock.config.model import Configuration, LogFormat, LogLevel, LogSettings, WorkerSettings
 from penstock.config.resolve import problems_of, registry_for, resolve_queue
 from penstock.engine import Engine
-from penstock.errors import ConfigError
-from penstock.known_secrets import SecretFormatter
+from penstock.errors import ConfigError, PenstockError
 from penstock.options import Role
 from penstock.queues.resolved_queue import ResolvedQueue
 from penstock.terminal.run_view import RunView, shown
+from penstock.worker.log_setup import Configure, log_set_up, writes_json
 from penstock.worker.summary import all_succeeded, left_in
 from penstock.worker.worker import Runnable, Worker
 
-NOT_DRAINED = 3  # the exit code of a drain that was stopped before its end
+log = logging.getLogger("penstock")
+
 COLLECT_BATCH = 1_000  # messages written, and settled, together
 
 
@@ -61,23 +64,43 @@ def configure(parser: argparse.ArgumentParser) -> None:
     existing.add_argument("--append", action="store_true", help="collect behind what a file holds already")
     existing.add_argument("--overwrite", action="store_true", help="refile what a file holds by what is collected")
     parser.add_argument("--metrics-port", metavar="PORT", help="port of /metrics, /livez and /readyz; 'none' for none")
-    parser.add_argument("-v", "--verbose", action="store_true", help="log what happens, not only what goes wrong")
+    levels = get_args(LogLevel)
+    level = parser.add_mutually_exclusive_group()
+    level.add_argument(
+        "--log-level",
+        type=str.lower,
+        choices=levels,
+        metavar="LEVEL",
+        help=f"{', '.join(levels)}; info, with --drain warning",
+    )
+    level.add_argument(
+        "-v", "--verbose", dest="log_level", action="store_const", const="debug", help="the same as --log-level debug"
+    )
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--log-format", choices=get_args(LogFormat), help="what a line of the log looks like")
+    form.add_argument("--log-config", metavar="FILE", help="a file for Python's logging: YAML, TOML, JSON or ini")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run engines. Returns 0 after a signal or a complete drain, 3 after a drain that was stopped before its end."""
-    logging.basicConfig(
-        level=logging.INFO if arguments.verbose else logging.WARNING,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
-    for handler in logging.getLogger().handlers:
-        handler.setFormatter(SecretFormatter(handler.formatter or logging.Formatter()))
+    chosen = LogSettings(level=arguments.log_level, format=arguments.log_format, config=arguments.log_config)
+    with log_set_up(chosen) as configure_log:
+        try:
+            return _run(arguments, chosen, configure_log)
+        except PenstockError as error:
+            if not writes_json():
+                raise
+            log.error("%s", error)
+            return exit_code(error)
+
+
+def _run(arguments: argparse.Namespace, chosen: LogSettings, configure_log: Configure) -> int:
     engines = find_engines(arguments.apps)
     _reject_incomplete(arguments)
     _reject_shared(arguments.feed, arguments.collect)
     configuration = _configure(arguments, engines)
     settings = _worker_settings(configuration, engines, arguments.metrics_port)
+    configure_log(_log_settings(settings.log, chosen), "warning" if arguments.drain else "info")
     with ExitStack() as files:
         feeds = [_feed(text, configuration, engines) for text in arguments.feed]
         for feed in feeds:
@@ -125,18 +148,21 @@ def _report_end(
     good = error is None and not unfinished and all(map(all_succeeded, worker.metrics.engines()))
     good = good or not (arguments.drain or isinstance(error, Exception))
     summary = worker.summary()  # nothing, if it could not even start
-    if not arguments.verbose and (sys.stderr.isatty() or not good):  # -v has logged it
-        _print_lines(*summary)
+    if not log.isEnabledFor(logging.INFO) and (sys.stderr.isatty() or not good):  # else the log has it
+        _tell(*summary)
     if summary:
-        _print_lines(*reports)
+        _tell(*reports)
     if unfinished:
-        _print_lines("penstock: the drain was stopped before its end: not everything is settled")
+        _tell("penstock: the drain was stopped before its end: not everything is settled")
     return NOT_DRAINED if unfinished else 0
 
 
-def _print_lines(*lines: str) -> None:
-    if lines:
-        print(*lines, sep="\n", file=sys.stderr)
+def _tell(*lines: str) -> None:
+    for line in lines:
+        if writes_json():
+            log.warning("%s", line)
+        else:
+            print(line, file=sys.stderr)
 
 
 def _left_by(engine: Engine, drained: bool) -> str | None:
@@ -175,6 +201,12 @@ def _worker_settings(configuration: Configuration, engines: Sequence[Engine], po
         # Through the model, which explains a wrong number.
         return WorkerSettings(**(configuration.worker.model_dump() | {"metrics_port": port}))
     return engines[0].worker_settings(engines) if engines else configuration.worker
+
+
+def _log_settings(configured: LogSettings, chosen: LogSettings) -> LogSettings:
+    """What the command line says, and where it is silent what the configuration says."""
+    of_form = configured if chosen.format is None and chosen.config is None else chosen
+    return LogSettings(level=chosen.level or configured.level, format=of_form.format, config=of_form.config)
 
 
 def _split(option: str, text: str) -> tuple[str, str]:

@@ -161,6 +161,38 @@ class EngineSettings(Settings):
     middleware: tuple[Name | dict[str, Any], ...] = Field(default=(), repr=False)
 
 
+def _lower(value: Any) -> Any:
+    return value.lower() if isinstance(value, str) else value
+
+
+LogLevel = Literal["debug", "info", "warning", "error", "critical"]
+LogFormat = Literal["text", "json"]
+
+
+class LogSettings(Settings):
+    """The log of a worker that has its process to itself.
+
+    Attributes:
+        level: The lowest level of Penstock's lines; where the program sets up no logging, of all others, too, but for
+            debug. None is info, and warning for a drain.
+        format: text or json, for all that goes to standard error or output. None is text, and leaves the program's own
+            handlers as they are.
+        config: A file for Python's `logging`: a mapping for `dictConfig` in YAML, TOML or JSON, or an ini.
+    """
+
+    owner: ClassVar[str] = "the log"
+
+    level: Annotated[LogLevel | None, BeforeValidator(_lower)] = None
+    format: Annotated[LogFormat | None, BeforeValidator(_lower)] = None
+    config: Name | None = None
+
+    @model_validator(mode="after")
+    def _one_format(self) -> LogSettings:
+        if self.format is not None and self.config is not None:
+            raise ValueError("'format' and 'config' exclude each other: the file of 'config' has its own; give one")
+        return self
+
+
 class WorkerSettings(Settings):
     """How the process behaves.
 
@@ -173,6 +205,7 @@ class WorkerSettings(Settings):
         tune_garbage_collector: Whether Python's garbage collector runs less often while a worker has the process to
             itself (`penstock run`, `Engine.run`). It never does where a worker is embedded (`Worker.serve`).
         routes: Names of installed routes that the port answers, beside its own.
+        log: The log, under `penstock run` and `Engine.run`.
     """
 
     owner: ClassVar[str] = "the worker"
@@ -183,6 +216,7 @@ class WorkerSettings(Settings):
     shutdown_timeout: float = Field(default=30.0, ge=0)
     tune_garbage_collector: bool = True
     routes: tuple[Name, ...] = ()
+    log: LogSettings = Field(default_factory=LogSettings)
 
 
 class PluginSettings(Settings):

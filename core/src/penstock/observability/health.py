@@ -15,6 +15,7 @@ from typing import Any, Literal, get_args
 
 from penstock.events import Observer, StateChanged
 from penstock.observability.observers import guarded
+from penstock.observability.outages import Outages
 
 log = logging.getLogger("penstock")
 
@@ -83,11 +84,15 @@ class Health:
     Args:
         clock: Seconds since the epoch, for `since`.
         monotonic: Seconds that never jump, for heartbeats.
+
+    Attributes:
+        outages: Which servers are away; what it logs is about all queues of a server at once.
     """
 
     def __init__(self, clock: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._monotonic = monotonic
+        self.outages = Outages()
         self._lock = threading.Lock()
         self._states: dict[str, Status] = {}
         self._heartbeats: dict[str, Heartbeat] = {}
@@ -122,7 +127,7 @@ class Health:
             observe(StateChanged(component, state, status.reason))
         # A failure is logged where it is found, with all that is known there.
         if state in ("starting", "ok", "stopping") and not reason and (before is None or before.state != state):
-            log.info("%s: %s", component, state)
+            log.debug("%s: %s", component, state)
 
     def get(self, component: str) -> Status | None:
         """The state of one component; None if it was never set."""

@@ -87,8 +87,7 @@ class LeaseExtender:
             asked = monotonic()
             await self._source.extend(messages)
         except NotConnected as error:
-            log.warning("engine %r: leases could not be extended: %s", self._app, error,
-                        extra={"engine": self._app, "queue": self._source.name})  # fmt: skip
+            log.warning("engine %r: leases could not be extended: %s", self._app, error)
             await asyncio.sleep(min(RETRY_AFTER, lease / CHECKS))
         else:
             self._extended.update(dict.fromkeys(messages, asked))

@@ -16,6 +16,8 @@ from penstock.message import QueueMessage
 from penstock.middleware import Limit
 from penstock.observability.counting import EngineMetrics
 from penstock.observability.health import Health
+from penstock.observability.log_fields import logged_with
+from penstock.observability.outages import duration
 from penstock.pipeline.batch import Batch
 from penstock.pipeline.delivery import Delivery
 from penstock.pipeline.drain import DrainDetector
@@ -115,6 +117,7 @@ class Pipeline:
         state.on_stop(source.stop)
         state.on_stop(self.executor.stop)  # now, not once an idle consume returns
         self._set_state("starting")
+        health.outages.ask(app, source.name, self.lag)
 
     # -- what the worker calls
 
@@ -128,10 +131,16 @@ class Pipeline:
         Raises:
             PenstockError: why the engine could not go on. Every unsettled message is redelivered.
         """
-        fetching = WatchedTasks(self.app, self._state)
+        source = self.source
+        with logged_with({"engine": self.app, "queue": source.name, "connector": source.resolved.connector}):
+            await self._run(connect_timeout, shutdown_timeout)
+
+    async def _run(self, connect_timeout: float | None, shutdown_timeout: float) -> None:
+        fetching, begun = WatchedTasks(self.app, self._state), monotonic()
         try:
             if await self._queues.open(connect_timeout, self._state):
                 self._set_state("ok")
+                log.info("engine %r: at work, connected after %s", self.app, duration(monotonic() - begun))
                 self._side_tasks.start()
                 # In a task of its own: a client that does not return at a stop holds up nothing else.
                 fetching.start(self._fetcher.run())
@@ -172,6 +181,18 @@ class Pipeline:
     async def idle_since(self) -> float | None:
         """Since when there has been nothing to do, by `monotonic`; None while there is, or may come, something."""
         return await self._idle.idle_since()
+
+    def waits_for(self) -> str | None:
+        """What a stop waits for, for people; None once it has ended."""
+        if self.ending is not None:
+            return None
+        called, left = self.executor.taken - self.executor.returned, self.in_flight
+        age = "" if self._in_flight.age is None else f", the oldest for {duration(self._in_flight.age)}"
+        if called:
+            return f"engine {self.app!r} waits for the function, which has {_messages(called)}{age}"
+        if left:
+            return f"engine {self.app!r} waits until {_messages(left)} are confirmed and settled{age}"
+        return f"engine {self.app!r} closes its queues"
 
     async def lag(self) -> int | None:
         """How many messages wait in the input queue."""
@@ -266,8 +287,7 @@ class Pipeline:
                 await self._end_fetching(fetching)
         except TimeoutError:
             log.warning("engine %r: not finished after %g s; %d messages are left to be redelivered",
-                        self.app, shutdown_timeout, self.in_flight,
-                        extra={"engine": self.app, "queue": self.source.name, "count": self.in_flight})  # fmt: skip
+                        self.app, shutdown_timeout, self.in_flight, extra={"count": self.in_flight})  # fmt: skip
         finally:
             self.executor.close()
             await asyncio.gather(self._deliveries.cancel(), fetching.cancel())
@@ -289,3 +309,7 @@ class Pipeline:
             async with asyncio.timeout(LAST_LAG):
                 return await self.lag()
         return None
+
+
+def _messages(count: int) -> str:
+    return "1 message" if count == 1 else f"{count:,} messages"

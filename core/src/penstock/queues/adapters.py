@@ -26,6 +26,7 @@ class ThreadedConsumer(Consumer):
 
     def __init__(self, blocking: BlockingConsumer) -> None:
         super().__init__(blocking.name, blocking.options)
+        self.server = blocking.server
         self._blocking = blocking
         self._consuming = DaemonThreadPool(f"penstock-consume-{blocking.name}")
         self._settling = DaemonThreadPool(f"penstock-settle-{blocking.name}")
@@ -104,6 +105,7 @@ class ThreadedProducer(Producer):
 
     def __init__(self, blocking: BlockingProducer) -> None:
         super().__init__(blocking.name, blocking.options)
+        self.server = blocking.server
         self.blocking = blocking
         self._thread = DaemonThreadPool(f"penstock-produce-{blocking.name}")
         self.any_body = blocking.any_body

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from penstock.backoff import Backoff
 from penstock.errors import ConnectorError, FatalConnectorError, NotConnected, ProduceError
 from penstock.observability.health import Health
+from penstock.observability.log_fields import logged_with
+from penstock.observability.outages import Place
 from penstock.queues.cancellation import raise_if_ours
 
 if TYPE_CHECKING:
@@ -34,7 +36,7 @@ class Connection:
         health: The health registry.
         component: The connector's name in it.
         on_lost: Called each time the connection was lost.
-        log_fields: What its log records carry beside their text.
+        log_fields: What its log records carry beside their text: the queue, and its engine and connector.
     """
 
     def __init__(
@@ -54,7 +56,11 @@ class Connection:
         self._health = health
         self._component = component
         self._on_lost = on_lost
+        self._fields = log_fields or {}
+        self._place = Place(getattr(connector, "server", ""), label, component, self._fields)
+        health.outages.add(self._place)
         self._connecting = asyncio.Lock()
+        self._connected_at = 0.0
         self._number = 0  # how many times it was connected
         self._lost = -1  # the connection whose loss was reported already: several calls notice it
         self.set_state("starting")
@@ -99,7 +105,8 @@ class Connection:
         while True:
             seen = self._number
             try:
-                return await call()
+                with logged_with(self._fields):
+                    return await call()
             except NotConnected as error:
                 failures += 1
                 self._report_lost(seen, error)
@@ -116,7 +123,8 @@ class Connection:
         """Make a call without insisting: `NotConnected` is raised as it is, on request once it is connected again."""
         seen = self._number
         try:
-            return await call()
+            with logged_with(self._fields):
+                return await call()
         except NotConnected as error:
             if connect_again:
                 # Perhaps no other call does: there may be no room to consume, and nothing to settle.
@@ -147,9 +155,11 @@ class Connection:
             Whether it closed cleanly; else what was settled last may not be durable.
         """
         self.set_state("stopping")
+        self._health.outages.gone(self._place)
         try:
-            async with asyncio.timeout(CLOSE_TIMEOUT):
-                await self._connector.shutdown()
+            with logged_with(self._fields):
+                async with asyncio.timeout(CLOSE_TIMEOUT):
+                    await self._connector.shutdown()
             return True
         except ConnectorError as error:
             self.log.warning("%s: did not close cleanly: %s", self._label, _text(error))
@@ -171,7 +181,8 @@ class Connection:
             failures = 0
             while self._number == seen:
                 try:
-                    await self._connector.connect()
+                    with logged_with(self._fields):
+                        await self._connector.connect()
                 except NotConnected as error:
                     failures += 1
                     reason = _text(error)
@@ -184,13 +195,15 @@ class Connection:
                                 "(worker: connect_timeout)"
                             ) from error
                         wait = min(wait, deadline - clock())
-                    self.log.warning("%s: %s; trying again in %.1f s", self._label, reason, wait)
+                    self._health.outages.still_away(self._place, reason, connect_timeout)
                     await asyncio.sleep(wait)
                 except BaseException as error:
                     raise_if_ours(error)
                     raise self._named("connect", error) from error
                 else:
                     self._number += 1
+                    self._health.outages.back(self._place)
+                    self._connected_at = clock()
             self.set_state("ok")
 
     async def _connect_again(self, seen: int, failures: int, error: NotConnected) -> None:
@@ -206,7 +219,7 @@ class Connection:
         self._lost = seen
         reason = _text(error)
         self.set_state("degraded", reason)
-        self.log.warning("%s: %s; connecting again", self._label, reason)
+        self._health.outages.lost(self._place, reason, self._connected_at)
         if self._on_lost is not None:
             self._on_lost()
 

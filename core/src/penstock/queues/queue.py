@@ -19,6 +19,7 @@ from penstock.connectors import Refusal, Transacted
 from penstock.errors import ConnectorError, NotConnected, ProduceError
 from penstock.message import QueueMessage, Record
 from penstock.observability.health import Health
+from penstock.observability.outages import FIRST_REMINDER, Trouble, duration
 from penstock.queues.adapters import make_consumer, make_producer
 from penstock.queues.answers import consume_problem, count_problem, lag_problem, transact_problem
 from penstock.queues.codec import Codec
@@ -53,7 +54,7 @@ class _Queue:
         component = (
             f"engine {engine}: {resolved.role} {resolved.name}" if engine else f"{resolved.role} {resolved.name}"
         )
-        fields = {"engine": engine, "queue": resolved.name} if engine else {"queue": resolved.name}
+        fields = {"queue": resolved.name, "connector": resolved.connector} | ({"engine": engine} if engine else {})
         self._connection = Connection(
             connector, str(self), resolved.connector_class, health or Health(), component, on_reconnect, fields
         )
@@ -331,14 +332,15 @@ class OutputQueue(_Queue):
     async def _produce_again(
         self, records: Sequence[Record], errors: list[ProduceError | None]
     ) -> Sequence[ProduceError | None]:
-        failures = 0
+        failures, trouble = 0, Trouble()
         while pending := [i for i, error in enumerate(errors) if self._may_be_sent_again(error)]:
             failures += 1
             wait = PRODUCE_AGAIN.delay(failures)
             reason = str(errors[pending[0]])
             self._connection.set_state("degraded", reason)
-            self._connection.log.warning("%s: %d of %d records not confirmed: %s; sending them again in %.1f s",
-                        self, len(pending), len(records), reason, wait)  # fmt: skip
+            if trouble.is_due(monotonic()):
+                self._connection.log.warning("%s: %d of %d records not confirmed: %s; sending them again in %.1f s",
+                            self, len(pending), len(records), reason, wait)  # fmt: skip
             if self._on_refused is not None:
                 self._on_refused(len(pending))
             await asyncio.sleep(wait)
@@ -346,6 +348,8 @@ class OutputQueue(_Queue):
             for i, error in zip(pending, again, strict=True):
                 errors[i] = error
         self._connection.set_state("ok")
+        if (seconds := trouble.over(monotonic())) is not None and seconds > FIRST_REMINDER:
+            self._connection.log.warning("%s: records are confirmed again after %s", self, duration(seconds))
         return errors if any(errors) else ()
 
     def _may_be_sent_again(self, error: object) -> bool:

@@ -91,8 +91,14 @@ class Endpoints:
         self._forget = forks.on_child(server.close_in_child)
         self._thread = threading.Thread(target=server.serve, name="penstock-endpoints", daemon=True)
         self._thread.start()
-        log.info("health and metrics on %s port %d: %s", self._host, server.port, ", ".join(self._routes))
         return server.port
+
+    @property
+    def serves(self) -> str | None:
+        """`health and metrics on 127.0.0.1 port 3000: /livez, /readyz, …`; None if it does not answer."""
+        if self._server is None:
+            return None
+        return f"health and metrics on {self._host} port {self._server.port}: {', '.join(self._routes)}"
 
     def stop(self) -> None:
         """Stop answering; does nothing if it never began."""

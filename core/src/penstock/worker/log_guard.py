@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from penstock.observability.log_fields import add_fields
 from penstock.observability.printable import make_fit
 
 _OURS = ("penstock", "asyncio")  # whose lines quote what others say; the function's own are its own
@@ -49,6 +50,7 @@ def _unfailing(handle: Callable[..., Any]) -> Callable[..., Any]:
             return handle(self, record)
         try:
             if isinstance(self, logging.Logger) and record.name.startswith(_OURS):
+                add_fields(record)
                 make_fit(record)
             return handle(self, record)
         except (KeyboardInterrupt, SystemExit):
@@ -57,6 +59,9 @@ def _unfailing(handle: Callable[..., Any]) -> Callable[..., Any]:
             _report(self, error)
             return False
 
+    # Handlers that look for the caller, to pass a record on to another library, skip what lies in `logging`.
+    function: Any = unfailing
+    function.__code__ = function.__code__.replace(co_filename=logging.addLevelName.__code__.co_filename)
     return unfailing
 
 

@@ -34,7 +34,7 @@ def stop_signals(on_stop: Callable[[], None], on_abort: Callable[[], None]) -> I
     loop = asyncio.get_running_loop()
 
     def stop(name: str) -> None:
-        log.info("%s: finishing what has begun; a second signal ends at once", name)
+        log.info("%s was received", name)
         on_stop()
 
     def on_signal(name: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
@@ -43,7 +43,7 @@ class EngineStatus:
         extensions: Extensions,
     ) -> None:
         source, *targets = map(_queue, queues)
-        self._fixed = {
+        self._fixed: dict[str, Any] = {
             "name": counters.labels[0],
             "function": function,
             "input_queue": source,
@@ -54,6 +54,15 @@ class EngineStatus:
             "resources": extensions.resources.names,
         }
         self._counters = counters
+
+    @property
+    def line(self) -> str:
+        """`engine 'till': from 'orders' (kafka) to 'invoices' (rsmq), dead letters to 'rejects' (kafka)`."""
+        fixed = self._fixed
+        outputs, dead = [_shown(each) for each in fixed["output_queues"]], fixed["dead_letter_queue"]
+        to = f" to {', '.join(outputs)}" if outputs else ""
+        letters = f", dead letters to {_shown(dead)}" if dead is not None else ""
+        return f"engine {fixed['name']!r}: from {_shown(fixed['input_queue'])}{to}{letters}"
 
     def report(self) -> dict[str, Any]:
         """The settings, and what was counted until now."""
@@ -84,6 +93,10 @@ def worker_report(
 
 def _middleware(each: AnyMiddleware) -> str:
     return f"{type(each).__name__} {shown(each)}" if isinstance(each, BaseModel) else shown(each)
+
+
+def _shown(queue: Mapping[str, Any]) -> str:
+    return f"{queue['name']!r} ({queue['connector']})"
 
 
 def _queue(queue: ResolvedQueue) -> dict[str, Any]:

@@ -19,10 +19,12 @@ from penstock.observability.exposition import MetricsRegistry
 from penstock.observability.health import Health
 from penstock.worker import streams
 from penstock.worker.collector import tuned_collector
+from penstock.worker.life_cycle import log_start, log_stop
 from penstock.worker.listener import listening, nothing
 from penstock.worker.log_guard import unfailing_logs
+from penstock.worker.log_setup import log_set_up
 from penstock.worker.signals import stop_signals
-from penstock.worker.status import worker_report
+from penstock.worker.status import EngineStatus, worker_report
 from penstock.worker.summary import summary
 
 if TYPE_CHECKING:
@@ -97,6 +99,7 @@ class Worker:
         self._started = time()
         self._running: list[Running] = []
         self._tasks: list[asyncio.Task[None]] = []
+        self._stopping: asyncio.Task[None] | None = None  # logs what a stop waits for
         self._errors: list[BaseException] = []
 
     @cached_property
@@ -110,8 +113,8 @@ class Worker:
     def run(self) -> None:
         """Run until done. Handles signals on the main thread only, and restores their handlers afterwards.
 
-        Meanwhile `sys.stdout` and `sys.stderr` drop what cannot be written, no log call raises, and the garbage
-        collector is tuned unless the settings say otherwise.
+        Meanwhile `sys.stdout` and `sys.stderr` drop what cannot be written, no log call raises, the log is set up, and
+        the garbage collector is tuned, as the settings say.
 
         Raises:
             PenstockError: why an engine could not go on; all others were stopped in order first.
@@ -121,7 +124,10 @@ class Worker:
         with (
             listening(nothing, self._abort),
             streams.guarded(),
+            log_set_up() if self._owns_process else nullcontext() as configure_log,
         ):  # from now on, so that no signal is lost while it starts
+            if configure_log is not None:
+                configure_log(self._settings.log, "warning" if self._drain else "info")
             asyncio.run(self.serve())
 
     async def serve(self) -> None:
@@ -135,6 +141,7 @@ class Worker:
             with stop_signals(self.stop, self._abort):
                 self._running = self._start()
                 endpoints = self._endpoints()
+                log_start(None if endpoints is None else endpoints.serves, (engine.line for engine in self._engines()))
                 with tuned_collector() if self._tunes_collector else nullcontext():
                     await self._supervise()
         finally:
@@ -142,6 +149,10 @@ class Worker:
                 log.info("%s", line)
             if endpoints is not None:
                 endpoints.stop()
+        for error in self._errors[1:]:
+            log.error("%s", error)
+        if self._errors:
+            raise _to_raise(self._errors[0])
 
     @property
     def _tunes_collector(self) -> bool:
@@ -170,9 +181,7 @@ class Worker:
 
     def stop(self) -> None:
         """Stop everything in order; `run` returns when it is done. Call it on the event loop's thread."""
-        log.info("stopping: what runs is finished within %g s; a second signal ends at once",
-                 self._settings.shutdown_timeout)  # fmt: skip
-        self._stop_all()
+        self._stop_all("")
 
     def _abort(self) -> None:
         # At once, without a flush: unsettled messages are redelivered, as after a power cut. The last lines are logged
@@ -221,8 +230,10 @@ class Worker:
 
     def report(self) -> dict[str, Any]:
         """What `/status` shows, from any thread: the worker, its settings, and its engines."""
-        engines = [status for each in self._runnables if (status := getattr(each, "status", None)) is not None]
-        return worker_report(self._started, self.health, self._settings, engines)
+        return worker_report(self._started, self.health, self._settings, self._engines())
+
+    def _engines(self) -> list[EngineStatus]:
+        return [status for each in self._runnables if (status := getattr(each, "status", None)) is not None]
 
     async def _supervise(self) -> None:
         settings = self._settings
@@ -241,26 +252,25 @@ class Worker:
                         self._fail(error)
         except asyncio.CancelledError:
             # The program that runs the worker in its own loop cancels it; it still stops in order.
-            self._stop_all()
+            self._stop_all(", because the program cancels it")
             await asyncio.wait(self._tasks)
             raise
         finally:
-            if draining is not None:
-                draining.cancel()
-        for error in self._errors[1:]:
-            log.error("%s", error)
-        if self._errors:
-            raise _to_raise(self._errors[0])
+            for side_task in (draining, self._stopping):
+                if side_task is not None:
+                    side_task.cancel()
 
     def _fail(self, error: BaseException) -> None:
         if not self._errors:
             # One engine that cannot go on stops the whole worker in order: half a worker would still look healthy.
-            self._stop_all()
+            self._stop_all(", because a part of it cannot go on")
         self._errors.append(error)
 
-    def _stop_all(self) -> None:
+    def _stop_all(self, why: str) -> None:
         for running in self._running:
             running.stop()
+        if self._stopping is None and self._running:
+            self._stopping = asyncio.create_task(log_stop(why, self._settings.shutdown_timeout, self._running))
 
     async def _stop_when_drained(self) -> None:
         for running in self._running:
@@ -272,7 +282,7 @@ class Worker:
             self._fail(error)
         else:
             self.drained = True
-            self._stop_all()
+            self._stop_all(", because every queue is empty")
 
     async def _until_drained(self) -> None:
         while True:

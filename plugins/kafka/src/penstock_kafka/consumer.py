@@ -50,14 +50,14 @@ class KafkaConsumer(BlockingConsumer):
         super().__init__(name, options)
         self._options = options
         self._topics = topics(name, "input")
-        self._where = f"Kafka at {options.brokers}"
+        self.server = f"Kafka at {options.brokers}"
         self._browser = Browser(name, options)
-        self._reader = ClientReader(name, self._where)
+        self._reader = ClientReader(name, self.server)
         self._redelivery = Redelivery[KafkaMessage]()
         self._settled = threading.Event()
         self._tracker: OffsetTracker[Partition] = OffsetTracker()
-        self._metadata = CommitMetadata(self._where)
-        self._commits = Commits(self._tracker, self._metadata, options.commit_interval, self._where)
+        self._metadata = CommitMetadata(self.server)
+        self._commits = Commits(self._tracker, self._metadata, options.commit_interval, self.server)
         self._connected: tuple[Client, Assignment] | None = None
         self._subscribed = self._closing = False
         self._full_since: float | None = None
@@ -93,7 +93,7 @@ class KafkaConsumer(BlockingConsumer):
                     on_lost=partial(self._on_lost, assignment),
                 )
             except KafkaException as error:
-                raise connector_error(error.args[0], f"{self._where}: {self.name}") from None
+                raise connector_error(error.args[0], f"{self.server}: {self.name}") from None
             self._subscribed = True
 
     def _replace_if_stuck(self) -> None:
@@ -106,15 +106,15 @@ class KafkaConsumer(BlockingConsumer):
             return
         if now - self._unanswered_since < REPLACE_AFTER:
             return
-        log.warning("%s: no answer for %.0f s; trying with a new client", self._where, now - self._unanswered_since)
+        log.warning("%s: no answer for %.0f s; trying with a new client", self.server, now - self._unanswered_since)
         client, _assignment = self._connected
         self._connected, self._subscribed, self._unanswered_since = None, False, None
-        self._commits = Commits(self._tracker, self._metadata, self._options.commit_interval, self._where)
+        self._commits = Commits(self._tracker, self._metadata, self._options.commit_interval, self.server)
         try:
             with suppress(TimeoutError):
                 run_with_timeout(client.close, CLOSE_TIMEOUT)
         except KafkaException as error:
-            log.warning("%s: the old client did not close cleanly: %s", self._where, describe(error.args[0]))
+            log.warning("%s: the old client did not close cleanly: %s", self.server, describe(error.args[0]))
 
     def _make_client(self) -> tuple[Client, Assignment]:
         if libversion()[1] < LIBRDKAFKA:
@@ -241,7 +241,7 @@ class KafkaConsumer(BlockingConsumer):
 
     def _on_assign(self, assignment: Assignment, _client: Client, partitions: list[TopicPartition]) -> None:
         assignment.assigned(partitions)
-        log.info("%s: assigned: %s", self._where, _names(partitions))
+        log.info("%s: assigned: %s", self.server, _names(partitions))
 
     def _on_revoke(self, assignment: Assignment, client: Client, partitions: list[TopicPartition]) -> None:
         keys = keys_of(partitions)
@@ -253,14 +253,14 @@ class KafkaConsumer(BlockingConsumer):
             # coordinator has just answered.
             self._commits.send_and_wait(client, keys)
         assignment.ended(keys, lost=False)
-        log.info("%s: revoked: %s", self._where, _names(partitions))
+        log.info("%s: revoked: %s", self.server, _names(partitions))
 
     def _on_lost(self, assignment: Assignment, _client: Client, partitions: list[TopicPartition]) -> None:
         # Another member may own them already, so nothing is committed; open messages are delivered again there.
         keys = keys_of(partitions)
         self._forget_waiting(keys)
         assignment.ended(keys, lost=True)
-        log.warning("%s: lost: %s", self._where, _names(partitions))
+        log.warning("%s: lost: %s", self.server, _names(partitions))
 
     def _await_settlement(self, keys: Sequence[Partition]) -> None:
         """Wait until messages under way are settled. Drop requeued ones, and those not returned by `consume` yet."""
@@ -290,9 +290,9 @@ class KafkaConsumer(BlockingConsumer):
         try:
             run_with_timeout(lambda: self._end(client, assignment), COMMIT_TIMEOUT + CLOSE_TIMEOUT)
         except TimeoutError:
-            log.warning("%s: the group was not left in time; it notices by itself", self._where)
+            log.warning("%s: the group was not left in time; it notices by itself", self.server)
         except KafkaException as error:
-            raise connector_error(error.args[0], f"{self._where}: closing") from None
+            raise connector_error(error.args[0], f"{self.server}: closing") from None
         finally:
             # Later settlements are late, even if the client could not leave the group.
             assignment.ended([ledger.partition for ledger in self._tracker.ledgers()], lost=True)
@@ -305,7 +305,7 @@ class KafkaConsumer(BlockingConsumer):
             deadline = time.monotonic() + COMMIT_TIMEOUT
             self._commits.finish(client, lambda: self._reader.poll(client, assignment, ANSWER_SLICE), deadline)
             if self._commits.behind():
-                log.warning("%s: the last commit was not confirmed in time; its messages come again", self._where)
+                log.warning("%s: the last commit was not confirmed in time; its messages come again", self.server)
             if self._subscribed and not self._tracker.ledgers():
                 # librdkafka 2.16 does not leave the group when a cooperative member without partitions closes, so all
                 # others would wait until its session ends. Unsubscribing first leaves it.

@@ -43,7 +43,8 @@ class KafkaProducer(Producer):
         super().__init__(name, options)
         self._options = options
         self._topic = topics(name, "output")[0]
-        self._where = f"Kafka at {options.brokers}: topic {name!r}"
+        self.server = f"Kafka at {options.brokers}"
+        self._where = f"{self.server}: topic {name!r}"
         self._callbacks = ClientCallbacks()
         self._client: Client | None = None
         self._closed = False

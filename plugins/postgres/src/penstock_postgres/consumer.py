@@ -50,6 +50,7 @@ class PostgresConsumer(Consumer):
         self._queue = queue_table(name, options)
         self._claims = Claims(self._queue, options)
         self._settling = Session(options, DURABLY)
+        self.server = f"PostgreSQL at {self._settling.address}"
         self._extending = Session(options, NOT_DURABLY)
         # A longer wait would leave no time for a second attempt.
         self._extending.limit_timeout(max(MIN_EXTEND_TIMEOUT, options.lease / 3))

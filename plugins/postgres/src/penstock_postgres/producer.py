@@ -31,6 +31,7 @@ class PostgresProducer(Producer):
         )
         self.any_body = isinstance(options, PostgresOptions)
         self._session = Session(options, DURABLY)
+        self.server = f"PostgreSQL at {self._session.address}"
         self._ready = False
 
     @property

@@ -63,6 +63,7 @@ class RsmqConsumer(Consumer):
 
     def __init__(self, name: str, options: Any) -> None:
         super().__init__(name, options)
+        self.server = f"Redis at {options.address}"
         self._client = RsmqClient(name, options)
         self._browsing = RsmqClient(name, options.model_copy(update={"create": False}))
         # An extension changes the token that a deletion shows, so the two take turns; an extension has the next one,

@@ -23,6 +23,7 @@ class RsmqProducer(Producer):
 
     def __init__(self, name: str, options: Any) -> None:
         super().__init__(name, options)
+        self.server = f"Redis at {options.address}"
         self._client = RsmqClient(name, options)
         # One call after the other: records keep their order, and the server works on one script at a time anyway.
         self._sending = asyncio.Lock()

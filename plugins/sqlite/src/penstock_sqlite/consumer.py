@@ -45,6 +45,7 @@ class SqliteConsumer(BlockingConsumer):
         super().__init__(name, options)
         self.lease = options.lease
         self._file = shared_file(options.path)
+        self.server = f"SQLite file {options.path}"
         self._claiming = Database(self._file, options, durable=False)
         self._settling = Database(self._file, options, durable=True)
         self._browsing = Database(self._file, options, durable=False)

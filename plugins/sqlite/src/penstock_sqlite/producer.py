@@ -26,6 +26,7 @@ class SqliteProducer(BlockingProducer):
     def __init__(self, name: str, options: SqliteOptions) -> None:
         super().__init__(name, options)
         self._file = shared_file(options.path)
+        self.server = f"SQLite file {options.path}"
         self.path = self._file.path
         self._database = Database(self._file, options, durable=True)
 

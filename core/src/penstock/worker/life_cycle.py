@@ -1,0 +1,46 @@
+"""The lines of the log about a worker's life: what starts, what a stop waits for, and what became of the messages."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Iterable
+from time import monotonic
+from typing import Protocol, runtime_checkable
+
+from penstock.observability.outages import duration
+from penstock.version import __version__
+
+log = logging.getLogger("penstock")
+
+STILL_EVERY = 5.0  # seconds between two lines about what a stop waits for
+
+
+@runtime_checkable
+class Waiting(Protocol):
+    """What can say for what a stop of it waits."""
+
+    def waits_for(self) -> str | None:
+        """A sentence for people; None once it has ended."""
+
+
+def log_start(serves: str | None, engines: Iterable[str]) -> None:
+    """Log what starts: the worker, its address, and what each engine runs between."""
+    log.info("starting Penstock %s, process %d, %s", __version__, os.getpid(), serves or "without health and metrics")
+    for engine in engines:
+        log.info("%s", engine)
+
+
+async def log_stop(why: str, timeout: float, running: Iterable[object]) -> None:
+    """Log what a stop waits for, and again every few seconds until this is cancelled."""
+    begun = monotonic()
+    waiting = [each for each in running if isinstance(each, Waiting)]
+    log.info("stopping%s: %s; at most %g s, and a second signal ends at once", why, _waits(waiting), timeout)
+    while True:
+        await asyncio.sleep(STILL_EVERY)
+        log.info("still stopping after %s: %s", duration(monotonic() - begun), _waits(waiting))
+
+
+def _waits(waiting: Iterable[Waiting]) -> str:
+    return ", ".join(text for each in waiting if (text := each.waits_for()) is not None) or "nothing is left to do"
