@@ -287,7 +287,7 @@ def test_an_async_middleware_around_a_sync_function_is_refused() -> None:
 
 def test_what_is_no_middleware_is_refused() -> None:
     """At the start."""
-    with pytest.raises(FunctionError, match=r"middleware .*plain cannot stand around a call; give a function with one"):
+    with pytest.raises(FunctionError, match=r"middleware .*plain is not a middleware; give a function with one"):
         run(EngineFixture(), plain, plain)
 
 

@@ -63,7 +63,7 @@ class SuiteReport:
 
 
 def write(path: Path, suites: Iterable[SuiteReport]) -> None:
-    """Write a report. Suites in the file that this run did not include stay."""
+    """Write the report. The file keeps the results of suites that this run did not include."""
     merged = {suite.title: suite for suite in read(path)} if path.exists() else {}
     merged |= {suite.title: suite for suite in suites}
     content = {"suites": [asdict(merged[title]) for title in sorted(merged)]}

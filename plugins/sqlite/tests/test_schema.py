@@ -58,7 +58,9 @@ def test_tables_of_an_older_version_are_brought_up_to_date(
     migrations = (*schema.MIGRATIONS, ("ALTER TABLE penstock_messages ADD COLUMN more INTEGER",))
     monkeypatch.setattr(schema, "MIGRATIONS", migrations)
     monkeypatch.setattr(schema, "LATEST", len(migrations))
-    with pytest.raises(FatalConnectorError, match="the queues of version 1, this penstock-sqlite needs 2; set `create"):
+    with pytest.raises(
+        FatalConnectorError, match="tables of version 1, and this penstock-sqlite needs version 2; set `create"
+    ):
         opened.consumer(create=False)
     consumer = opened.consumer()
 

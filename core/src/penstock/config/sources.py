@@ -120,7 +120,7 @@ def _reject_many_dots(file: FilePath, text: str) -> None:
             raise ConfigError(f"{file}:{number}: a key has more than {MAX_STEPS} steps; name another file")
         if total > MAX_DOTS:
             raise ConfigError(
-                f"{file}:{number}: its keys have more than {MAX_DOTS:,} dots up to here; write tables instead"
+                f"{file}:{number}: the keys up to here have more than {MAX_DOTS:,} dots; write tables instead"
             )
 
 

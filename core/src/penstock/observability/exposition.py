@@ -49,7 +49,7 @@ class MetricsRegistry:
         return generate_latest(self._client_registry()), CONTENT_TYPE
 
     def collect(self) -> Iterator[Family]:
-        """What prometheus_client asks a collector for."""
+        """The metrics, as prometheus_client collects them."""
         return _families(self.engines())
 
     def engines(self) -> Sequence[EngineMetrics]:

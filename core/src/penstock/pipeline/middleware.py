@@ -219,7 +219,7 @@ def _is_async(wrapper: Wrapper, engine: EngineInfo) -> bool:
         return False
     if not inspect.isasyncgenfunction(called):
         raise FunctionError(
-            f"{name_of(wrapper)} cannot stand around a call; give a function with one `yield`, or a "
+            f"{name_of(wrapper)} is not a middleware; give a function with one `yield`, or a "
             f"penstock.middleware.Middleware"
         )
     if not engine.is_async:

@@ -37,7 +37,7 @@ BATCH_INPUT = QueueMessage(None, None)
 
 
 class InvalidOutput(Exception):
-    """Carries what is wrong with an output, as its cause, out of the function's frame. See `failure`."""
+    """Raised when an output cannot be encoded; its cause says why. `failure` turns it into a `Failure`."""
 
 
 class Steps:

@@ -29,7 +29,7 @@ def install_again(distribution: str) -> str:
 
 
 def upgrade(*distributions: str) -> str:
-    """The command that brings newer versions of distributions."""
+    """The command that upgrades distributions."""
     return f"pip install --upgrade {' '.join(map(_source, distributions))}"
 
 

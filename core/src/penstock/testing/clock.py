@@ -38,7 +38,7 @@ class Clock:
         now: Seconds since the loop was made.
         deadline: When the loop must be done, by the real `monotonic`; later it raises `OutOfTime`.
         mode: Asked before each wait.
-        closing: Jump, whatever else is at work, because the loop is about to close.
+        closing: The loop is about to close, so its time jumps even while other work runs.
         calls: The number of calls that run in an executor.
     """
 

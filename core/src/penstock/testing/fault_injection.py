@@ -33,7 +33,7 @@ class Fault(Generic[T]):
 
     def __init__(self, times: int | None, when: Callable[[T], bool] | None = None) -> None:
         if times is not None and times < 1:
-            raise ValueError(f"times={times}: a fault happens at least once; None is always")
+            raise ValueError(f"times={times}: give a number from 1, or None for every call")
         self.times = times
         self.struck = 0
         self._when = when

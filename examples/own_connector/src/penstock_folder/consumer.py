@@ -77,7 +77,7 @@ class FolderConsumer(BlockingConsumer):
 
     def _open(self) -> Holder:
         if self._holder is None:
-            raise ConnectorError("not connected: connect() comes first, and nothing comes after shutdown()")
+            raise ConnectorError("not connected; call connect() first, and nothing after shutdown()")
         return self._holder
 
 

@@ -40,7 +40,7 @@ class FolderProducer(BlockingProducer):
         records of the call are sent again.
         """
         if self._folder is None:
-            raise ConnectorError("not connected: connect() comes first, and nothing comes after shutdown()")
+            raise ConnectorError("not connected; call connect() first, and nothing after shutdown()")
         answers = [_refusal(record) for record in records]
         bodies = [each.message or b"" for each, no in zip(records, answers, strict=True) if no is None]
         with told(f"folder {self._path}"):

@@ -137,7 +137,7 @@ class KafkaConsumer(BlockingConsumer):
 
     def _open(self) -> tuple[Client, Assignment]:
         if self._connected is None:
-            raise ConnectorError("not connected: connect() comes first, and nothing comes after shutdown()")
+            raise ConnectorError("not connected; call connect() first, and nothing after shutdown()")
         return self._connected
 
     # -- consuming

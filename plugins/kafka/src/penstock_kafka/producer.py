@@ -262,7 +262,7 @@ class KafkaProducer(Producer):
     # -- ending
 
     async def shutdown(self) -> None:
-        """Wait for confirmations under way, and close."""
+        """Wait for the confirmations that are still to come, then close."""
         client, self._client, self._closed = self._client, None, True
         if client is None:
             return

@@ -93,7 +93,7 @@ class MemoryConsumer(Consumer):
         return self._lessee.get().requeue(_tokens(messages), delay or 0.0)
 
     async def extend(self, messages: Sequence[QueueMessage]) -> None:
-        """Start the leases anew."""
+        """Give these messages a full lease again, from now on."""
         if self._lessee.is_open:
             self._lessee.get().extend(_tokens(messages))
 

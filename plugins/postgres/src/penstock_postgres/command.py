@@ -111,7 +111,9 @@ async def _adopt(arguments: Namespace, dsn: str) -> str:
         for option in ("id", "visible"):
             column = getattr(options, option)
             if column is not None and column not in before:
-                raise ConfigError(f"table {options.schema_name}.{name} has no column {column!r}; give --{option}")
+                raise ConfigError(
+                    f"table {options.schema_name}.{name} has no column {column!r}; name the right one with --{option}"
+                )
         await adopt(connection, name, options)
         after = await columns_of(connection, name, options)
     finally:

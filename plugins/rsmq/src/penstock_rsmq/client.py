@@ -161,7 +161,7 @@ class RsmqClient:
 
 
 def _make_client(options: RsmqOptions, node: tuple[str, int] | None) -> Redis:
-    """A client of redis-py, which connects on first use; to this node of a cluster, if one is given."""
+    """Make a redis-py client, which connects on first use: to `node` of a cluster, if it is given."""
     # Never again on its own: whether a script that was sent twice ran twice is for the engine to know.
     arguments = {**options.client_arguments(), "retry": Retry(NoBackoff(), 0)}
     if options.url is None:

@@ -15,8 +15,8 @@ class SqliteOptions(ConnectorOptions):
     Attributes:
         path: The file that holds the queues. A relative path starts at the working directory.
         create: Create the file and its tables, and bring old tables up to date; false waits until the file exists.
-        lease: Seconds for which a delivery is hidden from others; extended while the message is in work. If a process
-            dies, others get its messages at once.
+        lease: Seconds for which a delivery is hidden from others; extended while the function works on the message. If
+            a process dies, others get its messages at once.
         poll_interval: Longest pause, in seconds, between two looks at an empty queue, for messages of other processes.
             Those of the same process wake the consumer at once.
         timeout: Seconds after which a file that another program has locked counts as away.

@@ -76,12 +76,13 @@ def prepare(connection: sqlite3.Connection, path: str, create: bool) -> None:
                 connection.execute("INSERT INTO penstock_schema VALUES (?)", (LATEST,))
                 found = LATEST
     if found < LATEST:
-        what = f"has the queues of version {found}, this penstock-sqlite needs {LATEST}" if found else "has no queues"
+        old = f"tables of version {found}, and this penstock-sqlite needs version {LATEST}"
+        what = f"has {old}" if found else "has no queues"
         raise FatalConnectorError(f"{path}: the file {what}; set `create: true` in the queue's config")
     if found > LATEST:
         raise FatalConnectorError(
-            f"{path}: the file has the queues of version {found}, this penstock-sqlite knows {LATEST}; upgrade "
-            "penstock-sqlite here"
+            f"{path}: its tables have version {found}, and this penstock-sqlite knows {LATEST}; upgrade penstock-sqlite "
+            "here"
         )
 
 
