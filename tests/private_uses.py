@@ -52,7 +52,7 @@ def private_uses(folder: Path, public: set[str]) -> list[str]:
 
 def _is_public(use: Use, public: set[str]) -> bool:
     if use.module not in public:
-        # `import penstock.errors` also names `penstock`, which is no use of it.
+        # `import penstock.errors` also names `penstock`, which is not an use of it.
         return not use.name and any(each.startswith(f"{use.module}.") for each in public)
     return not use.name or (not _PRIVATE.fullmatch(use.name) and use.name in _offered(use.module))
 

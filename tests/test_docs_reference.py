@@ -37,7 +37,7 @@ COMPUTED = {("QueueConfig", "name"), ("EngineSettings", "retry"), ("WorkerSettin
 
 
 def generator() -> ModuleType:
-    """docs/tables.py, which is no module of any package."""
+    """docs/tables.py, which is not a module of any package."""
     spec = importlib.util.spec_from_file_location("docs_tables", DOCS / "tables.py")
     assert spec is not None
     assert spec.loader is not None
@@ -132,7 +132,7 @@ def test_only_the_arguments_that_the_page_says_are_by_name_only() -> None:
 
 
 def test_every_metric_stands_on_its_page() -> None:
-    """The table is made from the list; this holds if somebody takes the table away."""
+    """The table is made from the list; this test fails if the table is removed."""
     assert {metric.name for metric in METRICS} <= rows(text("metrics")).keys()
 
 

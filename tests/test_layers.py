@@ -186,7 +186,7 @@ SHORT_NAMES = sorted(
 
 
 def target(found: Import) -> str | None:
-    """The module of the core that an import is about, without "penstock."; None for anybody else's."""
+    """The module of the core that an import is about, without "penstock."; None for a module of another package."""
     if found.module != "penstock" and not found.module.startswith("penstock."):
         return None
     module = found.module.removeprefix("penstock").removeprefix(".")

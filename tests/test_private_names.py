@@ -74,7 +74,7 @@ def test_the_contracts_are_all_there() -> None:
 @pytest.mark.parametrize(
     "source",
     [
-        # a module that is no contract
+        # a module that is not a contract
         "from penstock.queues.queue import InputQueue",
         "import penstock.queues.queue",
         "from penstock import queues",
@@ -99,7 +99,7 @@ def test_the_contracts_are_all_there() -> None:
         "from penstock import options\noptions._masked",
         "import penstock.options as o\no._masked",
         "import penstock.options\npenstock.options._masked",
-        # what a contract has only imported, or offers to nobody in particular
+        # what a contract has only imported, or offers without a `__all__`
         "from penstock.connectors import abstractmethod",
         "from penstock import connectors\nconnectors.ABC",
         "from penstock.errors import *",

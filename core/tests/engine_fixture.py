@@ -121,7 +121,7 @@ def _run(main: Any) -> Any:
         asyncio.get_running_loop()
     except RuntimeError:
         return asyncio.run(main)
-    # Inside a test's own loop: queues in memory never wait when nobody asks them to, so one step runs it through.
+    # Inside a test's own loop: queues in memory wait only when they are asked to, so one step runs it through.
     try:
         main.send(None)
     except StopIteration as end:

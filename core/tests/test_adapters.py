@@ -176,7 +176,7 @@ def test_connecting_consuming_and_closing_are_on_one_thread_and_settling_is_on_a
 
 
 class BrowsedConsumer(SlowConsumer):
-    """Its settlements and its consume wait until somebody has browsed."""
+    """Its settlements and its consume wait until a browse has ended."""
 
     def on_success(self, messages: Sequence[QueueMessage]) -> int | None:
         self.calls.note("on_success")
@@ -313,8 +313,8 @@ class LaggingConsumer(SlowConsumer):
         return 0
 
 
-def test_a_call_that_nobody_waits_for_any_more_ends_before_the_connector_is_closed() -> None:
-    """Whoever asked for the lag was cancelled; the client must not be closed under the call's feet."""
+def test_a_call_without_a_caller_ends_before_the_connector_is_closed() -> None:
+    """The call that asked for the lag was cancelled; the client must not be closed under the call's feet."""
     calls, go_on = Calls(), threading.Event()
 
     async def main() -> None:
@@ -436,7 +436,7 @@ def test_a_blocking_producer_has_one_thread_and_one_call_at_a_time() -> None:
     assert calls.threads("produce") != {threading.get_ident()}
 
 
-# -- what is no connector
+# -- what is not a connector
 
 
 class NoConnector:

@@ -29,7 +29,7 @@ def stand() -> EngineFixture:
     return EngineFixture()
 
 
-def test_an_annotation_is_the_data_model_only_where_nobody_chose_one(stand: EngineFixture) -> None:
+def test_an_annotation_is_the_data_model_only_where_the_configuration_has_none(stand: EngineFixture) -> None:
     """What the configuration says, wins."""
 
     class Chosen(BaseModel):
@@ -74,7 +74,7 @@ def test_an_annotation_of_a_batch_is_a_list_of_models(stand: EngineFixture) -> N
 
 
 def test_an_annotation_that_cannot_be_found_is_refused_unless_the_queue_says_more(stand: EngineFixture) -> None:
-    """It asks for a validation that nobody could do."""
+    """It asks for a validation that is not possible."""
 
     def one(order: Any) -> None: ...
     def many(orders: Any) -> None: ...

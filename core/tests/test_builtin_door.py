@@ -25,7 +25,7 @@ def _imports(file: Path) -> set[str]:
     return found
 
 
-def test_nobody_in_the_core_imports_the_built_ins() -> None:
+def test_no_module_of_the_core_imports_the_built_ins() -> None:
     """Outside of `builtin/` no module names them: the entry point is the only way in."""
     importers = [
         file.relative_to(CORE).as_posix()

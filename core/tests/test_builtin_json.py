@@ -73,7 +73,7 @@ def test_plain_data_come_back_as_they_were(data: Any) -> None:
         b"bytes",
         {1, 2},
         object(),
-        {1: "a key that is no text"},
+        {1: "a key that is not a text"},
         {None: 1},
         2**64,
         -(2**63) - 1,
@@ -110,7 +110,7 @@ def test_what_is_no_plain_data_is_refused(data: Any) -> None:
     ],
 )
 def test_what_is_written(data: Any, body: bytes) -> None:
-    """UTF-8, no spaces; a null among the values is no obstacle."""
+    """UTF-8, no spaces; a null among the values is not an obstacle."""
     assert JSON.serialize(data) == body
 
 

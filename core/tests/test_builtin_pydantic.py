@@ -215,7 +215,7 @@ def test_an_instance_spoilt_after_it_was_made_is_refused(wire: str, model: Any, 
 
 
 def test_a_spoilt_instance_is_refused_under_pythons_own_warning_settings() -> None:
-    """Outside of pytest, where warnings are no errors: nothing is printed, and no value is shown."""
+    """Outside of pytest, where warnings are not errors: nothing is printed, and no value is shown."""
     program = (
         "from penstock.builtin.pydantic_handler import PydanticModelHandler\n"
         "from penstock.data_models import GenericMessage\n"
@@ -233,7 +233,7 @@ def test_a_spoilt_instance_is_refused_under_pythons_own_warning_settings() -> No
 
 
 def test_other_warnings_stay_warnings() -> None:
-    """The handler turns pydantic's complaint about a value into an error, and nobody else's."""
+    """The handler turns only pydantic's own complaint about a value into an error."""
 
     class Chatty(BaseModel):
         x: int
@@ -264,7 +264,7 @@ def test_bytes_stay_bytes_for_a_serializer_that_has_them(data: bytes) -> None:
 
 
 def test_rich_values_in_an_any_are_plain_afterwards() -> None:
-    """Models, keys that are no text, enums and times inside an Any are written as pydantic writes them."""
+    """Models, keys that are not text, enums and times inside an Any are written as pydantic writes them."""
     value = {"model": Aliased(orderId=1), Kind.A: NOW, 5: UUID(int=1)}
 
     assert HANDLER.deconstruct(value, Any) == {
@@ -276,7 +276,7 @@ def test_rich_values_in_an_any_are_plain_afterwards() -> None:
 
 @pytest.mark.parametrize("value", [float("nan"), {"a": [float("inf")]}, -float("inf")])
 def test_any_refuses_what_json_cannot_say(value: Any) -> None:
-    """NaN and infinity are no JSON; others could not read it."""
+    """NaN and infinity are not JSON; others could not read it."""
     with pytest.raises(ValueError, match="a float that is"):
         HANDLER.encoder(Any, "json")(value)
 
@@ -289,7 +289,7 @@ def test_any_takes_the_words_for_what_json_cannot_say(value: Any) -> None:
 
 @pytest.mark.parametrize("value", [object(), {"x": object()}, "a lone surrogate \ud800", b"\xff"])
 def test_any_refuses_what_it_cannot_write(value: Any) -> None:
-    """An object that nobody can take apart is not turned into its repr."""
+    """An object without known parts is rejected, not turned into its repr."""
     with pytest.raises(ValueError):  # noqa: PT011  (pydantic-core's texts)
         HANDLER.encoder(Any, "json")(value)
 
@@ -334,7 +334,7 @@ def test_data_that_do_not_fit_are_refused_and_not_shown(model: Any, data: Any) -
 
 
 def test_a_body_that_is_none_is_refused() -> None:
-    """A tombstone is no model."""
+    """A tombstone is not a model."""
     with pytest.raises(ValidationError):
         HANDLER.decoder(Order, "json")(None)
 

@@ -146,7 +146,7 @@ def test_a_null_that_is_none_is_written(model: Any, value: Any, body: bytes) -> 
 
 
 @pytest.mark.parametrize("mode", ["null", "strings", "constants"])
-def test_who_says_how_nan_is_written_gets_it_so(mode: Any) -> None:
+def test_a_model_that_says_how_nan_is_written_gets_it_so(mode: Any) -> None:
     """`ser_json_inf_nan` in the model is the user's own word."""
 
     class Said(BaseModel):

@@ -146,7 +146,7 @@ def test_a_whole_batch_fails_together(stand: EngineFixture, form: str, make: Cal
 
 @pytest.mark.parametrize("form", ["generator", "async generator"])
 def test_a_generator_may_raise_while_it_is_closed(stand: EngineFixture, form: str) -> None:
-    """One of its outputs is no good, so it is closed, and does not like that. It is closed before the next call."""
+    """One of its outputs is not good, so it is closed, and does not like that. It is closed before the next call."""
     log: list[str] = []
 
     def sync(number: int) -> Any:

@@ -66,7 +66,7 @@ def test_a_capability_that_is_there_is_no_matter() -> None:
 
 
 def test_a_misspelt_capability_is_an_error_of_ours() -> None:
-    """Asking for what is no capability at all is a bug, not an answer."""
+    """Asking for what is not a capability at all is a bug, not an answer."""
     with pytest.raises(AttributeError):
         Capabilities().has("tranactions")
 

@@ -188,7 +188,7 @@ def test_bytes_that_do_not_parse_fail_at_decode(body: bytes | None, text: str) -
 
 @pytest.mark.parametrize("body", [b"", b"{", b"not json", b"\xff", b"[" * DEEP])
 def test_bytes_that_a_handler_cannot_parse_fail_at_decode_as_well(body: bytes) -> None:
-    """Without a serializer: the stage says whether the bytes or the model are at fault, whoever found out."""
+    """Without a serializer: the stage says whether the bytes or the model are at fault, whichever part found it."""
     codec = Codec(None, PydanticModelHandler(), Order)
 
     stage, kind, said = refusal(codec, body)
@@ -233,7 +233,7 @@ def test_a_long_list_of_faults_is_cut() -> None:
 
 
 @pytest.mark.parametrize("body", [b"\xff", b"caf\xc3\xa9"])
-def test_a_serializer_of_anybody_fails_at_decode(body: bytes) -> None:
+def test_any_serializer_fails_at_decode(body: bytes) -> None:
     """The format's own name, and what Python itself says of the bytes."""
     stage, kind, said = refusal(Codec(Words(), Tagged(), None), body)
 
@@ -328,7 +328,7 @@ def test_a_validation_error_never_quotes_the_message(field: str) -> None:
     ],
 )
 def test_a_strangers_error_is_told_by_its_type_only(codec: Codec, stage: str, text: str) -> None:
-    """Its text may quote the message; the dead letter and the log are no place for that."""
+    """Its text may quote the message; the dead letter and the log are not place for that."""
     body = json.dumps(SECRET).encode()
 
     assert (refusal(codec, body)[0], refusal(codec, body)[2]) == (stage, text)

@@ -31,7 +31,7 @@ ENVIRONMENT = {"HOST": "localhost", "PORT": "6379", "EMPTY": "", "ODD": "${HOST}
     ],
 )
 def test_a_text_becomes(text: str, expected: str) -> None:
-    """Names, defaults, the empty default and the escape; what is no reference stays as it is."""
+    """Names, defaults, the empty default and the escape; what is not a reference stays as it is."""
     result = substitute(text, ENVIRONMENT)
 
     assert result.values == expected

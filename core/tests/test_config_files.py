@@ -154,7 +154,7 @@ class TestForms:
         assert list(load({"engine": {"profile": "acme"}}, {}).queues) == ["engine"]
 
     def test_empty_sections_are_defaults(self, tmp_path: Path) -> None:
-        """`engine:` with nothing below it, and a queue with nothing below it, are no errors of form."""
+        """`engine:` with nothing below it, and a queue with nothing below it, are not errors of form."""
         configuration = load(written(tmp_path, "queues:\n  a:\nengine:\nworker: {}\n"))
 
         assert configuration.engine == EngineSettings()

@@ -26,7 +26,7 @@ def refusal(source: Any) -> str:
 
 
 def test_a_named_pipe(tmp_path: Path) -> None:
-    """Nobody writes to it, and nobody waits for that."""
+    """A named pipe without a writer: the error comes at once."""
     os.mkfifo(tmp_path / "q.yml")
 
     assert "is a named pipe; a configuration is a regular file" in refusal(tmp_path / "q.yml")

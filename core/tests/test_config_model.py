@@ -103,7 +103,7 @@ def test_classes_and_dotted_paths_may_be_mixed() -> None:
 
 
 def test_an_empty_config_key_is_an_empty_mapping() -> None:
-    """`config:` with all lines below it commented out is no error."""
+    """`config:` with all lines below it commented out is not an error."""
     assert QueueConfig(name="orders", config=None).config == {}
 
 

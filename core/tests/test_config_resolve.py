@@ -203,7 +203,7 @@ class TestWhoseWordCounts:
         """A queue that names another connector does not inherit options which that one may not know."""
         assert resolved({"profile": "acme", "connector": "acme-bare"}).options == {}
 
-    def test_the_environment_fills_what_nobody_set(self) -> None:
+    def test_the_environment_fills_what_is_not_set(self) -> None:
         """By role: the more specific variable first, and an empty one counts as not set."""
         environment = {"ACME_HOST": "all", "ACME_CONSUMER_HOST": "in", "ACME_PRODUCER_HOST": "", "ACME_PASSWORD": "pw"}
         settings = {"connector": "acme", "config": {"group.id": "g"}}
@@ -456,7 +456,7 @@ class TestRefusals:
         )
 
     def test_classes_given_in_python_need_no_import_paths(self) -> None:
-        """Whoever writes the program runs code anyway."""
+        """The author of the program can run code anyway."""
         source = {"queues": {"a": {"consumer": ReferenceConsumer}}, "plugins": {"allow_import_paths": False}}
         configuration = load(source, {})
 

@@ -215,7 +215,7 @@ def test_anything_else_in_the_queue_reads_as_an_unknown_death() -> None:
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(sorted(ERROR_HEADERS)), st.binary() | st.text().map(str.encode))))
 def test_reading_survives_any_header(own: list[tuple[str, bytes]]) -> None:
-    """Whoever can write to the queue can write nonsense; a list of dead letters shows it and goes on."""
+    """Any program that writes to the queue can write nonsense; a list of dead letters shows it and goes on."""
     dead = read(QueueMessage(None, b"body", headers=own))
 
     assert dead.record.headers == []

@@ -44,7 +44,7 @@ def echo(message: Any) -> Any:
     return "out", message
 
 
-# -- a body that is no message
+# -- a body that is not a message
 
 
 BAD_BODIES = {
@@ -422,7 +422,7 @@ def test_a_message_with_two_refused_outputs_is_dead_lettered_once(stand: EngineF
 
 
 def test_a_refused_output_of_a_batch_function_dead_letters_the_whole_batch(stand: EngineFixture) -> None:
-    """Whose output it was, nobody knows."""
+    """It is not known which input the output belongs to."""
     sink = Sink([None, ProduceError("no", retriable=False)])
     stand.numbers(3)
 
@@ -476,7 +476,7 @@ def test_an_input_is_left_while_the_dead_letter_queue_is_away(stand: EngineFixtu
 def test_a_message_that_even_the_dead_letter_queue_refuses_is_requeued(
     stand: EngineFixture, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """With all its reasons, with few, and with none: nothing is lost and nobody is silent."""
+    """With all its reasons, with few, and with none: nothing is lost, and each failure is reported."""
     source, dead = Source([b"bad"]), Sink([ProduceError("too large", retriable=False)] * 3)
 
     async def main() -> None:
@@ -630,7 +630,7 @@ def test_a_producer_that_answers_something_else_stops_the_engine(stand: EngineFi
 
 @pytest.mark.parametrize("method", ["connect", "consume", "on_success", "lag"])
 def test_a_bug_in_a_consumer_stops_the_engine_and_is_named(stand: EngineFixture, method: str) -> None:
-    """Any exception that is no word of the contract: the engine stops, says whose it is, and leaves the messages."""
+    """Any exception that is not a word of the contract: the engine stops, says whose it is, and leaves the messages."""
     source = Source([b"1"], **{method: [Bug("oops")]})
 
     with pytest.raises(ConnectorError) as caught:

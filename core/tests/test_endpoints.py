@@ -257,7 +257,7 @@ def test_requests_are_not_logged(port: int, capfd: pytest.CaptureFixture[str]) -
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_silent_client_hinders_nobody(port: int) -> None:
+def test_a_silent_client_hinders_no_other_client(port: int) -> None:
     """Who connects and says nothing, or half a line, waits alone."""
     with socket.create_connection((HOST, port)), socket.create_connection((HOST, port)) as half:
         half.sendall(b"GET /liv")
@@ -294,7 +294,7 @@ def test_half_open_connections_do_not_hide_the_probes(port: int) -> None:
             client.close()
 
 
-def test_a_client_that_reads_nothing_hinders_nobody(port: int, registry: MetricsRegistry) -> None:
+def test_a_client_that_reads_nothing_hinders_no_other_client(port: int, registry: MetricsRegistry) -> None:
     """A scrape of many series that is never read waits alone."""
     many = EngineMetrics("shop", "orders", "kafka", [f"queue-{number}-{'x' * 900}" for number in range(300)])
     registry.add(many)
@@ -398,7 +398,7 @@ def test_a_taken_port_is_a_warning_and_the_worker_goes_on(
 def test_an_impossible_address_is_a_warning_too(
     host: str, port: int, health: Health, registry: MetricsRegistry, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """No port number, somebody else's address, no address at all: never a crash."""
+    """Not a port number, an address of another machine, not an address: a warning each time, never a crash."""
     with caplog.at_level(logging.WARNING, logger="penstock"):
         bound = Endpoints(host, port, health, registry).start()
 

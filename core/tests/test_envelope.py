@@ -49,7 +49,7 @@ def test_an_envelope_is_known_by_its_first_bytes_and_is_utf8_json(record: Record
 
 @settings(deadline=None)
 @given(RECORDS)
-def test_an_envelope_inside_an_envelope_is_somebodys_body(record: Record) -> None:
+def test_an_envelope_inside_an_envelope_is_a_body(record: Record) -> None:
     """A body that looks like an envelope is wrapped once more and comes back as that body, not opened further."""
     inner = Record(wrap(record))
 

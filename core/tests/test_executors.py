@@ -103,7 +103,7 @@ def test_finished_messages_are_delivered_while_a_slow_one_of_their_batch_runs(
 
 @FORMS
 def test_finished_failures_are_dead_lettered_while_a_slow_one_runs(stand: EngineFixture, asynchronous: bool) -> None:
-    """A failure before a slow call is not held up either, nor is a body that is no message."""
+    """A failure before a slow call is not held up either, nor is a body that is not a message."""
     source, dead = Source([b"0", b"nonsense", b"1", b"2"]), Sink()
     gate = Gate(lambda number: number == 2, asynchronous)
     call = gate.function
@@ -344,7 +344,7 @@ def test_a_cancelled_error_from_the_function_is_its_failure(
 def test_a_function_that_exits_ends_the_process_and_leaves_the_message(
     stand: EngineFixture, asynchronous: bool
 ) -> None:
-    """sys.exit() in a function is no failure of the message: the code is kept, nothing is settled for it."""
+    """sys.exit() in a function is not a failure of the message: the code is kept, nothing is settled for it."""
 
     def sync(number: int) -> None:
         if number == 1:

@@ -277,7 +277,7 @@ def pipe(tmp_path: Path, feeds: Callable[..., Feed]) -> Iterator[Path]:
         time.sleep(0.005)
 
 
-def test_a_pipe_that_nobody_writes_to_ends_in_order_at_a_signal(
+def test_a_pipe_without_a_writer_ends_in_order_at_a_signal(
     stand: EngineFixture, feeds: Callable[..., Feed], pipe: Path
 ) -> None:
     """It has not been opened yet, and is told as not begun."""

@@ -262,7 +262,7 @@ def test_msg_ctx_annotated_as_a_message_gets_the_message(function: Callable[...,
 
 
 def test_the_annotation_of_the_message_is_known() -> None:
-    """It chooses the data model where nobody else does."""
+    """It chooses the data model where the configuration does not."""
 
     def order(message: Order) -> None: ...
     def orders(message: list[Order]) -> None: ...
@@ -278,7 +278,7 @@ def test_the_annotation_of_the_message_is_known() -> None:
 
 
 def test_an_annotation_that_cannot_be_read_stays_text() -> None:
-    """A name that exists only for type checkers, or inside another function, is no reason to refuse the function."""
+    """A name that exists only for type checkers, or inside another function, is not a reason to refuse the function."""
 
     class Local:
         """Not to be found from outside."""
@@ -358,7 +358,7 @@ def test_what_is_no_function_is_refused(thing: Any, name: str) -> None:
 
 
 def test_a_builtin_without_a_signature_is_refused() -> None:
-    """It cannot be looked at, so nobody can tell what it takes."""
+    """It has no signature, so what it takes is unknown."""
     with pytest.raises(FunctionError, match=r"^dict cannot be a stream_app: .*; wrap it in a function of your own$"):
         understand(dict)
 

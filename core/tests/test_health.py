@@ -110,7 +110,7 @@ def test_a_page_long_reason_is_cut() -> None:
 
 
 def test_a_component_that_said_nothing_has_no_status() -> None:
-    """Asking for an unknown component is no error."""
+    """Asking for an unknown component is not an error."""
     assert Health().get("nobody") is None
 
 
@@ -128,7 +128,7 @@ def test_a_loop_that_does_not_turn_within_its_limit_is_not_alive() -> None:
 
 
 def test_a_loop_that_turns_again_is_alive_again() -> None:
-    """One beat is enough: a pause that is over is no reason to be restarted."""
+    """One beat is enough: a pause that is over is not a reason to be restarted."""
     clock = Clock()
     health = Health(monotonic=clock)
     heartbeat = health.heartbeat("event loop", limit=60.0)
@@ -209,7 +209,7 @@ def test_the_report_is_the_whole_board_as_json() -> None:
 
 @pytest.mark.usefixtures("hasty_threads")
 def test_the_board_can_be_read_while_other_threads_write_new_components() -> None:
-    """A report in the middle of a start-up is whole: nobody sees a dict change its size."""
+    """A report in the middle of a start-up is whole: no reader sees a dict change its size."""
     health = Health()
     writers = [
         threading.Thread(target=lambda n=n: [health.set_state(f"{n}/{i}", "ok") for i in range(2000)]) for n in range(3)

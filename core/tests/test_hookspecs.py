@@ -70,8 +70,8 @@ def test_a_module_with_a_marked_function_is_a_plugin() -> None:
     assert made.hook.penstock_serializers() == []
 
 
-def test_a_hook_that_nobody_declared_is_found_out() -> None:
-    """A misspelt hook would otherwise never be asked, and nobody would know why."""
+def test_an_undeclared_hook_is_reported() -> None:
+    """A misspelt hook would otherwise never be called, without a reason."""
     plugin = types.ModuleType("penstock_acme.plugin")
 
     @hookimpl

@@ -24,7 +24,7 @@ def _forget(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("kind", [NotConnected, ProduceError, FatalConnectorError])
 def test_an_error_of_a_connector_hides_what_a_configuration_keeps_secret(kind: type[Exception]) -> None:
-    """Whoever raises it, with the client's own text."""
+    """Whichever part raises it, also with the client's own text."""
     remember(["correct-horse-battery", "redis://user:staple%40x@host:1/0"])
 
     text = str(kind("NOAUTH for correct-horse-battery, staple%40x, staple@x, see https://u:pw@host, secret=abc"))

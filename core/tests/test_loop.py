@@ -154,7 +154,7 @@ def test_a_client_that_must_be_polled_is_polled_while_there_is_no_room(stand: En
 
 
 def test_it_is_polled_too_while_messages_are_settled_and_there_is_no_room_yet(stand: EngineFixture) -> None:
-    """A large window that a function works off slowly: each settlement is no reason to leave the client alone."""
+    """A large window that a function works off slowly: each settlement is not a reason to leave the client alone."""
     source, steps = source_of(400), threading.Semaphore(300)
 
     class Polled(BareConsumer):
@@ -246,7 +246,7 @@ def test_a_lease_is_extended_again_soon_after_that_failed(stand: EngineFixture) 
 
 
 def test_a_lease_is_extended_over_a_new_connection_while_nothing_else_is_called(stand: EngineFixture) -> None:
-    """A function that takes long, no room for more: nobody but the extension learns that the connection is lost."""
+    """A function that takes long, no room for more: only the extension of leases learns that the connection is lost."""
     source = source_of(2, lease=0.6)
 
     async def lost() -> None:

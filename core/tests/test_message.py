@@ -52,7 +52,7 @@ def test_neither_has_a_dictionary(made: object) -> None:
 
 
 class Lazy(QueueMessage):
-    """As a connector writes it: the key is taken from the backend's handle when somebody asks."""
+    """As a connector writes it: the key is taken from the backend's handle on first use."""
 
     __slots__ = ("asked",)
 
@@ -70,7 +70,7 @@ class Lazy(QueueMessage):
 
 
 def test_a_connector_may_fill_an_attribute_on_first_use() -> None:
-    """A message that nobody asks for its key does not pay for it."""
+    """A message whose key is not used does not pay for it."""
     message = Lazy({"body": b"b", "key": b"k"})
 
     assert (message.asked, repr(message)) == (0, "<Lazy 1, 1 bytes, attempt 1>")

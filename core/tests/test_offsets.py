@@ -114,7 +114,7 @@ def test_a_late_settlement_of_an_old_assignment_touches_nothing_and_is_counted()
 
 
 def test_a_message_settled_twice_counts_once() -> None:
-    """Settling is idempotent, and is no late settlement either."""
+    """Settling is idempotent, and is not a late settlement either."""
     tracker: OffsetTracker[tuple[str, int]] = OffsetTracker()
     ledger = tracker.begin(P, range(3))
 

@@ -127,7 +127,7 @@ class History:
         assert all(first > progress.offset for first, _after in progress.settled[1:])
         for offset, generation in set(self.log) - self.settled:
             if any(first <= offset < after for first, after in progress.settled):
-                # Of a log that was written anew there, which whoever reads it will see.
+                # Of a log that was written anew there, which its next reader will see.
                 assert progress.generation is not None
                 assert generation > progress.generation
 

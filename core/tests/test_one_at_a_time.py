@@ -104,7 +104,7 @@ def test_one_that_was_never_made_is_shut_down_all_the_same() -> None:
 
 
 def test_a_lost_connection_is_mended_by_making_it_anew() -> None:
-    """The old one is shut down first; that this fails too is no surprise."""
+    """The old one is shut down first; that this fails too is not a surprise."""
     table = Table(b"1")
     table.failures = {"consume": [ConnectionResetError("gone")], "shutdown": [ConnectionResetError("gone")]}
 
@@ -122,7 +122,7 @@ def test_a_lost_connection_is_mended_by_making_it_anew() -> None:
 
 
 def test_a_call_meanwhile_says_that_it_is_not_connected() -> None:
-    """A settlement that comes between a failed and the next attempt is repeated by the queue, and is no bug."""
+    """A settlement that comes between a failed and the next attempt is repeated by the queue, and is not a bug."""
     table = Table()
 
     async def main() -> None:
@@ -372,6 +372,6 @@ def test_a_shutdown_that_fails_is_named_and_ends_the_thread() -> None:
 
 
 def test_both_forms_are_told_by_their_methods() -> None:
-    """No base class and no registration: whoever has the methods is a connector."""
+    """No base class and no registration: a class with the methods is a connector."""
     assert type(make_consumer(RowConsumer, "rows", {})) is OneAtATimeConsumer
     assert type(make_producer(RowProducer, "rows", {})) is OneAtATimeProducer

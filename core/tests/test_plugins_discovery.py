@@ -65,8 +65,8 @@ def test_what_is_installed_meanwhile_is_seen(install: Install, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("text", ["[console_scripts]\nthis is no entry point\n", "[other\n= nothing\n", "\x00\xff"])
-def test_a_stranger_with_damaged_metadata_disturbs_nobody(text: str, install: Install) -> None:
-    """A distribution that is no plugin, and whose entry points cannot be read, is not even mentioned."""
+def test_a_distribution_with_damaged_metadata_disturbs_no_plugin(text: str, install: Install) -> None:
+    """A distribution that is not a plugin, and whose entry points cannot be read, is not even mentioned."""
     install(_damaged(text), plugin("acme-queues", "acme", offers_connector("acme", "x")))
 
     assert [entry.distribution for entry in discovery.scan()] == ["penstock-core", "acme-queues"]
@@ -89,7 +89,7 @@ def test_a_plugin_with_damaged_metadata_is_listed_as_broken(install: Install) ->
 
 
 def test_a_plugin_without_metadata_of_its_own_still_works(install: Install, tmp_path: Path) -> None:
-    """Whoever deleted METADATA has a plugin without a version, not a traceback."""
+    """A distribution without METADATA is a plugin without a version, not a traceback."""
     install(plugin("acme-queues", "acme", offers_connector("acme", "x")))
     (tmp_path / "acme_queues-1.0.0.dist-info" / "METADATA").unlink()
     registry = Registry()
@@ -99,7 +99,7 @@ def test_a_plugin_without_metadata_of_its_own_still_works(install: Install, tmp_
     assert {listed.state for listed in registry.listing()} == {"ok"}
 
 
-def test_entry_points_that_are_not_utf_8_disturb_nobody(install: Install, tmp_path: Path) -> None:
+def test_entry_points_that_are_not_utf_8_disturb_no_plugin(install: Install, tmp_path: Path) -> None:
     """A stranger's are passed over; those of a distribution that is named as a plugin are told."""
     install(_damaged("[console_scripts]\n"), plugin("acme-queues", "acme", offers_connector("acme", "x")))
     for file in tmp_path.rglob("acme_damaged*/entry_points.txt"):

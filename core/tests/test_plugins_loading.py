@@ -78,7 +78,7 @@ def test_a_hook_that_returns_no_list_of_specs_is_told(body: str, fault: str, ins
 
 
 def test_an_asynchronous_hook_is_told(install: Install) -> None:
-    """It returns a coroutine, which is no list; nothing complains later that it was never awaited."""
+    """It returns a coroutine, which is not a list; nothing complains later that it was never awaited."""
     install(plugin("acme-queues", "acme", f"{IMPORTS}\n@hookimpl\nasync def penstock_connectors(): return [{SPEC}]\n"))
 
     assert "its hook penstock_connectors returned a coroutine, not a list of ConnectorSpec" in _error()
@@ -175,7 +175,7 @@ def test_an_entry_point_that_leads_nowhere_is_told(install: Install) -> None:
 
 @pytest.mark.parametrize("api", ["'1'", "1.0", "True", "None"])
 def test_an_api_number_that_is_none_is_incompatible(api: str, install: Install) -> None:
-    """Only the whole number counts: what merely equals it was not written by somebody who read the page."""
+    """Only the whole number counts: a value that only equals it, like True or 1.0, is rejected."""
     install(plugin("acme-queues", "acme", offers_connector("acme", "x").replace("API = 1", f"API = {api}")))
 
     assert "penstock-core 9.9 has PLUGIN_API 1" in _error()
@@ -212,7 +212,7 @@ def test_a_plugin_that_offers_nothing_is_listed(install: Install) -> None:
     assert (offer.kind, offer.name, offer.state, offer.problem) == ("plugin", "acme", "ok", "")
 
 
-def test_a_keyboard_interrupt_is_nobodys_fault(install: Install) -> None:
+def test_a_keyboard_interrupt_is_not_a_plugins_fault(install: Install) -> None:
     """Ctrl-C during an import ends the program, as everywhere."""
     install(plugin("acme-queues", "acme", "raise KeyboardInterrupt"))
 

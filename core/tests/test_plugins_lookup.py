@@ -126,7 +126,7 @@ def test_a_plugin_is_found_by_name_whatever_its_entry_point_is(offered: str, ins
     ("kind", "name"), [("connector", "acme.fast"), ("profile", "acme.fast"), ("profile", "acme-fast")]
 )
 def test_the_part_before_a_dot_or_dash_finds_the_plugin(kind: str, name: str, install: Install) -> None:
-    """`acme.fast` is looked for in the plugin `acme` first; nobody else's code runs."""
+    """`acme.fast` is looked for in the plugin `acme` first; no other plugin's code runs."""
     offer = offers_connector if kind == "connector" else offers_profile
     install(plugin("acme-queues", "acme", offer(name, "x")), plugin("acme-trap", "trap", "raise OSError"))
 
@@ -248,7 +248,7 @@ def test_an_allow_list_never_keeps_the_cores_own_out(install: Install) -> None:
 
 
 def test_a_name_kept_out_is_mentioned_where_nothing_else_helps(install: Install) -> None:
-    """A name that nobody offers may be of a plugin that was not asked."""
+    """A name that is not offered may belong to a plugin that was not asked."""
     install(_acme("queues", "acme", "acme-queues"))
 
     assert _connector_error("acme", block=["queues"]) == (
@@ -314,7 +314,7 @@ def test_import_paths_can_be_turned_off(install: Install) -> None:
     )
 
 
-def test_a_wrong_import_path_says_who_wanted_it(install: Install) -> None:
+def test_a_wrong_import_path_says_where_it_is_written(install: Install) -> None:
     """The place in the config comes first."""
     install()
 

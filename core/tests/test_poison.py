@@ -201,7 +201,7 @@ def test_a_poison_message_is_dead_lettered_unseen(stand: EngineFixture) -> None:
     assert read(letter).stage == "delivery"
 
 
-def test_a_young_worker_calls_nobody_alone(stand: EngineFixture) -> None:
+def test_a_young_worker_calls_no_message_alone(stand: EngineFixture) -> None:
     """It may be killed for other reasons at once; others go on meanwhile, and a stop does not wait for the suspect."""
     source = Source([message(0, 2), b"1"])
     seen: list[int] = []

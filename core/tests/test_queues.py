@@ -165,7 +165,7 @@ def test_a_connector_that_asks_for_no_pause_makes_no_hot_loop() -> None:
 
 
 def test_a_lost_connection_is_mended_and_told_once(caplog: pytest.LogCaptureFixture) -> None:
-    """The call is repeated; one line in the log, one count, whoever else notices it."""
+    """The call is repeated; one line in the log and one count, also if several calls notice it."""
     losses: list[int] = []
     cut = asyncio.Event()
 

@@ -91,7 +91,7 @@ def test_a_delivery_is_requeued_once() -> None:
 
 
 def test_a_message_is_a_new_delivery_with_one_attempt_more() -> None:
-    """Whoever still holds the old object sees no change."""
+    """Code that still holds the old object sees no change."""
     redelivery = Redelivery[LogMessage]()
     (message,) = messages(OffsetTracker(), 1)
 

@@ -11,7 +11,7 @@ from penstock.backoff import Backoff
 from penstock.retry import RetryPolicy
 
 
-def test_a_message_is_tried_three_times_unless_somebody_says_otherwise() -> None:
+def test_a_message_is_tried_three_times_by_default() -> None:
     """The default is bounded: two more tries, then it is given up."""
     policy = RetryPolicy()
 

@@ -201,7 +201,7 @@ def test_headers_may_come_from_an_iterator_and_repeat() -> None:
 def test_an_output_that_no_backend_could_take_is_refused_where_it_is_made(
     keywords: dict[str, Any], problem: str, written: str
 ) -> None:
-    """Not in the producer, where nobody knows any more which function made it."""
+    """Not in the producer, which does not know which function made it."""
     with pytest.raises(FunctionError) as caught:
         Output("q", SECRET, **keywords) if written == "output" else as_output(("q", SECRET, keywords))
 

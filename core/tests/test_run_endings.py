@@ -156,7 +156,7 @@ def test_a_drain_that_never_began_says_so(run: Command) -> None:
 
 
 def test_a_drain_whose_queue_does_not_close_cleanly_is_exit_code_3(run: Command) -> None:
-    """What was settled last may not be durable, so nobody can say that all of it is."""
+    """What was settled last may not be durable, so the summary must not say that all of it is settled."""
     consume_from(run, shutdown="raise NotConnected('gone')")
     run.write(
         "ours.py", run.read("ours.py").replace("return None", "return len(self.there)").replace("0.3, stop", "0, id")
@@ -198,7 +198,7 @@ if number % 10 == 4 and seen.count(number) == 1:
 
 @pytest.mark.parametrize("verbose", [False, True], ids=["plain", "verbose"])
 def test_the_summary_of_a_run_with_every_outcome_adds_up(run: Command, verbose: bool) -> None:
-    """Also where nobody sits at a terminal."""
+    """Also without a terminal."""
     run.write("in.jsonl", "".join(f"{n}\n" for n in range(100)) + "no json\n")
     write_app(run, KINDS)
 

@@ -193,7 +193,7 @@ def test_the_handlers_are_put_back_after_an_error(own_handlers: list[object]) ->
 
 
 def test_a_handler_that_was_installed_meanwhile_stays(own_handlers: list[object]) -> None:
-    """What somebody put in our place is theirs to take away."""
+    """A handler that the program has set in the place of ours is left to the program."""
 
     def theirs(*_: object) -> None:
         pass
@@ -230,7 +230,7 @@ def test_the_way_to_wake_the_loop_is_taken_away_again() -> None:
 @pytest.mark.usefixtures("own_handlers")
 @pytest.mark.parametrize("first", ["application", "worker"])
 def test_a_handler_of_the_application_goes_on_hearing_its_signal(first: str) -> None:
-    """`loop.add_signal_handler` for another signal works inside the block and after it, whoever came first."""
+    """`loop.add_signal_handler` for another signal works inside the block and after it, in either order."""
 
     async def main() -> int:
         loop = asyncio.get_running_loop()

@@ -206,7 +206,7 @@ def test_a_key_of_its_own_replaces_the_inherited_one(stand: EngineFixture) -> No
 
 
 def test_a_key_is_not_inherited_by_a_queue_without_keys(stand: EngineFixture) -> None:
-    """Such a backend gets the body as it is, not an envelope around it for a key nobody asked for."""
+    """Such a backend gets the body as it is, not an envelope around it for a key that was not asked for."""
     sink = Sink()
     stand.put(Record(b"1", key=b"k"))
 

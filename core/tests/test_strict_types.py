@@ -57,7 +57,7 @@ def problem(model: type[Settings], **values: Any) -> str:
     ],
 )
 def test_a_value_of_another_kind_is_refused(model: type[Settings], key: str, value: object, said: str) -> None:
-    """`on`, `yes` and `true` are no numbers, 1 is no switch, and a unit is not cut off."""
+    """`on`, `yes` and `true` are not numbers, 1 is not a switch, and a unit is not cut off."""
     name = {"name": "orders"} if model is QueueConfig else {}
 
     assert problem(model, **name, **{key: value}) == f"{key!r} {said}"

@@ -156,7 +156,7 @@ def test_while_its_owner_says_so_time_stands_still() -> None:
 
 @pytest.mark.parametrize("mode", ["stop", "real", "jump"])
 def test_what_never_ends_is_given_up_at_the_deadline(mode: TimeMode) -> None:
-    """A future that nobody sets, whether time stands, passes or jumps."""
+    """A future that is never set, whether time stands, passes or jumps."""
     began = time.monotonic()
     with jumping_loop(lambda: mode) as loop:
         loop.clock.deadline = time.monotonic() + 0.1

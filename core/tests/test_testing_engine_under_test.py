@@ -154,7 +154,7 @@ def test_settings_are_kept() -> None:
 
 
 def test_exactly_once_is_rehearsed_as_at_least_once() -> None:
-    """In memory is no transaction to take part in; the function does the same."""
+    """Queues in memory have no transactions; the function does the same."""
     for settings in ({"delivery": "exactly_once"}, {}):
         config = {"queues": {"in": {}, "out": {}}, "engine": {"delivery": "exactly_once"}}
         with Harness(engine(forward, config, **settings)) as harness:

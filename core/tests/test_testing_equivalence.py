@@ -38,7 +38,7 @@ class Plan:
     """What is sent, and what the function does with it.
 
     Attributes:
-        bodies: One a message; a number is a message of the plan, anything else is no valid message.
+        bodies: One a message; a number is a message of the plan, anything else is not a valid message.
         steps: For each number what the function does at its calls; after the last it sends.
         concurrency, batch: As in the settings.
         is_async: Whether the function is.

@@ -837,7 +837,7 @@ class TestInUnittest(unittest.TestCase):
 
 
 def test_what_is_no_engine_is_refused_by_name() -> None:
-    """A function that nobody decorated, say."""
+    """For example a function that is not decorated."""
     with pytest.raises(ConfigError, match=r"^a harness takes an Engine, or a function decorated .*; bill is neither$"):
         Harness(bill)  # type: ignore[arg-type]
 

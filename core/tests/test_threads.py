@@ -108,7 +108,7 @@ def test_whatever_a_call_raises_is_raised_where_it_is_awaited(error: BaseExcepti
 
 
 def test_a_stop_iteration_arrives_as_an_error() -> None:
-    """A future refuses it; lost, it would leave whoever awaits waiting for ever."""
+    """A future refuses it; if it were lost, its caller would wait for ever."""
 
     async def main() -> None:
         threads = DaemonThreadPool("t-stop")
@@ -122,7 +122,7 @@ def test_a_stop_iteration_arrives_as_an_error() -> None:
     assert isinstance(caught.value.__cause__, StopIteration)
 
 
-def test_a_call_sees_the_context_of_whoever_submits_it() -> None:
+def test_a_call_sees_the_context_of_its_caller() -> None:
     """Context variables cross to the thread; what the call sets there stays there."""
 
     def read_and_write() -> str:
@@ -144,7 +144,7 @@ def test_a_call_sees_the_context_of_whoever_submits_it() -> None:
 
 
 def test_a_cancelled_call_is_made_and_its_result_dropped() -> None:
-    """A call that runs cannot be stopped; that nobody waits for it any more must not break the thread."""
+    """A call that runs cannot be stopped; that its caller no longer waits must not break the thread."""
     began, go_on = threading.Event(), threading.Event()
 
     def work() -> None:
@@ -216,7 +216,7 @@ def test_an_idle_thread_keeps_nothing_alive() -> None:
 
 
 def test_a_thread_ends_when_its_event_loop_is_gone() -> None:
-    """Whoever submitted the call has left; the thread must not die with a traceback, nor wait for ever."""
+    """The caller has left; the thread must not die with a traceback, nor wait for ever."""
     go_on = threading.Event()
 
     async def main() -> None:

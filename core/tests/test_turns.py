@@ -27,7 +27,7 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-def test_who_comes_first_waits_for_the_turn_that_runs_and_for_no_other() -> None:
+def test_an_urgent_call_waits_for_the_turn_that_runs_and_for_no_other() -> None:
     """The others keep their order."""
 
     async def main() -> list[str]:
@@ -79,8 +79,8 @@ def test_urgent_calls_without_an_end_leave_every_second_turn_to_the_others() -> 
     assert run(main()) == ["U", "a", "V", "b", "W", "c", "X", "Y"]
 
 
-def test_who_is_urgent_again_at_once_lets_another_in_between() -> None:
-    """Also where nobody had to wait for the first of its turns."""
+def test_a_call_that_is_urgent_again_at_once_lets_another_in_between() -> None:
+    """Also where no call had to wait for the first of its turns."""
 
     async def main() -> list[str]:
         turns, order = Turns(), list[str]()
@@ -103,7 +103,7 @@ def test_who_is_urgent_again_at_once_lets_another_in_between() -> None:
     assert run(main()).index("settled") <= 2
 
 
-def test_a_waiter_that_is_cancelled_costs_nobody_a_turn() -> None:
+def test_a_waiter_that_is_cancelled_costs_no_other_its_turn() -> None:
     """Neither while it waits, nor when its turn comes together with the cancellation."""
 
     async def main() -> None:
@@ -126,7 +126,7 @@ def test_a_waiter_that_is_cancelled_costs_nobody_a_turn() -> None:
 
 
 def test_calls_that_wait_are_made_together_and_each_has_its_own_answer() -> None:
-    """The first alone, since nobody waited; the others in one group, in their order."""
+    """The first alone, since no other call waited; the others in one group, in their order."""
     groups: list[list[int]] = []
 
     async def main() -> list[str]:

@@ -139,7 +139,7 @@ def test_a_broker_that_is_away_at_the_start_is_waited_for_and_then_named(stand: 
 
 
 def test_a_stop_while_a_broker_is_waited_for_works_at_once(stand: EngineFixture) -> None:
-    """Nobody waits for connect_timeout then, and it is no error."""
+    """It then ends without waiting for connect_timeout, and without an error."""
     source = Source(connect=[NotConnected("away", retry_after=60)])
 
     async def main() -> None:
@@ -198,7 +198,7 @@ def test_a_circle_of_engines_drains_when_nothing_goes_round_any_more(stand: Engi
 
 
 def test_a_drain_that_cannot_tell_whether_it_is_empty_ends_with_the_error(stand: EngineFixture) -> None:
-    """A lag that fails is no reason to wait for ever."""
+    """A lag that fails is not a reason to wait for ever."""
     source = Source(lag=[None] * 1 + [ConnectorError("no permission to ask")] * 100)
 
     with pytest.raises(ConnectorError, match="no permission to ask"):
@@ -240,7 +240,7 @@ def test_a_worker_serves_in_the_callers_loop_and_can_be_cancelled(stand: EngineF
 
 
 def test_a_worker_runs_off_the_main_thread(stand: EngineFixture) -> None:
-    """Without signals then: whoever began the thread stops it."""
+    """Without signals then: the program that began the thread stops it."""
     source = Source([b"1"])
     worker = Worker([stand.engine(nothing, [], source=source.queue())], settings(), drain=True)
 

@@ -140,7 +140,7 @@ def refusals(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
             together = [(p, d) for p, d in zip(asked_for, directories, strict=True) if p.caught_by not in ALONE]
             found |= zip([p for p, _ in together], pool.map(lambda each: outcome(*each), together), strict=True)
         for part in [part for part, error in found.items() if not isinstance(error, Broken)]:
-            # So many at once have little time each, which nobody's suite has to live with.
+            # So many at once have little time each, which a real suite does not have to live with.
             found[part] = outcome(part, tmp_path_factory.mktemp("mutant"), timeout=4.0)
     _tell(found, request.config)
     return found
@@ -204,7 +204,7 @@ def test_a_name_stands_for_one_mutant() -> None:
     assert len({(part.name, part.spec()) for part in MUTANTS}) == len({part.name for part in MUTANTS})
 
 
-def test_every_test_of_the_kit_refuses_somebody() -> None:
+def test_every_test_of_the_kit_refuses_a_mutant() -> None:
     """A test that cannot fail proves nothing."""
     idle = set(KIT_TESTS) - {f"test_{part.caught_by}" for part in MUTANTS}
     # That one looks at the suite, not at a connector.

@@ -175,7 +175,7 @@ class TestShown:
 
 class TestChild:
     def test_a_childs_memory_is_its_own(self) -> None:
-        """However much whoever started it has used: its growth would be hidden below that."""
+        """Also below the memory that the parent process had used, which would hide its growth."""
         large = b"x" * 200_000_000
         program = "from penstock_kit.child import peak; print(peak())"
         done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
@@ -431,7 +431,7 @@ def test_a_run_prints_the_matrix_and_writes_the_report(how: tuple[str, ...], tmp
     assert "test_many_queues_work_side_by_side was deleted" in printed
 
 
-def test_a_report_that_nobody_would_write_is_said(tmp_path: Path) -> None:
+def test_a_report_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     """Tests that run in other processes, and the recorder in none that is told of them all."""
     assert "run pytest with -p penstock_kit.recorder, which writes it" in run_suite(tmp_path, "-n", "2")
     assert not (tmp_path / "report.json").exists()

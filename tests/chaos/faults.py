@@ -42,7 +42,7 @@ class Fault:
     Attributes:
         name: As it stands in the table.
         strike: Does it, and undoes it.
-        workers_hit: "one" worker's messages may come again, or "all" workers', or nobody's ("none").
+        workers_hit: "one" worker's messages may come again, or "all" workers', or those of no worker ("none").
         answers_lost: Confirmations may be lost, so outputs may be sent again.
         leases_end: Messages may come again, since their leases, or the membership in the group, end.
         keeps_order: Outputs stay in order by key, where the scenario keeps them so.

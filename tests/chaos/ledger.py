@@ -73,7 +73,7 @@ class Findings:
         wrongly_rejected: Serial → stage of its dead letter, for messages that are not bad.
         wrongly_accepted: Serials of bad messages that have an output.
         strangers: Outputs and dead letters that are not what was sent, in words.
-        out_of_order: Serials that came behind a later one of their key. None: nobody promises an order.
+        out_of_order: Serials that came behind a later one of their key. None: no order is promised.
     """
 
     sent: int
@@ -143,7 +143,7 @@ class Ledger:
         for letter in letters:
             serial = by_body.get(letter.body)
             if serial is None:
-                found.strangers.append(f"a dead letter of {len(letter.body)} bytes that nobody sent like this")
+                found.strangers.append(f"a dead letter of {len(letter.body)} bytes that no program sent like this")
             else:
                 stages[serial] = letter.stage or "?"
                 self._letter_counts[serial] += 1
@@ -160,7 +160,7 @@ class Ledger:
             if known:
                 serials.append(serial)
             else:
-                found.strangers.append(f"an output of {len(body)} bytes in {queue} that nobody made")
+                found.strangers.append(f"an output of {len(body)} bytes in {queue} that no program made")
         return serials
 
     def _late(self, serials: Sequence[int]) -> list[int]:

@@ -120,7 +120,7 @@ def test_a_dead_letter_that_was_altered_is_a_stranger_and_its_message_lost(books
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"{}", b'{"serial": -1}', b'{"serial": 1000}', b'{"serial": "1"}'])
-def test_an_output_that_nobody_made_is_a_stranger(books: Books, body: bytes) -> None:
+def test_an_output_that_no_program_made_is_a_stranger(books: Books, body: bytes) -> None:
     """Also one that does not parse."""
     books.outputs["left"].append(body)
     assert len(books.judge().strangers) == 1
@@ -140,7 +140,7 @@ def test_a_message_that_comes_behind_a_later_one_of_its_key_is_named(books: Book
     assert second != first
 
 
-def test_an_order_that_nobody_promises_is_not_judged(books: Books) -> None:
+def test_an_order_that_is_not_promised_is_not_judged(books: Books) -> None:
     """None, not an empty list."""
     books.outputs["left"].reverse()
     assert books.ledger.judge(books.outputs, books.letters).out_of_order is None

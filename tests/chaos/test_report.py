@@ -39,7 +39,7 @@ def test_a_row_within_its_bounds_is_not_broken() -> None:
         ({"duplicates": [1, 2, 3]}, "3 duplicates, at most 2 (a reason): serial 1, 2, 3"),
         ({"wrongly_rejected": {5: "delivery"}}, "1 healthy in the dead-letter queue, stage delivery: serial 5"),
         ({"wrongly_accepted": [6]}, "1 bad ones have outputs: serial 6"),
-        ({"strangers": ["an output that nobody made"]}, "an output that nobody made"),
+        ({"strangers": ["an output that no program made"]}, "an output that no program made"),
         ({"out_of_order": [8]}, "1 out of order: serial 8"),
         ({"stuck": 9}, "9 stuck"),
         ({"surprises": ["a worker ended by itself"]}, "a worker ended by itself"),

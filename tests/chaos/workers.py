@@ -59,7 +59,7 @@ class Supervisor:
         workers: How many at a time. Every second one is started as `penstock run`, the others as `python app.py`.
         work: What the program is told: see app.py.
         stop: Set when the whole run is to end.
-        crashes_expected: A worker that dies of its message is no surprise.
+        crashes_expected: A worker that dies of its message is not a surprise.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Supervisor:
         self._not_before = [0.0] * workers
         self.started = 0
         self.surprises: list[str] = []
-        """Ends that nobody caused, and ends by SIGTERM that were not in order."""
+        """Ends that the test did not cause, and ends by SIGTERM that were not in order."""
 
     @property
     def processes(self) -> list[Process]:

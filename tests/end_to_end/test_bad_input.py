@@ -239,7 +239,7 @@ def measure(text: str):
 
 
 def test_empty_bodies_tombstones_and_a_body_of_20_mb(till: App) -> None:
-    """What is no message is dead-lettered as it is, what is a large one works, and all of it within seconds."""
+    """What is not a message is dead-lettered as it is, what is a large one works, and all of it within seconds."""
     till.write("app.py", HOSTILE)
     began = time.monotonic()
 

@@ -1,4 +1,4 @@
-"""What a message holds reaches neither the terminal's controls nor the shape of the log, whoever quotes it."""
+"""What a message holds reaches neither the terminal's controls nor the shape of the log, whichever part quotes it."""
 
 from __future__ import annotations
 

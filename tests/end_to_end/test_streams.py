@@ -76,8 +76,8 @@ def assert_nothing_lost(app: App) -> None:
 
 @pytest.mark.parametrize("kind", ["def", "async def"])
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])
-@pytest.mark.parametrize("there", [False, True], ids=["nobody reads", "a reader that hangs"])
-def test_a_pipe_that_nobody_reads(printing: App, kind: str, stream: str, there: bool) -> None:
+@pytest.mark.parametrize("there", [False, True], ids=["without a reader", "a reader that hangs"])
+def test_a_pipe_without_a_reader(printing: App, kind: str, stream: str, there: bool) -> None:
     """The reader is gone or reads nothing. Every message is processed, and the exit code is 0."""
     printing.write("app.py", APP.replace("ASYNC def", kind))
     command = [sys.executable, "-m", "penstock.cli.main", "run", "app.py", *COLLECT, "--metrics-port", "none"]
@@ -110,7 +110,7 @@ def test_a_terminal_that_is_not_utf_8(printing: App) -> None:
     assert "\\xe9 \\udc80" in shown
 
 
-def test_a_closed_descriptor_is_nobodys_next_socket(printing: App) -> None:
+def test_a_closed_descriptor_does_not_become_a_socket(printing: App) -> None:
     """With `2>&-` the next file that is opened would get number 2, and every warning."""
     printing.write(
         "app.py", APP.replace("ASYNC ", "").replace("    return", "    import os; os.write(2, b'x')\n    return")
@@ -215,7 +215,7 @@ Path("done").write_text(str(len(done)))
 
 
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])
-@pytest.mark.parametrize("there", [False, True], ids=["nobody reads", "a reader that hangs"])
+@pytest.mark.parametrize("there", [False, True], ids=["without a reader", "a reader that hangs"])
 def test_a_program_that_runs_itself(app: App, stream: str, there: bool) -> None:
     """`python app.py`: the same while it runs; afterwards its streams are its own again."""
     app.write("app.py", PROGRAM)

@@ -44,7 +44,7 @@ def test_no_hint_promises_what_does_not_exist(extra: str) -> None:
 
 
 def test_a_strangers_distribution_is_not_ours() -> None:
-    """`penstock-acme` may be anybody's; only those of this repository are first-party."""
+    """Any author may publish a `penstock-acme`; only those of this repository are first-party."""
     origins = [
         hints.origin(name) for name in ("penstock-core", "penstock-kafka", "Penstock_Kafka", "penstock-acme", "kafka")
     ]

@@ -165,7 +165,7 @@ MUTANTS = [
     consumer("losing:LosesOnClose", "a_close_with_messages_in_flight_loses_none"),
     consumer("losing:SettlesAtConsume", "killed_workers_lose_nothing"),
     consumer("losing:KeepsFailuresToItself", "a_message_requeued_survives_the_close"),
-    consumer("losing:LosesDelayedOnClose", "a_message_that_waits_for_its_next_attempt_holds_up_nobody"),
+    consumer("losing:LosesDelayedOnClose", "a_message_that_waits_for_its_next_attempt_holds_up_no_other"),
     consumer("losing:GivesUpSilently", "consumers_that_fail_everything_lose_nothing"),
     consumer("losing:LosesWhatItFetchedAhead", "a_close_just_after_consuming_loses_nothing"),
     consumer("losing:HoldsFetchedForEver", "a_close_just_after_consuming_loses_nothing"),

@@ -128,7 +128,7 @@ class TextBodies(Changes):
 
 
 class StoresTombstonesAsEmpty(ReferenceProducer):
-    """Has no tombstones, and does not say so to whoever sends one."""
+    """Has no tombstones, and does not say so to the sender of one."""
 
     async def produce(self, records: Sequence[Record]) -> Sequence[ProduceError | None]:
         return await super().produce([Record(r.message or b"", r.key, r.headers, r.delay) for r in records])

@@ -85,7 +85,7 @@ class GivesUpSilently(ReferenceConsumer):
 
 
 class LosesWhatItFetchedAhead(ReferenceConsumer):
-    """Fetches in portions of 20, settles them on the way, and forgets at the end what nobody has asked for."""
+    """Fetches in portions of 20, settles them on the way, and forgets at the end what was not consumed."""
 
     def __init__(self, name: str, options: Any) -> None:
         super().__init__(name, options)
@@ -116,7 +116,7 @@ class HoldsFetchedForEver(LosesWhatItFetchedAhead):
 
 
 class LeaseNeverEnds(ReferenceConsumer):
-    """Whoever dies keeps its messages."""
+    """A dead consumer keeps its messages."""
 
     async def consume(self, max_messages: int, timeout: float) -> Sequence[QueueMessage]:
         messages = await super().consume(max_messages, timeout)
@@ -234,7 +234,7 @@ class TakesEverything(ReferenceConsumer):
 
 
 class ForgetsWhileBlocked(TakesEverything):
-    """What it has fetched ahead is dropped when nobody asks for a while."""
+    """What it has fetched ahead is dropped when `consume` is not called for a while."""
 
     async def on_success(self, messages: Sequence[QueueMessage]) -> int | None:
         if len(messages) == 30:

@@ -29,7 +29,7 @@ class ReferenceOptions(ConnectorOptions):
 
 
 class TakesAnyOption(ReferenceOptions):
-    """A misspelt key is no key."""
+    """A misspelt key is not a key."""
 
     model_config = ConfigDict(extra="ignore")
 

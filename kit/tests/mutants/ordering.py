@@ -9,7 +9,7 @@ from mutants.reference import ReferenceConsumer
 from mutants.store import Store
 from penstock.message import QueueMessage, Record
 
-# Nobody holds a message of the same key, and no older one waits for its delay.
+# No consumer holds a message of the same key, and no older one waits for its delay.
 KEY_IS_FREE = """
 AND NOT EXISTS (SELECT 1 FROM messages o JOIN deliveries h ON h.id = o.id AND h.grp = :grp
     WHERE o.queue = :queue AND o.key IS m.key AND h.settled = 0 AND h.until > :now AND h.token != :mine)
@@ -103,7 +103,7 @@ class SharesKeys(ReferenceByKeyConsumer):
 
 
 class HandsOverInTheMiddle(ReferenceByKeyConsumer):
-    """Whoever joins begins with the newest messages of its keys."""
+    """A consumer that joins begins with the newest messages of its keys."""
 
     joined_late = False
 

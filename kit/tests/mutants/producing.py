@@ -141,7 +141,7 @@ class StoresTwice(ReferenceProducer):
 
 
 class ConfirmsWhileAway(ReferenceProducer):
-    """Takes "nobody has complained" for a confirmation."""
+    """Takes "no error was reported" for a confirmation."""
 
     async def produce(self, records: Sequence[Record]) -> Sequence[ProduceError | None]:
         try:

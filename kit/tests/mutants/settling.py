@@ -19,7 +19,7 @@ def by_id(store: Store, change: str, messages: Sequence[QueueMessage], value: fl
 
 
 class IgnoresFencing(ReferenceConsumer):
-    """Settles by the message's id, whoever has it by now."""
+    """Settles by the message's id, whichever consumer has it by now."""
 
     async def on_success(self, messages: Sequence[QueueMessage]) -> int | None:
         by_id(self.opened(), "settled = 1", messages)
@@ -99,7 +99,7 @@ class GivesBackWholeBatch(ReferenceConsumer):
 
 
 class SettlesUpToTheLast(ReferenceConsumer):
-    """As whoever commits the highest offset that was settled."""
+    """As a client that commits the highest offset that was settled."""
 
     async def on_success(self, messages: Sequence[QueueMessage]) -> int | None:
         last = max((message.message_context[0] for message in messages), default=0)

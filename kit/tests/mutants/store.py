@@ -21,7 +21,7 @@ CREATE TABLE IF NOT EXISTS deliveries (
     PRIMARY KEY (grp, id));
 """
 
-# Neither settled nor held by anybody.
+# Neither settled nor held by a consumer.
 FREE = """
 FROM messages m LEFT JOIN deliveries d ON d.id = m.id AND d.grp = :grp
 WHERE m.queue = :queue AND (d.id IS NULL OR (d.settled = 0 AND d.until <= :now))
@@ -132,8 +132,8 @@ class Store:
                 self._change(db, "calls = :value", message, number)
 
     def lag(self) -> int:
-        """Messages that nobody holds."""
-        # What was requeued with a delay has no token: nobody holds it, though it is not due.
+        """Messages that no consumer holds."""
+        # What was requeued with a delay has no token: no consumer holds it, though it is not due.
         free = FREE.replace("d.until <= :now", "(d.until <= :now OR d.token = '')")
         known = {"grp": self.group, "queue": self.queue, "now": time.time()}
         count: int = self._db.execute("SELECT count(*) " + free, known).fetchone()[0]

@@ -56,7 +56,7 @@ class StoresWhatIsTriedAgain(ReferenceConsumer):
 
 
 class StoresTheRest(ReferenceConsumer):
-    """Leaves a lost input out by itself, though nobody knows which outputs were made of it."""
+    """Leaves a lost input out by itself, though it is not known which outputs were made of it."""
 
     async def transact(self, messages: Sequence[QueueMessage], outputs: Outputs) -> Transacted:
         done = await super().transact(messages, outputs)

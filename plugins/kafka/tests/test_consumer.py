@@ -158,7 +158,7 @@ def test_shutdown_commits_what_is_settled_and_gives_the_rest_to_the_next(real_be
 
 
 def test_settling_twice_changes_nothing(bench: Any, take: Take) -> None:
-    """A second settlement is no late one, and moves no offset."""
+    """A second settlement is not a late one, and moves no offset."""
     topic = bench.topic()
     bench.fill(topic, [b"0", b"1"])
     consumer = bench.consumer(topic)
@@ -231,7 +231,7 @@ def test_a_message_behind_the_end_is_not_passed_over_after_a_pause(bench: Any, t
 
 
 def test_a_wait_without_room_ends_when_something_is_settled(bench: Any, take: Take) -> None:
-    """Whoever has no room waits for a settlement, so that is what ends the wait."""
+    """An engine without room waits for a settlement, so a settlement ends the wait."""
     topic = bench.topic()
     bench.fill(topic, [b"0"])
     consumer = bench.consumer(topic)

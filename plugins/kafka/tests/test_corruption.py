@@ -1,4 +1,4 @@
-"""What a log may hold although no client would send it: batches that cannot be read, names that are no text."""
+"""What a log may hold although no client would send it: batches that cannot be read, names that are not text."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def test_a_header_whose_name_is_no_text_keeps_its_value(bench: Any, take: Take, 
 
 
 def test_a_function_may_look_at_such_headers_first(bench: Any, take: Take) -> None:
-    """Through the client's message, before anybody has asked ours; often enough to be compiled for speed."""
+    """Through the client's message, before ours is used; often enough to be compiled for speed."""
     topic = bench.topic(1)
     records = [raw_batch.record(b"x", index, [(b"\xff", b"v")]) for index in range(50)]
     raw_batch.produce(bench.server.bootstrap, topic, raw_batch.batch(records))

@@ -18,7 +18,7 @@ CODES = {
 
 @pytest.mark.parametrize("name", sorted(CODES))
 def test_every_code_of_the_client_has_a_row(name: str) -> None:
-    """A client that learns a new code fails here, until somebody has decided what it means."""
+    """A client that learns a new code fails here, until a row says what it means."""
     assert name in KINDS
     assert kind_of(KafkaError(CODES[name])) is KINDS[name]
 

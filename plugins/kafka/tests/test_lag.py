@@ -1,4 +1,4 @@
-"""How many messages wait: known without asking the client, which lets hardly anybody in while it is polled."""
+"""How many messages wait: known without asking the client, which seldom answers while it is polled."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_the_lag_counts_what_was_not_delivered(bench: Any, take: Take, until: Un
 
 
 def test_the_lag_of_a_topic_with_transactions_becomes_zero(real_bench: Any, take: Take, until: Until) -> None:
-    """Markers and aborted records take up offsets that nobody is ever given."""
+    """Markers and aborted records take up offsets that no consumer is ever given."""
     topic = real_bench.topic()
     client = Producer({"bootstrap.servers": real_bench.server.bootstrap, "transactional.id": real_bench.group})
     client.init_transactions(30)

@@ -358,7 +358,7 @@ def test_the_client_library_is_not_imported_by_plugin_and_options() -> None:
 
 @pytest.mark.parametrize("role", ["input", "output"])
 def test_the_defaults_please_the_client(role: Any) -> None:
-    """What nobody has changed is no problem."""
+    """An option that was not set is not a problem."""
     assert check("topic", options(), role) == []
 
 

@@ -1,4 +1,4 @@
-"""What is settled above the committed offset does not come again, whoever owns the partition next."""
+"""What is settled above the committed offset does not come again, whichever consumer owns the partition next."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def test_a_new_owner_after_a_rebalance_gets_only_the_unsettled(real_bench: Any, 
         "\N{SNOWMAN}:::::",
     ],
 )
-def test_a_text_of_somebody_else_passes_nothing_over(real_bench: Any, take: Take, rest: Rest, text: str) -> None:
+def test_a_text_of_another_program_passes_nothing_over(real_bench: Any, take: Take, rest: Rest, text: str) -> None:
     """It is not ours, damaged, or of another version."""
     topic = real_bench.topic()
     real_bench.fill(topic, [b"x"] * 20)

@@ -44,7 +44,7 @@ def test_every_record_is_confirmed_and_stored_in_order(bench: Any) -> None:
 
 
 def test_a_full_queue_of_the_client_is_waited_for(bench: Any) -> None:
-    """A client that takes only 50 records at a time still gets all of them, in order, whoever comes meanwhile."""
+    """A client that takes 50 records at a time still gets all of them, in order, also beside other calls."""
     topic = bench.topic()
     tiny = {"queue.buffering.max.messages": 50, "linger.ms": 1}
 
@@ -207,7 +207,7 @@ def test_brokers_that_do_not_answer_are_away(bench: Any) -> None:
 
 
 def test_records_that_time_out_may_be_sent_again(bench: Any) -> None:
-    """What no broker has confirmed in time is no refusal: it is retriable, for each record."""
+    """What no broker has confirmed in time is not a refusal: it is retriable, for each record."""
     topic = bench.topic()
 
     async def main() -> Any:
@@ -258,7 +258,7 @@ def test_the_event_loop_is_free_while_records_are_on_their_way(bench: Any) -> No
     assert asyncio.run(main()) >= 10
 
 
-def test_a_call_that_was_given_up_harms_nobody(bench: Any) -> None:
+def test_a_call_that_was_given_up_harms_no_other(bench: Any) -> None:
     """A cancelled caller gets no answer; its records may be stored, and later calls are answered."""
     topic = bench.topic()
 

@@ -74,7 +74,7 @@ def test_nothing_is_lost_when_workers_come_and_go(real_bench: Any, until: Until)
 
     times = Counter(body for worker in workers for body in worker.done)
     assert len(times) == count
-    # A partition is settled before it goes to somebody else, so hardly anything is done twice.
+    # A partition is settled before another consumer gets it, so hardly anything is done twice.
     assert sum(times.values()) - count <= 200
     assert [real_bench.committed(topic, partition) for partition in range(partitions)] == [
         count // partitions
@@ -163,7 +163,7 @@ def test_messages_that_were_given_back_do_not_hold_up_a_rebalance(real_bench: An
 
 
 def test_messages_that_keep_failing_do_not_hold_up_a_rebalance(real_bench: Any, until: Until) -> None:
-    """A message about to be delivered again is in nobody's hand while the rebalance waits for what is."""
+    """A message about to be delivered again is with no function while the rebalance waits for those that are."""
     topic = real_bench.topic(partitions=2)
     for partition in (0, 1):
         real_bench.fill(topic, [b"%d" % partition], partition)

@@ -83,7 +83,7 @@ def test_a_commit_that_is_not_allowed_stops_the_consumer(mock_bench: Any, take: 
 
 
 def test_a_right_that_was_withdrawn_stops_the_engine(mock_bench: Any) -> None:
-    """It is no fault of the record: the whole stream would go to the dead letters. It says what to grant."""
+    """It is not a fault of the record: the whole stream would go to the dead letters. It says what to grant."""
     topic = mock_bench.topic()
     mock_bench.server.refuse(PRODUCE, [KafkaError.TOPIC_AUTHORIZATION_FAILED])
 
@@ -103,7 +103,7 @@ def test_a_right_that_is_withdrawn_while_records_are_sent_one_by_one_stops_the_e
 
 
 def test_a_report_that_fits_no_record_fails_them_all(mock_bench: Any) -> None:
-    """The client turns text into bytes, so its report is about something that nobody sent: none counts as stored."""
+    """The client turns text into bytes, so its report is about something that was not sent: none counts as stored."""
     topic = mock_bench.topic()
     text: Any = "text"
     records = [Record(text, text), Record(b"x")]

@@ -69,7 +69,7 @@ def test_a_redelivery_is_what_the_broker_sent(bench: Any, take: Take) -> None:
 
 
 def test_a_redelivered_tombstone_is_still_one(bench: Any, take: Take) -> None:
-    """No body, no key and no headers are what they were, also after somebody has looked."""
+    """No body, no key and no headers are what they were, also after they were read."""
     topic = bench.topic()
     bench.fill(topic, [None])
     consumer = bench.consumer(topic)

@@ -120,7 +120,7 @@ def test_settling_does_not_wait_for_a_consume_that_waits(make_options: MakeOptio
 
 
 def test_a_waiting_consumer_wakes_when_a_delay_ends(make_options: MakeOptions) -> None:
-    """Of a record and of a message requeued: not before, and without anybody's help."""
+    """Of a record and of a message requeued: not before, and without another call."""
 
     async def main() -> None:
         async with opened(make_options()) as (consumer, producer):
@@ -162,7 +162,7 @@ def test_a_waiting_consumer_wakes_when_anothers_lease_ends(make_options: MakeOpt
 
 
 def test_a_lease_that_is_extended_does_not_end(make_options: MakeOptions) -> None:
-    """For longer than it would have lasted, nobody else gets the message."""
+    """For longer than it would have lasted, no other consumer gets the message."""
 
     async def main() -> None:
         async with opened(make_options(vt=1.0)) as (owner, producer), opened(make_options()) as (other, _):

@@ -16,7 +16,7 @@ def test_nothing_needs_to_be_said() -> None:
 
 
 def test_a_url_leads_to_sqlite() -> None:
-    """Whoever wants to share a queue between processes is told which connector does it, and its key."""
+    """The error for a queue that is to be shared between processes names the connector that does it, and its key."""
     with pytest.raises(
         ValidationError, match="for several processes use `connector: sqlite` with the `path` of a file"
     ):

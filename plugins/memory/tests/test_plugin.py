@@ -54,7 +54,7 @@ def test_the_profiles_are_json_models_and_raw_bytes() -> None:
 
 
 def test_listing_imports_neither_event_loop_nor_options() -> None:
-    """Whoever lists plugins pays for the specs alone; a queue of this process needs no other process."""
+    """A listing of plugins loads the specs alone; a queue of this process needs no other process."""
     program = (
         "import sys, penstock_memory.plugin as p; p.penstock_connectors(); p.penstock_profiles();"
         "assert not {'asyncio', 'pydantic', 'penstock_memory.queue'} & set(sys.modules);"

@@ -125,7 +125,7 @@ class TestOrder:
 
 class TestLeases:
     def test_a_message_has_one_lessee_at_a_time(self, queue: Queue, lessee: Lessee, clock: Clock) -> None:
-        """Until the last moment of its lease nobody else sees it; then the attempt counts as made."""
+        """Until the last moment of its lease no other consumer sees it; then the attempt counts as made."""
         other = queue.new_lessee(10.0)
         fill(queue, "a")
         lessee.receive(1)
@@ -149,7 +149,7 @@ class TestLeases:
         assert other.receive(1) == []
         assert (other.settle(current), queue.depth()) == (0, 0)
 
-    def test_a_settlement_after_the_lease_is_late_though_nobody_took_the_message(
+    def test_a_settlement_after_the_lease_is_late_although_the_message_was_not_taken(
         self, queue: Queue, lessee: Lessee, clock: Clock
     ) -> None:
         """What is late depends on the clock alone."""
@@ -160,7 +160,7 @@ class TestLeases:
         assert lessee.settle(late) == 1
         assert text(lessee.receive(1)) == "a"
 
-    def test_nobody_settles_with_the_token_of_another(self, queue: Queue, lessee: Lessee) -> None:
+    def test_no_consumer_settles_with_the_token_of_another(self, queue: Queue, lessee: Lessee) -> None:
         """A token is valid in the hands of the one it was given to."""
         other = queue.new_lessee(10.0)
         fill(queue, "a")
@@ -237,7 +237,7 @@ class TestDelay:
 
 
 class TestCounting:
-    def test_lag_counts_what_nobody_holds(self, queue: Queue, lessee: Lessee, clock: Clock) -> None:
+    def test_lag_counts_what_no_consumer_holds(self, queue: Queue, lessee: Lessee, clock: Clock) -> None:
         """Visible or held back by a delay, but not in flight; what falls back from a lease counts again."""
         fill(queue, "abcd")
         fill(queue, "e", delay=60.0)
@@ -264,8 +264,8 @@ class TestCounting:
 
 class TestWaking:
     @pytest.mark.parametrize("event", ["append", "requeue", "close"])
-    def test_whoever_found_nothing_is_woken_once(self, queue: Queue, lessee: Lessee, event: str) -> None:
-        """By each event that makes a message visible; and the next event calls nobody who did not look again."""
+    def test_a_consumer_that_found_nothing_is_woken_once(self, queue: Queue, lessee: Lessee, event: str) -> None:
+        """By each event that makes a message visible; the next event wakes only consumers that looked again."""
         calls: list[str] = []
         fill(queue, "a")
         held = tokens(lessee.receive(1))
@@ -280,7 +280,7 @@ class TestWaking:
 
         assert calls == ["woken"]
 
-    def test_whoever_forgot_is_not_woken(self, queue: Queue, lessee: Lessee) -> None:
+    def test_a_consumer_that_gave_up_is_not_woken(self, queue: Queue, lessee: Lessee) -> None:
         """A waiter that gives up takes its wish back."""
         calls: list[str] = []
 
@@ -293,7 +293,7 @@ class TestWaking:
 
         assert calls == []
 
-    def test_settling_wakes_whoever_waits_for_room(self, queue: Queue, lessee: Lessee) -> None:
+    def test_settling_wakes_a_producer_that_waits_for_room(self, queue: Queue, lessee: Lessee) -> None:
         """Once."""
         calls: list[str] = []
         fill(queue, "ab")

@@ -123,7 +123,7 @@ class QueueMachine(RuleBasedStateMachine):
         assert self.queue.lag() == sum(m.lessee is None for m in self.model.values())
 
     @invariant()
-    def whoever_sleeps_until_the_next_change_oversleeps_nothing(self) -> None:
+    def a_sleeper_until_the_next_change_oversleeps_nothing(self) -> None:
         self.turn()
         changes = [m.until for m in self.model.values() if m.until > self.now]
         assert self.queue.next_visible_in() <= min(changes, default=float("inf")) - self.now

@@ -100,7 +100,7 @@ def test_an_idle_consumer_costs_nothing(options: MemoryOptions) -> None:
     assert asyncio.run(main()) < 0.05
 
 
-def test_a_waiter_whose_loop_is_gone_harms_nobody(options: MemoryOptions) -> None:
+def test_a_waiter_whose_loop_is_gone_harms_no_other(options: MemoryOptions) -> None:
     """A loop that ended in the middle of a wait leaves its wish behind; the next produce does not stumble over it."""
 
     async def wait_and_vanish() -> None:

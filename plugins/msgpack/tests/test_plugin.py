@@ -30,6 +30,6 @@ def test_it_offers_one_serializer() -> None:
 
 
 def test_listing_does_not_import_the_library() -> None:
-    """Whoever lists plugins pays for the specs alone."""
+    """A listing of plugins loads the specs alone."""
     program = "import sys, penstock_msgpack.plugin as p; p.penstock_serializers(); assert 'msgpack' not in sys.modules"
     subprocess.run([sys.executable, "-c", program], check=True)

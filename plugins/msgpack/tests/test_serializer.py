@@ -1,4 +1,4 @@
-"""What goes in comes out; what is no plain data is refused, whoever sent it."""
+"""What goes in comes out; what is not plain data is refused, whichever side sent it."""
 
 from __future__ import annotations
 

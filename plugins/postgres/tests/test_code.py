@@ -46,5 +46,5 @@ def test_what_loads_code_is_refused(dsn: str, connector: str) -> None:
     "dsn", ["postgresql://u:p@host:5432/db?sslkey=/etc/key.pem&sslmode=require", "host=h port=5432"]
 )
 def test_an_ordinary_dsn_stays_allowed(dsn: str) -> None:
-    """A file is no engine."""
+    """A file is not an engine."""
     assert problems(dsn, "postgres", allowed=False) == []

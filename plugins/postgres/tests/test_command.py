@@ -28,7 +28,7 @@ def dsn(postgres: PostgresServer) -> str:
 
 @pytest.fixture(name="schema")
 def default_schema() -> str:
-    """The one that is used when nobody names one."""
+    """The schema that the command uses by default."""
     return "public"
 
 

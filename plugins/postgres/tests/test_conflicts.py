@@ -41,7 +41,7 @@ def produce(opener: Any, *calls: list[Record], table: str = "bills", **options: 
 
 
 def test_a_row_that_comes_again_is_refused_with_the_remedy(opener: Any, table: Sql) -> None:
-    """The default: nobody knows whether it is the same one."""
+    """The default: it is not known whether it is the same row."""
     first, again = produce(opener, [record(id=1)], [record(id=1)])
 
     assert first is None
@@ -169,6 +169,6 @@ def test_a_record_without_its_key_is_refused(opener: Any, table: Sql) -> None:
     [{"on_conflict": "update"}, {"key": ["id"]}, {"on_conflict": "skip"}, {"on_conflict": "ignore", "key": []}],
 )
 def test_options_that_do_not_fit_are_refused(options: Any) -> None:
-    """Before anybody connects."""
+    """Before anything connects."""
     with pytest.raises(ValidationError):
         TableOptions(dsn="host=h", **options)

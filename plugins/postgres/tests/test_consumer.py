@@ -166,7 +166,7 @@ def test_no_delay_is_too_long_or_too_strange(opener: Any, consumed: Consumed, sq
 
 
 def test_a_delay_that_begins_while_others_wait_is_waited_for_exactly(opener: Any, consumed: Consumed, sql: Sql) -> None:
-    """Whoever waits learns of it, whether it was produced with it or requeued with it."""
+    """A consumer that waits gets it, whether it was produced with it or requeued with it."""
 
     async def main() -> None:
         async with opener.producer() as producer, opener.consumer(poll_interval=30) as consumer:
@@ -230,8 +230,8 @@ def test_a_late_delete_leaves_the_new_owners_message_alone(opener: Any, consumed
     asyncio.run(main())
 
 
-def test_who_is_late_but_before_anybody_else_still_settles(opener: Any, consumed: Consumed, sql: Sql) -> None:
-    """A lease that ended, and that nobody took over, is no reason to work twice."""
+def test_a_late_consumer_still_settles_what_no_other_took(opener: Any, consumed: Consumed, sql: Sql) -> None:
+    """If no other consumer took the message after its lease ended, it is settled, not delivered again."""
 
     async def main() -> None:
         async with opener.producer() as producer, opener.consumer(lease=0.2) as consumer:
@@ -313,7 +313,7 @@ def test_of_a_table_a_claim_goes_by_the_weight_of_the_last_one(
 
 
 def test_many_consumers_share_without_waiting_for_each_other(opener: Any, consumed: Consumed) -> None:
-    """Nobody gets what another one has."""
+    """No consumer gets what another one has."""
 
     async def main() -> None:
         async with opener.producer() as producer:
@@ -389,8 +389,8 @@ def test_lag_counts_what_waits(opener: Any, consumed: Consumed) -> None:
     asyncio.run(main())
 
 
-def test_who_has_a_message_stands_in_the_table(opener: Any, consumed: Consumed, sql: Sql) -> None:
-    """For whoever looks why something is stuck."""
+def test_the_owner_of_a_message_stands_in_the_table(opener: Any, consumed: Consumed, sql: Sql) -> None:
+    """For an operator who looks for the reason why something is stuck."""
 
     async def main() -> None:
         async with opener.producer() as producer, opener.consumer() as consumer:

@@ -153,7 +153,7 @@ def test_what_is_wrong_with_the_statement_or_the_server_is_not_blamed_on_a_recor
 
 
 def test_data_is_never_quoted(dsn: str, sql: Sql) -> None:
-    """A value that does not fit its column is somebody's data."""
+    """A value that does not fit its column is a user's data."""
     sql("CREATE TABLE people (age integer UNIQUE CHECK (age < 200))")
     sql("INSERT INTO people VALUES (77)")
     for statement in (
@@ -181,7 +181,7 @@ def test_every_code_of_the_table_is_one_of_postgresql() -> None:
 
 
 def test_connecting_has_a_time_of_its_own() -> None:
-    """An hour for making an index is no reason to wait an hour for a host that is not there."""
+    """An hour for making an index is not a reason to wait an hour for a host that is not there."""
 
     def patience(dsn: str, timeout: float) -> str:
         connection = Session(PostgresOptions.model_validate({"dsn": dsn, "timeout": timeout}))

@@ -1,4 +1,4 @@
-"""Tables of the user's as nobody would have made them for us: names, types, triggers, half-made indexes."""
+"""Tables of users, not made for Penstock: names, types, triggers, half-made indexes."""
 
 from __future__ import annotations
 

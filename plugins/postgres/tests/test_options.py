@@ -44,7 +44,7 @@ def test_the_environment_names_the_server(variable: str) -> None:
 
 
 def test_without_a_server_the_error_names_the_variables() -> None:
-    """Nobody guesses localhost."""
+    """The connector does not guess localhost."""
     with pytest.raises(ValidationError, match=r"POSTGRES_DSN \(or DATABASE_URL\).*dsn: postgresql://"):
         PostgresOptions.model_validate({})
 

@@ -1,4 +1,4 @@
-"""The table of messages: made once, by whoever comes first, and what is said when it is not there."""
+"""The table of messages: made once, by the first worker, and what is said when it is not there."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def connecting(opener: Any, side: str, **options: Any) -> str:
 
 @pytest.mark.parametrize("side", ["consumer", "producer"])
 def test_a_missing_table_is_told_with_its_two_remedies(opener: Any, schema: str, side: str) -> None:
-    """Nobody's database is changed unasked."""
+    """A database is not changed unless the options allow it."""
     text = connecting(opener, side, create=False)
 
     assert f"there is no table {schema}.penstock_messages" in text

@@ -34,7 +34,7 @@ def paused(postgres: PostgresServer) -> Iterator[PostgresServer]:
 def test_another_default_isolation_does_not_make_consumers_collide(
     opener: Any, consumed: Consumed, dsn: str, level: str
 ) -> None:
-    """A role or a database may have one; under it a claim would fail whenever somebody else claims."""
+    """A role or a database may have one; under it a claim would fail whenever another consumer claims."""
     escaped = level.replace(" ", "\\ ")
     own = psycopg.conninfo.make_conninfo(dsn, options=f"-c default_transaction_isolation={escaped}")
 
@@ -61,7 +61,7 @@ def test_what_is_confirmed_is_on_the_disk_whatever_the_role_says(opener: Any, ds
         async with opener.producer(dsn=own) as producer, opener.consumer(dsn=own) as consumer:
             assert await producer._session.run(level) == [(had,)]
             assert await consumer._settling.run(level) == [(had,)]
-            # A claim that a crash undoes was never made: nobody waits for the disk on its account.
+            # A claim that a crash undoes was never made, so no call waits for the disk because of it.
             assert await consumer._claims.session.run(level) == [("off",)]
 
     asyncio.run(main())
@@ -92,7 +92,7 @@ def test_a_database_of_another_encoding_keeps_every_byte(
 
 
 def test_a_transaction_pooler_in_between_is_named(opener: Any) -> None:
-    """It gives us another session, where nobody has prepared our statements, and says only that."""
+    """It gives us another session, in which our statements are not prepared, and says only that."""
 
     async def main() -> None:
         async with opener.consumer() as consumer:
@@ -119,7 +119,7 @@ def test_a_session_that_could_not_be_prepared_is_not_taken_for_good(dsn: str, op
 
 
 def test_each_step_of_a_transaction_has_its_own_time(opener: Any) -> None:
-    """A transaction of many steps may take long; only a step that does not end means that nobody answers."""
+    """A transaction of many steps may take long; only a step without an end means that the server is gone."""
 
     async def main() -> None:
         connection = Session(opener.options(timeout=1.0))
@@ -134,7 +134,7 @@ def test_each_step_of_a_transaction_has_its_own_time(opener: Any) -> None:
     asyncio.run(main())
 
 
-def test_who_stood_still_does_not_take_the_server_for_away(opener: Any, sql: Sql) -> None:
+def test_a_process_that_stood_still_does_not_take_the_server_for_away(opener: Any, sql: Sql) -> None:
     """A function that blocks the event loop for longer than `timeout`, wherever a call has come meanwhile."""
 
     async def main() -> None:
@@ -152,7 +152,7 @@ def test_who_stood_still_does_not_take_the_server_for_away(opener: Any, sql: Sql
 
 
 def test_a_consumer_that_never_waits_does_not_hoard_notifications(opener: Any, consumed: Consumed) -> None:
-    """psycopg keeps each until somebody asks, so a busy week would fill the memory."""
+    """psycopg keeps each until it is read, so a busy week would fill the memory."""
 
     async def main() -> None:
         async with opener.producer() as producer, opener.consumer() as consumer:
@@ -185,7 +185,7 @@ def test_stopping_is_bounded_while_the_server_does_not_answer(
 
 
 def test_what_is_held_is_requeued_over_a_new_connection(opener: Any, consumed: Consumed, sql: Sql) -> None:
-    """A loss just before the end is no reason to make others wait for the lease."""
+    """A loss just before the end is not a reason to make others wait for the lease."""
 
     async def main() -> None:
         async with opener.producer() as producer:
@@ -204,7 +204,7 @@ def test_what_is_held_is_requeued_over_a_new_connection(opener: Any, consumed: C
 def test_a_deadlock_with_another_program_costs_a_repetition_and_no_message(
     opener: Any, consumed: Consumed, dsn: str, schema: str, sql: Sql
 ) -> None:
-    """The server ends one of the two; whoever it was, the rows are settled once."""
+    """The server ends one of the two; whichever it was, the rows are settled once."""
 
     async def main() -> None:
         async with opener.producer() as producer, opener.consumer() as consumer:

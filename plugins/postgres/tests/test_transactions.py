@@ -359,7 +359,7 @@ def test_calls_that_wait_are_made_in_one_transaction(
 def test_each_of_the_joined_calls_has_its_own_answer(
     opener: Any, consumed: Consumed, sql: Sql, dsn: str, schema: str
 ) -> None:
-    """One lost an input, one has a refused record, one an option that nobody knows, one caller has gone: none of them
+    """One lost an input, one has a refused record, one an unknown option, one a cancelled caller: none of them
     costs another one anything."""
 
     async def main() -> None:

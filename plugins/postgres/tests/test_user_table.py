@@ -301,7 +301,7 @@ def test_a_late_owner_changes_nothing_in_a_table_either(opener: Any, consumed: C
     assert sql("SELECT count(*) FROM jobs") == [(1,)]
 
 
-def test_a_row_that_is_visible_again_is_anybodys(opener: Any, consumed: Consumed, sql: Sql) -> None:
+def test_a_row_that_is_visible_again_may_be_taken_by_any_consumer(opener: Any, consumed: Consumed, sql: Sql) -> None:
     """Another program, which knows no token, may have taken it since: who was too slow leaves it alone."""
     sql("CREATE TABLE jobs (id bigint PRIMARY KEY, visible boolean NOT NULL DEFAULT true)")
     sql("INSERT INTO jobs VALUES (1)")

@@ -170,7 +170,7 @@ def test_a_lease_that_ended_is_reported_once_with_what_to_do(opened: Any, caplog
     ]
 
 
-def test_a_lease_of_ones_own_that_ended_is_nobodys_death(opened: Any) -> None:
+def test_a_lease_that_ended_in_this_process_is_not_a_death(opened: Any) -> None:
     """The same consumer gets the message again and knows that no worker has died; another one does not know."""
     consumer, producer = opened.consumer(lease=0.2), opened.producer()
     producer.produce([Record(b"x")])
@@ -209,7 +209,7 @@ class TestBrowse:
         assert pages == [["1", "2"], ["3", "4"], ["5"]]
 
     def test_a_file_that_does_not_exist_is_not_created(self, options: Any, path: Path) -> None:
-        """Whoever only looks changes nothing."""
+        """Browsing changes nothing."""
         from penstock_sqlite.consumer import SqliteConsumer
 
         consumer = SqliteConsumer("q", options())

@@ -68,7 +68,7 @@ def test_a_folder_that_does_not_exist_is_waited_for(tmp_path: Path) -> None:
 
 
 def test_a_file_that_must_not_be_created_is_waited_for(path: Path) -> None:
-    """Somebody else creates it; an empty file does not do."""
+    """Another program creates it; an empty file is not enough."""
     error = refusal(path, create=False)
     assert isinstance(error, NotConnected)
     assert "create the file, or set `create: true`" in str(error)
@@ -125,7 +125,7 @@ def folder() -> Iterator[Path]:
         yield Path(name)
 
 
-def connect_as_nobody(path: Path) -> str:
+def connect_without_privileges(path: Path) -> str:
     """What a consumer's `connect` raises in a process of a user who owns nothing."""
     return subprocess.run([sys.executable, "-c", CONNECT, path], check=True, capture_output=True, text=True).stdout
 
@@ -133,7 +133,7 @@ def connect_as_nobody(path: Path) -> str:
 def test_a_folder_that_may_not_be_written_is_named(folder: Path) -> None:
     """SQLite itself says only that it cannot open the file."""
     folder.chmod(0o555)
-    told = connect_as_nobody(folder / "queues.db")
+    told = connect_without_privileges(folder / "queues.db")
 
     assert told.startswith("FatalConnectorError")
     assert f"this user may not create files in {folder}" in told
@@ -146,7 +146,7 @@ def test_a_file_that_may_not_be_written_is_named(folder: Path, mode: int) -> Non
     path.touch()
     path.chmod(mode)
     folder.chmod(0o777)
-    told = connect_as_nobody(path)
+    told = connect_without_privileges(path)
 
     assert told.startswith("FatalConnectorError")
     assert str(path) in told

@@ -35,7 +35,7 @@ def test_the_profiles_are_json_models_and_raw_bytes() -> None:
 
 
 def test_listing_imports_neither_sqlite_nor_options() -> None:
-    """Whoever lists plugins pays for the specs alone."""
+    """A listing of plugins loads the specs alone."""
     program = (
         "import sys, penstock_sqlite.plugin as p; p.penstock_connectors(); p.penstock_profiles();"
         "assert not {'sqlite3', 'pydantic', 'penstock_sqlite.options'} & set(sys.modules)"

@@ -1,4 +1,4 @@
-"""The tables: created once, by whoever comes first, and never by one who does not know them."""
+"""The tables: created once, by the first process, and never changed by a version that does not know them."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ class Backend(Protocol):
 
         Args:
             name: What the worker's configuration calls it.
-            lease: Seconds for which the worker holds a message before somebody else gets it.
+            lease: Seconds for which the worker holds a message before another worker gets it.
             dead_letters: It takes raw bytes.
 
         Returns:

@@ -12,7 +12,7 @@ class EngineState:
     Attributes:
         draining: The engine stops once its input queue is empty.
         stopping: The engine starts nothing more.
-        error: Why the engine stops; None if it runs, or if somebody asked it to stop.
+        error: Why the engine stops; None if it runs, or was asked to stop.
     """
 
     def __init__(self) -> None:

@@ -1,6 +1,6 @@
 """A queue on a disk, and its rules. Knows nothing of Penstock; every change is one atomic rename.
 
-orders/new/00000001764…-6f1c.0        anybody may take it; the last number counts its deliveries
+orders/new/00000001764…-6f1c.0        any consumer may take it; the last number counts its deliveries
 orders/taken/4711-9ab3.lock           locked for as long as the process that wrote it lives
 orders/taken/4711-9ab3/00…-6f1c.1     held by that process
 """
@@ -55,7 +55,7 @@ class Folder:
         _sync(self.new)
 
     def waiting(self) -> list[str]:
-        """The names of the messages that anybody may take, the oldest first."""
+        """The names of the messages that any consumer may take, the oldest first."""
         return sorted(name for name in os.listdir(self.new) if not name.startswith("."))
 
 
@@ -84,7 +84,7 @@ class Holder:
             try:
                 (self._folder.new / name).rename(self._home / mine)
             except FileNotFoundError:
-                continue  # somebody else was faster
+                continue  # another consumer was faster
             taken.append(Taken(mine, (self._home / mine).read_bytes(), int(deliveries) + 1))
         return taken
 
@@ -120,7 +120,7 @@ class Holder:
                     _empty(path.with_suffix(""), self._folder.new)
                     path.unlink(missing_ok=True)
             except (BlockingIOError, FileNotFoundError):
-                continue  # alive, or somebody else has just done it
+                continue  # alive, or another consumer has just done it
 
 
 def _empty(home: Path, new: Path) -> None:

@@ -19,7 +19,7 @@ def penstock_connectors() -> list[ConnectorSpec]:
             producer="penstock_folder.producer:FolderProducer",
             options="penstock_folder.options:FolderOptions",
             check="penstock_folder.options:check",
-            # No more than is true. What is missing is refused where somebody asks for it, or done by the core.
+            # No more than is true. What is missing is refused where it is asked for, or done by the core.
             capabilities=Capabilities(redelivery_count=True, lag=True),
             summary="a directory of files",
         )

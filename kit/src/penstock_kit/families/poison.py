@@ -54,7 +54,7 @@ class Poison:
         kit.run(main)
 
     @proves("requeue_delay", probe=False)
-    def test_a_message_that_waits_for_its_next_attempt_holds_up_nobody(self, kit: Kit) -> None:
+    def test_a_message_that_waits_for_its_next_attempt_holds_up_no_other(self, kit: Kit) -> None:
         """Requeued with a long delay, it blocks no others, and it comes to the next consumer."""
 
         async def main() -> None:

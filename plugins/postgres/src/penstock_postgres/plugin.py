@@ -45,7 +45,7 @@ def penstock_connectors() -> Sequence[ConnectorSpec]:
             producer="penstock_postgres.producer:PostgresProducer",
             options="penstock_postgres.options:TableOptions",
             check="penstock_postgres.check:check",
-            # A row of somebody's table has its own columns and no place for headers, a key or the delay of a record.
+            # A row of a user's table has its own columns and no place for headers, a key or the delay of a record.
             capabilities=Capabilities(
                 ordering="queue",
                 redelivery_count=True,

@@ -34,7 +34,7 @@ class SqliteMessage(QueueMessage):
 
     @property
     def headers(self) -> Headers:
-        """Header pairs, read when somebody asks."""
+        """Header pairs, read on first use."""
         if self._headers is None:
             self._headers = readable_headers(self._header_text.decode())
         return self._headers
@@ -44,7 +44,7 @@ class SqliteMessage(QueueMessage):
         self._headers = headers
 
     @property
-    def position(self) -> str:  # type: ignore[override]  # made when somebody asks
+    def position(self) -> str:  # type: ignore[override]  # made on first use
         """The row's id."""
         return str(self.message_context)
 

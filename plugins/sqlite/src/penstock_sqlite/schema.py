@@ -81,8 +81,8 @@ def prepare(connection: sqlite3.Connection, path: str, create: bool) -> None:
         raise FatalConnectorError(f"{path}: the file {what}; set `create: true` in the queue's config")
     if found > LATEST:
         raise FatalConnectorError(
-            f"{path}: its tables have version {found}, and this penstock-sqlite knows {LATEST}; upgrade penstock-sqlite "
-            "here"
+            f"{path}: its tables have version {found}, and this penstock-sqlite knows {LATEST}; upgrade "
+            "penstock-sqlite here"
         )
 
 
