@@ -28,6 +28,7 @@ class Capabilities:
         tombstones: A null body is distinct from an empty one.
         groups: Several consumer groups each get every message.
         browse: `browse()` reads messages without changing anything.
+        claim: `claim()` delivers chosen messages, whatever stands before them.
     """
 
     headers: bool = False
@@ -43,6 +44,7 @@ class Capabilities:
     tombstones: bool = False
     groups: bool = False
     browse: bool = False
+    claim: bool = False
     delay: InitVar[bool] = False
     """Declares both delays: plugins wrote this before they were two."""
 

@@ -202,6 +202,14 @@ class Consumer(ABC):
         """
         return ()
 
+    async def claim(self, positions: Sequence[str]) -> Sequence[QueueMessage]:
+        """Deliver the messages at these positions of `browse`, at most 500, as `consume` would, which does not run
+        meanwhile. For the capability `claim`.
+
+        A message that is gone, delayed, or with a consumer is left out. No other message changes.
+        """
+        raise NotImplementedError(f"{type(self).__name__} declares 'claim' and has no claim()")
+
     def transaction_problem(self, producer: Producer) -> str | None:  # noqa: ARG002  (what derives from this, asks)
         """Why `transact` cannot store records of this producer, to continue "output queue …: "; None if it can.
 
@@ -286,10 +294,10 @@ class Producer(ABC):
 class BlockingConsumer(ABC):
     """`Consumer` for a client library that blocks.
 
-    `connect`, `consume` and `shutdown` run on one thread of their own, always the same; `on_success`, `on_fail`,
-    `extend`, `begin_call`, `end_call`, `lag` and `transact` on a second one, one call at a time, so that a settlement
-    never waits for a `consume` that waits for messages. `browse` runs on a third one. The three must be safe beside
-    each other. `extend` goes before all calls that wait for the second thread.
+    `connect`, `consume`, `claim` and `shutdown` run on one thread of their own, always the same; `on_success`,
+    `on_fail`, `extend`, `begin_call`, `end_call`, `lag` and `transact` on a second one, one call at a time, so that a
+    settlement never waits for a `consume` that waits for messages. `browse` runs on a third one. The three must be safe
+    beside each other. `extend` goes before all calls that wait for the second thread.
     """
 
     lease: float | None = None
@@ -336,6 +344,10 @@ class BlockingConsumer(ABC):
     def probe(self) -> Sequence[Probed]:
         """See `Consumer.probe`. Called on the thread of `browse`."""
         return ()
+
+    def claim(self, positions: Sequence[str]) -> Sequence[QueueMessage]:
+        """See `Consumer.claim`."""
+        raise NotImplementedError(f"{type(self).__name__} declares 'claim' and has no claim()")
 
     def transaction_problem(self, producer: BlockingProducer) -> str | None:  # noqa: ARG002
         """See `Consumer.transaction_problem`. Called on the event loop's thread, about blocking producers alone."""

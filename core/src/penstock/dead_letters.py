@@ -25,6 +25,9 @@ from penstock.message import (
 MESSAGE_ID = HEADER_PREFIX + "id"
 """The header with an id that a message shares with everything made of it. Programs set it; a replay does, too."""
 
+REPLAYS = HEADER_PREFIX + "replays"
+"""The header that counts how often a message was sent back to its queue. A message that dies again keeps it."""
+
 TEXT_LENGTH = 1000  # characters of an error's text that are kept; backends limit the size of headers
 
 ERROR_HEADERS = frozenset(
@@ -62,6 +65,7 @@ class DeadLetter:
         app: The app that gave up.
         record: The message as it was before it failed: send it to be processed again.
         id: The message's own `penstock-id`; of one without, its queue and position ("orders:42").
+        replays: How often it was sent back before.
     """
 
     stage: str
@@ -74,12 +78,18 @@ class DeadLetter:
     app: str
     record: Record
     id: str = ""
+    replays: int = 0
 
     @property
     def headers_with_id(self) -> Headers:
         """The message's headers, with its `id` as `penstock-id`, so that a replay can be traced."""
         headers = self.record.headers
         return headers if _own_id(headers) or not self.id else [*headers, (MESSAGE_ID, self.id.encode("utf-8"))]
+
+    def to_replay(self) -> Record:
+        """The message as it was, with its id, and with one replay more in `penstock-replays`."""
+        headers = [pair for pair in self.headers_with_id if pair[0].lower() != REPLAYS]
+        return Record(self.record.message, self.record.key, [*headers, (REPLAYS, b"%d" % (self.replays + 1))])
 
 
 def dead_letter(
@@ -138,6 +148,7 @@ def read(message: QueueMessage) -> DeadLetter:
         app=said.get(APP, ""),
         record=Record(message.message, message.key, _own_headers(message.headers)),
         id=_own_id(message.headers) or (f"{queue}:{position}" if queue and position else ""),
+        replays=_number(_own(message.headers, REPLAYS)),
     )
 
 
@@ -179,10 +190,12 @@ def _own_headers(headers: Headers) -> list[tuple[str, bytes | None]]:
 
 
 def _own_id(headers: Headers) -> str:
+    return _own(headers, MESSAGE_ID)
+
+
+def _own(headers: Headers, wanted: str) -> str:
     # Case-insensitive: some backends change the case of names.
-    return next(
-        (value.decode("utf-8", "replace") for name, value in headers if value and name.lower() == MESSAGE_ID), ""
-    )
+    return next((value.decode("utf-8", "replace") for name, value in headers if value and name.lower() == wanted), "")
 
 
 def _one_line(text: str) -> str:

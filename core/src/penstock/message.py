@@ -83,9 +83,10 @@ class QueueMessage:
         return f"<{type(self).__name__} {self.position or '?'}, {size}, attempt {self.attempts}>"
 
 
-BrowseState = Literal["waiting", "leased", "delayed", "kept", "unknown"]
+BrowseState = Literal["waiting", "leased", "delayed", "kept", "settled", "unknown"]
 """What a browsed message was doing. "waiting": it can be delivered now. "leased": a consumer has it. "delayed": it is
-held back until a later time. "kept": a log keeps it, whether it is settled or not. "unknown": the backend cannot tell.
+held back until a later time. "kept": a log keeps it, and the group of this queue has not settled it, as far as is
+known. "settled": a log keeps it, although this group has settled it. "unknown": the backend cannot tell.
 """
 
 

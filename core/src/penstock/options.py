@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, SecretStr
 from pydantic.fields import FieldInfo
@@ -47,6 +47,14 @@ class ConnectorOptions(StrictModel):
             client does with it, as in "loads a library".
         """
         return {}
+
+    def for_tools(self) -> Self:
+        """These options as `penstock dead-letters` uses them, beside workers.
+
+        A connector whose capability is `groups` gives the tools a group of their own: what they settle in it is gone
+        for them, and no worker loses a message or a partition.
+        """
+        return self
 
 
 class OptionProblem(str):

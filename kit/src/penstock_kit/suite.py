@@ -14,6 +14,7 @@ from penstock_kit.families.back_pressure import BackPressure
 from penstock_kit.families.basics import Basics
 from penstock_kit.families.batches import Batches
 from penstock_kit.families.browsing import Browsing
+from penstock_kit.families.claiming import Claiming
 from penstock_kit.families.configuration import Configuration
 from penstock_kit.families.endings import Endings
 from penstock_kit.families.engines import Engines
@@ -45,6 +46,7 @@ class ConnectorConformance(
     Poison,
     BackPressure,
     Browsing,
+    Claiming,
     Membership,
     Batches,
     Transactions,

@@ -166,6 +166,20 @@ class WatchedConsumer:
         check_browsed(messages, limit)
         return messages
 
+    async def claim(self, positions: Sequence[str]) -> Sequence[QueueMessage]:
+        """See `Consumer.claim`."""
+        async with call("claim", self._timeout, "claim must not wait for messages"):
+            messages = await self.inner.claim(positions)
+        found = [message.position for message in messages]
+        must(
+            set(found) <= set(positions) and len(set(found)) == len(found),
+            f"claim({list(positions)}) delivers these messages, each once; it delivered {found}",
+            "what claim delivers besides, or twice",
+        )
+        for message in messages:
+            _check_types(message, "claim")
+        return messages
+
     async def shutdown(self) -> None:
         """See `Consumer.shutdown`; the second call is left out."""
         if not self._open:

@@ -24,6 +24,7 @@ CAPABILITIES = Capabilities(
     tombstones=True,
     groups=True,
     browse=True,
+    claim=True,
 )
 
 
@@ -128,6 +129,7 @@ DELAYED = "a_message_requeued_with_a_delay_comes_after_it"
 DEAD_LETTER = "a_dead_letter_is_whole_and_says_why"
 IN_FLIGHT = "no_more_is_in_flight_than_was_allowed"
 SHOWS_ALL = "browsing_shows_every_message"
+CHOSEN_ALONE = "claiming_delivers_the_chosen_alone"
 UNCHANGED = "browsing_changes_nothing"
 TOGETHER = "outputs_show_with_the_settlement_of_their_inputs"
 
@@ -249,6 +251,11 @@ MUTANTS = [
     consumer("browsing:BrowsesOnlyWhenConnected", SHOWS_ALL),
     consumer("browsing:SaysThatAllWaits", SHOWS_ALL),
     consumer("browsing:BrowsesByCount", "browsing_resumes_where_it_stopped"),
+    # claiming
+    consumer("claiming:ClaimsTheOldest", CHOSEN_ALONE),
+    consumer("claiming:CountsWhatItPassesOver", CHOSEN_ALONE),
+    consumer("claiming:ClaimsWithoutAClaim", CHOSEN_ALONE),
+    consumer("claiming:ClaimsNothing", CHOSEN_ALONE),
     # producing
     producer("producing:SwallowsRefusals", REFUSED),
     producer("producing:RefusesAllForOne", REFUSED),
@@ -333,6 +340,7 @@ MUTANTS = [
     declares("hides_its_lag", LAG, lag=False),
     declares("hides_tombstones", "a_tombstone_is_not_an_empty_body", tombstones=False),
     declares("hides_browsing", SHOWS_ALL, browse=False),
+    declares("hides_claiming", CHOSEN_ALONE, claim=False),
     declares("hides_groups", "every_group_gets_every_message", groups=False),
     declares("hides_its_transactions", TOGETHER, transactions=False),
     # transactions that are none

@@ -123,6 +123,12 @@ class ReferenceConsumer(Consumer):
             await self.connect()
         return self.opened().browse(limit, int(after or 0))
 
+    async def claim(self, positions: Sequence[str]) -> Sequence[QueueMessage]:
+        await self.server.answer()
+        messages = self.opened().take(len(positions), self.options.lease, [int(position) for position in positions])
+        self.held.update({message.message_context[0]: message for message in messages})
+        return messages
+
     def transaction_problem(self, producer: Producer) -> str | None:
         same = isinstance(producer, ReferenceProducer) and producer.options.path == self.options.path
         return None if same else "it is in another file"

@@ -82,8 +82,9 @@ class Store:
                 _insert(db, queue, records)
         return lost
 
-    def take(self, most: int, lease: float) -> list[QueueMessage]:
-        """Lease the oldest messages that are free and due, each with one attempt more."""
+    def take(self, most: int, lease: float, numbers: Sequence[int] | None = None) -> list[QueueMessage]:
+        """Lease the oldest messages that are free and due, of these numbers or of all, each with one attempt more."""
+        chosen = "" if numbers is None else f"AND m.id IN ({','.join(map(str, numbers))})"
         now = time.time()
         token = secrets.token_hex(8)
         known = {"grp": self.group, "queue": self.queue, "now": now, "most": most}
@@ -92,7 +93,7 @@ class Store:
                 "SELECT m.id, m.body, m.key, m.headers, m.at, coalesce(d.attempts, 0) + 1, "
                 "coalesce(d.calls, 0), coalesce(d.token, '') != '' "
                 + FREE
-                + f"AND m.due <= :now {self.condition} ORDER BY {self.order} LIMIT :most",
+                + f"AND m.due <= :now {self.condition} {chosen} ORDER BY {self.order} LIMIT :most",
                 known,
             ).fetchall()
             db.executemany(

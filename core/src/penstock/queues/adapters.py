@@ -66,6 +66,9 @@ class ThreadedConsumer(Consumer):
     async def probe(self) -> Sequence[Probed]:
         return await self._browsing.submit(self._blocking.probe)
 
+    async def claim(self, positions: Sequence[str]) -> Sequence[QueueMessage]:
+        return await self._consuming.submit(self._blocking.claim, positions)
+
     def transaction_problem(self, producer: Producer) -> str | None:
         if not isinstance(producer, ThreadedProducer):
             return "it has another connector"

@@ -9,16 +9,16 @@ from penstock.connectors import Refusal, Transacted
 from penstock.message import BrowsedMessage, QueueMessage, Record
 
 
-def consume_problem(answer: object, max_messages: int) -> str | None:
-    """What is wrong with what `consume` returned; None if nothing is."""
-    if (problem := _not_a_sequence("consume", answer, "an empty list if there are no messages")) is not None:
+def consume_problem(answer: object, max_messages: int, method: str = "consume") -> str | None:
+    """What is wrong with what `consume`, or `claim`, returned; None if nothing is."""
+    if (problem := _not_a_sequence(method, answer, "an empty list if there are no messages")) is not None:
         return problem
     assert isinstance(answer, Sequence)  # noqa: S101  (for type checkers)
     for kind in set(map(type, answer)):
         if not issubclass(kind, QueueMessage):
-            return f"consume returned a {kind.__name__} among its messages; each must be a penstock.QueueMessage"
+            return f"{method} returned a {kind.__name__} among its messages; each must be a penstock.QueueMessage"
     if len(answer) > max_messages:
-        return f"consume returned {len(answer)} messages where at most {max_messages} were asked for"
+        return f"{method} returned {len(answer)} messages where at most {max_messages} were asked for"
     return None
 
 

@@ -144,6 +144,12 @@ class InputQueue(_Queue):
         self._connection.refuse(consume_problem(answer[0], max_messages))
         return answer[0]
 
+    async def claim(self, positions: Sequence[str]) -> Sequence[QueueMessage]:
+        """Take the messages at these positions, where the backend can; see `Consumer.claim`. Reconnects by itself."""
+        answer = await self._connection.call("claim", lambda: self._consumer.claim(positions))
+        self._connection.refuse(consume_problem(answer, len(positions), "claim"))
+        return answer or ()
+
     def stop(self) -> None:
         """Let a `consume` that waits for a backend that is away return, empty; settlements still wait for it."""
         self._stopped.set()

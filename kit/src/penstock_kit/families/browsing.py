@@ -41,7 +41,7 @@ class Browsing:
                 _check_states(seen, {message.position for message in held})
                 await worker.succeed(held + await worker.receive(9))
             async with kit.browser() as browser:
-                left = [message for message in await _everything(browser) if message.state != "kept"]
+                left = [each for each in await _everything(browser) if each.state not in ("kept", "settled")]
                 balance((), bodies(left), scenario="all messages were settled, then browsed", look=look)
 
         kit.run(main)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 
 from confluent_kafka import Consumer as Client
@@ -12,8 +12,10 @@ from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
 from penstock.errors import ConnectorError, NotConnected
 from penstock.message import BrowsedMessage
+from penstock.progress import Progress, load
 from penstock.timeouts import run_with_timeout
 from penstock_kafka.client_callbacks import ClientCallbacks
+from penstock_kafka.commit_metadata import READ_TIMEOUT
 from penstock_kafka.connection import check_connection, invalid_settings
 from penstock_kafka.errors import connector_error
 from penstock_kafka.message import Partition, headers_of, position_of, timestamp_of
@@ -41,6 +43,7 @@ class Browser:
         self._where = f"Kafka at {options.brokers}"
         self._callbacks = ClientCallbacks()
         self._client: Client | None = None
+        self._cluster: str | None = None
 
     def browse(self, limit: int, after: str | None) -> list[BrowsedMessage]:
         """See `Consumer.browse`."""
@@ -49,12 +52,14 @@ class Browser:
         messages: list[BrowsedMessage] = []
         room = MOST_BYTES
         try:
-            for key in self._partitions(client):
+            partitions = self._partitions(client)
+            settled = self._settled(client, partitions)
+            for key in partitions:
                 if start is not None and key < start[0]:
                     continue
                 first = start[1] if start is not None and key == start[0] else 0
                 for found in self._read(client, key, first, limit - len(messages)):
-                    messages.append(_message(found))
+                    messages.append(_message(found, settled.get(key)))
                     room -= len(found.value() or b"")
                     if len(messages) == limit or room <= 0:
                         return messages
@@ -83,7 +88,7 @@ class Browser:
             except KafkaException as error:
                 raise invalid_settings(error) from None
         client = self._client
-        check_connection(
+        self._cluster = check_connection(
             client,
             lambda: client.poll(0),
             self._callbacks,
@@ -102,6 +107,19 @@ class Browser:
             if name in self._topics or any(pattern.match(name) for pattern in patterns)
             for number in topic.partitions
         )
+
+    def _settled(self, client: Client, partitions: Sequence[Partition]) -> Mapping[Partition, Progress]:
+        """What the queue's group has settled, as far as that can be read. Reading it joins no group."""
+        if self._options.group_id is None or not partitions:
+            return {}
+        found: dict[Partition, Progress] = {}
+        with suppress(KafkaException):  # the user may read the topic but not the group
+            for each in client.committed([TopicPartition(*key) for key in partitions], timeout=READ_TIMEOUT):
+                key = (each.topic, each.partition)
+                if each.error is None and each.offset >= 0:
+                    log = f"{self._cluster}/{key[0]}/{key[1]}"
+                    found[key] = load(each.metadata, log, each.offset) or Progress(each.offset)
+        return found
 
     def _read(self, client: Client, key: Partition, first: int, most: int) -> Iterator[Message]:
         """Messages of a partition from an offset up to where it ends now."""
@@ -148,12 +166,14 @@ class Browser:
                 run_with_timeout(client.close, CLOSE_TIMEOUT)
 
 
-def _message(found: Message) -> BrowsedMessage:
+def _message(found: Message, group: Progress | None) -> BrowsedMessage:
+    offset = found.offset() or 0
+    settled = group is not None and (offset < group.offset or not group.unsettled([offset]))
     return BrowsedMessage(
         found.value(),
         position_of(found),
         key=found.key(),
         headers=headers_of(found),
         timestamp=timestamp_of(found),
-        state="kept",
+        state="settled" if settled else "kept",
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, ConfigDict, Field, SecretStr
 
@@ -68,6 +68,11 @@ UNSUPPORTED_KEYS: Mapping[str, str] = {
     "logger": "the client logs to Python's logger 'penstock_kafka.client'",
 }
 """Keys of the reference or of the client that this connector does not accept, and what to do instead."""
+
+TOOLS_GROUP = "penstock-dead-letters"
+"""The group in which `penstock dead-letters` settles what it has replayed, exported or dropped."""
+
+TOOLS_COMMIT_INTERVAL = 0.05  # seconds
 
 CALLBACKS = ("oauth_cb", "stats_cb", "throttle_cb")
 """Keys of the client whose value is a function; a configuration in Python may set them."""
@@ -140,6 +145,10 @@ class KafkaOptions(ConnectorOptions):
             for key, value in keys.items()
             if key in CODE and not _is_harmless(key, value)
         }
+
+    def for_tools(self) -> Self:
+        """See `ConnectorOptions.for_tools`; after a crash they repeat what they had settled since the last commit."""
+        return self.model_copy(update={"group_id": TOOLS_GROUP, "commit_interval": TOOLS_COMMIT_INTERVAL})
 
     @property
     def brokers(self) -> str:

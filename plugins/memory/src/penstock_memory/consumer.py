@@ -129,6 +129,10 @@ class MemoryConsumer(Consumer):
             )
         return self._opened().browse(limit, int(after or 0))
 
+    async def claim(self, positions: Sequence[str]) -> Sequence[QueueMessage]:
+        """See `Consumer.claim`."""
+        return self._lessee.get().claim({int(position) for position in positions})
+
     async def shutdown(self) -> None:
         """Requeue what is unsettled, at once."""
         if (lessee := self._lessee.close()) is None:

@@ -19,6 +19,7 @@ CAPABILITIES = Capabilities(
     lag=True,
     tombstones=True,
     browse=True,
+    claim=True,
 )
 
 

@@ -16,8 +16,8 @@ import random
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
-from heapq import heappop, heappush, nsmallest
+from collections.abc import Callable, Collection, Sequence
+from heapq import heapify, heappop, heappush, nsmallest
 from itertools import islice
 
 from penstock.message import BrowsedMessage, BrowseState, Headers, QueueMessage, Record
@@ -213,6 +213,14 @@ class Queue:
             max_messages -= 1
         return entries
 
+    def _pick(self, numbers: Collection[int]) -> list[Entry]:
+        picked = [entry for entry in self._fresh if entry.number in numbers]
+        picked += [entry for number, entry in self._returned if number in numbers]
+        self._fresh = deque(entry for entry in self._fresh if entry.number not in numbers)
+        self._returned = [pair for pair in self._returned if pair[0] not in numbers]
+        heapify(self._returned)
+        return sorted(picked, key=lambda entry: entry.number)
+
     @staticmethod
     def _take(wakes: set[Wake]) -> Sequence[Wake]:
         # Wake all of them: a waiter that is just giving up would swallow the only call.
@@ -250,6 +258,15 @@ class Lessee:
             entries = [] if self._closed else queue._next(max_messages)
             if not entries and wake is not None:
                 queue._wait_for_messages.add(wake)
+            return self._deliver(entries, now + self.lease)
+
+    def claim(self, numbers: Collection[int]) -> list[QueueMessage]:
+        """Take those of the messages with these numbers that are visible; scans the queue. See `receive`."""
+        queue = self._queue
+        with queue._lock:
+            now = queue._clock()
+            queue._refresh(now)
+            entries = [] if self._closed else queue._pick(numbers)
             return self._deliver(entries, now + self.lease)
 
     def settle(self, tokens: Sequence[int]) -> int:

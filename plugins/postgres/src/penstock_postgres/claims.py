@@ -6,6 +6,7 @@ import asyncio
 import os
 import socket
 import time
+from collections.abc import Sequence
 
 from psycopg import sql
 
@@ -66,6 +67,14 @@ class Claims:
             if time.monotonic() >= deadline:
                 return []
 
+    async def chosen(self, positions: Sequence[str]) -> list[PostgresMessage]:
+        """See `Consumer.claim`. It goes on until all of them are claimed, some of their bodies at a time."""
+        messages: list[PostgresMessage] = []
+        await self._wake()
+        while len(messages) < len(positions) and (more := await self._claim(len(positions), positions)):
+            messages += more
+        return messages
+
     def look_within(self, seconds: float) -> None:
         """Look again after this time at the latest: a message becomes visible then."""
         self._look_at = min(self._look_at, time.monotonic() + seconds)
@@ -85,7 +94,7 @@ class Claims:
             self._look_at = 0.0  # there may be more
         return messages
 
-    async def _claim(self, max_messages: int) -> list[PostgresMessage]:
+    async def _claim(self, max_messages: int, positions: Sequence[str] | None = None) -> list[PostgresMessage]:
         token = next(self._tokens)
         limit = min(max_messages, self._limit.value)
         parameters = {
@@ -95,8 +104,11 @@ class Claims:
             "token": token,
             "worker": self._worker,
         }
+        query = self._queue.claim
+        if positions is not None:
+            query, parameters = self._queue.claim_chosen, {**parameters, **self._queue.chosen(positions)}
         try:
-            rows = await self.session.run(self._queue.claim, {**parameters, **self._queue.scope})
+            rows = await self.session.run(query, {**parameters, **self._queue.scope})
         except NotConnected:
             self._limit.failed(limit)  # it may have been too much for `timeout`
             raise

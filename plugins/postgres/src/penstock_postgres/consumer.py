@@ -94,6 +94,12 @@ class PostgresConsumer(Consumer):
         self._leases.deliver(messages)
         return messages
 
+    async def claim(self, positions: Sequence[str]) -> Sequence[QueueMessage]:
+        """See `Consumer.claim`."""
+        messages = await self._claims.chosen(positions)
+        self._leases.deliver(messages)
+        return messages
+
     async def _suspend_extending(self) -> None:
         """Close the session for extensions if it is not used: most functions are fast."""
         if self._extended_at is not None and time.monotonic() - self._extended_at > self.options.lease:

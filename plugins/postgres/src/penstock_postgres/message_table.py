@@ -36,7 +36,8 @@ class MessageTable:
         self.label = f"queue {queue!r}"
         self.channel: str | None = channel(options, queue) if options.notify else None
         self.scope: Mapping[str, Any] = {"queue": queue}
-        self.claim: Query = statement("claim", names)
+        self.claim: Query = statement("claim", {**names, "and_chosen": sql.SQL("")})
+        self.claim_chosen: Query = statement("claim", {**names, "and_chosen": sql.SQL(" AND id = ANY(%(chosen)s)")})
         self.wake: Query = statement("wake", names)
         self.delete: Query = statement("delete", names)
         self.extend: Query = statement("extend", names)
@@ -60,6 +61,10 @@ class MessageTable:
     async def prepare_to_browse(self, session: Runs) -> None:
         """See `QueueTable`."""
         await schema.verify(session, self._options.schema_name, self._options.table, ("SELECT",))
+
+    def chosen(self, positions: Sequence[str]) -> Parameters:
+        """See `QueueTable`."""
+        return {"chosen": [int(position) for position in positions]}
 
     def browse(self, after: str | None) -> tuple[Query, Parameters]:
         """See `QueueTable`."""

@@ -35,6 +35,7 @@ class QueueTable(Protocol):
         label: What errors and the log call it.
         channel: The NOTIFY channel that wakes waiting consumers; None if there is none.
         claim: Takes `limit`, `bytes`, `lease`, `token`, `worker` and the scope; gives rows for `message`.
+        claim_chosen: Takes the parameters of `chosen` besides.
         wake: Takes the scope; gives how many messages became visible, and the seconds until the next one, or None.
         delete, extend, release: Take `ids` and `tokens` (and `lease`, `delay`); give the ids and tokens that were ours.
         record_calls: Takes `ids`, `tokens` and `calls`; None if there is no column for them.
@@ -45,6 +46,7 @@ class QueueTable(Protocol):
     label: str
     channel: str | None
     claim: Query
+    claim_chosen: Query
     wake: Query
     delete: Query
     extend: Query
@@ -67,6 +69,9 @@ class QueueTable(Protocol):
 
         It gives rows of position, body, attempts and state, and, where the table has them, key, headers and time.
         """
+
+    def chosen(self, positions: Sequence[str]) -> Parameters:
+        """The parameters that select the messages at some positions."""
 
     def message(self, row: tuple[Any, ...], token: UUID) -> PostgresMessage:
         """The delivery in a row that `claim` gave."""

@@ -36,6 +36,7 @@ class UserTable:
     channel: str | None = None
     scope: Mapping[str, Any] = {}
     claim: Query
+    claim_chosen: Query
     wake: Query
     delete: Query
     extend: Query
@@ -89,6 +90,10 @@ class UserTable:
         await schema.verify_privileges(session, options.schema_name, self._name, ("SELECT",))
         self._compose(columns)
 
+    def chosen(self, positions: Sequence[str]) -> Parameters:
+        """See `QueueTable`."""
+        return {"chosen": list(positions)}
+
     def browse(self, after: str | None) -> tuple[Query, Parameters]:
         """See `QueueTable`."""
         return (self._browse, {}) if after is None else (self._browse_behind, {"after": after})
@@ -140,7 +145,9 @@ class UserTable:
                 sql.SQL("t.{} AS {}").format(quoted(column), quoted(field)) for field, column in mapping.items()
             ),
         }
-        self.claim = statement("rows/claim", names)
+        chosen = sql.SQL(" AND {id} = ANY(%(chosen)s::text[]::{id_type}[])").format(**names)
+        self.claim = statement("rows/claim", {**names, "and_chosen": _NOTHING})
+        self.claim_chosen = statement("rows/claim", {**names, "and_chosen": chosen})
         self.wake = statement("rows/wake", names)
         self.delete = statement("rows/delete", names)
         self.extend = statement("rows/extend", names)

@@ -111,6 +111,22 @@ class RsmqConsumer(Consumer):
         self._leases.deliver(messages)
         return messages
 
+    async def claim(self, positions: Sequence[str]) -> Sequence[QueueMessage]:
+        """See `Consumer.claim`. It goes on until all of them are leased, some of their bodies at a time."""
+        messages: list[RsmqMessage] = []
+        wanted = list(positions)
+        while wanted:
+            batch = self._unpacked(
+                await self._client.run(RECEIVE, self._lease_ms, MAX_MESSAGES, MAX_BYTES, *wanted[:MAX_MESSAGES])
+            )
+            if not batch:
+                break
+            self._leases.deliver(batch)
+            messages += batch
+            # Further ones of this call may wait for room, and they stand behind the last one that came.
+            wanted = wanted[wanted.index(batch[-1].message_context) + 1 :]
+        return messages
+
     def _unpacked(self, answer: Any) -> list[RsmqMessage]:
         if answer is None:
             return []

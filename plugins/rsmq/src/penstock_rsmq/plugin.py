@@ -23,7 +23,13 @@ def penstock_connectors() -> Sequence[ConnectorSpec]:
             check="penstock_rsmq.check:check",
             # No ordering: a message that is delivered again stands behind those that were sent meanwhile.
             capabilities=Capabilities(
-                redelivery_count=True, record_delay=True, requeue_delay=True, lease=True, lag=True, browse=True
+                redelivery_count=True,
+                record_delay=True,
+                requeue_delay=True,
+                lease=True,
+                lag=True,
+                browse=True,
+                claim=True,
             ),
             # Of py-volley: the first is the record's delay, the others change nothing.
             record_options=frozenset({"delay", "encode", "quiet"}),

@@ -89,12 +89,33 @@ class SqliteConsumer(BlockingConsumer):
             if not limit:
                 return []
             row = connection.execute(statements.NEXT, {"queue": self.name, "limit": limit}).fetchone()
-            ids = f"[{row[0]}]"
-            lease_ends = now + self.options.lease
-            claim = connection.execute(statements.NEW_CLAIM, (self.name, self._number, lease_ends, ids)).lastrowid or 0
-            connection.execute(statements.CLAIM, {"claim": claim, "ids": ids})
+            claim = self._mark(connection, row[0])
+        return self._delivered(row, claim)
+
+    def _mark(self, connection: sqlite3.Connection, numbers: str) -> int:
+        """Claim the rows with these ids."""
+        ids, lease_ends = f"[{numbers}]", time.time() + self.options.lease
+        claim = connection.execute(statements.NEW_CLAIM, (self.name, self._number, lease_ends, ids)).lastrowid or 0
+        connection.execute(statements.CLAIM, {"claim": claim, "ids": ids})
+        return claim
+
+    def _delivered(self, row: Sequence[Any], claim: int) -> list[SqliteMessage]:
         messages = messages_of(row, claim, self._number)
         self._held[claim] = len(messages)
+        return messages
+
+    def claim(self, positions: Sequence[str]) -> Sequence[QueueMessage]:
+        """See `Consumer.claim`. It goes on until all of them are claimed, some of their bodies at a time."""
+        messages: list[QueueMessage] = []
+        scope = {"queue": self.name, "chosen": json_list(map(int, positions)), "most": MOST_BYTES}
+        while len(messages) < len(positions):
+            with self._claiming.transaction() as connection:
+                connection.execute(statements.END_DELAYS, {"queue": self.name, "now": time.time()})
+                row = connection.execute(statements.CHOSEN, scope).fetchone()
+                if row[0] is None:
+                    break
+                claim = self._mark(connection, row[0])
+            messages += self._delivered(row, claim)
         return messages
 
     def _free_dead(self) -> None:

@@ -33,6 +33,7 @@ def penstock_connectors() -> Sequence[ConnectorSpec]:
                 lag=True,
                 tombstones=True,
                 browse=True,
+                claim=True,
             ),
             summary="durable queues in an SQLite file, shared by the processes of this machine",
             record_options=frozenset({"priority"}),

@@ -53,7 +53,7 @@ _NEXT = """
 # How many messages the next ones are, and what their bodies weigh.
 WEIGH = f"SELECT count(*), total(size) FROM (SELECT length(CAST(body AS BLOB)) AS size {_NEXT})"  # noqa: S608
 
-NEXT = f"""
+_MESSAGES = """
 SELECT
     group_concat(id),
     group_concat(coalesce(length(CAST(body AS BLOB)), -1)),
@@ -66,7 +66,22 @@ SELECT
     ),
     CAST(group_concat(CAST("key" AS TEXT), '') AS BLOB),
     CAST(group_concat(headers, '') AS BLOB)
-FROM (SELECT * {_NEXT})
+"""
+
+NEXT = f"{_MESSAGES} FROM (SELECT * {_NEXT})"
+
+# Those of the ids that are visible, as far as their bodies are affordable; the first one always.
+CHOSEN = f"""
+{_MESSAGES}
+FROM (
+    SELECT *, total(length(CAST(body AS BLOB))) OVER (
+        ORDER BY id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+    ) AS weight_before
+    FROM penstock_messages
+    WHERE queue = :queue AND claim IS NULL AND visible_at IS NULL AND id IN (SELECT value FROM json_each(:chosen))
+    ORDER BY id
+)
+WHERE weight_before < :most
 """  # noqa: S608
 
 NEW_CLAIM = "INSERT INTO penstock_claims (queue, consumer, lease_ends, messages) VALUES (?, ?, ?, ?)"

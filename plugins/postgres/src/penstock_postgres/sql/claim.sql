@@ -2,7 +2,7 @@
 WITH taken AS (
     SELECT id, lease, octet_length(body) AS size
     FROM {table}
-    WHERE queue = %(queue)s AND visible_at IS NULL
+    WHERE queue = %(queue)s AND visible_at IS NULL{and_chosen}
     ORDER BY priority DESC, id
     LIMIT %(limit)s
     FOR UPDATE SKIP LOCKED

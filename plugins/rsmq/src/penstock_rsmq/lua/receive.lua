@@ -1,7 +1,7 @@
--- Leases the oldest visible messages.
+-- Leases the oldest visible messages, or those of the given ids that are visible.
 --
 -- KEYS  1 the queue's zset, 2 the queue's hash, 3 Penstock's marks
--- ARGV  1 lease in milliseconds, 2 most messages, 3 most bytes of bodies (one message is always allowed)
+-- ARGV  1 lease in milliseconds, 2 most messages, 3 most bytes of bodies (one message is always allowed), 4... ids
 -- Returns false if nothing is visible, else
 --       1 the score of all of them: the fencing token of this delivery, 2 "id receive-count length ..." with spaces,
 --       3 the bodies end to end, 4 how many ids without a body were removed,
@@ -14,7 +14,17 @@ if redis.call('HEXISTS', KEYS[2], 'vt') == 0 then
 end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local found = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, ARGV[2])
+local found = {}
+if #ARGV == 3 then
+  found = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, ARGV[2])
+else
+  for i = 4, #ARGV do
+    local visible = redis.call('ZSCORE', KEYS[1], ARGV[i])
+    if visible and tonumber(visible) <= now then
+      found[#found + 1] = ARGV[i]
+    end
+  end
+end
 if #found == 0 then
   return false
 end

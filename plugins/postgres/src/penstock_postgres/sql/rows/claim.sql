@@ -1,7 +1,7 @@
 WITH taken AS (
     SELECT {id}, {lease_token}
     FROM {table}
-    WHERE {hidden_until} IS NULL AND {waits}
+    WHERE {hidden_until} IS NULL AND {waits}{and_chosen}
     ORDER BY {id}
     LIMIT %(limit)s
     FOR UPDATE SKIP LOCKED
