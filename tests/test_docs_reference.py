@@ -167,11 +167,12 @@ def test_every_command_and_option_stands_on_its_page() -> None:
     """Under the command's own heading, by each of its names."""
     for command in COMMANDS:
         parser = argparse.ArgumentParser()
-        import_module(f"penstock.cli.{command}").configure(parser)
+        import_module(f"penstock.cli.{command.replace('-', '_')}").configure(parser)
         heading = re.search(rf"^## (`penstock {command}\b.*)$", text("command_line"), re.MULTILINE)
         assert heading, f"there is no heading for `penstock {command}`"
         if actions := _actions(parser):
-            _assert_actions(f"{command} CONFIG", actions)
+            names = [each.metavar for each in parser._actions if not each.option_strings and each.choices is None]
+            _assert_actions(" ".join([command, *map(str, names)]), actions)
         else:
             assert _documented(section("command_line", heading[1])) == _options(parser), command
 

@@ -65,8 +65,11 @@ ROWS = """
     config.report
 
     queues.queue  queues.browsing
-    operations.lines  operations.open  operations.peek  operations.probe
-    operations.publish
+    operations.letters  operations.lines  operations.open  operations.peek  operations.probe
+    operations.publish  operations.taking  operations.origins
+    operations.work
+    operations.replay  operations.export
+    operations.letters_file
     pipeline.ending  pipeline.prefetch  pipeline.state  pipeline.in_flight
     pipeline.batch  pipeline.call_context  pipeline.propagation  pipeline.failure_log  pipeline.function
     pipeline.lease_extender  pipeline.tasks  pipeline.drain  pipeline.resources
@@ -92,10 +95,10 @@ ROWS = """
     testing.test_runner
     testing.harness
 
-    cli.configured  cli.exits  cli.lines_file  cli.trace
+    cli.configured  cli.exits  cli.letters_text  cli.lines_file  cli.trace
     cli.feed
     cli.apps
-    cli.check  cli.plugins  cli.queue  cli.run  cli.schema
+    cli.check  cli.dead_letters  cli.plugins  cli.queue  cli.run  cli.schema
     cli.main
 """
 

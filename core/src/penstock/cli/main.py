@@ -25,10 +25,11 @@ COMMANDS = {
     "run": "run engines until a signal, or until their queues are empty",
     "check": "check a configuration and print it as it is understood",
     "queue": "publish to a queue and look at it, on a configuration alone",
+    "dead-letters": "look at the letters of a dead-letter queue, and send them back, export or drop them",
     "plugins": "list what is installed",
     "schema": "print the JSON schema of a configuration, for editors",
 }
-"""Each is a module `penstock.cli.<name>` with `configure(parser)` and `run(arguments) -> exit code`."""
+"""Each is a module `penstock.cli.<name>` ("_" for "-") with `configure(parser)` and `run(arguments) -> exit code`."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -123,7 +124,7 @@ def _command(name: str, commands: Any) -> Any:
     """
     if name not in COMMANDS:
         return _from_plugin(name, commands)
-    command = import_module(f"penstock.cli.{name}")
+    command = import_module(f"penstock.cli.{name.replace('-', '_')}")
     command.configure(commands.choices[name])
     return command
 

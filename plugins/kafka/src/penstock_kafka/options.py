@@ -73,6 +73,7 @@ TOOLS_GROUP = "penstock-dead-letters"
 """The group in which `penstock dead-letters` settles what it has replayed, exported or dropped."""
 
 TOOLS_COMMIT_INTERVAL = 0.05  # seconds
+TOOLS_SESSION_MS = 10_000
 
 CALLBACKS = ("oauth_cb", "stats_cb", "throttle_cb")
 """Keys of the client whose value is a function; a configuration in Python may set them."""
@@ -148,7 +149,13 @@ class KafkaOptions(ConnectorOptions):
 
     def for_tools(self) -> Self:
         """See `ConnectorOptions.for_tools`; after a crash they repeat what they had settled since the last commit."""
-        return self.model_copy(update={"group_id": TOOLS_GROUP, "commit_interval": TOOLS_COMMIT_INTERVAL})
+        consumer = dict(self.consumer)
+        if self.passed_through("input").get("group.protocol") != "consumer":
+            # As long as a group waits for a tool that was killed.
+            consumer.setdefault("session.timeout.ms", TOOLS_SESSION_MS)
+        return self.model_copy(
+            update={"group_id": TOOLS_GROUP, "commit_interval": TOOLS_COMMIT_INTERVAL, "consumer": consumer}
+        )
 
     @property
     def brokers(self) -> str:

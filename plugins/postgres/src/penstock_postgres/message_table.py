@@ -45,9 +45,11 @@ class MessageTable:
         self.record_calls: Query | None = statement("record_calls", names)
         self.lag: Query = statement("lag", names)
         self._browse: Query = statement("browse", names)
-        self._insert = statement("insert", names)
-        # Storing and waking in one statement are one round trip and one transaction.
-        self._insert_and_notify = sql.SQL("WITH stored AS ({}) {}").format(self._insert, statement("notify", names))
+        insert: Query = statement("insert", names)
+        if self.channel is not None:
+            # Storing and waking in one statement are one round trip and one transaction.
+            insert = sql.SQL("WITH stored AS ({}) {}").format(insert, statement("notify", names))
+        self._insert = insert
 
     async def prepare_to_consume(self, session: Runs) -> None:
         """See `QueueTable`."""
@@ -98,9 +100,9 @@ class MessageTable:
         """See `QueueTable`."""
         chosen = [records[position] for position in positions]
         parameters = {**columns(chosen, self._encoding), **self.scope}
-        if self.channel is None:
-            return [Insert(self._insert, parameters, positions)]
-        return [Insert(self._insert_and_notify, {**parameters, "channel": self.channel}, positions)]
+        if self.channel is not None:
+            parameters["channel"] = self.channel
+        return [Insert(self._insert, parameters, positions)]
 
 
 def columns(records: Sequence[Record], encoding: str) -> dict[str, Any]:

@@ -83,14 +83,19 @@ class SqliteConsumer(BlockingConsumer):
         scope = {"queue": self.name, "now": now}
         with self._claiming.transaction() as connection:
             if something_is_due:
-                connection.execute(statements.END_DELAYS, scope)
-                _run(connection, statements.FREE_EXPIRED, scope)
+                self._free_due(connection, scope)
             limit = _affordable(connection, self.name, max_messages)
             if not limit:
                 return []
             row = connection.execute(statements.NEXT, {"queue": self.name, "limit": limit}).fetchone()
             claim = self._mark(connection, row[0])
         return self._delivered(row, claim)
+
+    @staticmethod
+    def _free_due(connection: sqlite3.Connection, scope: dict[str, Any]) -> None:
+        """Make visible what is due: delays and leases that have ended."""
+        connection.execute(statements.END_DELAYS, scope)
+        _run(connection, statements.FREE_EXPIRED, scope)
 
     def _mark(self, connection: sqlite3.Connection, numbers: str) -> int:
         """Claim the rows with these ids."""
@@ -107,10 +112,11 @@ class SqliteConsumer(BlockingConsumer):
     def claim(self, positions: Sequence[str]) -> Sequence[QueueMessage]:
         """See `Consumer.claim`. It goes on until all of them are claimed, some of their bodies at a time."""
         messages: list[QueueMessage] = []
+        self._free_dead()
         scope = {"queue": self.name, "chosen": json_list(map(int, positions)), "most": MOST_BYTES}
         while len(messages) < len(positions):
             with self._claiming.transaction() as connection:
-                connection.execute(statements.END_DELAYS, {"queue": self.name, "now": time.time()})
+                self._free_due(connection, {"queue": self.name, "now": time.time()})
                 row = connection.execute(statements.CHOSEN, scope).fetchone()
                 if row[0] is None:
                     break
