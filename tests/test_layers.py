@@ -16,10 +16,10 @@ from tests.sources import CORE, KIT, PLUGINS, ROOT, Import, imports, modules, pa
 # The lowest row comes first. A module imports only modules of lower rows, and none of its own row. A new module gets
 # its row here, as low as possible.
 ROWS = """
-    known_secrets  version  terminal.colours  strict_model  probes
+    known_secrets  version  terminal.colours  strict_model  probes  shadowing
 
     exports errors events message serializers model_handlers data_models progress turns
-    queues.cancellation  queues.forks
+    queues.cancellation  queues.forks  starting
     observability.observers  observability.metric_definitions  observability.outages  observability.log_fields
     observability.health
 
@@ -96,7 +96,7 @@ ROWS = """
     testing.harness
 
     cli.configured  cli.exits  cli.letters_text  cli.lines_file  cli.trace
-    cli.feed
+    cli.feed  cli.import_hints
     cli.apps
     cli.check  cli.dead_letters  cli.plugins  cli.queue  cli.run  cli.schema
     cli.main
@@ -105,6 +105,8 @@ ROWS = """
 RUNS = "a program that declares an engine starts quickly; what runs it is loaded when it runs"
 
 LAZY = {
+    ("cli.main", "shadowing"): "only an import that failed is looked into",
+    ("exports", "shadowing"): "only an import that failed is looked into",
     ("cli.main", "plugins.hints"): "only a command of a plugin is looked up",
     ("cli.main", "plugins.registry"): "only a command of a plugin is looked up",
     ("cli.main", "observability.printable"): "only an error is escaped",
@@ -116,6 +118,7 @@ LAZY = {
     ("engine", "pipeline.compile"): RUNS,
     ("engine", "pipeline.open_resources"): RUNS,
     ("engine", "queues.cancellation"): RUNS,
+    ("engine", "starting"): RUNS,
     ("engine", "worker.status"): RUNS,
     ("engine", "worker.worker"): RUNS,
     ("pipeline.extensions", "config.middleware"): RUNS,

@@ -370,3 +370,139 @@ def test_an_annotation_that_only_type_checkers_know_is_kept() -> None:
     exec(compile("def bill(order: Order): ...", "app.py", "exec", dont_inherit=True), names)
 
     assert understand(names["bill"]).annotation.__forward_arg__ == "Order"
+
+
+# -- decorators
+
+
+def logged(function: Callable[..., Any]) -> Callable[..., Any]:
+    """An ordinary decorator: it is not async, and hands on what the function returns."""
+
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs)
+
+    return wrapper
+
+
+def unlabelled(function: Callable[..., Any]) -> Callable[..., Any]:
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs)
+
+    return wrapper
+
+
+def blocking(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Makes an async function a blocking one."""
+
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return asyncio.run(function(*args, **kwargs))
+
+    return wrapper
+
+
+class Logged:
+    """A decorator that is a class."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        functools.update_wrapper(self, function)
+        self.function = function
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.function(*args, **kwargs)
+
+
+async def charge(order: Order) -> Any:
+    await asyncio.sleep(0)
+    return [("out", order)]
+
+
+async def charges(order: Order) -> Any:
+    yield "out", order
+
+
+def bill(order: Order) -> Any:
+    return [("out", order)]
+
+
+def bills(order: Order) -> Any:
+    yield "out", order
+
+
+class Shop:
+    """Its methods are functions of an engine."""
+
+    def bill(self, order: Order) -> Any:
+        return [("out", order)]
+
+    async def charge(self, order: Order) -> Any:
+        return [("out", order)]
+
+    @staticmethod
+    def tax(order: Order) -> Any:
+        return [("out", order)]
+
+
+@pytest.mark.parametrize("decorate", [logged, Logged, functools.partial, lambda f: logged(Logged(logged(f)))])
+@pytest.mark.parametrize("function", [bill, bills, charge, charges, Shop().bill, Shop().charge, Shop.tax])
+def test_a_function_behind_a_decorator_is_the_function_that_was_written(
+    decorate: Callable[[Any], Any], function: Callable[..., Any]
+) -> None:
+    """Its name, its annotation, and what kind it is: what a decorator returns for an async function is awaited."""
+    decorated_, plain = understand(decorate(function)), understand(function)
+
+    assert (decorated_.name, decorated_.annotation) == (plain.name, Order)
+    assert (decorated_.is_async, decorated_.generates) == (plain.is_async, plain.generates)
+    if not plain.generates:
+        assert result(decorated_) == result(plain) == [("out", "model")]
+
+
+def test_a_cached_function_is_the_function_that_was_written() -> None:
+    """`functools.cache` is a decorator, too."""
+    cached = understand(functools.cache(bill))
+
+    assert (cached.name, cached.annotation, result(cached)) == ("bill", Order, [("out", "model")])
+
+
+def test_a_decorator_that_makes_an_async_function_blocking_is_called_on_a_thread() -> None:
+    """There it may run an event loop of its own."""
+    assert not understand(blocking(charge)).is_async
+    assert result(understand(blocking(charge))) == [("out", "model")]
+
+
+@pytest.mark.parametrize(
+    ("function", "advice"),
+    [
+        (
+            unlabelled(bill),
+            "it is a decorator around bill, whose parameters it hides: in the decorator, write @functools",
+        ),
+        (
+            unlabelled(charge),
+            "it is a decorator around charge, whose parameters it hides: in the decorator, write @func",
+        ),
+        (Shop.bill, "it is a method: give one of an object, as in app.stream_app(shop.bill)"),
+        (logged(Shop.charge), "it is a method: give one of an object, as in app.stream_app(shop.charge)"),
+    ],
+)
+def test_a_refused_function_says_what_can_be_seen_of_the_reason(function: Callable[..., Any], advice: str) -> None:
+    """A decorator without `functools.wraps`; a method without its object."""
+    with pytest.raises(FunctionError) as caught:
+        understand(function)
+
+    assert advice in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "annotation", ["nowhere.QueueMessage", "list[nowhere.QueueMessage]", "nowhere.QueueMessage | None"]
+)
+def test_a_message_that_only_type_checkers_know_is_the_message(annotation: str) -> None:
+    """Imported under TYPE_CHECKING, as linters move it."""
+
+    def function(message: Any, msg_ctx: Any) -> Any:
+        return msg_ctx
+
+    function.__annotations__["msg_ctx"] = annotation
+
+    assert result(understand(function), "model", MESSAGE) is MESSAGE

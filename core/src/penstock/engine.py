@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
@@ -12,7 +12,7 @@ from penstock.config.arguments import NOT_GIVEN, Given, check_names, checked_por
 from penstock.config.model import EngineSettings, WorkerSettings
 from penstock.errors import ConfigError, FunctionError
 from penstock.pipeline.extensions import Extensions
-from penstock.pipeline.function import Function, understand
+from penstock.pipeline.function import Function, read_again, understand
 from penstock.pipeline.stream_app import P, R, StreamApp
 from penstock.routes import Report, Response, Route
 from penstock.routing import TypedOutput
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from penstock.queues.resolved_queue import ResolvedQueue
     from penstock.retry import RetryPolicy
     from penstock.worker.status import EngineStatus
+    from penstock.worker.worker import Worker
 
 Answer = TypeVar("Answer", bound=Callable[[Report], Response])
 Opens = TypeVar("Opens", bound=Callable[..., Any])
@@ -172,7 +173,9 @@ class Engine:
                 f"engine {self.app_name!r} already runs {self._function.name}; make another Engine for "
                 f"{getattr(function, '__qualname__', function)}"
             )
-        self._function = understand(function, dict.fromkeys(self.resource_names))
+        # A model of the function around this one is found among the names there.
+        around = sys._getframe(1).f_locals
+        self._function = understand(function, dict.fromkeys(self.resource_names), around)
         return StreamApp(function, self)
 
     def resource(self, function: Opens) -> Opens:
@@ -300,7 +303,7 @@ class Engine:
             ConfigError, PluginError, FunctionError: it cannot run as it is.
         """
         from penstock.observability.counting import EngineMetrics
-        from penstock.pipeline.annotation import with_annotation
+        from penstock.pipeline.annotation import with_annotation, with_declared_model
         from penstock.pipeline.compile import compile_pipeline
         from penstock.pipeline.open_resources import OpenResources
         from penstock.queues.cancellation import raise_if_exit
@@ -313,20 +316,20 @@ class Engine:
             )
         queues = self.resolve() if queues is None else queues
         settings = self._settings()
-        source = with_annotation(queues[self.input_queue, "input"], self._function)
-        targets = {name: self._with_model(queue) for (name, role), queue in queues.items() if role == "output"}
+        function = read_again(self._function)
+        source = with_annotation(queues[self.input_queue, "input"], function)
+        outputs = {name: queue for (name, role), queue in queues.items() if role == "output"}
+        targets = {name: with_declared_model(queue, self._output_models) for name, queue in outputs.items()}
         counters = EngineMetrics(self.app_name, source.name, source.connector, list(targets))
         metrics.add(counters)
         for observer in self._extensions.observers:
             health.subscribe(observer)
         opened = [source, *targets.values()]
-        self.status = EngineStatus(
-            self._function.name, opened, self.dead_letter_queue, settings, counters, self._extensions
-        )
+        self.status = EngineStatus(function.name, opened, self.dead_letter_queue, settings, counters, self._extensions)
         opened_resources = OpenResources(self.app_name, self._extensions.resources, resources or {})
         self.pipeline = compile_pipeline(
             self.app_name,
-            understand(self._function.function, opened_resources.give(self._function.resources)),
+            understand(function.function, opened_resources.give(function.resources)),
             source,
             targets,
             self.dead_letter_queue,
@@ -349,12 +352,6 @@ class Engine:
         """
         return self._extensions.all_routes(self.configuration)
 
-    def _with_model(self, target: ResolvedQueue) -> ResolvedQueue:
-        """An output queue whose data model the configuration does not choose takes the declared model, or anything."""
-        if target.data_model_is_default and target.model_handler:
-            return replace(target, data_model=self._output_models.get(target.name, Any))
-        return target
-
     def _settings(self) -> EngineSettings:
         base = self.configuration.engine.model_dump(exclude_unset=True)
         return EngineSettings(**(base | self._overrides))
@@ -372,11 +369,20 @@ class Engine:
         return settings.model_copy(update={"metrics_port": next((port for port in ports if port is not None), None)})
 
     def run(self) -> None:
-        """Run this engine alone until SIGTERM or Ctrl-C.
+        """Run this engine alone until SIGTERM or Ctrl-C. Where an event loop runs already, `serve` does it.
 
         Raises:
             PenstockError: why it cannot run, or could not go on.
         """
+        self._worker().run()
+
+    async def serve(self) -> None:
+        """`run`, on the event loop that runs already, as in a notebook: `await app.serve()`."""
+        await self._worker().serve()
+
+    def _worker(self) -> Worker:
+        from penstock.starting import reject_start_in_import
         from penstock.worker.worker import Worker
 
-        Worker([self], self.worker_settings()).run()
+        reject_start_in_import()
+        return Worker([self], self.worker_settings())

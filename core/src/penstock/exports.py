@@ -19,7 +19,14 @@ def lazy_exports(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]
     def getattr_(name: str) -> Any:
         if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        value = getattr(import_module(homes[name]), name)
+        try:
+            value = getattr(import_module(homes[name]), name)
+        except AttributeError as error:
+            from penstock.shadowing import hidden_library
+
+            # Python would say that the package lacks this name, and drop the reason.
+            hidden = f"; {sentence}" if (sentence := hidden_library(error)) else ""
+            raise ImportError(f"{homes[name]} cannot be imported: {error}{hidden}", name=package) from error
         setattr(sys.modules[package], name, value)
         return value
 

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
+import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from penstock.cli.import_hints import import_hint
 from penstock.cli.trace import own_trace
 from penstock.engine import Engine
 from penstock.errors import ConfigError, PenstockError
 from penstock.pipeline.stream_app import StreamApp
+from penstock.starting import importing
+
+log = logging.getLogger("penstock")
 
 CONFIGURATIONS = (".yml", ".yaml", ".toml")
 
@@ -52,11 +58,13 @@ def _engines_of(name: str) -> list[Engine]:
 
 def _imported(place: str, app: str) -> ModuleType:
     try:
-        return _load_file(Path(place), app) if place.endswith(".py") else _load_module(place, app)
+        with importing():
+            return _load_file(Path(place), app) if place.endswith(".py") else _load_module(place, app)
     except (PenstockError, KeyboardInterrupt, SystemExit):
         raise  # Penstock's errors explain themselves; the others end the process
     except BaseException as error:  # whatever the app's own code raises while it is imported
-        raise ConfigError(f"app {app!r} cannot be imported: {own_trace(error)}") from error
+        advice = f"\n  {hint}" if (hint := import_hint(error, place)) else ""
+        raise ConfigError(f"app {app!r} cannot be imported: {own_trace(error)}{advice}") from error
 
 
 def _load_file(path: Path, app: str) -> ModuleType:
@@ -107,6 +115,8 @@ def _first_on_path(folder: Path) -> None:
 
 def _in_module(module: ModuleType, name: str) -> list[Engine]:
     engines = [engine for value in vars(module).values() if (engine := _engine(value)) is not None]
+    for value in vars(module).values():
+        _warn_of_decorator_above(value)
     if not engines:
         raise ConfigError(f"app {name!r}: it holds no Engine; make one at the top of the module")
     return engines
@@ -116,3 +126,12 @@ def _engine(value: Any) -> Engine | None:
     if isinstance(value, StreamApp):
         return value.engine
     return value if isinstance(value, Engine) else None
+
+
+def _warn_of_decorator_above(value: Any) -> None:
+    if isinstance(value, StreamApp) or not inspect.isfunction(value):
+        return
+    inner = inspect.unwrap(value, stop=lambda each: isinstance(each, StreamApp))
+    if isinstance(inner, StreamApp):
+        log.warning("%s: a decorator stands above @app.stream_app, and the engine calls the function without it; put "
+                    "@app.stream_app on top", value.__qualname__)  # fmt: skip

@@ -84,6 +84,14 @@ def _main(argv: Sequence[str]) -> int:
     except PenstockError as error:
         print(f"penstock: {_shown(error)}", file=sys.stderr)
         return exit_code(error)
+    except (ImportError, AttributeError) as error:
+        from penstock.shadowing import hidden_library
+
+        # A file beside the program may hide a library that is imported only now.
+        if (hidden := hidden_library(error)) is None:
+            raise
+        print(f"penstock: {type(error).__name__}: {error}; {hidden}", file=sys.stderr)
+        return 2
 
 
 def _shown(error: PenstockError) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import types
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any, ForwardRef, Union, get_args, get_origin, is_typeddict
 
@@ -39,6 +39,13 @@ def with_annotation(source: ResolvedQueue, function: Function) -> ResolvedQueue:
         log.info("queue %r: %s is annotated with %s, so one message is a JSON array; set batch: true on the queue if "
                  "the function takes several messages", source.name, function.name, _shown(annotation))  # fmt: skip
     return replace(source, data_model=annotation)
+
+
+def with_declared_model(target: ResolvedQueue, models: Mapping[str, Any]) -> ResolvedQueue:
+    """An output queue whose data model the configuration does not choose takes the declared model, or anything."""
+    if target.data_model_is_default and target.model_handler:
+        return replace(target, data_model=models.get(target.name, Any))
+    return target
 
 
 def _may_be_a_list(annotation: Any) -> bool:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from types import MappingProxyType, SimpleNamespace
-from typing import Any, get_args, get_origin, get_type_hints
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import CodeType, MappingProxyType, SimpleNamespace
+from typing import Any, ForwardRef, get_args, get_origin, get_type_hints
 
 from penstock.errors import FunctionError
 from penstock.message import QueueMessage
@@ -44,29 +45,36 @@ class Function:
     resources: tuple[str, ...] = ()
 
 
-def understand(function: Callable[..., Any], resources: Mapping[str, Any] = MappingProxyType({})) -> Function:
-    """Inspect a function.
+def understand(
+    function: Callable[..., Any],
+    resources: Mapping[str, Any] = MappingProxyType({}),
+    names: Mapping[str, Any] | None = None,
+) -> Function:
+    """Inspect a function, also through its decorators, where they use `functools.wraps`.
 
     Args:
         function: The user's.
         resources: By name what parameters of these names get. The values are looked up at each call.
+        names: Names that its annotations may use beside those of its module, such as the locals around it.
 
     Raises:
         FunctionError: it cannot be called with one message (and `msg_ctx`).
     """
     if not callable(function):
         raise FunctionError(f"a {type(function).__name__} cannot be a stream_app: it cannot be called; give a function")
-    target = _innermost(function)
+    outer, inner = _called(function), _written(function)
     # A class, where an object of it is called.
-    name = getattr(target, "__qualname__", type(function).__qualname__).removesuffix(".__call__")
+    name = getattr(inner, "__qualname__", type(function).__qualname__).removesuffix(".__call__")
     message, context, taken = _parameters(function, name, resources)
-    annotation, context_annotation = (_annotation(target, each) for each in (message, context))
-    generates_async = inspect.isasyncgenfunction(target)
-    is_async = generates_async or inspect.iscoroutinefunction(target)
-    generates = generates_async or inspect.isgeneratorfunction(target)
+    annotation, context_annotation = (_annotation(inner, each, names) for each in (message, context))
+    call = _bind(function, message, context, context_annotation, resources if taken else {})
+    is_async = _is_async(outer) or (_is_async(inner) and not _runs_a_loop(outer))
+    generates = any(map(_generates, (outer, inner)))
+    if is_async and not generates and not inspect.iscoroutinefunction(outer):
+        call = _awaited(call)
     return Function(
         name,
-        _bind(function, message, context, context_annotation, resources if taken else {}),
+        call,
         is_async=is_async,
         generates=generates,
         annotation=annotation,
@@ -76,12 +84,54 @@ def understand(function: Callable[..., Any], resources: Mapping[str, Any] = Mapp
     )
 
 
-def _innermost(function: Callable[..., Any]) -> Callable[..., Any]:
+def read_again(function: Function) -> Function:
+    """The function with an annotation that could not be read when it was decorated: its model stands below it."""
+    if not isinstance(function.annotation, str | ForwardRef):
+        return function
+    return replace(function, annotation=understand(function.function, dict.fromkeys(function.resources)).annotation)
+
+
+def _called(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What is called: without `partial`, and of an object its `__call__`."""
     while isinstance(function, functools.partial):
         function = function.func
     if not inspect.isroutine(function) and not isinstance(function, type):  # an object with __call__
         return type(function).__call__
     return function
+
+
+def _written(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What the user wrote, behind its decorators."""
+    while isinstance(function, functools.partial) or hasattr(function, "__wrapped__"):
+        function = function.func if isinstance(function, functools.partial) else inspect.unwrap(function)
+    return _called(function)
+
+
+def _is_async(function: Callable[..., Any]) -> bool:
+    return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
+
+
+def _generates(function: Callable[..., Any]) -> bool:
+    return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
+
+
+_LOOP_CALLS = frozenset({"run", "run_until_complete", "run_coroutine_threadsafe", "async_to_sync"})
+
+
+def _runs_a_loop(decorator: Callable[..., Any]) -> bool:
+    """Whether a decorator makes an async function a blocking one, as by `asyncio.run`; then a thread has to call it."""
+    code = getattr(decorator, "__code__", None)
+    return isinstance(code, CodeType) and not _LOOP_CALLS.isdisjoint(code.co_names)
+
+
+def _awaited(call: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Awaitable[Any]]:
+    """A decorator that is not async hands on what the async function behind it returned, or something else."""
+
+    async def awaited(model: Any, message: Any) -> Any:
+        result = call(model, message)
+        return await result if inspect.isawaitable(result) else result
+
+    return awaited
 
 
 def _parameters(
@@ -101,12 +151,40 @@ def _parameters(
         also = f", and the resources {', '.join(resources)}" if resources else ""
         raise FunctionError(
             f"{name}({shown}) cannot be a stream_app: it must take one message as its only required positional "
-            f"parameter, and may take {CONTEXT} beside it{also}"
+            f"parameter, and may take {CONTEXT} beside it{also}{_advice(function, required)}"
         )
     for each in (context, *taken):
         if each is not None and each.kind is inspect.Parameter.POSITIONAL_ONLY:
             raise FunctionError(f"{name} cannot be a stream_app: {each.name} is given by name; put the '/' before it")
     return required[0], context, tuple(each.name for each in taken)
+
+
+def _advice(function: Callable[..., Any], required: Sequence[inspect.Parameter]) -> str:
+    """What to do about parameters that are wrong for a reason which can be seen."""
+    if [each.name for each in required[:1]] in (["self"], ["cls"]):
+        return f"; it is a method: give one of an object, as in app.stream_app(shop.{function.__name__})"
+    hidden = [name for name in map(_name_of, _closed_over(function)) if name]
+    if not required and len(hidden) == 1:
+        return (
+            f"; it is a decorator around {hidden[0]}, whose parameters it hides: in the decorator, write "
+            "@functools.wraps(function) above it"
+        )
+    return ""
+
+
+def _closed_over(function: Callable[..., Any]) -> Iterator[Any]:
+    """The functions that an inner function uses from around it."""
+    for cell in getattr(function, "__closure__", None) or ():
+        try:
+            value = cell.cell_contents
+        except ValueError:  # not bound yet
+            continue
+        if inspect.isroutine(value):
+            yield value
+
+
+def _name_of(function: Any) -> str:
+    return getattr(function, "__qualname__", "")
 
 
 def signature(function: Callable[..., Any]) -> inspect.Signature:
@@ -122,11 +200,13 @@ def signature(function: Callable[..., Any]) -> inspect.Signature:
     return inspect.signature(function)
 
 
-def _annotation(target: Callable[..., Any], parameter: inspect.Parameter | None) -> Any:
-    """A parameter's type; text, where it names what exists only for type checkers or inside another function."""
+def _annotation(
+    written: Callable[..., Any], parameter: inspect.Parameter | None, names: Mapping[str, Any] | None
+) -> Any:
+    """A parameter's type; text, where it names what exists only for type checkers, or is not defined yet."""
     if parameter is None:
         return None
-    globals_ = getattr(inspect.unwrap(target), "__globals__", {})
+    globals_ = getattr(written, "__globals__", {}) | dict(names or {})
     alone = SimpleNamespace(__annotations__={"it": parameter.annotation})
     try:
         # Alone: one annotation that cannot be resolved must not spoil the other one.
@@ -157,6 +237,9 @@ def _bind(
 
 
 def _is_message(annotation: Any) -> bool:
+    if isinstance(annotation, str | ForwardRef):  # imported under TYPE_CHECKING
+        text = annotation if isinstance(annotation, str) else annotation.__forward_arg__
+        return re.search(r"\bQueueMessage\b", text) is not None
     if get_origin(annotation) in (list, Sequence):
         annotation = get_args(annotation)[0]
     return isinstance(annotation, type) and issubclass(annotation, QueueMessage)

@@ -9,7 +9,8 @@ was.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence
+import inspect
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import copy_context
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -176,33 +177,38 @@ class Steps:
     def _encode_whole(self, batch: Batch, result: Any) -> None:
         batch.encoded.append(() if result is None or result is True else self.encode(result, BATCH_INPUT))
 
-    def _gathering(self, function: Callable[[Any, Any], Generator[Any, Any, Any]]) -> Callable[[Any, Any], Encoded]:
-        """All of a message's outputs are known before one is sent."""
-
+    def _gathering(self, function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Encoded]:
         def call(model: Any, message: Any) -> Encoded:
-            encoded: list[tuple[str, Record]] = []
-            generator = function(model, message)
-            try:
-                for item in generator:
-                    encoded += self._records([item], self._input(message))
-            except BaseException:
-                generator.close()
-                raise
-            return encoded
+            return self._gathered(function(model, message), self._input(message))
 
         return call
 
-    def _gathering_async(
-        self, function: Callable[[Any, Any], AsyncGenerator[Any, Any]]
-    ) -> Callable[[Any, Any], Awaitable[Encoded]]:
+    def _gathered(self, result: Any, message: QueueMessage) -> Encoded:
+        """All of a message's outputs are known before one is sent."""
+        if not inspect.isgenerator(result):  # a decorator made something else of it
+            return () if result is None or result is True else self._records(result, message)
+        encoded: list[tuple[str, Record]] = []
+        try:
+            for item in result:
+                encoded += self._records([item], message)
+        except BaseException:
+            result.close()
+            raise
+        return encoded
+
+    def _gathering_async(self, function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Awaitable[Encoded]]:
         async def call(model: Any, message: Any) -> Encoded:
+            result = function(model, message)
+            if not inspect.isasyncgen(result):  # a decorator stands before it
+                result = await result if inspect.isawaitable(result) else result
+            if not inspect.isasyncgen(result):
+                return self._gathered(result, self._input(message))
             encoded: list[tuple[str, Record]] = []
-            generator = function(model, message)
             try:
-                async for item in generator:
+                async for item in result:
                     encoded += self._records([item], self._input(message))
             except BaseException:
-                await generator.aclose()
+                await result.aclose()
                 raise
             return encoded
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from penstock.plugins import install_commands
 from penstock.plugins.discovery import Entry, core_version
 from penstock.plugins.hints import CORE, extra_of
+from penstock.shadowing import hidden_library
 
 _PACKAGE = "penstock"
 """The core's import name."""
@@ -14,6 +15,8 @@ def after_import(entry: Entry, wanted: str, error: BaseException | None) -> str:
     """What to do when importing `wanted`, a module or import string of a plugin, raised `error`."""
     if not isinstance(error, ImportError) or not error.name:
         return author(entry)
+    if hidden_library(error) is not None:
+        return f"{entry.distribution} itself is whole"
     missing = error.name.partition(".")[0]
     if missing == _PACKAGE:
         return f"it was not written for {core_version()}; {install_commands.upgrade(CORE, entry.distribution)}"

@@ -13,6 +13,8 @@ from typing import Any
 
 from penstock.errors import PluginError
 from penstock.plugins.hints import nearest
+from penstock.shadowing import hidden_library
+from penstock.starting import importing
 
 _PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 _LONGEST_CAUSE = 300  # characters; a client's error can be a page
@@ -55,16 +57,24 @@ def _resolve_dotted(parts: list[str]) -> Any:
 
 def _import(name: str) -> ModuleType:
     try:
-        return _loaded_already(name) or import_module(name)
+        if (loaded := _loaded_already(name)) is not None:
+            return loaded
+        with importing():
+            return import_module(name)
     except ModuleNotFoundError as error:
         # Either a part of the path is missing, or a module that the imported one needs.
         if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
             raise PluginError(_missing_module(error.name)) from error
-        raise PluginError(f"importing {name!r} raised {describe(error)}{_place(error)}") from error
+        raise _import_failed(name, error) from error
     except KeyboardInterrupt:
         raise  # meant for the process
     except BaseException as error:
-        raise PluginError(f"importing {name!r} raised {describe(error)}{_place(error)}") from error
+        raise _import_failed(name, error) from error
+
+
+def _import_failed(name: str, error: BaseException) -> PluginError:
+    hidden = f"; {sentence}" if (sentence := hidden_library(error)) else ""
+    return PluginError(f"importing {name!r} raised {describe(error)}{_place(error)}{hidden}")
 
 
 def _loaded_already(name: str) -> ModuleType | None:

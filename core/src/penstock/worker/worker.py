@@ -17,6 +17,7 @@ from penstock.config.model import WorkerSettings
 from penstock.errors import ConfigError, PenstockError, ProcessEnded
 from penstock.observability.exposition import MetricsRegistry
 from penstock.observability.health import Health
+from penstock.starting import reject_start_in_import, reject_start_in_loop
 from penstock.worker import streams
 from penstock.worker.collector import tuned_collector
 from penstock.worker.life_cycle import log_start, log_stop
@@ -119,6 +120,8 @@ class Worker:
         Raises:
             PenstockError: why an engine could not go on; all others were stopped in order first.
         """
+        reject_start_in_import()
+        reject_start_in_loop("`await app.serve()` for an engine, `await Worker([…]).serve()` for a worker")
         # On another thread it runs inside of a program, whose collector it leaves alone.
         self._owns_process = threading.current_thread() is threading.main_thread()
         with (
@@ -132,6 +135,7 @@ class Worker:
 
     async def serve(self) -> None:
         """Run until done, on the running event loop."""
+        reject_start_in_import()
         with unfailing_logs(), streams.reporting_losses(self._loss_reporter()):
             await self._serve()
 
