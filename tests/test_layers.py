@@ -99,7 +99,10 @@ ROWS = """
     cli.feed  cli.import_hints
     cli.apps
     cli.check  cli.dead_letters  cli.plugins  cli.queue  cli.run  cli.schema
+    cli.version
     cli.main
+    cli.completion  cli.help
+    __main__
 """
 
 RUNS = "a program that declares an engine starts quickly; what runs it is loaded when it runs"
@@ -109,6 +112,7 @@ LAZY = {
     ("exports", "shadowing"): "only an import that failed is looked into",
     ("cli.main", "plugins.hints"): "only a command of a plugin is looked up",
     ("cli.main", "plugins.registry"): "only a command of a plugin is looked up",
+    ("cli.main", "terminal.colours"): "only an option or an error needs it",
     ("cli.main", "observability.printable"): "only an error is escaped",
     ("config.model", "config.validation"): "only a rejected value needs an explanation",
     ("engine", "config.files"): RUNS,

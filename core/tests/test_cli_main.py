@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,12 +15,71 @@ import pytest
 import penstock
 from penstock.cli import main as cli
 from penstock.errors import ConfigError, ConnectorError, FunctionError, NotConnected, PluginError
+from penstock.terminal import colours
 
 
 def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     """`penstock --version`: one line, exit code 0."""
     assert cli.main(["--version"]) == 0
     assert capsys.readouterr().out == f"penstock {penstock.__version__}\n"
+
+
+def test_the_version_has_a_command_too(capsys: pytest.CaptureFixture[str]) -> None:
+    """`penstock version` is what people type first."""
+    assert cli.main(["version"]) == 0
+    assert capsys.readouterr().out == f"penstock {penstock.__version__}\n"
+
+
+@pytest.mark.parametrize("command", ["run", "queue", None])
+def test_help_is_a_command_too(command: str | None, capsys: pytest.CaptureFixture[str]) -> None:
+    """`penstock help run` prints what `penstock run --help` does."""
+    words = [] if command is None else [command]
+    with pytest.raises(SystemExit):
+        cli.main([*words, "--help"])
+    by_option = capsys.readouterr().out
+
+    assert cli.main(["help", *words]) == 0
+    assert capsys.readouterr().out == by_option
+
+
+def test_help_for_a_mistyped_command_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    """As the command itself would."""
+    assert cli.main(["help", "chekc"]) == 2
+    assert capsys.readouterr().err == "penstock: there is no command 'chekc'; did you mean 'check'?\n"
+
+
+@pytest.mark.parametrize(("typed", "meant"), [("rum", "run"), ("chek", "check"), ("plugin", "plugins"), ("RUN", "run")])
+def test_a_mistyped_command_is_answered_with_the_nearest(
+    typed: str, meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Short ones, too."""
+    with pytest.raises(SystemExit) as caught:
+        cli.main([typed])
+
+    assert caught.value.code == 2
+    assert f"there is no command {typed!r}; did you mean {meant!r}?" in capsys.readouterr().err
+
+
+def test_a_command_that_is_near_to_none_is_answered_with_all(capsys: pytest.CaptureFixture[str]) -> None:
+    """The core's, and those of plugins."""
+    with pytest.raises(SystemExit):
+        cli.main(["walk"])
+
+    shown = capsys.readouterr().err
+    assert all(command in shown for command in (*cli.COMMANDS, "postgres", "new"))
+
+
+@pytest.mark.parametrize("arguments", [["--color", "always", "help", "walk"], ["help", "walk", "--color=always"]])
+def test_an_error_is_red_where_colours_are_on(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`--color` may stand before and behind the command."""
+    monkeypatch.setattr(colours, "_choice", "auto")  # and is put back afterwards
+
+    assert cli.main(arguments) == 2
+    shown = capsys.readouterr().err
+    assert shown.startswith("\x1b[31mpenstock: ")
+    assert shown.endswith("\x1b[0m\n")
 
 
 def test_help_lists_every_command_and_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
@@ -37,7 +97,10 @@ def test_help_lists_every_command_and_the_exit_codes(capsys: pytest.CaptureFixtu
 def test_without_a_command_help_is_printed_and_the_exit_code_is_2(capsys: pytest.CaptureFixture[str]) -> None:
     """A script that forgot the command must not look as if it had worked."""
     assert cli.main([]) == 2
-    assert "usage: penstock" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "usage: penstock" in shown
+    assert len(re.findall(r"^  penstock \w", shown, re.MULTILINE)) == 3  # examples
+    assert "`penstock help` lists all commands" in shown
 
 
 @pytest.mark.parametrize("arguments", [["walk"], ["run"], ["run", "app.py", "--fast"], ["--fast"]], ids=" ".join)
@@ -141,7 +204,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(arguments: list[str], unbuffe
 
 
 def test_the_console_script_and_the_module_are_the_same(tmp_path: Path) -> None:
-    """`penstock` and `python -m penstock.cli.main`; neither imports a command that was not asked for."""
+    """`penstock`, `python -m penstock`, `python -m penstock.cli.main`; none imports a command it was not asked for."""
     code = (
         "import sys\nfrom penstock.cli.main import main\nmain(['--version'])\n"
         "print(sorted(name for name in sys.modules if name.startswith('penstock.')))"
@@ -154,8 +217,10 @@ def test_the_console_script_and_the_module_are_the_same(tmp_path: Path) -> None:
     imported = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
 
     assert module.stdout == f"penstock {penstock.__version__}\n"
+    short = subprocess.run([sys.executable, "-m", "penstock", "--version"], capture_output=True, text=True, timeout=60)
+    assert short.stdout == module.stdout
     loaded = [
-        "cli", "cli.main", "errors", "exports", "known_secrets", "queues", "queues.forks",
+        "cli", "cli.exits", "cli.main", "errors", "exports", "known_secrets", "queues", "queues.forks",
         "version", "worker", "worker.listener", "worker.streams",
     ]  # fmt: skip
     assert imported.stdout.splitlines()[1] == str([f"penstock.{name}" for name in loaded])

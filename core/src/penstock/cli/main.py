@@ -28,13 +28,30 @@ COMMANDS = {
     "dead-letters": "look at the letters of a dead-letter queue, and send them back, export or drop them",
     "plugins": "list what is installed",
     "schema": "print the JSON schema of a configuration, for editors",
+    "completion": "print what completes commands, options and queues in a shell",
+    "version": "print the version",
+    "help": "explain a command",
 }
 """Each is a module `penstock.cli.<name>` ("_" for "-") with `configure(parser)` and `run(arguments) -> exit code`."""
+
+MISTYPED = 0.6  # how alike two names must be here: commands are few and short, and 'rum' is to 'run' 0.67
+
+EXAMPLES = """\
+  penstock check queues.yml       Is the configuration right?
+  penstock run app.py             Run the engines of a program until Ctrl-C.
+  penstock run app.py --drain --feed orders=orders.jsonl
+                                  Work off a file of JSON lines, then stop.
+
+`penstock help` lists all commands, `penstock help COMMAND` explains one."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The console script. Returns the exit code."""
     argv = list(sys.argv[1:] if arguments is None else arguments)
+    if "_ARGCOMPLETE" in os.environ:  # a shell asks what may come next
+        import_module("penstock.cli.completion").complete()
+    if any(word.startswith("--color") for word in argv):
+        argv = _choose_colours(argv)
     with listening(stop_early, _end_at_once) as listener:
         try:
             streams.guard(patient=_asked(argv) != "run")
@@ -44,6 +61,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # A program may catch what the signal raised while it was imported, or raise another error for it.
         early = listener is not None and listener.received and not listener.diverted
         return _stopped_early(argv) if early else code
+
+
+def _choose_colours(argv: Sequence[str]) -> list[str]:
+    """Do what `--color` says, wherever it stands; returns the other words."""
+    from penstock.terminal import colours  # only an option or an error needs it
+
+    parser = argparse.ArgumentParser(prog="penstock", add_help=False, allow_abbrev=False)
+    parser.add_argument("--color", choices=colours.CHOICES, default="auto")
+    options, others = parser.parse_known_args(argv)
+    colours.choose(options.color)
+    return others
 
 
 def _asked(argv: Sequence[str]) -> str | None:
@@ -62,19 +90,19 @@ def _end_at_once() -> None:
 
 
 def _main(argv: Sequence[str]) -> int:
-    parser, commands = _parser()
+    parser, commands = command_line()
     asked = _asked(argv)
     start = len(argv) if asked is None else argv.index(asked)
     try:
         # Before anything is parsed, so that a plugin's command is known to the help.
-        command = None if asked is None else _command(asked, commands)
+        command = None if asked is None else configured(asked, commands)
     except PluginError as error:
         parser.error(str(error))
     if _options(parser, argv[:start]).version:
         print(f"penstock {__version__}")
         return 0
     if asked is None or command is None:
-        parser.print_help()
+        print(f"{parser.format_usage()}\n{EXAMPLES}")
         return 2
     options = _options(commands.choices[asked], argv[start + 1 :])
     try:
@@ -82,7 +110,7 @@ def _main(argv: Sequence[str]) -> int:
         # A worker works without its output; of another command the output is the result.
         return code if asked == "run" else code or _unprinted()
     except PenstockError as error:
-        print(f"penstock: {_shown(error)}", file=sys.stderr)
+        print(_shown(error), file=sys.stderr)
         return exit_code(error)
     except (ImportError, AttributeError) as error:
         from penstock.shadowing import hidden_library
@@ -96,8 +124,9 @@ def _main(argv: Sequence[str]) -> int:
 
 def _shown(error: PenstockError) -> str:
     from penstock.observability.printable import lines  # only an error needs it
+    from penstock.terminal.colours import red
 
-    return lines(hide(str(error)))
+    return red(f"penstock: {lines(hide(str(error)))}", sys.stderr)
 
 
 def _unprinted() -> int:
@@ -108,7 +137,7 @@ def _unprinted() -> int:
     return 1
 
 
-def _parser() -> tuple[argparse.ArgumentParser, Any]:
+def command_line() -> tuple[argparse.ArgumentParser, Any]:
     """The parser of what stands before a command, and its commands."""
     parser = argparse.ArgumentParser(
         prog="penstock",
@@ -118,13 +147,18 @@ def _parser() -> tuple[argparse.ArgumentParser, Any]:
         "Plugins may add commands; `penstock plugins` lists them.",
     )
     parser.add_argument("--version", action="store_true", help="print the version and exit")
+    parser.add_argument(
+        "--color",
+        metavar="{auto,always,never}",
+        help="colours; auto: on a terminal, unless NO_COLOR is set. It may stand behind the command, too",
+    )
     commands = parser.add_subparsers(metavar="COMMAND")
     for name, summary in COMMANDS.items():
         commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
     return parser, commands
 
 
-def _command(name: str, commands: Any) -> Any:
+def configured(name: str, commands: Any) -> Any:
     """Import one command and configure its parser. Only this one, so that `--help` works even if another is broken.
 
     Raises:
@@ -172,8 +206,9 @@ def _from_plugin(name: str, subparsers: Any) -> Any:
     try:
         spec = registry.command(name)
     except UnknownNameError as error:
-        meant = nearest(name, COMMANDS)
-        raise UnknownNameError(f"{error}; did you mean {meant!r}?" if meant else str(error)) from None
+        if (meant := nearest(name, COMMANDS, MISTYPED)) is not None:
+            raise UnknownNameError(f"there is no command {name!r}; did you mean {meant!r}?") from None
+        raise UnknownNameError(f"{error}; the core has {', '.join(COMMANDS)}") from None
     command = registry.load(spec, spec.target)
     command.configure(subparsers.add_parser(name, help=spec.summary, description=spec.summary))
     return command

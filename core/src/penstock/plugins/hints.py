@@ -85,8 +85,8 @@ NEAR = 0.7
 and 'orders', good names for two queues, 0.67."""
 
 
-def nearest(wanted: str, names: Iterable[str]) -> str | None:
+def nearest(wanted: str, names: Iterable[str], near: float = NEAR) -> str | None:
     """The name that was probably meant, or None if none is near."""
     by_lower_case = {name.lower(): name for name in sorted(names, reverse=True)}
-    found = get_close_matches(wanted.lower(), by_lower_case, n=1, cutoff=NEAR)
+    found = get_close_matches(wanted.lower(), by_lower_case, n=1, cutoff=near)
     return by_lower_case[found[0]] if found else None

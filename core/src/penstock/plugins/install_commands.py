@@ -23,6 +23,12 @@ def install(extra: str) -> str:
     return f"pip install '{CORE}[{extra}]'" if folder is None else f"pip install {_quoted(folder)}"
 
 
+def install_libraries(extra: str) -> str:
+    """The command that installs the libraries of an extra that brings no plugin."""
+    folder = _folder(CORE)
+    return f"pip install {shlex.quote(f'{CORE if folder is None else folder}[{extra}]')}"
+
+
 def install_again(distribution: str) -> str:
     """The command that installs what a distribution needs."""
     return f"pip install {_source(distribution)}"
