@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
+import termios
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -348,3 +351,35 @@ def test_letters_are_exported_before_they_are_settled(shop: Shop, capfd: pytest.
     assert shop.command("replay", "--from", moved) == 0  # it was sent, which the file beside it says
     assert len(shop.seen("orders")) == 1
     assert "were sent before" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("shop", ["sqlite"], indirect=True)
+def test_a_terminal_shows_a_bar(shop: Shop) -> None:
+    """A pipe shows none: see the first test, which compares all that a replay prints there."""
+    pytest.importorskip("rich")
+    shop.publish("rejects", shop.letters(range(100)))
+    command = [
+        sys.executable,
+        "-m",
+        "penstock.cli.main",
+        "dead-letters",
+        shop.config,
+        "rejects",
+        "replay",
+        "--rate",
+        "100",
+    ]
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 80))
+    environment = os.environ | {"TERM": "xterm-256color"}
+    with subprocess.Popen(command, stderr=theirs, env=environment) as running:
+        os.close(theirs)
+        shown = b""
+        with suppress(OSError):  # Linux raises when the last writer has gone
+            while piece := os.read(ours, 4_096):
+                shown += piece
+        assert running.wait(60) == 0
+    os.close(ours)
+    assert b"replay rejects" in shown
+    assert b" of 100" in shown
+    assert b"100 letters replayed" in shown

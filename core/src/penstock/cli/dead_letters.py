@@ -18,7 +18,7 @@ from penstock.cli.configured import configuration_of
 from penstock.cli.exits import ABORTED
 from penstock.cli.letters_text import GROUP_COLUMNS, SHOWN, group_object, group_rows, letter_object, letter_text
 from penstock.cli.lines_file import LinesFile
-from penstock.config.model import Configuration
+from penstock.config.model import Configuration, LogSettings
 from penstock.errors import ConfigError, ConnectorError
 from penstock.known_secrets import hide
 from penstock.observability.printable import lines, one_line
@@ -32,6 +32,7 @@ from penstock.queues.browsing import BrowsedQueue
 from penstock.queues.resolved_queue import ResolvedQueue
 from penstock.terminal.bars import progress
 from penstock.terminal.tables import print_table
+from penstock.worker.log_setup import log_set_up
 from penstock.worker.signals import stop_signals
 
 UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
@@ -90,16 +91,11 @@ def run(arguments: argparse.Namespace) -> int:
     """Do what was asked for; 0 if it is done for every letter that was chosen."""
     if arguments.action == "drop" and not (arguments.all or _filter(arguments)):
         arguments.reject("drop: give a filter, such as --stage decode, or --all")
-    configuration = configuration_of(arguments.config)
-    queue = dead_letter_queue(configuration, arguments.queue)
-    actions: Mapping[str, Callable[..., Coroutine[Any, Any, int]]] = {
-        "list": _list,
-        "show": _show,
-        "export": _export,
-        "replay": _replay,
-        "drop": _drop,
-    }
-    return asyncio.run(actions[arguments.action](arguments, configuration, queue))
+    with log_set_up() as configure_log:
+        configure_log(LogSettings(), "warning")
+        configuration = configuration_of(arguments.config)
+        queue = dead_letter_queue(configuration, arguments.queue)
+        return asyncio.run(ACTIONS[arguments.action](arguments, configuration, queue))
 
 
 async def _list(arguments: argparse.Namespace, _configuration: Configuration, queue: ResolvedQueue) -> int:
@@ -196,6 +192,15 @@ async def _drop(arguments: argparse.Namespace, _configuration: Configuration, qu
     async with _working(f"{arguments.action} {queue.name}", len(chosen)) as work:
         await drop(queue, chosen, work)
     return _end(work, "dropped", "the same command goes on")
+
+
+ACTIONS: Mapping[str, Callable[[argparse.Namespace, Configuration, ResolvedQueue], Coroutine[Any, Any, int]]] = {
+    "list": _list,
+    "show": _show,
+    "export": _export,
+    "replay": _replay,
+    "drop": _drop,
+}
 
 
 # -- what is printed
