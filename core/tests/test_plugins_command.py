@@ -9,7 +9,7 @@ import pytest
 from tests.plugins.distributions import install_only, offers_connector, plugin
 
 from penstock.cli.main import main
-from penstock.cli.plugins import _table
+from penstock.cli.plugins import print_plugins
 from penstock.plugins.registry import ListedName
 
 LONG = "a-connector-with-a-name-that-goes-on-and-on-and-on-for-ever"
@@ -51,12 +51,13 @@ def test_what_a_plugin_prints_at_import_does_not_spoil_the_json(
     assert printed.err == "thank you for choosing acme\n"
 
 
-def test_metadata_with_escapes_are_shown_escaped_and_cut() -> None:
+def test_metadata_with_escapes_are_shown_escaped_and_cut(capsys: pytest.CaptureFixture[str]) -> None:
     """A stranger's metadata cannot write to the terminal, and no cell is longer than the table."""
     evil = "\x1b[31mred\x9b1m\r\n\u202eforged"
     offer = ListedName("connector", evil, evil * 1_000, evil, "third-party", "broken", f"{evil}\n{evil}", "")
 
-    shown = list(_table([offer]))
+    print_plugins([offer])
+    shown = capsys.readouterr().out.splitlines()
 
     assert not [line for line in shown if not line.isprintable()]
     assert max(map(len, shown[:2])) <= 130

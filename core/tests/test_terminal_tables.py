@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from tests.terminals import Terminal, assert_screen, set_colours
 
+from penstock.cli.dead_letters import print_groups
+from penstock.cli.plugins import print_plugins
+from penstock.operations.letters import Group
+from penstock.plugins.registry import ListedName
 from penstock.terminal import colours
 from penstock.terminal.tables import plain, print_table
 
@@ -54,17 +60,44 @@ def test_a_plain_table_shrinks_its_widest_columns_where_a_width_is_given() -> No
     ]
 
 
+def show_plugins() -> None:
+    """Print the table of `penstock plugins`."""
+    ours = ListedName("model_handler", "pydantic", "penstock-core", "0.1.0", "built-in", "ok", "", "")
+    problem = (
+        "acme-queues 2.1.0 (acme): it was built for PLUGIN_API 9, this core has 1; pip install --upgrade penstock-core"
+    )
+    theirs = ListedName(
+        "profile", "acme-orjson-pydantic-batch", "acme-queues", "2.1.0", "third-party", "incompatible", problem, ""
+    )
+    print_plugins([ours, theirs])
+
+
+def show_letters() -> None:
+    """Print the table of `penstock dead-letters list`."""
+    first, last = datetime(2026, 11, 27, 2, 0, tzinfo=UTC), datetime(2026, 11, 27, 3, 30, 1, 500_000, tzinfo=UTC)
+    print_groups(
+        [
+            Group("function", "ValueError", "orders", "invoicing", 1_204, first, last, "rejects/0/1203"),
+            Group("decode", "UnicodeDecodeError", "orders", "invoicing", 3, last, last, "rejects/2/7"),
+        ]
+    )
+
+
 @pytest.mark.parametrize("columns", [60, 80, 200])
-def test_a_table_fits_its_terminal(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Long cells are folded, and brackets are not markup."""
+@pytest.mark.parametrize(("name", "print_it"), [("table", show), ("plugins", show_plugins), ("letters", show_letters)])
+def test_a_table_fits_its_terminal(
+    name: str, print_it: Callable[[], None], columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Long cells are folded, what matters less is left out, and brackets are not markup."""
     set_colours(monkeypatch)
     with Terminal(columns) as terminal, terminal.stream() as stream:
         monkeypatch.setattr(sys, "stdout", stream)
-        show()
-        terminal.wait_for("1b[31m")
+        print_it()
+        print("the end", flush=True)
+        shown = terminal.wait_until(lambda lines: lines[-1:] == ["the end"])
 
-        assert_screen(terminal.lines(), SCREENS / f"table_{columns}.txt")
-        assert b"\x1b[32mok" in terminal.raw
+        assert_screen(shown[:-1], SCREENS / f"{name}_{columns}.txt")
+        assert name == "letters" or b"\x1b[32mok" in terminal.raw
 
 
 def test_without_rich_a_terminal_gets_the_plain_table(monkeypatch: pytest.MonkeyPatch) -> None:

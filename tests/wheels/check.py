@@ -37,6 +37,12 @@ def check(wheel: Path, wheels: Path) -> str:
         listing = call(python, "-m", "penstock.cli.main", "plugins", "--check", cwd=folder)
         assert "pydantic" in listing, listing
         seen = call(python, str(HERE / "pipeline.py"), cwd=folder).strip()
+        if module == "penstock":
+            # So far all was done without the optional libraries.
+            call(python, "-c", "import importlib.util; assert importlib.util.find_spec('rich') is None")
+            call(*pip, "--find-links", str(wheels), f"{wheel}[cli]")
+            call(python, "-c", "import rich.table", cwd=folder)
+            assert "penstock" in call(python, "-m", "penstock", "completion", "bash", cwd=folder)
     return f"{wheel.name}: installed alone, {seen}, bounds {', '.join(bounds) or 'none needed'}"
 
 

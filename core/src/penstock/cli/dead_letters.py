@@ -110,9 +110,15 @@ async def _list(arguments: argparse.Namespace, _configuration: Configuration, qu
         print(json.dumps(content, indent=2))
         return 0
     if ordered:
-        print_table(group_rows(ordered), GROUP_COLUMNS, right=("letters",))
+        print_groups(ordered)
     print(f"{one_line(queue.name)}: {_letters(total)}" + (" chosen" if _filter(arguments) else ""))
     return 0
+
+
+def print_groups(groups: Sequence[Group]) -> None:
+    """Print the table of `list`."""
+    narrow = ("the last is at", "first", "app")  # what a narrow terminal does without
+    print_table(group_rows(groups), GROUP_COLUMNS, right=("letters",), whole=("first", "last"), optional=narrow)
 
 
 async def _show(arguments: argparse.Namespace, _configuration: Configuration, queue: ResolvedQueue) -> int:

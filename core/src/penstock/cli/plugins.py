@@ -5,18 +5,15 @@ from __future__ import annotations
 import json
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import redirect_stdout
 from dataclasses import asdict
-from textwrap import wrap
 
-from penstock.observability.printable import one_line
 from penstock.plugins.registry import ListedName, Registry
+from penstock.terminal.tables import PAGE, print_table, print_text
 
 _COLUMNS = ("kind", "name", "distribution", "version", "origin", "state")
-_WIDTH = 100  # columns of a terminal that the table may take
-_GAP = "  "
-_LEAST = 12  # columns that a cell keeps, however wide the table is
+_STYLES = {"ok": "green", "blocked": "yellow", **dict.fromkeys(("broken", "incompatible", "duplicate"), "bold red")}
 
 
 def configure(parser: ArgumentParser) -> None:
@@ -42,34 +39,15 @@ def run(arguments: Namespace) -> int:
     if arguments.json:
         print(json.dumps([asdict(listed) for listed in names], indent=2))
     else:
-        print("\n".join(_table(names)))
+        print_plugins(names)
     # A blocked plugin is not a failure: the user blocked it.
     return int(arguments.check and any(listed.state not in ("ok", "blocked") for listed in names))
 
 
-def _table(names: Sequence[ListedName]) -> Iterator[str]:
-    rows = [
-        _COLUMNS,
-        *(tuple(one_line(str(getattr(listed, column)), _WIDTH) for column in _COLUMNS) for listed in names),
-    ]
-    widths = _widths(rows)
-    for row in rows:
-        yield _GAP.join(_cell(text, width) for text, width in zip(row, widths, strict=True)).rstrip()
-    problems = dict.fromkeys(one_line(line) for listed in names for line in listed.problem.split("\n"))
-    for problem in problems:
-        yield ""
-        # Words are not split: they may be part of a command.
-        yield from wrap(problem, _WIDTH, subsequent_indent=_GAP, break_long_words=False, break_on_hyphens=False)
-
-
-def _widths(rows: Sequence[Sequence[str]]) -> list[int]:
-    """The width of each column; the widest ones shrink until the table fits."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    room = _WIDTH - len(_GAP) * (len(widths) - 1)
-    while sum(widths) > room and max(widths) > _LEAST:
-        widths[widths.index(max(widths))] -= 1
-    return widths
-
-
-def _cell(text: str, width: int) -> str:
-    return (text if len(text) <= width else text[: width - 1] + "…").ljust(width)
+def print_plugins(names: Sequence[ListedName]) -> None:
+    """Print the table, and below it what is wrong."""
+    rows = [[str(getattr(listed, column)) for column in _COLUMNS] for listed in names]
+    print_table(rows, _COLUMNS, width=PAGE, styles=_STYLES, optional=("origin", "version"))
+    for problem in dict.fromkeys(line for listed in names for line in listed.problem.split("\n") if line):
+        print()
+        print_text(problem)
