@@ -21,6 +21,7 @@ ROWS = """
     exports errors events message serializers model_handlers data_models progress turns
     queues.cancellation  queues.forks  starting
     observability.observers  observability.metric_definitions  observability.outages  observability.log_fields
+    observability.frames
     observability.health
 
     bulk  client_errors  client_slot  headers  timeouts  transacted

@@ -84,7 +84,7 @@ class DeadLetter:
     def headers_with_id(self) -> Headers:
         """The message's headers, with its `id` as `penstock-id`, so that a replay can be traced."""
         headers = self.record.headers
-        return headers if _own_id(headers) or not self.id else [*headers, (MESSAGE_ID, self.id.encode("utf-8"))]
+        return headers if own_id(headers) or not self.id else [*headers, (MESSAGE_ID, self.id.encode("utf-8"))]
 
     def to_replay(self) -> Record:
         """The message as it was, with its id, and with one replay more in `penstock-replays`."""
@@ -147,7 +147,7 @@ def read(message: QueueMessage) -> DeadLetter:
         failed_at=_time(said.get(FAILED_AT, "")),
         app=said.get(APP, ""),
         record=Record(message.message, message.key, _own_headers(message.headers)),
-        id=_own_id(message.headers) or (f"{queue}:{position}" if queue and position else ""),
+        id=own_id(message.headers) or (f"{queue}:{position}" if queue and position else ""),
         replays=_number(_own(message.headers, REPLAYS)),
     )
 
@@ -189,7 +189,8 @@ def _own_headers(headers: Headers) -> list[tuple[str, bytes | None]]:
     return [(name, value) for name, value in headers if name not in ERROR_HEADERS]
 
 
-def _own_id(headers: Headers) -> str:
+def own_id(headers: Headers) -> str:
+    """The `penstock-id` among headers; "" without one."""
     return _own(headers, MESSAGE_ID)
 
 

@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Iterator
 
 from penstock.dead_letters import error_text
+from penstock.observability.frames import without_ours
 
 LENGTH = 8_000  # characters of a log line that are kept
 TRACE_LENGTH = 32_000  # characters of a traceback
@@ -39,7 +40,10 @@ def one_line(text: str, length: int = LENGTH) -> str:
 
 
 def trace(error: BaseException) -> str:
-    """The traceback of an error and of what led to it, as Python prints it; texts of errors are escaped and cut."""
+    """The traceback of an error and of what led to it, as Python prints it, but without our own frames.
+
+    Texts of errors are escaped and cut.
+    """
     text = lines("\n".join(_chain(error, set())))
     return text if len(text) <= TRACE_LENGTH else text[:TRACE_LENGTH] + " …"
 
@@ -71,7 +75,7 @@ def _chain(error: BaseException, seen: set[int]) -> Iterator[str]:
         yield f"\n{how}\n"
     if error.__traceback__ is not None:
         yield "Traceback (most recent call last):"
-        frames = traceback.extract_tb(error.__traceback__)
+        frames = traceback.extract_tb(without_ours(error.__traceback__))
         for number, frame in enumerate(frames):
             if FIRST <= number < len(frames) - LAST:
                 if number == FIRST:

@@ -82,7 +82,7 @@ def compile_pipeline(
     state = EngineState()
     in_flight = InFlight()
     deliveries = WatchedTasks(app, state)
-    own = (metrics.observe, FailureLog(app, input_queue).observe)
+    own = (metrics.observe, FailureLog(app, input_queue, output_queues.get(dead_letter_queue or "")).observe)
     observe = together([*own, *map(guarded, observers)])
     if settings.delivery == "exactly_once":
         require_transactions(app, input_queue, output_queues)

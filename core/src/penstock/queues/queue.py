@@ -55,6 +55,7 @@ class _Queue:
             f"engine {engine}: {resolved.role} {resolved.name}" if engine else f"{resolved.role} {resolved.name}"
         )
         fields = {"queue": resolved.name, "connector": resolved.connector} | ({"engine": engine} if engine else {})
+        self.server: str = getattr(connector, "server", "")
         self._connection = Connection(
             connector, str(self), resolved.connector_class, health or Health(), component, on_reconnect, fields
         )
