@@ -99,7 +99,7 @@ class FailureLog:
     def _write_counts(self) -> None:
         self._timer = None
         for kind, group in self._counted.items():
-            self._write(kind, group, "in the last minute, ")
+            self._write(kind, group, " in the last minute")
         self._counted.clear()
 
     def _close(self) -> None:
@@ -108,7 +108,7 @@ class FailureLog:
         # A retry is left out: by now something else became of its message.
         for kind, group in self._counted.items():
             if kind[3] != "retried":
-                self._write(kind, group, "until the end, ")
+                self._write(kind, group, " until the end")
         self._counted.clear()
 
     def _write_first(self, kind: Kind, group: _Failures) -> None:
@@ -126,7 +126,7 @@ class FailureLog:
         what = f"{'more ' if when else ''}{'message' if group.count == 1 else 'messages'}"
         to_type = self._to_type if became == "dead_lettered" and not when else ""
         log.warning(
-            "engine %r: %d %s failed at %s, %sthe first at %s of %s, attempt %d: %s: %s; %s%s%s",
+            "engine %r: %d %s failed at %s%s, the first at %s of %s, attempt %d: %s: %s; %s%s%s",
             self._app,
             group.count,
             what,

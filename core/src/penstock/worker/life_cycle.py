@@ -36,11 +36,12 @@ async def log_stop(why: str, timeout: float, running: Iterable[object]) -> None:
     """Log what a stop waits for, and again every few seconds until this is cancelled."""
     begun = monotonic()
     waiting = [each for each in running if isinstance(each, Waiting)]
-    log.info("stopping%s: %s; at most %g s, and a second signal ends at once", why, _waits(waiting), timeout)
+    log.info("stopping%s%s, for at most %g s; a second signal ends at once", why, _what(waiting), timeout)
     while True:
         await asyncio.sleep(STILL_EVERY)
-        log.info("still stopping after %s: %s", duration(monotonic() - begun), _waits(waiting))
+        log.info("still stopping after %s%s", duration(monotonic() - begun), _what(waiting))
 
 
-def _waits(waiting: Iterable[Waiting]) -> str:
-    return ", ".join(text for each in waiting if (text := each.waits_for()) is not None) or "nothing is left to do"
+def _what(waiting: Iterable[Waiting]) -> str:
+    texts = [text for each in waiting if (text := each.waits_for()) is not None]
+    return f": {', '.join(texts)}" if texts else ""

@@ -254,6 +254,8 @@ class Worker:
                 for task in sorted(done, key=self._tasks.index):
                     if (error := _error_of(task)) is not None:
                         self._fail(error)
+            # What ended by itself, as a feed does, has nothing left to do.
+            self.drained = self.drained or (draining is not None and self._stopping is None)
         except asyncio.CancelledError:
             # The program that runs the worker in its own loop cancels it; it still stops in order.
             self._stop_all(", because the program cancels it")
