@@ -83,7 +83,8 @@ ROWS = """
     pipeline.loop
     pipeline.compile
 
-    worker.pages  worker.status  worker.summary  worker.life_cycle
+    worker.pages  worker.status  worker.summary
+    worker.life_cycle
     worker.endpoints
     pipeline.annotation  worker.worker
     engine  installed  standalone

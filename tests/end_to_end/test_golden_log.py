@@ -6,11 +6,11 @@ import json
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 from tests.end_to_end.workers import wait_until
 from tests.servers.proxy import Proxy
 from tests.servers.redis import RedisServer
@@ -64,7 +64,7 @@ Traceback (most recent call last):
     raise LookupError("no such customer") from error
 LookupError: no such customer
 TIME INFO penstock: SIGTERM was received
-TIME INFO penstock: stopping: engine 'till' closes its queues, for at most 30 s; a second signal ends at once
+TIME INFO penstock: stopping: engine 'till' WAITS, for at most 30 s; a second signal ends at once
 TIME WARNING penstock: engine 'till': N more messages failed at function until the end, the first at ID of queue 'orders' (queues.yml:3), rsmq, attempt N: LookupError: no such customer; to the dead-letter queue 'rejects' (app.py:17)
 TIME INFO penstock: engine 'till', queue 'orders': 40 received, 20 succeeded, 20 dead-lettered; 20 calls failed
 """  # noqa: E501  (as it is written)
@@ -76,6 +76,7 @@ def normal(text: str, folder: Path, port: int) -> str:
         (re.escape(str(folder)), "FOLDER"),
         (rf"127\.0\.0\.1:{port}", "127.0.0.1:PORT"),
         (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}[+-]\d\d:\d\d", "TIME"),
+        (r"(?<=stopping: engine 'till' ).*(?=, for)", "WAITS"),
         (r"(?<=the first at )\S+", "ID"),
         (r"(?<=:PORT: ).*(?=; connecting again)", "REASON"),
         (r"(?<=after )[\d.]+ s", "TAKEN"),
@@ -109,34 +110,43 @@ def test_the_log_of_a_normal_day(redis_server: RedisServer, tmp_path: Path, form
     """What is wrong, since when, and what to type, on one screen; the server's three queues share their lines."""
     proxy = Proxy(redis_server.host, redis_server.port)
     (tmp_path / "app.py").write_text(APP)
-    config = CONFIG.replace("NAME", redis_server.queue()).replace("PORT", str(proxy.port))
+    name = redis_server.queue()
+    config = CONFIG.replace("NAME", name).replace("PORT", str(proxy.port))
     (tmp_path / "queues.yml").write_text(config)
     (tmp_path / "direct.yml").write_text(config.replace(f":{proxy.port}/", f":{redis_server.port}/"))
     log = tmp_path / "log"
 
-    def feed(customer: str) -> None:
-        (tmp_path / "in.jsonl").write_text(f'"{customer}"\n' * 20)
+    def feed(customer: str, count: int) -> None:
+        (tmp_path / "in.jsonl").write_text(f'"{customer}"\n' * count)
         assert main(["queue", str(tmp_path / "direct.yml"), "publish", "orders", str(tmp_path / "in.jsonl")]) == 0
+
+    raw = redis.Redis.from_url(redis_server.url)
+
+    def left() -> int:
+        return int(raw.zcard(f"rsmq:{name}-orders"))
 
     command = [sys.executable, "-m", "penstock.cli.main", "run", "app.py", "--log-format", form]
     with log.open("wb") as written:
         process = subprocess.Popen(command, cwd=tmp_path, stdout=written, stderr=written)
     try:
         wait_until(lambda: "at work" in log.read_text(), "the start", timeout=60)
-        feed("ann")
+        feed("ann", 20)
+        wait_until(lambda: left() == 0, "the work", timeout=60)
         proxy.cut()
         wait_until(lambda: "connecting again" in log.read_text(), "the outage", timeout=60)
-        feed("bob")
+        feed("bob", 1)
         proxy.heal()
         wait_until(lambda: "connected again" in log.read_text(), "the end of the outage", timeout=60)
-        wait_until(lambda: "to the dead-letter queue" in log.read_text(), "a dead letter", timeout=60)
-        time.sleep(1)  # the rest of them: what comes later is not waited for by its text
+        wait_until(lambda: "to the dead-letter queue" in log.read_text(), "the first failure", timeout=60)
+        feed("bob", 19)
+        wait_until(lambda: left() == 0, "the other failures", timeout=60)
         process.terminate()
         assert process.wait(60) == 0
     finally:
         process.kill()
         process.wait()
         proxy.close()
+        raw.close()
 
     lines = log.read_text()
     written_day = of_json(lines) if form == "json" else lines

@@ -243,6 +243,11 @@ class EngineMetrics:
                 values[key] = float(value)
         return values
 
+    @property
+    def fields(self) -> dict[str, str]:
+        """What a log record about the engine carries."""
+        return dict(zip(("engine", "queue", "connector"), self.labels, strict=True))
+
     def _start_at_zero(self, input_queue: str, output_queues: Sequence[str]) -> None:
         # A rate needs a first value: a counter that appears as 1 looks as if nothing had happened.
         for metric in (RECEIVED, RETRIES, LATE_SETTLEMENTS):

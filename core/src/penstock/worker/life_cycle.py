@@ -9,8 +9,11 @@ from collections.abc import Iterable
 from time import monotonic
 from typing import Protocol, runtime_checkable
 
+from penstock.observability.counting import EngineMetrics
 from penstock.observability.outages import duration
 from penstock.version import __version__
+from penstock.worker.status import EngineStatus
+from penstock.worker.summary import summary
 
 log = logging.getLogger("penstock")
 
@@ -25,11 +28,17 @@ class Waiting(Protocol):
         """A sentence for people; None once it has ended."""
 
 
-def log_start(serves: str | None, engines: Iterable[str]) -> None:
+def log_start(serves: str | None, engines: Iterable[EngineStatus]) -> None:
     """Log what starts: the worker, its address, and what each engine runs between."""
     log.info("starting Penstock %s, process %d, %s", __version__, os.getpid(), serves or "without health and metrics")
     for engine in engines:
-        log.info("%s", engine)
+        log.info("%s", engine.line, extra=engine.fields)
+
+
+def log_summary(level: int, engines: Iterable[EngineMetrics]) -> None:
+    """Log what became of the messages of each engine."""
+    for counters in engines:
+        log.log(level, "%s", summary(counters), extra=counters.fields)
 
 
 async def log_stop(why: str, timeout: float, running: Iterable[object]) -> None:

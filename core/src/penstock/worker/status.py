@@ -56,6 +56,11 @@ class EngineStatus:
         self._counters = counters
 
     @property
+    def fields(self) -> dict[str, str]:
+        """What a log record about the engine carries."""
+        return self._counters.fields
+
+    @property
     def line(self) -> str:
         """`engine 'till': from 'orders' (kafka) to 'invoices' (rsmq), dead letters to 'rejects' (kafka)`."""
         fixed = self._fixed

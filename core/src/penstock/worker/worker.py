@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from penstock.config.model import WorkerSettings
 from penstock.errors import ConfigError, PenstockError, ProcessEnded
+from penstock.observability.counting import EngineMetrics
 from penstock.observability.exposition import MetricsRegistry
 from penstock.observability.health import Health
 from penstock.starting import reject_start_in_import, reject_start_in_loop
 from penstock.worker import streams
 from penstock.worker.collector import tuned_collector
-from penstock.worker.life_cycle import log_start, log_stop
+from penstock.worker.life_cycle import log_start, log_stop, log_summary
 from penstock.worker.listener import listening, nothing
 from penstock.worker.log_guard import unfailing_logs
 from penstock.worker.log_setup import log_set_up
@@ -145,12 +146,11 @@ class Worker:
             with stop_signals(self.stop, self._abort):
                 self._running = self._start()
                 endpoints = self._endpoints()
-                log_start(None if endpoints is None else endpoints.serves, (engine.line for engine in self._engines()))
+                log_start(None if endpoints is None else endpoints.serves, self._engines())
                 with tuned_collector() if self._tunes_collector else nullcontext():
                     await self._supervise()
         finally:
-            for line in self.summary():
-                log.info("%s", line)
+            log_summary(logging.INFO, self._summarized())
             if endpoints is not None:
                 endpoints.stop()
         for error in self._errors[1:]:
@@ -179,9 +179,10 @@ class Worker:
 
     def summary(self) -> Sequence[str]:
         """What became of the messages so far, in a line for each engine; nothing before all could be started."""
-        if not self._running:
-            return []
-        return [summary(counters) for counters in self.metrics.engines()]
+        return [summary(counters) for counters in self._summarized()]
+
+    def _summarized(self) -> Sequence[EngineMetrics]:
+        return self.metrics.engines() if self._running else ()
 
     def stop(self) -> None:
         """Stop everything in order; `run` returns when it is done. Call it on the event loop's thread."""
@@ -199,8 +200,7 @@ class Worker:
 
     def _log_abort(self) -> None:
         log.warning("second signal: ending now; unsettled messages will be redelivered")
-        for line in self.summary():
-            log.log(logging.WARNING if self._drain else logging.INFO, "%s", line)
+        log_summary(logging.WARNING if self._drain else logging.INFO, self._summarized())
         logging.shutdown()
 
     def _start(self) -> list[Running]:
