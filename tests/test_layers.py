@@ -24,8 +24,8 @@ ROWS = """
     observability.frames
     observability.health
 
-    bulk  client_errors  client_slot  headers  timeouts  transacted
-    backoff  capabilities  options  middleware  routing  dead_letters  routes  worker.listener
+    bulk  client_errors  client_slot  headers  timeouts  transacted  results
+    backoff  blocking  capabilities  options  middleware  routing  dead_letters  routes  worker.listener
     connectors  offsets
     queues.threads  observability.counting
     observability.exposition
@@ -67,7 +67,7 @@ ROWS = """
 
     queues.queue  queues.browsing
     operations.letters  operations.lines  operations.open  operations.peek  operations.probe
-    operations.publish  operations.taking  operations.origins
+    operations.create  operations.lag  operations.publish  operations.taking  operations.origins
     operations.work
     operations.replay  operations.export
     operations.letters_file
@@ -140,6 +140,7 @@ LAZY = {
 PUBLIC = frozenset(
     {
         "backoff",
+        "blocking",
         "bulk",
         "capabilities",
         "client_errors",
@@ -161,6 +162,7 @@ PUBLIC = frozenset(
         "polling",
         "progress",
         "redelivery",
+        "results",
         "retry",
         "routes",
         "serializers",

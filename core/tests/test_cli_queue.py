@@ -373,3 +373,99 @@ def test_a_reader_that_has_seen_enough_ends_the_following(shell: Shell) -> None:
             time.sleep(0.1)
         assert process.stderr is not None
         assert (process.returncode, process.stderr.read()) == (0, "")
+
+
+# -- lag
+
+
+def test_what_waits_is_counted(shell: Shell) -> None:
+    """For people and for programs; a queue that cannot be an input is told."""
+    store("orders", *[Record(b"%d" % number) for number in range(1200)], Record(b"9", delay=60.0))
+    Path("queues.yml").write_text(CONFIG.replace("  missing:", "  sink: {producer: builtins.dict}\n  missing:"))
+
+    code, out, err = shell("lag", "orders")
+    titles, row = out.splitlines()
+    assert (code, err) == (0, "")
+    assert titles.split() == ["queue", "connector", "waiting", "in", "flight", "delayed", "oldest"]
+    assert row.split()[:5] == ["orders", "sqlite", "1,200", "0", "1"]
+    assert row.split()[5].startswith("0:0")
+    code, out, _err = shell("lag", "orders", "--json")
+    (counted,) = [json.loads(line) for line in out.splitlines()]
+    assert counted.pop("oldest").endswith("Z")
+    assert counted == {
+        "queue": "orders", "connector": "sqlite", "waiting": 1200, "in_flight": 0, "delayed": 1, "error": None
+    }  # fmt: skip
+    code, out, err = shell("lag", "sink")
+    assert (code, out.splitlines()[1].split()) == (1, ["sink", "?", "?", "?", "?"])
+    assert "queue 'sink' (queues.yml:6:3): has a 'producer' only, so it cannot be an input" in err
+
+
+def test_one_queue_that_does_not_answer_hides_no_other(shell: Shell) -> None:
+    """Its row has question marks, the reason is on standard error, and the exit code is 1."""
+    store("orders", Record(b"1"))
+    Path("queues.yml").write_text(CONFIG.replace("group.id: g", "group.id: g, connect_timeout: 0.5"))
+
+    code, out, err = shell("lag", "kafka", "orders")
+
+    assert code == 1
+    assert [row.split()[2] for row in out.splitlines()[1:]] == ["?", "1"]
+    assert "queue 'kafka' (queues.yml:7), kafka: Kafka at localhost:1: no answer" in err
+
+
+def test_counting_goes_on_until_ctrl_c(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the numbers of that moment."""
+    monkeypatch.setattr("penstock.cli.queue.WATCH", 0.05)
+    store("orders", Record(b"1"))
+    shown: list[str] = []
+    monkeypatch.setattr("builtins.print", lambda text, **_: shown.append(text))
+
+    def counted_twice() -> bool:
+        if len(shown) == 1:
+            store("orders", Record(b"2"))
+        return len(shown) > 20
+
+    interrupt_when(counted_twice)
+    code = main(["queue", "queues.yml", "lag", "orders", "--watch", "--json"])
+
+    assert code == 130
+    assert json.loads(shown[0])["waiting"] == 1
+    assert json.loads(shown[-1])["waiting"] >= 2
+
+
+# -- create
+
+
+def test_queues_are_created_once(shell: Shell) -> None:
+    """All of the configuration; what is there is left as it is; one that cannot be made hides no other."""
+    Path("queues.yml").write_text(
+        "queues: {orders: {profile: sqlite, config: {path: new.db}}, here: {profile: memory}}"
+    )
+    assert shell("peek", "orders")[0] == 1
+
+    code, out, err = shell("create")
+    assert (code, err) == (0, "")
+    assert out.splitlines()[0].startswith("queue 'orders': created: a queue in the SQLite file /")
+    assert out.splitlines()[1].startswith("queue 'here': exists already: in memory: it lives in one process")
+    store("orders", Record(b"1"))
+    assert shell("create", "orders")[1].startswith("queue 'orders': exists already: ")
+    assert shell.bodies("orders") == [1]
+
+
+@pytest.mark.parametrize("action", ["lag", "create"])
+def test_a_queue_that_is_not_in_the_file_is_told(shell: Shell, action: str) -> None:
+    """Before anything is asked of a server."""
+    code, out, err = shell(action, "orders", "oders")
+
+    assert (code, out) == (2, "")
+    assert "queue 'oders' is not in queues.yml" in err
+
+
+def test_a_server_that_is_away_creates_nothing_and_hides_no_other(shell: Shell) -> None:
+    """Exit code 1, and the reason."""
+    Path("queues.yml").write_text(CONFIG.replace("group.id: g", "connect_timeout: 0.5"))
+
+    code, out, err = shell("create", "kafka", "orders")
+
+    assert code == 1
+    assert "Kafka at localhost:1: no answer" in err
+    assert out.startswith("queue 'orders': created")

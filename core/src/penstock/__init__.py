@@ -12,8 +12,9 @@ from penstock.exports import lazy_exports
 from penstock.version import __version__
 
 if TYPE_CHECKING:
+    from penstock.blocking import BlockingConsumer, BlockingProducer
     from penstock.config.model import QueueConfig, WorkerSettings
-    from penstock.connectors import BlockingConsumer, BlockingProducer, Consumer, Producer
+    from penstock.connectors import Consumer, Producer
     from penstock.data_models import GenericMessage
     from penstock.engine import Engine
     from penstock.errors import PenstockError, Retry
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
     from penstock.worker.worker import Worker
 
 _HOMES = {
-    "BlockingConsumer": "penstock.connectors",
-    "BlockingProducer": "penstock.connectors",
+    "BlockingConsumer": "penstock.blocking",
+    "BlockingProducer": "penstock.blocking",
     "Consumer": "penstock.connectors",
     "Engine": "penstock.engine",
     "GenericMessage": "penstock.data_models",

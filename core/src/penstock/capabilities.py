@@ -29,6 +29,8 @@ class Capabilities:
         groups: Several consumer groups each get every message.
         browse: `browse()` reads messages without changing anything.
         claim: `claim()` delivers chosen messages, whatever stands before them.
+        backlog: `backlog()` counts messages without joining a group.
+        create: `create()` makes the queue.
     """
 
     headers: bool = False
@@ -45,6 +47,8 @@ class Capabilities:
     groups: bool = False
     browse: bool = False
     claim: bool = False
+    backlog: bool = False
+    create: bool = False
     delay: InitVar[bool] = False
     """Declares both delays: plugins wrote this before they were two."""
 

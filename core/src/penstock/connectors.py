@@ -29,11 +29,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from penstock.backoff import Backoff
+from penstock.blocking import BlockingConsumer, BlockingProducer
 from penstock.capabilities import Capabilities
 from penstock.errors import ConfigError, ConnectorError, FatalConnectorError, NotConnected, ProduceError
 from penstock.exports import lazy_exports
 from penstock.message import BrowsedMessage, Headers, QueueMessage, Record
 from penstock.probes import Probed
+from penstock.results import Backlog, Created
 from penstock.transacted import Refusal, Transacted
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ else:
     __getattr__ = lazy_exports(__name__, dict.fromkeys(_OPTIONS, "penstock.options"))
 
 __all__ = [
+    "Backlog",
     "Backoff",
     "BlockingConsumer",
     "BlockingProducer",
@@ -52,6 +55,7 @@ __all__ = [
     "ConnectorError",
     "ConnectorOptions",
     "Consumer",
+    "Created",
     "FatalConnectorError",
     "FromEnvironment",
     "Headers",
@@ -210,6 +214,19 @@ class Consumer(ABC):
         """
         raise NotImplementedError(f"{type(self).__name__} declares 'claim' and has no claim()")
 
+    async def follow(self, timeout: float) -> Sequence[BrowsedMessage] | None:  # noqa: ARG002
+        """Wait up to `timeout` seconds for messages that arrive, without changing anything, like `browse`.
+
+        The first call begins at the end of the queue. None: read the pages of `browse` again and again instead, as is
+        right where the positions of new messages are higher than all others.
+        """
+        return None
+
+    async def backlog(self) -> Backlog:
+        """Count the messages of the queue, for the capability `backlog`. Like `browse` it changes nothing, joins
+        nothing, and works on a consumer that was never connected; it raises the same errors."""
+        raise NotImplementedError(f"{type(self).__name__} declares 'backlog' and has no backlog()")
+
     def transaction_problem(self, producer: Producer) -> str | None:  # noqa: ARG002  (what derives from this, asks)
         """Why `transact` cannot store records of this producer, to continue "output queue …: "; None if it can.
 
@@ -286,110 +303,17 @@ class Producer(ABC):
         """See `Consumer.probe`; whether this queue can be written."""
         return ()
 
+    async def create(self) -> Created:
+        """Make the queue in the backend unless it is there; for the capability `create`. What is there stays as it is.
+
+        It works on a producer that was never connected: it opens what it needs, and closes that.
+
+        Raises:
+            NotConnected: the backend is away; the same call may be made again.
+            ConnectorError: the backend refuses.
+        """
+        raise NotImplementedError(f"{type(self).__name__} declares 'create' and has no create()")
+
     @abstractmethod
     async def shutdown(self) -> None:
         """Flush and close. Bounded: at most about 10 s. `produce` afterwards raises `ConnectorError`."""
-
-
-class BlockingConsumer(ABC):
-    """`Consumer` for a client library that blocks.
-
-    `connect`, `consume`, `claim` and `shutdown` run on one thread of their own, always the same; `on_success`,
-    `on_fail`, `extend`, `begin_call`, `end_call`, `lag` and `transact` on a second one, one call at a time, so that a
-    settlement never waits for a `consume` that waits for messages. `browse` runs on a third one. The three must be safe
-    beside each other. `extend` goes before all calls that wait for the second thread.
-    """
-
-    lease: float | None = None
-    keep_polling: ClassVar[bool] = False
-    server: str = ""
-
-    def __init__(self, name: str, options: Any) -> None:
-        self.name = name
-        self.options = options
-
-    @abstractmethod
-    def connect(self) -> None:
-        """See `Consumer.connect`."""
-
-    @abstractmethod
-    def consume(self, max_messages: int, timeout: float) -> Sequence[QueueMessage]:
-        """See `Consumer.consume`."""
-
-    @abstractmethod
-    def on_success(self, messages: Sequence[QueueMessage]) -> int | None:
-        """See `Consumer.on_success`."""
-
-    @abstractmethod
-    def on_fail(self, messages: Sequence[QueueMessage], delay: float | None = None) -> int | None:
-        """See `Consumer.on_fail`."""
-
-    def extend(self, messages: Sequence[QueueMessage]) -> None:  # noqa: B027  (only leases need it)
-        """See `Consumer.extend`."""
-
-    def begin_call(self, messages: Sequence[QueueMessage]) -> None:  # noqa: B027
-        """See `Consumer.begin_call`."""
-
-    def end_call(self, messages: Sequence[QueueMessage]) -> None:  # noqa: B027
-        """See `Consumer.end_call`."""
-
-    def lag(self) -> int | None:
-        """See `Consumer.lag`."""
-        return None
-
-    def browse(self, limit: int, after: str | None = None) -> Sequence[BrowsedMessage]:
-        """See `Consumer.browse`."""
-        raise NotImplementedError(f"{type(self).__name__} declares 'browse' and has no browse()")
-
-    def probe(self) -> Sequence[Probed]:
-        """See `Consumer.probe`. Called on the thread of `browse`."""
-        return ()
-
-    def claim(self, positions: Sequence[str]) -> Sequence[QueueMessage]:
-        """See `Consumer.claim`."""
-        raise NotImplementedError(f"{type(self).__name__} declares 'claim' and has no claim()")
-
-    def transaction_problem(self, producer: BlockingProducer) -> str | None:  # noqa: ARG002
-        """See `Consumer.transaction_problem`. Called on the event loop's thread, about blocking producers alone."""
-        return f"{type(self).__name__} has no transactions"
-
-    def transact(
-        self, messages: Sequence[QueueMessage], outputs: Sequence[tuple[BlockingProducer, Sequence[Record]]]
-    ) -> Transacted:
-        """See `Consumer.transact`.
-
-        A producer may be in `produce` on its own thread meanwhile, so store the records by a connection of the
-        consumer's.
-        """
-        raise NotImplementedError(f"{type(self).__name__} declares 'transactions' and has no transact()")
-
-    @abstractmethod
-    def shutdown(self) -> None:
-        """See `Consumer.shutdown`."""
-
-
-class BlockingProducer(ABC):
-    """`Producer` for a client library that blocks: all calls on one thread of its own, one at a time."""
-
-    any_body: bool = True
-    server: str = ""
-
-    def __init__(self, name: str, options: Any) -> None:
-        self.name = name
-        self.options = options
-
-    @abstractmethod
-    def connect(self) -> None:
-        """See `Producer.connect`."""
-
-    @abstractmethod
-    def produce(self, records: Sequence[Record]) -> Sequence[ProduceError | None]:
-        """See `Producer.produce`."""
-
-    def probe(self) -> Sequence[Probed]:
-        """See `Producer.probe`."""
-        return ()
-
-    @abstractmethod
-    def shutdown(self) -> None:
-        """See `Producer.shutdown`."""

@@ -20,6 +20,7 @@ FACILITIES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "freeze": ("short_lease", "frozen_after"),
         "lag": (),
         "processes": (),
+        "create": (),
     }
 )
 """What a test may need of a backend fixture → the methods (all of them) or attributes (one of them) that provide it.
@@ -50,7 +51,7 @@ class BackendFixture(ABC):
             "lease": a lease of about a second;
             "freeze": a live worker keeps its messages, however long it does nothing;
             "lag": delayed messages are not counted, so a drain does not wait for them;
-            "processes": the queue cannot be reached from another process.
+            "processes": the queue cannot be reached from another process; "create": this server creates no queues.
     """
 
     timeout: ClassVar[float] = 10.0

@@ -133,8 +133,11 @@ class Kit:
 
     def make_consumer(self, queue: str | None = None, group: str | None = None, **over: Any) -> WatchedConsumer:
         """A consumer that is not connected."""
-        inner = make_consumer(self.resolve("input", self.config(queue, group, **over)))
-        return WatchedConsumer(inner, self.timeout, self.backend.idle_timeout)
+        return self.make_consumer_of(self.config(queue, group, **over))
+
+    def make_consumer_of(self, settings: Mapping[str, Any]) -> WatchedConsumer:
+        """A consumer that is not connected, with settings from the backend fixture."""
+        return WatchedConsumer(make_consumer(self.resolve("input", settings)), self.timeout, self.backend.idle_timeout)
 
     def make_producer(self, queue: str | None = None, **over: Any) -> WatchedProducer:
         """A producer that is not connected."""

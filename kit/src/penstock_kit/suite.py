@@ -24,6 +24,7 @@ from penstock_kit.families.leases import Leases
 from penstock_kit.families.lifecycle import Lifecycle
 from penstock_kit.families.loss import Loss
 from penstock_kit.families.membership import Membership
+from penstock_kit.families.operations import Operations
 from penstock_kit.families.ordering import Ordering
 from penstock_kit.families.outages import Outages
 from penstock_kit.families.poison import Poison
@@ -45,6 +46,7 @@ class ConnectorConformance(
     Producing,
     Poison,
     BackPressure,
+    Operations,
     Browsing,
     Claiming,
     Membership,

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from time import monotonic
 from typing import get_args
 
-from penstock.connectors import Consumer, Producer
+from penstock.connectors import Backlog, Consumer, Created, Producer
 from penstock.errors import ConnectorError, PenstockError, ProduceError
 from penstock.message import BrowsedMessage, BrowseState, QueueMessage, Record
 from penstock_kit.broken import Broken, must
@@ -180,6 +180,29 @@ class WatchedConsumer:
             _check_types(message, "claim")
         return messages
 
+    async def follow(self, timeout: float) -> Sequence[BrowsedMessage] | None:
+        """See `Consumer.follow`."""
+        self._open = True
+        async with call("follow", timeout + self._timeout + 5, "how follow waits: its timeout must reach the client"):
+            messages = await self.inner.follow(timeout)
+        if messages is not None:
+            check_browsed(messages, len(messages))
+        return messages
+
+    async def backlog(self) -> Backlog:
+        """See `Consumer.backlog`."""
+        self._open = True
+        try:
+            async with call("backlog", self._timeout + 5, "backlog must not wait for messages"):
+                found = await self.inner.backlog()
+        except ConnectorError as error:
+            raise Broken(
+                f"backlog works on a queue that is there, also before connect; it raised {type(error).__name__}: "
+                f"{error}\n    look at: backlog opens what it needs"
+            ) from error
+        must(isinstance(found, Backlog), f"backlog returns a Backlog; it returned {found!r}", "what backlog returns")
+        return found
+
     async def shutdown(self) -> None:
         """See `Consumer.shutdown`; the second call is left out."""
         if not self._open:
@@ -219,6 +242,13 @@ class WatchedProducer:
             f"the backend takes these records; {len(refused)} of {len(records)} were refused: {refused[:1]}",
             "produce(): its answers, and what it cannot carry although it is declared",
         )
+
+    async def create(self) -> Created:
+        """See `Producer.create`."""
+        async with call("create", self._timeout + 5, "create opens what it needs, and closes that"):
+            made = await self.inner.create()
+        must(isinstance(made, Created), f"create returns a Created; it returned {made!r}", "what create returns")
+        return made
 
     async def shutdown(self) -> None:
         """See `Producer.shutdown`; the second call is left out."""

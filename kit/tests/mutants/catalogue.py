@@ -25,6 +25,8 @@ CAPABILITIES = Capabilities(
     groups=True,
     browse=True,
     claim=True,
+    backlog=True,
+    create=True,
 )
 
 
@@ -130,6 +132,8 @@ DEAD_LETTER = "a_dead_letter_is_whole_and_says_why"
 IN_FLIGHT = "no_more_is_in_flight_than_was_allowed"
 SHOWS_ALL = "browsing_shows_every_message"
 CHOSEN_ALONE = "claiming_delivers_the_chosen_alone"
+COUNTED = "messages_are_counted_without_joining"
+CREATED = "a_queue_is_created_once"
 UNCHANGED = "browsing_changes_nothing"
 TOGETHER = "outputs_show_with_the_settlement_of_their_inputs"
 
@@ -256,6 +260,19 @@ MUTANTS = [
     consumer("claiming:CountsWhatItPassesOver", CHOSEN_ALONE),
     consumer("claiming:ClaimsWithoutAClaim", CHOSEN_ALONE),
     consumer("claiming:ClaimsNothing", CHOSEN_ALONE),
+    # operations
+    consumer("operations:CountsWhatIsHeldAsWaiting", COUNTED),
+    consumer("operations:CountsWhatIsDelayedAsWaiting", COUNTED),
+    consumer("operations:CountsWhatWasSettled", COUNTED),
+    consumer("operations:TellsAMillisecond", COUNTED),
+    consumer("operations:CountsOnlyWhenConnected", COUNTED),
+    consumer("operations:LeasesWhileCounting", "counting_changes_nothing"),
+    consumer("operations:SettlesWhileCounting", "counting_changes_nothing"),
+    consumer("operations:FollowsFromTheStart", "what_arrives_is_followed"),
+    consumer("operations:TakesWhatItFollows", "what_arrives_is_followed"),
+    producer("operations:CreatesAnew", CREATED),
+    producer("operations:AlwaysCreates", CREATED),
+    producer("operations:FailsIfItExists", CREATED),
     # producing
     producer("producing:SwallowsRefusals", REFUSED),
     producer("producing:RefusesAllForOne", REFUSED),
@@ -341,6 +358,8 @@ MUTANTS = [
     declares("hides_tombstones", "a_tombstone_is_not_an_empty_body", tombstones=False),
     declares("hides_browsing", SHOWS_ALL, browse=False),
     declares("hides_claiming", CHOSEN_ALONE, claim=False),
+    declares("hides_its_backlog", COUNTED, backlog=False),
+    declares("hides_that_it_creates", CREATED, create=False),
     declares("hides_groups", "every_group_gets_every_message", groups=False),
     declares("hides_its_transactions", TOGETHER, transactions=False),
     # transactions that are none

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mutants.options import ReferenceOptions
 from mutants.store import Store
-from penstock.connectors import Consumer, Producer, Refusal, Transacted
+from penstock.connectors import Backlog, Consumer, Created, Producer, Refusal, Transacted
 from penstock.errors import ConnectorError, NotConnected, ProduceError
 from penstock.message import BrowsedMessage, QueueMessage, Record
 
@@ -129,6 +129,11 @@ class ReferenceConsumer(Consumer):
         self.held.update({message.message_context[0]: message for message in messages})
         return messages
 
+    async def backlog(self) -> Backlog:
+        if self.store is None:
+            await self.connect()
+        return self.opened().backlog()
+
     def transaction_problem(self, producer: Producer) -> str | None:
         same = isinstance(producer, ReferenceProducer) and producer.options.path == self.options.path
         return None if same else "it is in another file"
@@ -181,6 +186,12 @@ class ReferenceProducer(Producer):
         answers = [self.refusal(record) for record in records]
         self.opened().add([record for record, error in zip(records, answers, strict=True) if error is None])
         return answers
+
+    async def create(self) -> Created:
+        await self.server.connect()
+        existed = Path(self.options.path).exists()
+        self.open().close()
+        return Created(existed, f"a queue in {self.options.path}")
 
     def refusal(self, record: Record) -> ProduceError | None:
         if len(record.message or b"") > MOST_BYTES:

@@ -7,9 +7,11 @@ import secrets
 import sqlite3
 import time
 import weakref
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from penstock.connectors import Backlog
 from penstock.message import BrowsedMessage, QueueMessage, Record
 
 SCHEMA = """
@@ -149,6 +151,13 @@ class Store:
             )
             for number, body, key, headers, at, attempts, state in self._db.execute(BROWSE, known)
         ]
+
+    def backlog(self) -> Backlog:
+        """How many messages are in each state, and since when the oldest waits."""
+        found = [message for message in self.browse(1_000_000, 0) if message.state != "kept"]
+        states = Counter(message.state for message in found)
+        oldest = min((each.timestamp or 0.0 for each in found if each.state == "waiting"), default=None)
+        return Backlog(states["waiting"], states["leased"], states["delayed"], oldest)
 
     def claimable(self) -> int:
         """Messages that `take` would find now."""

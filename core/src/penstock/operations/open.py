@@ -27,7 +27,31 @@ def browse(source: Source | Configuration, name: str) -> BrowsedQueue:
     Raises:
         ConfigError: the file or the queue is missing, an option is wrong, or the connector cannot browse.
     """
-    return BrowsedQueue(_resolved(source, name, "input", browsing=True))
+    resolved = _resolved(source, name, "input", browsing=True)
+    _require(resolved, "browse", "looking at messages without consuming them", "use the backend's own tools")
+    return BrowsedQueue(resolved)
+
+
+def measure(source: Source | Configuration, name: str) -> BrowsedQueue:
+    """The queue `name`, to count its messages by `backlog`, of its own group where there are groups; nothing changes.
+
+    Raises:
+        ConfigError: the file or the queue is missing, an option is wrong, or the connector cannot count.
+    """
+    resolved = _resolved(source, name, "input")
+    _require(resolved, "backlog", "counting messages without consuming them", "look at the metrics of its workers")
+    return BrowsedQueue(resolved)
+
+
+def create(source: Source | Configuration, name: str) -> OutputQueue:
+    """The queue `name`, to make it in its backend by `create`.
+
+    Raises:
+        ConfigError: the file or the queue is missing, an option is wrong, or the connector cannot make queues.
+    """
+    resolved = _resolved(source, name, "output")
+    _require(resolved, "create", "making a queue", "use the backend's own tools")
+    return OutputQueue(resolved)
 
 
 def publish(source: Source | Configuration, name: str) -> OutputQueue:
@@ -52,3 +76,10 @@ def _resolved(source: Source | Configuration, name: str, role: Role, *, browsing
     configuration = replace(load(source), for_tool=True)
     registry = registry_for(configuration)
     return resolve_queue(configuration, name, role, registry=registry, browsing=browsing)
+
+
+def _require(resolved: ResolvedQueue, capability: str, wanted_by: str, remedy: str) -> None:
+    queue = f"{resolved.name!r} ({resolved.location})" if resolved.location else repr(resolved.name)
+    resolved.capabilities.require(
+        capability, queue=queue, connector=resolved.connector, wanted_by=wanted_by, remedy=remedy
+    )

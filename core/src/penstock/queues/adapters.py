@@ -15,6 +15,7 @@ from penstock.message import BrowsedMessage, QueueMessage, Record
 from penstock.probes import Probed
 from penstock.queues.one_at_a_time import KEYWORDS, OneAtATimeConsumer, OneAtATimeProducer, keywords_of
 from penstock.queues.threads import DaemonThreadPool
+from penstock.results import Backlog, Created
 
 log = logging.getLogger("penstock")
 
@@ -68,6 +69,12 @@ class ThreadedConsumer(Consumer):
 
     async def claim(self, positions: Sequence[str]) -> Sequence[QueueMessage]:
         return await self._consuming.submit(self._blocking.claim, positions)
+
+    async def follow(self, timeout: float) -> Sequence[BrowsedMessage] | None:
+        return await self._browsing.submit(self._blocking.follow, timeout)
+
+    async def backlog(self) -> Backlog:
+        return await self._browsing.submit(self._blocking.backlog)
 
     def transaction_problem(self, producer: Producer) -> str | None:
         if not isinstance(producer, ThreadedProducer):
@@ -123,6 +130,9 @@ class ThreadedProducer(Producer):
 
     async def probe(self) -> Sequence[Probed]:
         return await self._thread.submit(self.blocking.probe)
+
+    async def create(self) -> Created:
+        return await self._thread.submit(self.blocking.create)
 
     async def shutdown(self) -> None:
         try:

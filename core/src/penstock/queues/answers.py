@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeGuard
 
-from penstock.connectors import Refusal, Transacted
 from penstock.message import BrowsedMessage, QueueMessage, Record
+from penstock.results import Backlog
+from penstock.transacted import Refusal, Transacted
 
 
 def consume_problem(answer: object, max_messages: int, method: str = "consume") -> str | None:
@@ -22,8 +23,8 @@ def consume_problem(answer: object, max_messages: int, method: str = "consume") 
     return None
 
 
-def browse_problem(answer: object, limit: int, after: str | None) -> str | None:
-    """What is wrong with what `browse` returned; None if nothing is."""
+def browse_problem(answer: object, limit: int | None = None, after: str | None = None) -> str | None:
+    """What is wrong with what `browse`, or `follow`, returned; None if nothing is."""
     if (problem := _not_a_sequence("browse", answer, "an empty list if there are no more messages")) is not None:
         return problem
     assert isinstance(answer, Sequence)  # noqa: S101  (for type checkers)
@@ -32,9 +33,9 @@ def browse_problem(answer: object, limit: int, after: str | None) -> str | None:
             return (
                 f"browse returned a {kind.__name__} among its messages; each must be a penstock.message.BrowsedMessage"
             )
-    if len(answer) > limit:
+    if limit is not None and len(answer) > limit:
         return f"browse returned {len(answer)} messages where at most {limit} were asked for"
-    if answer and answer[-1].position == after:
+    if answer and after is not None and answer[-1].position == after:
         return f"browse after {after!r} ended with that position again, so it would never come to an end"
     return None
 
@@ -54,6 +55,16 @@ def lag_problem(answer: object) -> str | None:
     if answer is None or _is_count(answer):
         return None
     return f"lag returned {_shown(answer)}; it must return how many messages wait, or None"
+
+
+def backlog_problem(answer: object) -> str | None:
+    """What is wrong with what `backlog` returned; None if nothing is."""
+    if not isinstance(answer, Backlog):
+        return f"backlog returned {_shown(answer)} instead of a Backlog"
+    for name in ("waiting", "in_flight", "delayed"):
+        if (count := getattr(answer, name)) is not None and not _is_count(count):
+            return f"backlog returned {_shown(count)} as {name}; it must return how many messages these are, or None"
+    return None
 
 
 def transact_problem(

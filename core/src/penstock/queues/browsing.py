@@ -10,10 +10,10 @@ Neither opening nor browsing joins a group, takes a lease or creates anything: t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from penstock import dead_letters, envelope
 from penstock.backoff import Backoff
@@ -22,16 +22,20 @@ from penstock.errors import DecodeError, MessageError, NotConnected
 from penstock.message import ERROR_STAGE, BrowsedMessage
 from penstock.observability.health import Health
 from penstock.queues.adapters import make_consumer
-from penstock.queues.answers import browse_problem
+from penstock.queues.answers import backlog_problem, browse_problem
 from penstock.queues.cancellation import raise_if_exit
 from penstock.queues.codec import Codec
 from penstock.queues.connection import Connection
+from penstock.results import Backlog
 
 if TYPE_CHECKING:
     from penstock.queues.resolved_queue import ResolvedQueue
 
+T = TypeVar("T")
+
 PAGE = 500  # messages of one call of a connector
-LOOK_AGAIN = Backoff(initial=0.5, maximum=15.0)  # between two looks for messages that arrived
+FOLLOW = 0.5  # seconds of one wait for messages that arrive
+LOOK_AGAIN = Backoff(initial=0.5, maximum=15.0)  # between two looks at a backend that is away
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,22 +59,13 @@ class BrowsedQueue:
     """A queue whose messages are looked at.
 
     Args:
-        resolved: What the configuration says of it, resolved for the role "input".
-
-    Raises:
-        CapabilityError: its connector cannot browse.
+        resolved: What the configuration says of it, resolved for the role "input". Its connector must have the
+            capability for what is called: `browse`, or `backlog`.
     """
 
     def __init__(self, resolved: ResolvedQueue) -> None:
         self.resolved = resolved
         self.name = resolved.name
-        resolved.capabilities.require(
-            "browse",
-            queue=f"{resolved.name!r} ({resolved.location})" if resolved.location else repr(resolved.name),
-            connector=resolved.connector,
-            wanted_by="looking at messages without consuming them",
-            remedy="use the backend's own tools",
-        )
         # A default model may be replaced by a function's annotation, which is not known here.
         model_handler = None if resolved.data_model_is_default else resolved.model_handler
         self._codec = Codec(resolved.serializer, model_handler, resolved.data_model)
@@ -91,10 +86,7 @@ class BrowsedQueue:
             NotConnected: the backend is away; the same call may be made again.
             ConnectorError: the queue does not exist, `after` is not a position, or the connector has a bug.
         """
-        try:
-            found = await self._connection.once("browse", lambda: self._consumer.browse(limit, after))
-        except NotConnected as error:
-            raise NotConnected(f"{self}: {error}", error.retry_after) from error
+        found = await self._once("browse", lambda: self._consumer.browse(limit, after))
         self._connection.refuse(browse_problem(found, limit, after))
         return [self._opened(message) for message in found]
 
@@ -119,20 +111,44 @@ class BrowsedQueue:
             after: The position of a message that was seen: what is before it need not be read.
             on_away: Called with each attempt that failed.
         """
-        async for opened in self.messages(after=after):
-            after = opened.message.position
+        after = await self._end(after)
         failures = 0
         while True:
             try:
-                async for opened in self.messages(after=after):
-                    after = opened.message.position
-                    yield opened
+                found = await self._once("follow", lambda: self._consumer.follow(FOLLOW))
+                if found is not None:
+                    self._connection.refuse(browse_problem(found))
+                    for message in found:
+                        yield self._opened(message)
+                else:
+                    async for opened in self.messages(after=after):
+                        after = opened.message.position
+                        yield opened
+                    await asyncio.sleep(FOLLOW)
+                failures = 0
             except NotConnected as error:
                 on_away(error)
                 failures += 1
-            else:
-                failures = 0
-            await asyncio.sleep(LOOK_AGAIN.delay(failures))
+                await asyncio.sleep(LOOK_AGAIN.delay(failures))
+
+    async def _end(self, after: str | None) -> str | None:
+        """The position of the last message; None where the connector knows by itself what is new."""
+        if await self._once("follow", lambda: self._consumer.follow(0.0)) is None:
+            async for opened in self.messages(after=after):
+                after = opened.message.position
+        return after
+
+    async def backlog(self) -> Backlog:
+        """Count the messages of the queue; see `Consumer.backlog`. Raises what `page` raises."""
+        found = await self._once("backlog", self._consumer.backlog)
+        self._connection.refuse(backlog_problem(found))
+        return found
+
+    async def _once(self, method: str, call: Callable[[], Awaitable[T]]) -> T:
+        try:
+            return await self._connection.once(method, call)
+        except NotConnected as error:
+            raise NotConnected(f"{self}: {error}", error.retry_after) from error
 
     async def close(self) -> None:
         """Close what `browse` opened. Never raises."""

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 from penstock import envelope
 from penstock.backoff import Backoff
-from penstock.connectors import Refusal, Transacted
 from penstock.errors import ConnectorError, NotConnected, ProduceError
 from penstock.message import QueueMessage, Record
 from penstock.observability.health import Health
@@ -25,6 +24,8 @@ from penstock.queues.answers import consume_problem, count_problem, lag_problem,
 from penstock.queues.codec import Codec
 from penstock.queues.connection import Connection
 from penstock.queues.record_rules import RecordRules
+from penstock.results import Created
+from penstock.transacted import Refusal, Transacted
 
 if TYPE_CHECKING:
     from penstock.connectors import Consumer, Producer
@@ -291,6 +292,10 @@ class OutputQueue(_Queue):
         self.any_body = self._producer.any_body
         self._enveloped = envelope.uses_envelope(resolved.capabilities)
         self.encode = self.codec.encode
+
+    async def create(self) -> Created:
+        """Make the queue unless it is there; see `Producer.create`. The queue need not be open."""
+        return await self._connection.once("create", self._producer.create)
 
     def pass_on(
         self,

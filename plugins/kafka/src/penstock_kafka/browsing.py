@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,6 +11,7 @@ from contextlib import suppress
 from confluent_kafka import Consumer as Client
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
+from penstock.connectors import Backlog
 from penstock.errors import ConnectorError, NotConnected
 from penstock.message import BrowsedMessage
 from penstock.progress import Progress, load
@@ -25,6 +27,8 @@ from penstock_kafka.plugin import BROWSE_GROUP
 MOST_BYTES = 8 * 1024 * 1024  # of bodies in one page
 MOST_AT_ONCE = 1_000  # messages of one call of the client
 POLL_SLICE = 0.1  # seconds of one wait in the client
+OLDEST_TIMEOUT = 5.0  # seconds to read one message of each partition
+LATEST = ("latest", "largest", "end")  # the client's words for a group that begins at the end
 CLOSE_TIMEOUT = 4.0  # seconds
 
 
@@ -43,6 +47,7 @@ class Browser:
         self._where = f"Kafka at {options.brokers}"
         self._callbacks = ClientCallbacks()
         self._client: Client | None = None
+        self._follower: Client | None = None
         self._cluster: str | None = None
 
     def browse(self, limit: int, after: str | None) -> list[BrowsedMessage]:
@@ -69,6 +74,68 @@ class Browser:
         finally:
             client.unassign()
 
+    def follow(self, timeout: float) -> list[BrowsedMessage]:
+        """See `Consumer.follow`; by a client of its own, which stays where it is between two calls."""
+        try:
+            if self._follower is None:
+                client = self._open()
+                ends = [TopicPartition(*key, self._ends_of(client, key)[1]) for key in self._partitions(client)]
+                self._follower = self._make_client(ClientCallbacks())
+                self._follower.assign(ends)
+            found = self._follower.poll(timeout)
+            more = [] if found is None else [found, *self._follower.consume(MOST_AT_ONCE, 0)]
+        except KafkaException as error:
+            raise connector_error(error.args[0], f"{self._where}: {self._name}") from None
+        return [_message(each, None) for each in more if self._is_message(each)]
+
+    def backlog(self) -> Backlog:
+        """See `Consumer.backlog`: what the configured group has not committed. Nothing joins it."""
+        client = self._open()
+        try:
+            partitions = self._partitions(client)
+            settled = self._committed(client, partitions)
+            unsettled = {key: self._unsettled(client, key, settled.get(key)) for key in partitions}
+            first = {key: offset for key, (offset, count) in unsettled.items() if count}
+            return Backlog(waiting=sum(count for _, count in unsettled.values()), oldest=self._oldest(client, first))
+        except KafkaException as error:
+            raise connector_error(error.args[0], f"{self._where}: group {self._options.group_id!r}") from None
+
+    def _unsettled(self, client: Client, key: Partition, progress: Progress | None) -> tuple[int, int]:
+        """Where the group goes on in a partition, and how many messages it has not settled."""
+        low, high = self._ends_of(client, key)
+        if progress is None:  # it has committed nothing
+            at_end = str(self._options.passed_through("input").get("auto.offset.reset")) in LATEST
+            return (high, 0) if at_end else (low, high - low)
+        first = max(progress.offset, low)
+        return first, max(0, high - first - sum(after - start for start, after in progress.settled))
+
+    def _oldest(self, client: Client, first: Mapping[Partition, int]) -> float | None:
+        """The time of the oldest of the messages at these offsets; None if they were not all read in time."""
+        times: list[float] = []
+        deadline = time.monotonic() + OLDEST_TIMEOUT
+        try:
+            for key, offset in first.items():
+                client.assign([TopicPartition(*key, offset)])
+                while (found := client.poll(POLL_SLICE)) is None or not self._is_message(found):
+                    if time.monotonic() > deadline:
+                        return None
+                times.append(timestamp_of(found) or math.inf)
+            oldest = min(times, default=math.inf)
+            return oldest if math.isfinite(oldest) else None
+        finally:
+            client.unassign()
+
+    def _is_message(self, found: Message) -> bool:
+        """Whether this is a message and not an error; raises what no retry mends."""
+        error = found.error()
+        if error is not None:
+            self._ends(error, (found.topic() or "", found.partition() or 0))
+        return error is None
+
+    def _ends_of(self, client: Client, key: Partition) -> tuple[int, int]:
+        low, high = client.get_watermark_offsets(TopicPartition(*key), timeout=self._options.connect_timeout)
+        return low, high
+
     def _parse(self, after: str) -> tuple[Partition, int]:
         """The partition to begin with, and the offset."""
         topic, partition, offset = ("", *after.split("/"))[-3:] if after.count("/") == 2 else ("", "", "")
@@ -81,12 +148,7 @@ class Browser:
 
     def _open(self) -> Client:
         if self._client is None:
-            options = self._options.model_copy(update={"group_id": self._options.group_id or BROWSE_GROUP})
-            settings = options.client_settings("input") | {"auto.offset.reset": "earliest"}
-            try:
-                self._client = Client(self._callbacks.listening(settings))
-            except KafkaException as error:
-                raise invalid_settings(error) from None
+            self._client = self._make_client(self._callbacks)
         client = self._client
         self._cluster = check_connection(
             client,
@@ -97,6 +159,14 @@ class Browser:
             self._options.connect_timeout,
         )
         return client
+
+    def _make_client(self, callbacks: ClientCallbacks) -> Client:
+        options = self._options.model_copy(update={"group_id": self._options.group_id or BROWSE_GROUP})
+        settings = options.client_settings("input") | {"auto.offset.reset": "earliest"}
+        try:
+            return Client(callbacks.listening(settings))
+        except KafkaException as error:
+            raise invalid_settings(error) from None
 
     def _partitions(self, client: Client) -> list[Partition]:
         found = client.list_topics(timeout=self._options.connect_timeout).topics
@@ -112,19 +182,25 @@ class Browser:
         """What the queue's group has settled, as far as that can be read. Reading it joins no group."""
         if self._options.group_id is None or not partitions:
             return {}
-        found: dict[Partition, Progress] = {}
         with suppress(KafkaException):  # the user may read the topic but not the group
-            for each in client.committed([TopicPartition(*key) for key in partitions], timeout=READ_TIMEOUT):
-                key = (each.topic, each.partition)
-                if each.error is None and each.offset >= 0:
-                    log = f"{self._cluster}/{key[0]}/{key[1]}"
-                    found[key] = load(each.metadata, log, each.offset) or Progress(each.offset)
+            return self._committed(client, partitions)
+        return {}
+
+    def _committed(self, client: Client, partitions: Sequence[Partition]) -> dict[Partition, Progress]:
+        found: dict[Partition, Progress] = {}
+        for each in client.committed([TopicPartition(*key) for key in partitions], timeout=READ_TIMEOUT):
+            key = (each.topic, each.partition)
+            if each.error is not None:
+                raise KafkaException(each.error)
+            if each.offset >= 0:
+                log = f"{self._cluster}/{key[0]}/{key[1]}"
+                found[key] = load(each.metadata, log, each.offset) or Progress(each.offset)
         return found
 
     def _read(self, client: Client, key: Partition, first: int, most: int) -> Iterator[Message]:
         """Messages of a partition from an offset up to where it ends now."""
         timeout = self._options.connect_timeout
-        low, high = client.get_watermark_offsets(TopicPartition(*key), timeout=timeout)
+        low, high = self._ends_of(client, key)
         first = max(first, low)
         if first >= high:
             return
@@ -159,9 +235,10 @@ class Browser:
         return False
 
     def close(self) -> None:
-        """Close the client."""
-        client, self._client = self._client, None
-        if client is not None:
+        """Close the clients."""
+        clients = [client for client in (self._client, self._follower) if client is not None]
+        self._client = self._follower = None
+        for client in clients:
             with suppress(TimeoutError, KafkaException):  # it holds nothing that could be lost
                 run_with_timeout(client.close, CLOSE_TIMEOUT)
 

@@ -13,7 +13,7 @@ from typing import ClassVar
 from confluent_kafka import Consumer as Client
 from confluent_kafka import KafkaException, TopicPartition, libversion
 
-from penstock.connectors import BlockingConsumer
+from penstock.connectors import Backlog, BlockingConsumer
 from penstock.errors import ConnectorError, FatalConnectorError, NotConnected
 from penstock.message import BrowsedMessage, QueueMessage
 from penstock.offsets import OffsetTracker
@@ -236,6 +236,14 @@ class KafkaConsumer(BlockingConsumer):
     def browse(self, limit: int, after: str | None = None) -> Sequence[BrowsedMessage]:
         """All that the topics keep, sorted by topic, partition and offset; without a group, and without a commit."""
         return self._browser.browse(limit, after)
+
+    def follow(self, timeout: float) -> Sequence[BrowsedMessage]:
+        """See `Consumer.follow`."""
+        return self._browser.follow(timeout)
+
+    def backlog(self) -> Backlog:
+        """See `Consumer.backlog`: what the group has not settled, as far as it is committed."""
+        return self._browser.backlog()
 
     # -- rebalances; called on the polling thread, inside of the client's calls
 

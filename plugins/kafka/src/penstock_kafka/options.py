@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
 from penstock.errors import ConfigError
 from penstock.options import ConnectorOptions, FromEnvironment, OptionProblem, Role, not_text
@@ -86,6 +86,22 @@ def _addresses(value: Any) -> Any:
     return value
 
 
+class TopicOptions(BaseModel):
+    """How `penstock queue CONFIG create` makes a topic. A topic that is there stays as it is.
+
+    Attributes:
+        partitions: How many; not given: the brokers' default.
+        replication: How many brokers have a copy of each; not given: the brokers' default.
+        config: Settings of the topic, such as `retention.ms`.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    partitions: int | None = Field(default=None, ge=1)
+    replication: int | None = Field(default=None, ge=1)
+    config: dict[str, str] = Field(default_factory=dict)
+
+
 class KafkaOptions(ConnectorOptions):
     """Options of the connector `kafka`. A key that is not listed here is passed to librdkafka.
 
@@ -102,6 +118,7 @@ class KafkaOptions(ConnectorOptions):
         connect_timeout: Seconds after which brokers that do not answer count as away.
         poll_interval: The longest wait for messages in seconds; None leaves it to the engine.
         poll_thread_timeout: Seconds to wait for the end of the producer's polling thread.
+        topic: How the topic is made by `penstock queue CONFIG create`: `partitions`, `replication`, `config`.
         consumer, producer: Keys of librdkafka for one role only, for a queue that one program reads and another writes.
     """
 
@@ -125,6 +142,7 @@ class KafkaOptions(ConnectorOptions):
     connect_timeout: float = Field(default=10.0, gt=0, le=300)
     poll_interval: float | None = Field(default=None, gt=0)
     poll_thread_timeout: float = Field(default=5.0, ge=0, le=60)
+    topic: TopicOptions = TopicOptions()
     consumer: dict[str, Any] = Field(default_factory=dict, repr=False)
     producer: dict[str, Any] = Field(default_factory=dict, repr=False)
 

@@ -35,6 +35,8 @@ def penstock_connectors() -> Sequence[ConnectorSpec]:
                 tombstones=True,
                 groups=True,
                 browse=True,
+                backlog=True,
+                create=True,
             ),
             browse_config={"group.id": BROWSE_GROUP},
             record_options=frozenset({"partition", "timestamp"}),

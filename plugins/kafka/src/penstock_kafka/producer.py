@@ -12,11 +12,12 @@ from contextlib import suppress
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka import Producer as Client
 
-from penstock.connectors import Producer
+from penstock.connectors import Created, Producer
 from penstock.errors import ConnectorError, FatalConnectorError, ProduceError
 from penstock.message import Record
 from penstock_kafka.client_callbacks import ClientCallbacks
 from penstock_kafka.connection import check_connection, invalid_settings
+from penstock_kafka.creation import create
 from penstock_kafka.delivery import Delivery
 from penstock_kafka.errors import Kind, describe, is_about_a_batch, kind_of, produce_error
 from penstock_kafka.options import KafkaOptions, topics
@@ -83,6 +84,10 @@ class KafkaProducer(Producer):
             return Client(self._callbacks.listening(self._options.client_settings("output")))
         except KafkaException as error:
             raise invalid_settings(error) from None
+
+    async def create(self) -> Created:
+        """See `Producer.create`: the topic, with the partitions, replication and settings of the option `topic`."""
+        return await asyncio.to_thread(create, self._topic, self._options)
 
     # -- producing
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Sequence
 
 from penstock.backoff import Backoff
 from penstock.client_slot import ClientSlot
-from penstock.connectors import Consumer
+from penstock.connectors import Backlog, Consumer
 from penstock.errors import ConnectorError
 from penstock.message import BrowsedMessage, QueueMessage
 from penstock.polling import Poller
@@ -132,6 +133,15 @@ class MemoryConsumer(Consumer):
     async def claim(self, positions: Sequence[str]) -> Sequence[QueueMessage]:
         """See `Consumer.claim`."""
         return self._lessee.get().claim({int(position) for position in positions})
+
+    async def backlog(self) -> Backlog:
+        """See `Consumer.backlog`. It scans the whole queue."""
+        if self._source is not None:
+            return Backlog(waiting=self._source.lag())
+        messages = self._opened().browse(self._opened().depth())
+        states = Counter(message.state for message in messages)
+        oldest = min((each.timestamp for each in messages if each.state == "waiting" and each.timestamp), default=None)
+        return Backlog(states["waiting"], states["leased"], states["delayed"], oldest)
 
     async def shutdown(self) -> None:
         """Requeue what is unsettled, at once."""

@@ -20,6 +20,8 @@ CAPABILITIES = Capabilities(
     tombstones=True,
     browse=True,
     claim=True,
+    backlog=True,
+    create=True,
 )
 
 

@@ -10,7 +10,7 @@ from functools import partial
 
 from penstock.bulk import record_size
 from penstock.client_slot import ClientSlot
-from penstock.connectors import Producer
+from penstock.connectors import Created, Producer
 from penstock.errors import ProduceError
 from penstock.message import Headers, Record
 from penstock_memory.namespaces import queue
@@ -100,6 +100,10 @@ class MemoryProducer(Producer):
         legal = [index for index, no in enumerate(answers) if no is None]
         for index in legal[stored:]:
             answers[index] = ProduceError(f"queue {self.name!r} is full: {full}; {remedy}")
+
+    async def create(self) -> Created:
+        """See `Producer.create`. There is nothing to do before the first use."""
+        return Created(existed=True, what="in memory: it lives in one process, which makes it on first use")
 
     async def shutdown(self) -> None:
         """Close; nothing is buffered."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from penstock.connectors import Backlog
 from penstock.errors import ConnectorError
 from penstock.message import BrowsedMessage
 from penstock_postgres.errors import rejects_data
@@ -30,10 +31,7 @@ class Browser:
 
     async def browse(self, limit: int, after: str | None) -> list[BrowsedMessage]:
         """See `Consumer.browse`."""
-        if await self._session.open() or not self._ready:
-            self._ready = False
-            await self._queue.prepare_to_browse(self._session)
-            self._ready = True
+        await self._open()
         query, parameters = self._queue.browse(after)
         try:
             rows = await self._session.run(query, {**parameters, "limit": limit, "bytes": MOST_BYTES})
@@ -44,6 +42,18 @@ class Browser:
                 f"{after!r} is not a position of {self._queue.label}; a position is the id of a message"
             ) from error
         return [_message(*row) for row in rows]
+
+    async def backlog(self) -> Backlog:
+        """See `Consumer.backlog`."""
+        await self._open()
+        [row] = await self._session.run(self._queue.backlog, self._queue.scope)
+        return Backlog(*row)
+
+    async def _open(self) -> None:
+        if await self._session.open() or not self._ready:
+            self._ready = False
+            await self._queue.prepare_to_browse(self._session)
+            self._ready = True
 
     async def close(self) -> None:
         """Close the session."""

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 
 from penstock.bulk import AdaptiveLimit
-from penstock.connectors import Consumer, Producer, Transacted
+from penstock.connectors import Backlog, Consumer, Producer, Transacted
 from penstock.leases import Leases, Settlements
 from penstock.message import BrowsedMessage, QueueMessage, Record
 from penstock.turns import Call, Joined
@@ -165,6 +165,10 @@ class PostgresConsumer(Consumer):
     async def browse(self, limit: int, after: str | None = None) -> Sequence[BrowsedMessage]:
         """See `Consumer.browse`. Messages are sorted by id."""
         return await self._browser.browse(limit, after)
+
+    async def backlog(self) -> Backlog:
+        """See `Consumer.backlog`. Every row of the queue is read."""
+        return await self._browser.backlog()
 
     def transaction_problem(self, producer: Producer) -> str | None:
         """See `Consumer.transaction_problem`."""

@@ -51,6 +51,11 @@ class MessageTable:
             insert = sql.SQL("WITH stored AS ({}) {}").format(insert, statement("notify", names))
         self._insert = insert
 
+    @property
+    def backlog(self) -> Query:
+        """See `QueueTable`."""
+        return statement("backlog", {"table": table(self._options.schema_name, self._options.table)})
+
     async def prepare_to_consume(self, session: Runs) -> None:
         """See `QueueTable`."""
         await self._prepare(session, ("SELECT", "UPDATE", "DELETE"))

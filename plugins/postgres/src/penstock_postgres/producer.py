@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from penstock.bulk import produce_in_batches
-from penstock.connectors import Producer
+from penstock.connectors import Created, Producer
 from penstock.errors import ConnectorError, ProduceError
 from penstock.message import Record
+from penstock_postgres import schema
 from penstock_postgres.errors import rejects_data
 from penstock_postgres.message_table import MessageTable
 from penstock_postgres.options import PostgresOptions, TableOptions
@@ -66,6 +67,18 @@ class PostgresProducer(Producer):
                 for position, reason in await insert_by_bisection(self._session, self.queue, records, insert):
                     rejected[position] = ProduceError(str(reason), retriable=False)
         return rejected
+
+    async def create(self) -> Created:
+        """See `Producer.create`: the table of messages, which holds any queue."""
+        options = self.options
+        session = Session(options)
+        try:
+            await session.open()
+            existed = await schema.version(session, options.schema_name, options.table) is not None
+            await schema.migrate(session, options.schema_name, options.table)
+            return Created(existed, f"a queue in the table {options.schema_name}.{options.table} at {session.address}")
+        finally:
+            await session.close()
 
     async def shutdown(self) -> None:
         """See `Producer.shutdown`. Nothing is buffered, so nothing needs to be flushed."""

@@ -55,6 +55,10 @@ class QueueTable(Protocol):
     lag: Query
     scope: Parameters
 
+    @property
+    def backlog(self) -> Query:
+        """Takes the scope; gives how many messages wait, are leased, are delayed, and the time of the oldest."""
+
     async def prepare_to_consume(self, session: Runs) -> None:
         """Create what is missing if `create` is set, and check the table and its privileges."""
 

@@ -43,8 +43,8 @@ class UserTable:
     release: Query
     record_calls: Query | None = None
     lag: Query
-    _browse: Query
-    _browse_behind: Query
+    backlog: Query
+    _browse: tuple[Query, Query]  # from the start, and behind a position
 
     def __init__(self, name: str, options: TableOptions) -> None:
         self._name = name
@@ -96,7 +96,8 @@ class UserTable:
 
     def browse(self, after: str | None) -> tuple[Query, Parameters]:
         """See `QueueTable`."""
-        return (self._browse, {}) if after is None else (self._browse_behind, {"after": after})
+        first, behind = self._browse
+        return (first, {}) if after is None else (behind, {"after": after})
 
     async def prepare_to_produce(self, session: Runs) -> None:
         """See `QueueTable`."""
@@ -154,9 +155,12 @@ class UserTable:
         self.release = statement("rows/release", names)
         self.record_calls = statement("rows/record_calls", {**names, "unended_calls": calls}) if counts else None
         self.lag = statement("rows/lag", names)
+        self.backlog = statement("rows/backlog", names)
         behind = sql.SQL(" WHERE t.{id} > %(after)s::text::{id_type}").format(**names)
-        self._browse = statement("rows/browse", {**names, "behind": _NOTHING})
-        self._browse_behind = statement("rows/browse", {**names, "behind": behind})
+        self._browse = (
+            statement("rows/browse", {**names, "behind": _NOTHING}),
+            statement("rows/browse", {**names, "behind": behind}),
+        )
 
     def message(self, row: tuple[Any, ...], token: UUID) -> PostgresMessage:
         """See `QueueTable`."""

@@ -7,12 +7,15 @@ from collections.abc import Iterator
 from heapq import nsmallest
 
 from penstock.bulk import chunks
+from penstock.connectors import Backlog
 from penstock.errors import ConnectorError
 from penstock.message import BrowsedMessage
 from penstock_rsmq.client import RsmqClient
 from penstock_rsmq.keys import sent_at
-from penstock_rsmq.scripts import BROWSE, IDS, MAX_BYTES, MAX_MESSAGES
+from penstock_rsmq.scripts import BACKLOG, BROWSE, IDS, MAX_BYTES, MAX_MESSAGES
 
+TOLD_APART = 5_000  # hidden messages of which each is looked at; more would block the server for more than some 5 ms
+LOOKED_AT = 1_000  # visible messages among which the oldest is looked for; a requeued one may be behind younger ones
 IDS_AT_ONCE = 2_000  # ids that one script call reads; it blocks the server for about 1 ms
 
 _ID = re.compile(r"[0-9A-Za-z]+")
@@ -43,6 +46,20 @@ async def browse(client: RsmqClient, limit: int, after: str | None) -> list[Brow
                 break  # the rest comes with the next page
         after = ids[-1]  # if all of them are gone by now, others may follow
     return messages
+
+
+async def backlog(client: RsmqClient) -> Backlog:
+    """Count the messages; see `Consumer.backlog`.
+
+    Args:
+        client: One that creates no queue. It is connected again for each call.
+    """
+    await client.connect()
+    visible, hidden, delayed, oldest = await client.run(BACKLOG, TOLD_APART, LOOKED_AT)
+    since = sent_at(oldest.decode()) if oldest else None
+    if delayed < 0:
+        return Backlog(waiting=visible, oldest=since)
+    return Backlog(visible, hidden - delayed, delayed, since)
 
 
 async def _lowest_ids(client: RsmqClient, limit: int, after: str) -> list[str]:

@@ -8,13 +8,13 @@ from typing import Any
 
 from penstock.backoff import Backoff
 from penstock.bulk import AdaptiveLimit, chunks
-from penstock.connectors import Consumer
+from penstock.connectors import Backlog, Consumer
 from penstock.errors import ConnectorError, FatalConnectorError
 from penstock.leases import Leases, Settlements
 from penstock.message import BrowsedMessage, QueueMessage
 from penstock.polling import Poller
 from penstock.turns import Turns
-from penstock_rsmq.browsing import browse
+from penstock_rsmq.browsing import backlog, browse
 from penstock_rsmq.client import RsmqClient
 from penstock_rsmq.keys import sent_at
 from penstock_rsmq.scripts import DELETE, LAG, MAX_BYTES, MAX_MESSAGES, RECEIVE, RECORD_CALLS, VISIBILITY
@@ -200,6 +200,10 @@ class RsmqConsumer(Consumer):
     async def browse(self, limit: int, after: str | None = None) -> Sequence[BrowsedMessage]:
         """See `Consumer.browse`. Sorted by id, so in the order of sending; the cost of a page grows with the queue."""
         return await browse(self._browsing, limit, after)
+
+    async def backlog(self) -> Backlog:
+        """See `Consumer.backlog`."""
+        return await backlog(self._browsing)
 
     async def shutdown(self) -> None:
         """See `Consumer.shutdown`: unsettled messages are visible to others at once."""

@@ -30,6 +30,8 @@ def penstock_connectors() -> Sequence[ConnectorSpec]:
                 lag=True,
                 browse=True,
                 claim=True,
+                backlog=True,
+                create=True,
             ),
             # Of py-volley: the first is the record's delay, the others change nothing.
             record_options=frozenset({"delay", "encode", "quiet"}),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from penstock.bulk import BatchLimits, produce_in_batches
-from penstock.connectors import Producer
+from penstock.connectors import Created, Producer
 from penstock.errors import ProduceError
 from penstock.message import Record
 from penstock_rsmq.client import RsmqClient
@@ -54,6 +54,15 @@ class RsmqProducer(Producer):
     def _delay(self, record: Record) -> int | str:
         delay = record.delay or (record.options or {}).get("delay") or self.options.delay
         return "-" if delay is None else round(delay * 1000)
+
+    async def create(self) -> Created:
+        """See `Producer.create`."""
+        client = RsmqClient(self.name, self.options.model_copy(update={"create": True}))
+        try:
+            await client.connect()
+            return Created(not client.created, f"a queue in namespace {self.options.ns!r} at {client.address}")
+        finally:
+            await client.close()
 
     async def shutdown(self) -> None:
         """See `Producer.shutdown`. Nothing is buffered, so there is nothing to flush."""

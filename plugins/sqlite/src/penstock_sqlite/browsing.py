@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from penstock.connectors import Backlog
 from penstock.errors import ConnectorError
 from penstock.message import BrowsedMessage, BrowseState
 from penstock_sqlite.database import Database
 from penstock_sqlite.message import readable_headers
-from penstock_sqlite.statements import BROWSE
+from penstock_sqlite.statements import BACKLOG, BROWSE
 
 PAGE_BYTES = 8 * 2**20
 
@@ -21,6 +22,13 @@ def browse(database: Database, queue: str, limit: int, after: str | None) -> lis
     database.open_to_read()
     now = time.time()
     return [_message(row, now) for row in database.read_until(BROWSE, (queue, int(after or 0), limit), PAGE_BYTES)]
+
+
+def backlog(database: Database, queue: str) -> Backlog:
+    """See `Consumer.backlog`."""
+    database.open_to_read()
+    [row] = database.read(BACKLOG, {"queue": queue, "now": time.time()})
+    return Backlog(*row)
 
 
 def _message(row: tuple[Any, ...], now: float) -> BrowsedMessage:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from penstock.backoff import Backoff
-from penstock.connectors import BlockingConsumer, BlockingProducer, Refusal, Transacted
+from penstock.connectors import Backlog, BlockingConsumer, BlockingProducer, Refusal, Transacted
 from penstock.errors import ConnectorError
 from penstock.message import BrowsedMessage, QueueMessage, Record
 from penstock.polling import BlockingPoller
@@ -215,6 +215,10 @@ class SqliteConsumer(BlockingConsumer):
     def browse(self, limit: int, after: str | None = None) -> Sequence[BrowsedMessage]:
         """See `Consumer.browse`; a position is a row's id."""
         return browsing.browse(self._browsing, self.name, limit, after)
+
+    def backlog(self) -> Backlog:
+        """See `Consumer.backlog`."""
+        return browsing.backlog(self._browsing, self.name)
 
     def transaction_problem(self, producer: BlockingProducer) -> str | None:
         """See `Consumer.transaction_problem`."""

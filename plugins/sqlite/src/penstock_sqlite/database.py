@@ -35,6 +35,9 @@ class Database:
         file: The file, as this process shares it.
         options: The queue's.
         durable: Whether a transaction waits for the disk. Claims need not: one that a power cut undoes was not made.
+
+    Attributes:
+        created: Whether `open` has made the tables.
     """
 
     def __init__(self, file: SharedFile, options: SqliteOptions, *, durable: bool) -> None:
@@ -44,6 +47,7 @@ class Database:
         self._durable = durable and options.synchronous == "full"
         self._connection = ClientSlot[sqlite3.Connection](f"SQLite file at {file.path}")
         self._lock = threading.Lock()
+        self.created = False
         self._inode = 0
         self._log = -1  # a descriptor of SQLite's log, to wait for the disk
 
@@ -96,7 +100,7 @@ class Database:
         connection.execute("PRAGMA synchronous = NORMAL")  # the disk is waited for in `transaction`
         connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
         connection.execute(f"PRAGMA journal_size_limit = {LOG_BYTES}")
-        schema.prepare(connection, self._path, self._options.create)
+        self.created = schema.prepare(connection, self._path, self._options.create)
 
     def open_to_read(self) -> None:
         """Open the file as it is, without creating or changing anything."""

@@ -34,6 +34,8 @@ def penstock_connectors() -> Sequence[ConnectorSpec]:
                 tombstones=True,
                 browse=True,
                 claim=True,
+                backlog=True,
+                create=True,
             ),
             summary="durable queues in an SQLite file, shared by the processes of this machine",
             record_options=frozenset({"priority"}),

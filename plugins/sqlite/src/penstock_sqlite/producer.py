@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from penstock.connectors import BlockingProducer
+from penstock.connectors import BlockingProducer, Created
 from penstock.errors import ProduceError
 from penstock.message import Record
 from penstock_sqlite.database import Database
@@ -43,6 +43,15 @@ class SqliteProducer(BlockingProducer):
             store(connection, self.name, records, time.time())
         self._file.wake(self.name)
         return answers
+
+    def create(self) -> Created:
+        """See `Producer.create`: the file with its tables, which hold any queue."""
+        database = Database(self._file, self.options.model_copy(update={"create": True}), durable=True)
+        try:
+            database.open()
+        finally:
+            database.close()
+        return Created(existed=not database.created, what=f"a queue in the SQLite file {self.path}")
 
     def shutdown(self) -> None:
         """See `Producer.shutdown`. Nothing is buffered, so there is nothing to flush."""

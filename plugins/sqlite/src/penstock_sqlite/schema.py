@@ -56,17 +56,21 @@ _VERSION_TABLE = "CREATE TABLE IF NOT EXISTS penstock_schema (version INTEGER NO
 _IS_THERE = "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'penstock_schema')"
 
 
-def prepare(connection: sqlite3.Connection, path: str, create: bool) -> None:
+def prepare(connection: sqlite3.Connection, path: str, create: bool) -> bool:
     """See that the tables are there and of this version; create them, or bring them up to date, if that is allowed.
+
+    Returns:
+        Whether there were none before.
 
     Raises:
         FatalConnectorError: they are not, and must not be made; or a newer version made them.
     """
-    found = version(connection)
+    found, created = version(connection), False
     if found < LATEST and create:
         connection.execute("BEGIN IMMEDIATE")
         with connection:  # commits, or rolls back
             found = version(connection)  # another process may have been faster
+            created = not found
             for statements in MIGRATIONS[found:]:
                 for statement in statements:
                     connection.execute(statement)
@@ -84,6 +88,7 @@ def prepare(connection: sqlite3.Connection, path: str, create: bool) -> None:
             f"{path}: its tables have version {found}, and this penstock-sqlite knows {LATEST}; upgrade "
             "penstock-sqlite here"
         )
+    return created
 
 
 def version(connection: sqlite3.Connection) -> int:

@@ -152,6 +152,20 @@ FREE_EXPIRED = free("queue = :queue AND lease_ends <= :now", "consumer")
 FREE_DEAD = free("consumer = :consumer", "consumer")
 FREE_OWN = free("consumer = :consumer", "NULL")
 
+# A delay or a lease that has ended counts as waiting, although no consumer has looked since.
+BACKLOG = """
+SELECT
+    coalesce(sum(ready), 0), coalesce(sum(leased), 0), coalesce(sum(NOT ready AND NOT leased), 0),
+    min(enqueued_at) FILTER (WHERE ready)
+FROM (
+    SELECT m.enqueued_at,
+        c.id IS NOT NULL AND c.lease_ends > :now AS leased,
+        (c.id IS NULL OR c.lease_ends <= :now) AND (m.visible_at IS NULL OR m.visible_at <= :now) AS ready
+    FROM penstock_messages AS m LEFT JOIN penstock_claims AS c ON c.id = m.claim
+    WHERE m.queue = :queue
+)
+"""
+
 BROWSE = """
 SELECT id, body, "key", headers, enqueued_at, attempts, claim, visible_at
 FROM penstock_messages WHERE queue = ? AND id > ? ORDER BY id LIMIT ?
