@@ -101,7 +101,7 @@ def conformance(session: nox.Session) -> None:
             "PENSTOCK_CONFORMANCE_KILLS": "20",
         },
     )
-    # A stranger's connector, with its own tests; they come after the report, which is about ours.
+    # A third party's connector, with its own tests; they come after the report, which is about ours.
     session.install("tests/third_party/penstock-nats[test]")
     with session.chdir("tests/third_party/penstock-nats"):
         session.run("pytest", "-q", "-rfE", "-n", "4", "--dist", "worksteal", "-p", "no:cacheprovider")

@@ -24,7 +24,7 @@ PLACES = {
     "postgres": "plugins/postgres/src",
     "rsmq": "plugins/rsmq/src",
     "sqlite": "plugins/sqlite/src",
-    "nats (a stranger's)": "tests/third_party/penstock-nats/src",
+    "nats (a third party's)": "tests/third_party/penstock-nats/src",
 }
 """Where the sources of each distribution are."""
 

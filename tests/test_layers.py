@@ -363,7 +363,7 @@ def plugin_names(source: str) -> list[tuple[int, str]]:
 
 @pytest.mark.parametrize("name", sorted(FLOORS))
 def test_the_core_knows_no_plugin_by_name(name: str) -> None:
-    """Ours come through the same door as a stranger's; only the hints know what is on offer."""
+    """Ours come through the same door as a third party's; only the hints know what is on offer."""
     source = MODULES[name].read_text()
 
     assert bool(plugin_names(source)) == (name == "plugins.hints")
@@ -418,7 +418,7 @@ def private_imports(package: str, source: str) -> list[str]:
 
 @pytest.mark.parametrize(("package", "name"), plugin_modules())
 def test_a_plugin_imports_only_public_modules(package: str, name: str) -> None:
-    """What ours can do, a stranger's can do; no name with an underscore, and no other plugin."""
+    """What ours can do, a third party's can do; no name with an underscore, and no other plugin."""
     path = modules(next(folder for folder in packages() if folder.name == package))[name]
 
     assert private_imports(package, path.read_text()) == []

@@ -1,4 +1,4 @@
-"""A plugin is written with public names alone: ours, a stranger's, and the one that `penstock new` writes."""
+"""A plugin is written with public names alone: ours, a third party's, and the one that `penstock new` writes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FOR_TESTS = CONTRACTS | {
     "penstock.testing",
     "penstock_kit",
 }
-"""What a stranger's tests may import as well."""
+"""What a third party's tests may import as well."""
 
 FOR_TOOLS = FOR_TESTS - {"penstock_kit", "penstock.testing"} | {
     "penstock.installed",

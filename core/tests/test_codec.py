@@ -245,7 +245,7 @@ def test_any_serializer_fails_at_decode(body: bytes) -> None:
 
 
 class Quoting(Serializer):
-    """A stranger's, whose errors quote what it read."""
+    """A third party's, whose errors quote what it read."""
 
     def serialize(self, data: Any) -> bytes:
         raise NotImplementedError
@@ -262,7 +262,7 @@ class QuotingHandler(Tagged):
 
 
 class Careful(Serializer):
-    """A stranger's, who knows the rules."""
+    """A third party's, who knows the rules."""
 
     format = "careful"
 

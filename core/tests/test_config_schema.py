@@ -118,7 +118,7 @@ class OddOptions(ConnectorOptions):
 
 
 def test_a_connector_whose_options_have_no_schema_is_left_open(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One stranger's model does not take the schema from the others."""
+    """One third party's model does not take the schema from the others."""
     specs = [
         acme.ACME,
         ConnectorSpec("acme-odd", consumer=f"{acme.HERE}:AcmeConsumer", options=f"{__name__}:OddOptions"),

@@ -35,7 +35,7 @@ def run(work: Any) -> Any:
 
 
 def test_a_delivery_is_held_until_it_is_settled() -> None:
-    """In the order of delivery; settling twice is harmless, and a stranger's message is not held."""
+    """In the order of delivery; settling twice is harmless, and a third party's message is not held."""
     leases, messages = book(), deliveries("1", "2", "3")
     leases.deliver(messages)
     assert leases.held(reversed(messages)) == messages[::-1]

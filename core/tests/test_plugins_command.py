@@ -52,7 +52,7 @@ def test_what_a_plugin_prints_at_import_does_not_spoil_the_json(
 
 
 def test_metadata_with_escapes_are_shown_escaped_and_cut(capsys: pytest.CaptureFixture[str]) -> None:
-    """A stranger's metadata cannot write to the terminal, and no cell is longer than the table."""
+    """A third party's metadata cannot write to the terminal, and no cell is longer than the table."""
     evil = "\x1b[31mred\x9b1m\r\n\u202eforged"
     offer = ListedName("connector", evil, evil * 1_000, evil, "third-party", "broken", f"{evil}\n{evil}", "")
 

@@ -100,7 +100,7 @@ def test_a_plugin_without_metadata_of_its_own_still_works(install: Install, tmp_
 
 
 def test_entry_points_that_are_not_utf_8_disturb_no_plugin(install: Install, tmp_path: Path) -> None:
-    """A stranger's are passed over; those of a distribution that is named as a plugin are told."""
+    """A third party's are passed over; those of a distribution that is named as a plugin are told."""
     install(_damaged("[console_scripts]\n"), plugin("acme-queues", "acme", offers_connector("acme", "x")))
     for file in tmp_path.rglob("acme_damaged*/entry_points.txt"):
         file.write_bytes(b"[console_scripts]\ncaf\xe9 = a:b\n")

@@ -50,7 +50,7 @@ def test_a_core_from_a_clone_names_folders_of_the_clone(install_core, clone: Pat
 
 
 def test_a_distribution_that_the_clone_does_not_have_is_named(install_core, clone: Path) -> None:
-    """A stranger's plugin comes from elsewhere, even if it is called penstock-… or as a folder of the clone."""
+    """A third party's plugin comes from elsewhere, even if it is called penstock-… or as a folder of the clone."""
     install_core(_record(clone / "core"))
 
     assert install("rsmq") == "pip install 'penstock-core[rsmq]'"

@@ -157,7 +157,7 @@ def test_one_module_of_two_distributions_is_a_rivalry_and_no_crash(install: Inst
     ],
 )
 def test_the_remedy_fits_the_cause(source: str, remedy: str, install: Install) -> None:
-    """A missing module of the core, of the plugin or of a stranger, and a plain bug: each has its command."""
+    """A missing module of the core, of the plugin or of another distribution, and a plain bug: each has its command."""
     install(plugin("acme-queues", "acme", source))
 
     assert remedy in _error()

@@ -153,7 +153,7 @@ def test_settings_are_kept() -> None:
         assert (harness.attempts, round(harness.elapsed, 3)) == ([2], 7.0)
 
 
-def test_exactly_once_is_rehearsed_as_at_least_once() -> None:
+def test_exactly_once_is_tested_as_at_least_once() -> None:
     """Queues in memory have no transactions; the function does the same."""
     for settings in ({"delivery": "exactly_once"}, {}):
         config = {"queues": {"in": {}, "out": {}}, "engine": {"delivery": "exactly_once"}}
@@ -235,7 +235,7 @@ def test_a_profile_of_which_nothing_is_known_is_refused_with_the_way_out(profile
 
 
 def test_a_test_can_say_what_a_profile_sets() -> None:
-    """For a profile of a stranger's plugin that is not installed."""
+    """For a profile of a third party's plugin that is not installed."""
     profiles = {"acme-fast": {"serializer": None, "model_handler": None}}
     with Harness(engine(forward, {"in": {"profile": "acme-fast"}, "out": {}}), profiles=profiles) as harness:
         harness.send("in", b'"raw"')
@@ -259,7 +259,7 @@ def test_a_delay_that_the_real_connector_does_not_have_is_refused() -> None:
         assert "connector 'acme' has no 'record_delay'" in harness.dead_letters()[0].error_text
 
 
-def test_where_the_real_connector_has_a_delay_so_has_its_stand_in() -> None:
+def test_where_the_real_connector_has_a_delay_so_has_its_fake() -> None:
     """And where nothing is known of it."""
     for connector in (nowhere(record_delay=True), "not-installed"):
         app = engine(lambda m: Output("out", m, delay=5), {"in": {}, "out": {"connector": connector}})

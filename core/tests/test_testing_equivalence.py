@@ -177,7 +177,7 @@ def dead(message: QueueMessage) -> tuple[Any, ...]:
 
 
 def in_any_order(outcome: Outcome) -> Outcome:
-    """With waits in play, which of two messages comes first is a matter of a few microseconds."""
+    """Where calls wait, which of two messages comes first is a matter of a few microseconds."""
     return Outcome(outcome.calls, sorted(outcome.sent, key=repr), sorted(outcome.dead, key=repr), outcome.left)
 
 

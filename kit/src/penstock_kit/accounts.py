@@ -36,10 +36,10 @@ def balance(
         f"{scenario}: {len(lost)} of {len(wanted)} messages are LOST: {_short(lost)}{moreover}",
         look or "when a message leaves the backend: only on_success may make it go",
     )
-    strangers = [body for body in counts if body not in wanted]
+    unexpected = [body for body in counts if body not in wanted]
     must(
-        not strangers,
-        f"{scenario}: {len(strangers)} messages came that should not have come: {_short(strangers)}",
+        not unexpected,
+        f"{scenario}: {len(unexpected)} messages came that should not have come: {_short(unexpected)}",
         look or "how a queue's name becomes a place in the backend, what is done to bodies, what on_success settles",
     )
     allowed = f"at most {repeats} may be, those in flight" if repeats else "none may be, because no fault was injected"

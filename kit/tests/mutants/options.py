@@ -16,7 +16,7 @@ class ReferenceOptions(ConnectorOptions):
     """Options.
 
     Attributes:
-        path: The file. Files beside it play what happens to servers: `….away`, `….hangs`, `….started`.
+        path: The file. Files beside it tell what happens to servers: `….away`, `….hangs`, `….started`.
         group: The consumer group.
         lease: Seconds.
         password: Of no use.
