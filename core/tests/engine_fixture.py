@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import time
 import uuid
@@ -209,3 +210,13 @@ def run(main: Awaitable[None]) -> None:
 def warnings_in(records: Iterable[logging.LogRecord]) -> list[str]:
     """What was logged as a warning or worse."""
     return [record.getMessage() for record in records if record.levelno >= logging.WARNING]
+
+
+def echo(message: Any) -> Any:
+    """The function of many tests: every message goes to "out"."""
+    return "out", message
+
+
+def out(stand: EngineFixture, queue: str = "out") -> list[Any]:
+    """The JSON values of all messages of a queue, which is empty afterwards."""
+    return [None if body is None else json.loads(body) for body in stand.bodies(queue)]

@@ -208,3 +208,8 @@ class BareProducer(ScriptedProducer):
     """The same, of a backend that can nothing beyond the least."""
 
     capabilities = Capabilities()
+
+
+def source_of(count: int, **keys: Any) -> Source:
+    """A source that holds the JSON numbers from 0."""
+    return Source([b"%d" % number for number in range(count)], **keys)

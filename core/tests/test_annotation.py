@@ -23,12 +23,6 @@ class Order(BaseModel):
     n: int
 
 
-@pytest.fixture
-def stand() -> EngineFixture:
-    """Queues of the test's own."""
-    return EngineFixture()
-
-
 def test_an_annotation_is_the_data_model_only_where_the_configuration_has_none(stand: EngineFixture) -> None:
     """What the configuration says, wins."""
 

@@ -18,12 +18,6 @@ program: ContextVar[str] = ContextVar("program", default="unset")
 COUNT = 40
 
 
-@pytest.fixture
-def stand() -> EngineFixture:
-    """Queues of the test's own."""
-    return EngineFixture()
-
-
 def forms(seen: dict[Any, Any]) -> dict[str, Callable[[Any], Any]]:
     """Functions that note the tenant they find, set their own, and send the tenant that they find at the end."""
 

@@ -25,12 +25,6 @@ from penstock.observability.health import Health
 from penstock.retry import RetryPolicy
 
 
-@pytest.fixture
-def stand() -> EngineFixture:
-    """Queues of the test's own."""
-    return EngineFixture()
-
-
 def nothing(message: Any) -> None:
     """A function."""
 

@@ -20,12 +20,6 @@ class Invoice(BaseModel):
     order: int
 
 
-@pytest.fixture
-def stand() -> EngineFixture:
-    """Queues of the test's own."""
-    return EngineFixture()
-
-
 # -- the configuration
 
 

@@ -16,12 +16,6 @@ from core.tests.scripted import Sink, Source
 from penstock.dead_letters import read
 
 
-@pytest.fixture
-def stand() -> EngineFixture:
-    """Queues of the test's own."""
-    return EngineFixture()
-
-
 class Gate:
     """Holds the calls for some messages, in either form of function, and counts all of them.
 

@@ -31,12 +31,6 @@ from penstock.serializers import Serializer
 from penstock.worker.streams import keep_numbers
 
 
-@pytest.fixture
-def stand() -> EngineFixture:
-    """Queues of the test's own."""
-    return EngineFixture()
-
-
 def resolver(queue: QueueConfig) -> Callable[[], ResolvedQueue]:
     def find() -> ResolvedQueue:
         configuration = load([queue])

@@ -13,12 +13,6 @@ from penstock.errors import NotConnected
 FIELDS = ("engine", "queue", "position", "stage", "attempt", "error_type", "count")
 
 
-@pytest.fixture
-def stand() -> EngineFixture:
-    """Queues of the test's own."""
-    return EngineFixture()
-
-
 def fields(record: logging.LogRecord) -> dict[str, object]:
     """The fields that a record has."""
     return {name: getattr(record, name) for name in FIELDS if hasattr(record, name)}

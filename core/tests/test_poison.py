@@ -105,12 +105,6 @@ class Recording(ScriptedConsumer):
 
 
 @pytest.fixture
-def stand() -> EngineFixture:
-    """Queues of the test's own."""
-    return EngineFixture()
-
-
-@pytest.fixture
 def no_calm(monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker calls suspects alone from its first moment."""
     monkeypatch.setattr(suspects, "SHORTEST_CALM", 0.0)

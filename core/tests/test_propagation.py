@@ -20,12 +20,6 @@ ALWAYS = [TRACE, ("tracestate", b"a=1"), ("baggage", b"user=7"), ("penstock-id",
 OTHER = ("tenant", b"acme")
 
 
-@pytest.fixture
-def stand() -> EngineFixture:
-    """Queues of the test's own."""
-    return EngineFixture()
-
-
 def headers_of(stand: EngineFixture, queue: str = "out") -> list[list[tuple[str, Any]]]:
     return [list(message.headers) for message in stand.take(queue)]
 

@@ -25,12 +25,6 @@ from penstock.errors import ConfigError, ConnectorError, FatalConnectorError, No
 from penstock.worker.worker import Worker
 
 
-@pytest.fixture
-def stand() -> EngineFixture:
-    """Queues of the test's own."""
-    return EngineFixture()
-
-
 def nothing(message: Any) -> None:
     """A function."""
 
