@@ -62,7 +62,6 @@ def busy_view(clock: Clock, *, drain: bool = False) -> RunView:
     post = EngineMetrics("a-post-office-with-a-long-name", "invoices", "rsmq")
     bar = Bar("--feed orders.jsonl", 40_000, clock)
     view = RunView(lambda: [till, post], lambda: [bar] if drain else [], drain, clock)
-    view.numbers()
     clock.now += 5
     till.received(20_040)
     till.succeeded(19_995)
@@ -110,6 +109,17 @@ def test_the_numbers_are_those_of_the_last_seconds() -> None:
     clock.now += 10
     [(_rates, fast)] = view.numbers()
     assert (fast.rate, fast.call_seconds, fast.settled) == (5, 0.5, 1_050)
+
+
+def test_the_first_rate_is_that_since_the_start() -> None:
+    """Also where the first look comes after ten seconds."""
+    clock, counters = Clock(), EngineMetrics("till", "orders", "kafka")
+    view = RunView(lambda: [counters], list, False, clock)
+    counters.succeeded(50)
+    clock.now += 10
+
+    [(_rates, numbers)] = view.numbers()
+    assert numbers.rate == 5
 
 
 def test_an_engine_that_does_nothing_logs_nothing(caplog: pytest.LogCaptureFixture) -> None:

@@ -23,6 +23,7 @@ from penstock.engine import Engine
 from penstock.errors import ConfigError, PenstockError
 from penstock.options import Role
 from penstock.queues.resolved_queue import ResolvedQueue
+from penstock.terminal.bars import Bar
 from penstock.terminal.run_view import RunView, shown
 from penstock.worker.log_setup import Configure, log_set_up, writes_json
 from penstock.worker.summary import all_succeeded, left_in
@@ -113,9 +114,10 @@ def _run(arguments: argparse.Namespace, chosen: LogSettings, configure_log: Conf
         ]
         runnables: list[Runnable] = [*feeds, *engines, *collecting]
         worker = Worker(runnables, settings, drain=arguments.drain)
+        view = RunView(worker.metrics.engines, partial(_bars, feeds), arguments.drain)
         end = partial(_report_end, arguments, worker, feeds, [*engines, *collecting])
         try:
-            with shown(RunView(worker.metrics.engines, lambda: [feed.bar for feed in feeds], arguments.drain)):
+            with shown(view):
                 worker.run()
             for collector in collectors:
                 collector.finish()
@@ -123,6 +125,10 @@ def _run(arguments: argparse.Namespace, chosen: LogSettings, configure_log: Conf
             end(error)
             raise
         return end(None)
+
+
+def _bars(feeds: Sequence[Feed]) -> Sequence[Bar]:
+    return [feed.bar for feed in feeds if feed.left() is not None]
 
 
 def _report_end(

@@ -51,6 +51,7 @@ class RunView:
         self._engines = engines
         self._bars = bars
         self._clock = clock
+        self._begun = clock()
         self._drain = Bar("drain", clock=clock) if drain else None
         self._rates: dict[EngineMetrics, Rates] = {}
         self._logged: dict[Rates, Numbers] = {}
@@ -60,7 +61,7 @@ class RunView:
         now = self._clock()
         for counters in self._engines():
             if counters not in self._rates:
-                self._rates[counters] = Rates(counters, now)
+                self._rates[counters] = Rates(counters, self._begun)
         return [(rates, rates.numbers(now)) for rates in self._rates.values()]
 
     def rich_content(self, columns: int) -> Group:
