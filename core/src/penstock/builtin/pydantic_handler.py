@@ -73,7 +73,7 @@ class PydanticModelHandler(ModelHandler):
 
 
 class _Model:
-    """A data model, prepared once for a queue.
+    """What decodes and encodes one data model, prepared once for a queue.
 
     Attributes:
         validator: pydantic-core's; its errors hide the input.

@@ -62,7 +62,7 @@ class Codec:
         return lambda obj: serialize(deconstruct_plain(obj))
 
     def explain(self, body: bytes | None, error: BaseException) -> tuple[Stage, MessageError]:
-        """Why `decode` refused a body: where it failed, and an error without the message's data.
+        """Explain why `decode` rejected a body: the stage that failed, and an error without the message's data.
 
         The text of a third party's exception may quote the message, so only its type is shown. A serializer or model
         handler raises a `MessageError` to have its text shown.

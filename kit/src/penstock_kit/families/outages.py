@@ -264,7 +264,7 @@ async def _receive(kit: Kit, queue: InputQueue, count: int, *, settle: bool = Fa
 async def _settle_missing(
     kit: Kit, queue: InputQueue, sent: Collection[bytes], seen: Sequence[QueueMessage]
 ) -> list[QueueMessage]:
-    """Consume and settle until every sent message was seen, or no more come."""
+    """Consume and settle until every sent message has come, or no more come."""
     found: list[QueueMessage] = []
     while set(sent) - set(bodies(seen)) - set(bodies(found)) and (more := await _receive(kit, queue, 1)):
         found += more
