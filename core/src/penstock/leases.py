@@ -114,6 +114,7 @@ class Leases(Generic[M]):
         self._log.warning(
             "queue %s: %d leases ended before they were extended, the first of message %s; %s",
             self._queue, len(lost), lost[0].position, self._remedy,
+            extra={"position": lost[0].position, "count": len(lost)},
         )  # fmt: skip
 
     def _remember(self, messages: Collection[M]) -> None:
@@ -140,6 +141,7 @@ class Leases(Generic[M]):
             self._log.warning(
                 "queue %s: %d messages come back when their leases end: %s",
                 self._queue, len(self), str(error) or f"no answer within {timeout:g} s",
+                extra={"count": len(self)},
             )  # fmt: skip
         finally:
             self._until.clear()

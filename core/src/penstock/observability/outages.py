@@ -128,8 +128,14 @@ class Outages:
         else:
             self._warn(place, server, now, f"still away after {duration(now - begun)}: {reason}; connecting again")
 
+    def silent(self, place: Place, reason: str) -> None:
+        """A queue has no answer for long. Its client may connect again by itself, and never say that it is not."""
+        server, now = self._server(place), _now()
+        server.away.add(place.component)
+        self._warn(place, server, now, reason)
+
     def back(self, place: Place) -> None:
-        """A queue is connected."""
+        """A queue is connected, or has an answer again."""
         server, now = self._server(place), _now()
         server.away.discard(place.component)
         if server.away or server.trouble.since is None:
@@ -196,10 +202,10 @@ def _listed(names: list[str]) -> str:
     return f"{', '.join(others)} and {last}" if others else last
 
 
-def _shared(places: Iterable[Place]) -> dict[str, str]:
-    """The fields that all these have in common."""
+def _shared(places: Iterable[Place]) -> dict[str, str | None]:
+    """The fields that all these have in common; None keeps the place that reports it from being taken for all."""
     first, *others = (set(place.fields.items()) for place in places)
-    return dict(first.intersection(*others))
+    return {"engine": None, "queue": None, "connector": None, **dict(first.intersection(*others))}
 
 
 def _now() -> float:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from penstock.dead_letters import FORMS, dead_letter
+from penstock.dead_letters import FORMS, dead_letter, own_id
 from penstock.events import Failed, Observer, Settled
 from penstock.message import QueueMessage
 from penstock.pipeline.outcomes import Group
@@ -142,4 +142,11 @@ class DeadLetters:
 
     def _fields(self, first: QueueMessage, count: int) -> dict[str, object]:
         """What a log record carries beside its text."""
-        return {"engine": self._app, "queue": self._source.name, "position": first.position, "count": count}
+        return {
+            "engine": self._app,
+            "queue": self._source.name,
+            "position": first.position,
+            "attempt": first.attempts,
+            "penstock_id": own_id(first.headers) or None,
+            "count": count,
+        }

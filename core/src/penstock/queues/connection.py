@@ -23,6 +23,7 @@ T = TypeVar("T")
 
 RECONNECT = Backoff(initial=0.25, maximum=15.0)
 SHORTEST_WAIT = 0.1  # seconds between two attempts, also for a connector that asks for none: never a hot loop
+SILENT = 10.0  # seconds without a confirmation after which that is logged
 CLOSE_TIMEOUT = 20.0  # seconds for a shutdown, which a connector should end within 10
 
 
@@ -118,6 +119,18 @@ class Connection:
             except BaseException as error:
                 raise_if_ours(error)
                 raise self._named(method, error) from error
+
+    async def confirmed(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Make a call like `call` to "produce", and report a backend that confirms nothing for long."""
+        loop, outages, place = asyncio.get_running_loop(), self._health.outages, self._place
+        begun = loop.time()
+        report = loop.call_later(SILENT, outages.silent, place, f"no record is confirmed for {SILENT:g} s")
+        try:
+            return await self.call("produce", call)  # type: ignore[return-value]  # without `stop` it is never given up
+        finally:
+            report.cancel()
+            if loop.time() - begun >= SILENT:
+                outages.back(place)
 
     async def once(self, method: str, call: Callable[[], Awaitable[T]], *, connect_again: bool = False) -> T:
         """Make a call without insisting: `NotConnected` is raised as it is, on request once it is connected again."""

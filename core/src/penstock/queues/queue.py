@@ -334,7 +334,7 @@ class OutputQueue(_Queue):
             taken = [record for position, record in enumerate(records) if position not in rejected]
             answers = iter(await self._produce(taken) if taken else ())
             return [rejected.get(position) or next(answers) for position in range(len(records))]
-        errors = await self._connection.call("produce", lambda: self._producer.produce(records))
+        errors = await self._connection.confirmed(lambda: self._producer.produce(records))
         if not isinstance(errors, Sequence):
             raise self._connection.bug(f"the producer answered a {type(errors).__name__} instead of a result a record")
         if len(errors) != len(records):

@@ -215,7 +215,8 @@ class Assignment:
         self._client.pause([TopicPartition(*key)])
         ledger = self.tracker.ledger(key)
         waits_for = ledger.safe() if ledger is not None else None
-        log.warning("%s/%d is paused: %s until the message at %s is settled", *key, why, waits_for)
+        log.warning("%s/%d is paused: %s until the message at %s is settled", *key, why, waits_for,
+                    extra={"position": f"{key[0]}/{key[1]}/{waits_for}"})  # fmt: skip
 
     def _all(self) -> list[TopicPartition]:
         return [TopicPartition(*key) for key in self._keys()]

@@ -64,7 +64,7 @@ class ClientCallbacks:
             now = time.monotonic()
             if now - self._logged < LOG_INTERVAL:
                 return  # it comes ten times a second
-            self._logged = now
+            self._logged, level = now, logging.DEBUG  # what it means for a queue is said by the connector
         log.log(level, text, facility, client, message)
 
     def reset(self) -> None:

@@ -124,7 +124,8 @@ def position_of(source: Message) -> str:
 
 def _readable_headers(source: Message) -> list[tuple[str, bytes | None]]:
     """Headers of a message if the client cannot decode some of the names."""
-    log.warning("%s: the name of a header is not UTF-8, and reads as %r", position_of(source), UNREADABLE)
+    log.warning("%s: the name of a header is not UTF-8, and reads as %r", position_of(source), UNREADABLE,
+                extra={"position": position_of(source)})  # fmt: skip
     # After it has failed, the client returns a list in which such a name is a null pointer, so only its repr is safe.
     # It is replaced before other code sees it.
     found = [(UNREADABLE, pair[1]) if repr(pair).startswith("(<NULL>, ") else pair for pair in _headers(source) or []]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import threading
 import time
@@ -63,8 +64,9 @@ class KafkaProducer(Producer):
         if self._client is None:
             self._client = self._make_client()
             self._poller = threading.Thread(
-                target=self._poll,
-                args=(self._client, asyncio.get_running_loop()),
+                # In the context of this call, so that its log lines know their engine and queue.
+                target=contextvars.copy_context().run,
+                args=(self._poll, self._client, asyncio.get_running_loop()),
                 name=f"penstock-kafka-{self.name}",
                 daemon=True,
             )
@@ -232,8 +234,9 @@ class KafkaProducer(Producer):
                 self._stopping.wait(POLL_SLICE)
             self._wake(loop)
             if self._callbacks.down and not told:
-                log.warning("%s: %s; %d records wait for the brokers", self._where,
-                            self._callbacks.reason("all brokers are down"), len(client))  # fmt: skip
+                # The engine warns, once for all queues of these brokers, if they stay away.
+                log.debug("%s: %s; %d records wait for the brokers", self._where,
+                          self._callbacks.reason("all brokers are down"), len(client))  # fmt: skip
             told = self._callbacks.down
             if (left := len(client)) != waiting or not left:
                 waiting, moved_at = left, time.monotonic()

@@ -53,5 +53,6 @@ class StallDetector:
             return since
         log.warning("%s/%d: no message came for %.0f s from %s on, although there are more: a transaction is "
                     "open there, or the log is corrupt; kafka-dump-log shows which", *key, now - since,
-                    "the group's offset" if offset is None else f"offset {offset}")  # fmt: skip
+                    "the group's offset" if offset is None else f"offset {offset}",
+                    extra={"position": f"{key[0]}/{key[1]}/{'' if offset is None else offset}"})  # fmt: skip
         return now

@@ -139,6 +139,7 @@ async def delete_by_bisection(
             message.position,
             queue.label,
             error,
+            extra={"position": message.position},
         )
     return [message for message in messages if message in late]
 
