@@ -13,7 +13,7 @@ from typing import ClassVar
 from confluent_kafka import Consumer as Client
 from confluent_kafka import KafkaException, TopicPartition, libversion
 
-from penstock.connectors import Backlog, BlockingConsumer
+from penstock.connectors import Backlog, BlockingConsumer, Probed
 from penstock.errors import ConnectorError, FatalConnectorError, NotConnected
 from penstock.message import BrowsedMessage, QueueMessage
 from penstock.offsets import OffsetTracker
@@ -28,6 +28,7 @@ from penstock_kafka.connection import check_connection, invalid_settings
 from penstock_kafka.errors import connector_error, describe
 from penstock_kafka.message import KafkaMessage, Partition
 from penstock_kafka.options import KafkaOptions, topics
+from penstock_kafka.probing import probe
 
 log = logging.getLogger("penstock.kafka")
 
@@ -244,6 +245,10 @@ class KafkaConsumer(BlockingConsumer):
     def backlog(self) -> Backlog:
         """See `Consumer.backlog`: what the group has not settled, as far as it is committed."""
         return self._browser.backlog()
+
+    def probe(self) -> Sequence[Probed]:
+        """See `Consumer.probe`: by an administrator's client, which is in no group."""
+        return probe(self.name, self.options, "input")
 
     # -- rebalances; called on the polling thread, inside of the client's calls
 

@@ -13,7 +13,7 @@ from contextlib import suppress
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka import Producer as Client
 
-from penstock.connectors import Created, Producer
+from penstock.connectors import Created, Probed, Producer
 from penstock.errors import ConnectorError, FatalConnectorError, ProduceError
 from penstock.message import Record
 from penstock_kafka.client_callbacks import ClientCallbacks
@@ -22,6 +22,7 @@ from penstock_kafka.creation import create
 from penstock_kafka.delivery import Delivery
 from penstock_kafka.errors import Kind, describe, is_about_a_batch, kind_of, produce_error
 from penstock_kafka.options import KafkaOptions, topics
+from penstock_kafka.probing import probe
 
 log = logging.getLogger("penstock.kafka")
 
@@ -90,6 +91,10 @@ class KafkaProducer(Producer):
     async def create(self) -> Created:
         """See `Producer.create`: the topic, with the partitions, replication and settings of the option `topic`."""
         return await asyncio.to_thread(create, self._topic, self._options)
+
+    async def probe(self) -> Sequence[Probed]:
+        """See `Producer.probe`."""
+        return await asyncio.to_thread(probe, self.name, self._options, "output")
 
     # -- producing
 

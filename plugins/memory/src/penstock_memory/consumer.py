@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from penstock.backoff import Backoff
 from penstock.client_slot import ClientSlot
-from penstock.connectors import Backlog, Consumer
+from penstock.connectors import Backlog, Consumer, Probed
 from penstock.errors import ConnectorError
 from penstock.message import BrowsedMessage, QueueMessage
 from penstock.polling import Poller
@@ -142,6 +142,10 @@ class MemoryConsumer(Consumer):
         states = Counter(message.state for message in messages)
         oldest = min((each.timestamp for each in messages if each.state == "waiting" and each.timestamp), default=None)
         return Backlog(states["waiting"], states["leased"], states["delayed"], oldest)
+
+    async def probe(self) -> Sequence[Probed]:
+        """See `Consumer.probe`. There is no server."""
+        return [Probed("reachable", True, "a queue of the worker's own process")]
 
     async def shutdown(self) -> None:
         """Requeue what is unsettled, at once."""

@@ -10,7 +10,7 @@ from functools import partial
 
 from penstock.bulk import record_size
 from penstock.client_slot import ClientSlot
-from penstock.connectors import Created, Producer
+from penstock.connectors import Created, Probed, Producer
 from penstock.errors import ProduceError
 from penstock.message import Headers, Record
 from penstock_memory.namespaces import queue
@@ -104,6 +104,10 @@ class MemoryProducer(Producer):
     async def create(self) -> Created:
         """See `Producer.create`. There is nothing to do before the first use."""
         return Created(existed=True, what="in memory: it lives in one process, which makes it on first use")
+
+    async def probe(self) -> Sequence[Probed]:
+        """See `Producer.probe`. There is no server."""
+        return [Probed("reachable", True, "a queue of the worker's own process")]
 
     async def shutdown(self) -> None:
         """Close; nothing is buffered."""

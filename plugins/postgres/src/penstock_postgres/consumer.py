@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 
 from penstock.bulk import AdaptiveLimit
-from penstock.connectors import Backlog, Consumer, Producer, Transacted
+from penstock.connectors import Backlog, Consumer, Probed, Producer, Transacted
 from penstock.leases import Leases, Settlements
 from penstock.message import BrowsedMessage, QueueMessage, Record
 from penstock.turns import Call, Joined
@@ -17,6 +17,7 @@ from penstock_postgres.claims import NOT_DURABLY, Claims
 from penstock_postgres.message import PostgresMessage
 from penstock_postgres.message_table import MessageTable
 from penstock_postgres.options import PostgresOptions, TableOptions
+from penstock_postgres.probing import probe
 from penstock_postgres.producer import PostgresProducer
 from penstock_postgres.queue_table import QueueTable
 from penstock_postgres.session import DURABLY, MAX_STATEMENT_RECORDS, Session
@@ -161,6 +162,10 @@ class PostgresConsumer(Consumer):
         async with self._settling.lock:
             [[waiting]] = await self._settling.run(self._queue.lag, {**self._queue.scope, "most": MAX_LAG})
         return int(waiting)
+
+    async def probe(self) -> Sequence[Probed]:
+        """See `Consumer.probe`: in a session of its own."""
+        return await probe(self.name, self.options, "input")
 
     async def browse(self, limit: int, after: str | None = None) -> Sequence[BrowsedMessage]:
         """See `Consumer.browse`. Messages are sorted by id."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from penstock.bulk import produce_in_batches
-from penstock.connectors import Created, Producer
+from penstock.connectors import Created, Probed, Producer
 from penstock.errors import ConnectorError, ProduceError
 from penstock.message import Record
 from penstock_postgres import schema
 from penstock_postgres.errors import rejects_data
 from penstock_postgres.message_table import MessageTable
 from penstock_postgres.options import PostgresOptions, TableOptions
+from penstock_postgres.probing import probe
 from penstock_postgres.queue_table import QueueTable
 from penstock_postgres.session import DURABLY, Session
 from penstock_postgres.user_table import UserTable
@@ -79,6 +80,10 @@ class PostgresProducer(Producer):
             return Created(existed, f"a queue in the table {options.schema_name}.{options.table} at {session.address}")
         finally:
             await session.close()
+
+    async def probe(self) -> Sequence[Probed]:
+        """See `Producer.probe`."""
+        return await probe(self.name, self.options, "output")
 
     async def shutdown(self) -> None:
         """See `Producer.shutdown`. Nothing is buffered, so nothing needs to be flushed."""

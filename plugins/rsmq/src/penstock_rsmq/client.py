@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from time import time
+from typing import Any, TypeVar
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from penstock.client_slot import ClientSlot
-from penstock.errors import ConfigError, FatalConnectorError, NotConnected
+from penstock.errors import ConfigError, ConnectorError, FatalConnectorError, NotConnected
+from penstock.probes import Probed, clock_answer
 from penstock_rsmq.errors import ERRORS, Moved
 from penstock_rsmq.keys import QueueKeys, name_problem
 from penstock_rsmq.options import RsmqOptions
@@ -23,6 +25,8 @@ _MAX_HOPS = 5  # from node to node of a cluster in one `connect`; more is a clus
 _OWN_VT = 30  # seconds; RSMQ's default, for a queue that is created without a vt of ours
 
 log = logging.getLogger("penstock.rsmq")
+
+T = TypeVar("T")
 
 
 class RsmqClient:
@@ -62,6 +66,35 @@ class RsmqClient:
             NotConnected: not now.
             FatalConnectorError: not with these options.
         """
+        return await self._on_its_node(self._prepare)
+
+    async def probe(self) -> list[Probed]:
+        """See `Consumer.probe`. Creates nothing."""
+        return await self._on_its_node(self._ask)
+
+    async def _ask(self) -> list[Probed]:
+        answers = [Probed("reachable", True, f"Redis at {self.address} answers")]
+        vt = await self.run(PREPARE)
+        answers.append(Probed("authorised", True, "may run scripts"))
+        if vt is None and not self._options.create:
+            raise ConnectorError(self._no_queue())
+        later = ": created when a worker starts"
+        answers.append(Probed("exists", True, f"queue {self.name!r}{later if vt is None else ' exists'}"))
+        client, before = self._client.get(), time()
+        try:
+            seconds, microseconds = await client.time()
+        except RedisError:
+            return [*answers, Probed("clock", None, "this user may not ask for the server's time")]
+        return [*answers, clock_answer(seconds + microseconds / 1e6, before, time())]
+
+    def _no_queue(self) -> str:
+        return (
+            f"Redis at {self.address}: namespace {self._options.ns!r} has no queue {self.name!r}; create it, or set "
+            "`create: true`"
+        )
+
+    async def _on_its_node(self, call: Callable[[], Awaitable[T]]) -> T:
+        """What `call` returns on the node that has the queue."""
         for _hop in range(_MAX_HOPS):
             if self._client.is_open:
                 # An idle connection may be dead, or lead to a server that is not the master behind this name any more.
@@ -69,9 +102,7 @@ class RsmqClient:
             else:
                 self._client.put(_make_client(self._options, self._node))
             try:
-                vt = await self._prepare()
-                await self._warn_once()
-                return vt
+                return await call()
             except Moved:
                 continue
             except NotConnected:
@@ -89,16 +120,14 @@ class RsmqClient:
         vt = await self.run(PREPARE)
         if vt is None:
             if not self._options.create:
-                raise FatalConnectorError(
-                    f"Redis at {self.address}: namespace {self._options.ns!r} has no queue {self.name!r}; create it, "
-                    "or set `create: true`"
-                )
+                raise FatalConnectorError(self._no_queue())
             delay = self._options.delay or 0
             # Whole seconds: rsmq for Node reads integers, and a vt of 0.5 would be none to it.
             own_vt = _OWN_VT if self._options.vt is None else math.ceil(self._options.vt)
             attributes = (own_vt, int(delay) if delay == int(delay) else str(delay), self._options.maxsize)
             self.created = True
             vt = await self.run(PREPARE, self.name, *attributes, also=[self._keys.names])
+        await self._warn_once()
         try:
             return float(vt)
         except ValueError:

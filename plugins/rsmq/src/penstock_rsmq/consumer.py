@@ -8,7 +8,7 @@ from typing import Any
 
 from penstock.backoff import Backoff
 from penstock.bulk import AdaptiveLimit, chunks
-from penstock.connectors import Backlog, Consumer
+from penstock.connectors import Backlog, Consumer, Probed
 from penstock.errors import ConnectorError, FatalConnectorError
 from penstock.leases import Leases, Settlements
 from penstock.message import BrowsedMessage, QueueMessage
@@ -204,6 +204,10 @@ class RsmqConsumer(Consumer):
     async def backlog(self) -> Backlog:
         """See `Consumer.backlog`."""
         return await backlog(self._browsing)
+
+    async def probe(self) -> Sequence[Probed]:
+        """See `Consumer.probe`."""
+        return await self._client.probe()
 
     async def shutdown(self) -> None:
         """See `Consumer.shutdown`: unsettled messages are visible to others at once."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from penstock.bulk import BatchLimits, produce_in_batches
-from penstock.connectors import Created, Producer
+from penstock.connectors import Created, Probed, Producer
 from penstock.errors import ProduceError
 from penstock.message import Record
 from penstock_rsmq.client import RsmqClient
@@ -63,6 +63,10 @@ class RsmqProducer(Producer):
             return Created(not client.created, f"a queue in namespace {self.options.ns!r} at {client.address}")
         finally:
             await client.close()
+
+    async def probe(self) -> Sequence[Probed]:
+        """See `Producer.probe`."""
+        return await self._client.probe()
 
     async def shutdown(self) -> None:
         """See `Producer.shutdown`. Nothing is buffered, so there is nothing to flush."""

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from penstock.backoff import Backoff
-from penstock.connectors import Backlog, BlockingConsumer, BlockingProducer, Refusal, Transacted
+from penstock.connectors import Backlog, BlockingConsumer, BlockingProducer, Probed, Refusal, Transacted
 from penstock.errors import ConnectorError
 from penstock.message import BrowsedMessage, QueueMessage, Record
 from penstock.polling import BlockingPoller
@@ -19,6 +19,7 @@ from penstock_sqlite import browsing, statements
 from penstock_sqlite.database import Database
 from penstock_sqlite.message import SqliteMessage, by_claim, json_list, messages_of
 from penstock_sqlite.options import SqliteOptions
+from penstock_sqlite.probing import probe
 from penstock_sqlite.producer import SqliteProducer
 from penstock_sqlite.shared_file import shared_file
 from penstock_sqlite.storing import refusals, store
@@ -211,6 +212,10 @@ class SqliteConsumer(BlockingConsumer):
             return None
         [(waiting,)] = self._settling.read(statements.COUNT_WAITING, {"queue": self.name, "most": MOST_COUNTED})
         return int(waiting)
+
+    def probe(self) -> Sequence[Probed]:
+        """See `Consumer.probe`."""
+        return probe(self._browsing, self._file.path, self.options)
 
     def browse(self, limit: int, after: str | None = None) -> Sequence[BrowsedMessage]:
         """See `Consumer.browse`; a position is a row's id."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from penstock.connectors import BlockingProducer, Created
+from penstock.connectors import BlockingProducer, Created, Probed
 from penstock.errors import ProduceError
 from penstock.message import Record
 from penstock_sqlite.database import Database
 from penstock_sqlite.options import SqliteOptions
+from penstock_sqlite.probing import probe
 from penstock_sqlite.shared_file import shared_file
 from penstock_sqlite.storing import refusals, store
 
@@ -52,6 +53,14 @@ class SqliteProducer(BlockingProducer):
         finally:
             database.close()
         return Created(existed=not database.created, what=f"a queue in the SQLite file {self.path}")
+
+    def probe(self) -> Sequence[Probed]:
+        """See `Producer.probe`."""
+        looking = Database(self._file, self.options, durable=False)
+        try:
+            return probe(looking, self.path, self.options)
+        finally:
+            looking.close()
 
     def shutdown(self) -> None:
         """See `Producer.shutdown`. Nothing is buffered, so there is nothing to flush."""
