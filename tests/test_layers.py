@@ -100,6 +100,7 @@ ROWS = """
     cli.configured  cli.exits  cli.letters_text  cli.lines_file  cli.trace
     cli.feed  cli.import_hints
     cli.apps
+    cli.checked
     cli.check  cli.dead_letters  cli.plugins  cli.queue  cli.run  cli.schema
     cli.version
     cli.main

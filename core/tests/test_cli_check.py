@@ -29,7 +29,7 @@ class Check:
     def __call__(self, text: str, *arguments: str) -> tuple[int, str, str]:
         """Exit code, stdout, stderr."""
         (self.folder / "queues.yml").write_text(text)
-        code = main(["check", "queues.yml", *arguments])
+        code = main(["check", "queues.yml", "--all", *arguments])
         captured = self.capsys.readouterr()
         return code, captured.out, captured.err
 

@@ -315,7 +315,7 @@ class Engine:
                 f"@app.stream_app"
             )
         queues = self.resolve() if queues is None else queues
-        settings = self._settings()
+        settings = self.settings
         function = read_again(self._function)
         source = with_annotation(queues[self.input_queue, "input"], function)
         outputs = {name: queue for (name, role), queue in queues.items() if role == "output"}
@@ -352,7 +352,14 @@ class Engine:
         """
         return self._extensions.all_routes(self.configuration)
 
-    def _settings(self) -> EngineSettings:
+    @property
+    def given(self) -> frozenset[str]:
+        """The names of the settings that the program gives."""
+        return frozenset(self._overrides)
+
+    @property
+    def settings(self) -> EngineSettings:
+        """The settings in force: the program's over the configuration's."""
         base = self.configuration.engine.model_dump(exclude_unset=True)
         return EngineSettings(**(base | self._overrides))
 

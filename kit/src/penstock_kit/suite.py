@@ -28,6 +28,7 @@ from penstock_kit.families.operations import Operations
 from penstock_kit.families.ordering import Ordering
 from penstock_kit.families.outages import Outages
 from penstock_kit.families.poison import Poison
+from penstock_kit.families.probing import Probing
 from penstock_kit.families.producing import Producing
 from penstock_kit.families.settling import Settling
 from penstock_kit.families.transactions import Transactions
@@ -49,6 +50,7 @@ class ConnectorConformance(
     Operations,
     Browsing,
     Claiming,
+    Probing,
     Membership,
     Batches,
     Transactions,

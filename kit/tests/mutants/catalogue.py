@@ -135,6 +135,7 @@ CHOSEN_ALONE = "claiming_delivers_the_chosen_alone"
 COUNTED = "messages_are_counted_without_joining"
 CREATED = "a_queue_is_created_once"
 UNCHANGED = "browsing_changes_nothing"
+UNASKED = "a_probe_changes_nothing"
 TOGETHER = "outputs_show_with_the_settlement_of_their_inputs"
 
 MUTANTS = [
@@ -273,6 +274,10 @@ MUTANTS = [
     producer("operations:CreatesAnew", CREATED),
     producer("operations:AlwaysCreates", CREATED),
     producer("operations:FailsIfItExists", CREATED),
+    # probing
+    consumer("probing:TakesWhileProbing", UNASKED),
+    consumer("probing:CountsWhileProbing", UNASKED),
+    consumer("probing:ProbesWhatItHasNot", UNASKED),
     # producing
     producer("producing:SwallowsRefusals", REFUSED),
     producer("producing:RefusesAllForOne", REFUSED),

@@ -82,7 +82,11 @@ def _load_file(path: Path, app: str) -> ModuleType:
         raise ConfigError(f"app {app!r}: it is not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]  # as an import does: half a module would be found by the next one
+        raise
     return module
 
 

@@ -1,35 +1,38 @@
-"""`penstock check`: checks a configuration without a broker, and prints it as it is understood."""
+"""`penstock check`: judges programs and configurations, prints what they set, and asks the servers if wanted."""
 
 from __future__ import annotations
 
-import os
-import sys
+import asyncio
+import json
 from argparse import ArgumentParser, Namespace
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import aclosing
+from typing import Any
 
-from penstock.config.files import read
-from penstock.config.middleware import configured_middleware
-from penstock.config.model import Configuration
-from penstock.config.names import unknown_queue
-from penstock.config.problems import Problem
-from penstock.config.report import queue_rows, section_rows, table
-from penstock.config.resolution import Resolution
-from penstock.config.resolve import registry_for, validate
-from penstock.config.routes import configured_routes
-from penstock.errors import ConfigError
+from penstock.cli.apps import CONFIGURATIONS
+from penstock.cli.checked import ROLES, Checked, CheckedQueue, check_configuration, check_programs
+from penstock.config.report import Row, engine_rows, queue_rows, section_rows, table
+from penstock.errors import ConfigError, FunctionError, PluginError
+from penstock.known_secrets import hide
 from penstock.observability.printable import lines, one_line
+from penstock.operations.probe import ProbedQueue, probe
 from penstock.options import Role
-from penstock.plugins.registry import Registry
-from penstock.queues.resolved_queue import ResolvedQueue
-
-ROLES: tuple[Role, ...] = ("input", "output")
 
 
 def configure(parser: ArgumentParser) -> None:
     """Add the arguments of `penstock check`."""
-    parser.add_argument("config", metavar="CONFIG", help="a YAML or TOML file")
-    parser.add_argument("--role", choices=ROLES, help="check every queue for this role only")
+    parser.add_argument(
+        "targets", nargs="+", metavar="APP|CONFIG", help="a program, as `penstock run` takes it, or a YAML or TOML file"
+    )
+    parser.add_argument("--config", metavar="FILE", help="check the programs with this configuration, not their own")
+    parser.add_argument("--all", action="store_true", help="print all values, not only those that are not the default")
+    parser.add_argument("--json", action="store_true", help="print everything as one JSON object")
+    parser.add_argument(
+        "--connect",
+        action="store_true",
+        help="ask the servers, too: reachable, authorised, queue there, group readable, clock; 1 if one fails",
+    )
+    parser.add_argument("--role", choices=ROLES, help="check every queue of a CONFIG for this role only")
     parser.add_argument(
         "--input", action="append", default=[], metavar="QUEUE", help="this queue must work as an input (repeatable)"
     )
@@ -37,88 +40,144 @@ def configure(parser: ArgumentParser) -> None:
         "--output", action="append", default=[], metavar="QUEUE", help="this queue must work as an output (repeatable)"
     )
     parser.epilog = (
-        "A configuration does not say which queue is an input. So a queue is checked for both roles; a problem that "
-        "affects one of them only is a note, unless --role, --input or --output says that this role is wanted."
+        "A program is judged as its start judges it. A configuration alone does not say which queue is an input. So a "
+        "queue is checked for both roles; a problem that affects one of them only is a note, unless --role, --input or "
+        "--output says that this role is wanted."
     )
 
 
 def run(arguments: Namespace) -> int:
-    """Print the configuration; 0 if it works.
+    """Print what was checked; 0 if it works, 1 if a server was asked and does not.
 
     Raises:
         ConfigError: with every problem, which the command line prints on stderr before it exits with 2.
     """
-    configuration, found = read(arguments.config)
-    problems = list(found)
-    if configuration.plugins.allow_import_paths and os.getcwd() not in sys.path:
-        # As `python -m` does: a configuration names the classes of the program beside it.
-        sys.path.insert(0, os.getcwd())
+    if not arguments.json:
+        checked = _check(arguments)
+        for each in checked:
+            _print(each, everything=arguments.all)
+        return _connect(checked, _print_answer) if arguments.connect else 0
+    try:
+        checked = _check(arguments)
+    except (ConfigError, PluginError, FunctionError) as error:
+        problems = error.problems if isinstance(error, ConfigError) else [str(error)]
+        print(json.dumps({"ok": False, "problems": [hide(str(problem)) for problem in problems]}, indent=2))
+        return 2
+    answers: list[ProbedQueue] = []
+    code = _connect(checked, answers.append) if arguments.connect else 0
+    print(json.dumps({"ok": code == 0, "problems": [], **_as_data(checked, answers)}, indent=2))
+    return code
+
+
+def _check(arguments: Namespace) -> list[Checked]:
+    files = [name for name in arguments.targets if name.lower().endswith(CONFIGURATIONS)]
+    programs = [name for name in arguments.targets if name not in files]
+    if arguments.config is not None and not programs:
+        raise ConfigError(f"--config {arguments.config}: it is for programs; name one, or the file alone")
     wanted: dict[str, set[Role]] = {}
     for role in ROLES:
         for name in getattr(arguments, role):
             wanted.setdefault(name, set()).add(role)
-    if not problems:
-        problems += [
-            Problem(("queues", name), unknown_queue(name, configuration.queues.keys(), arguments.config))
-            for name in wanted
-            if name not in configuration.queues
+    if (wanted or arguments.role) and not files:
+        raise ConfigError("--role, --input and --output are for a configuration alone; a program says what it uses")
+    checks: list[Callable[[], Checked]] = [
+        lambda file=file: check_configuration(file, wanted, arguments.role)  # type: ignore[misc]
+        for file in files
+    ]
+    if programs:
+        checks.append(lambda: check_programs(programs, arguments.config))
+    checked, refused = [], []
+    for check in checks:
+        try:
+            checked.append(check())
+        except ConfigError as error:
+            refused.append(error)
+    if len(refused) == 1:
+        raise refused[0]
+    if refused:
+        raise ConfigError(*dict.fromkeys(problem for error in refused for problem in error.problems))
+    return checked
+
+
+def _print(checked: Checked, *, everything: bool) -> None:
+    counts = [(len(checked.engines), "engine"), (len(checked.queues), "queue")]
+    told = ", ".join(f"{count} {what}{'' if count == 1 else 's'}" for count, what in counts if count or what == "queue")
+    print(f"{checked.name}: {told}, no problems")
+    for title, rows, notes in _parts(checked):
+        shown = [row for row in rows if everything or not row.is_default]
+        if shown or notes or title.startswith("queue "):
+            print(f"\n{title}")
+        if shown:
+            print(lines(table(shown)))
+        for note in notes:
+            print(f"  note: {lines(note)}")
+
+
+def _parts(checked: Checked) -> Iterable[tuple[str, Sequence[Row], Sequence[str]]]:
+    """The parts of a report: each with a title, rows and notes."""
+    for engine in checked.engines:
+        rows = [
+            Row("input", engine.input_queue, "program"),
+            *(Row("output", name, "program") for name in engine.output_queues),
+            *([Row("dead_letter_queue", engine.dead_letter_queue, "program")] if engine.dead_letter_queue else []),
         ]
-    registry = registry_for(configuration)
-    findings = {}
-    for name in configuration.queues:
-        roles = wanted.get(name) or ({arguments.role} if arguments.role else set())
-        findings[name] = _find(configuration, name, roles, registry)
-        problems += findings[name].problems
-    problems += configured_middleware(configuration, registry)[1] + configured_routes(configuration, registry)[1]
-    if problems:
-        raise ConfigError(*problems)
-    _print(arguments.config, configuration, findings)
-    return 0
+        rows += engine_rows(engine.configuration, engine.settings, engine.given)
+        yield f"engine {one_line(engine.app_name)}", rows, ()
+    for name, queue in checked.queues.items():
+        uses = f": {', '.join(queue.uses)}" if queue.uses else ""
+        rows = queue_rows(queue.configuration.queues[name], queue.views)
+        yield f"queue {one_line(name)}{one_line(uses)}", rows, _notes(queue)
+    for section in ("worker", "plugins") if checked.engines else ("engine", "worker", "plugins"):
+        yield section, section_rows(checked.configuration, section), ()
 
 
-@dataclass(slots=True)
-class _Finding:
-    """What there is to say about one queue."""
-
-    views: list[ResolvedQueue] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
-    notes: list[Problem] = field(default_factory=list)
+def _notes(queue: CheckedQueue) -> list[str]:
+    roles = {"input": "an input", "output": "an output"}
+    return [f"not usable as {roles[note.role or 'output']}: {note}" for note in queue.notes]
 
 
-def _find(configuration: Configuration, name: str, wanted: set[Role], registry: Registry) -> _Finding:
-    queue = configuration.queues[name]
-    roles = [role for role in ROLES if not wanted or role in wanted]
-    resolutions = [validate(configuration, name, role, registry=registry) for role in roles]
-    finding = _Finding([each.resolved for each in resolutions if each.resolved is not None])
-    for resolution in resolutions:
-        # The user who names a class for a side wants that side to work.
-        own_class = getattr(queue, "consumer" if resolution.role == "input" else "producer")
-        required = resolution.role in wanted or own_class is not None
-        others = [other for other in resolutions if other is not resolution]
-        for problem in resolution.problems:
-            if not required and _concerns_this_role_only(problem, resolution, others):
-                finding.notes.append(problem)
-            elif problem not in finding.problems:
-                finding.problems.append(problem)
-    return finding
+def _connect(checked: Sequence[Checked], told: Callable[[ProbedQueue], object]) -> int:
+    """Ask the servers of all queues at once; 1 if one of them is not as a worker needs it."""
+    queues = [view for each in checked for queue in each.queues.values() for view in queue.to_ask()]
+
+    async def ask() -> int:
+        code = 0
+        async with aclosing(probe(queues)) as answers:
+            async for answered in answers:
+                told(answered)
+                code = code if answered.ok else 1
+        return code
+
+    return asyncio.run(ask())
 
 
-def _concerns_this_role_only(problem: Problem, resolution: Resolution, others: Sequence[Resolution]) -> bool:
-    """Whether the queue could serve in another role although it has this problem in this one."""
-    if not resolution.possible:
-        return any(other.possible for other in others)
-    return any(set(other.problems) <= set(resolution.problems) - {problem} for other in others)
+def _print_answer(answered: ProbedQueue) -> None:
+    state = "ok    " if answered.ok else "FAILED"
+    queue = answered.queue
+    print(one_line(f"{state}  queue {queue.name!r} ({queue.role}, {queue.connector}): {answered.text}"), flush=True)
 
 
-def _print(config: str, configuration: Configuration, findings: Mapping[str, _Finding]) -> None:
-    count = len(findings)
-    print(f"{config}: {count} queue{'' if count == 1 else 's'}, no problems")
-    for name, finding in findings.items():
-        print(f"\nqueue {one_line(name)}")
-        print(lines(table(queue_rows(configuration.queues[name], finding.views))))
-        for note in finding.notes:
-            role = "an input" if note.role == "input" else "an output"
-            print(f"  note: not usable as {role}: {lines(str(note))}")
-    for section in ("engine", "worker", "plugins"):
-        print(f"\n{section}")
-        print(lines(table(section_rows(configuration, section))))
+def _as_data(checked: Sequence[Checked], answers: Sequence[ProbedQueue]) -> dict[str, Any]:
+    parts = [part for each in checked for part in _parts(each)]
+    data: dict[str, Any] = {
+        "parts": [
+            {
+                "title": title,
+                "settings": [{"key": row.key, "value": row.value, "origin": row.origin} for row in rows],
+                "notes": list(notes),
+            }
+            for title, rows, notes in parts
+        ]
+    }
+    if answers:
+        data["servers"] = [
+            {
+                "queue": each.queue.name,
+                "role": each.queue.role,
+                "connector": each.queue.connector,
+                "ok": each.ok,
+                "answers": [{"question": a.question, "ok": a.ok, "text": a.text} for a in each.answers],
+            }
+            for each in answers
+        ]
+    return data

@@ -23,7 +23,7 @@ from penstock.worker.listener import Stopped, listening, stop_early
 
 COMMANDS = {
     "run": "run engines until a signal, or until their queues are empty",
-    "check": "check a configuration and print it as it is understood",
+    "check": "check programs and configurations, print what they set, ask servers if wanted",
     "queue": "publish to a queue and look at it, on a configuration alone",
     "dead-letters": "look at the letters of a dead-letter queue, and send them back, export or drop them",
     "plugins": "list what is installed",

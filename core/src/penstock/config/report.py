@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from penstock.config.fields import keyed_fields
 from penstock.config.locations import Path
 from penstock.config.masking import shown
-from penstock.config.model import Configuration, QueueConfig, Settings
+from penstock.config.model import Configuration, EngineSettings, QueueConfig, Settings
 from penstock.queues.resolved_queue import ResolvedQueue
 
 
@@ -22,6 +22,11 @@ class Row:
     key: str
     value: str
     origin: str
+
+    @property
+    def is_default(self) -> bool:
+        """Whether only Penstock or a connector chose it."""
+        return self.origin == "default" or self.origin.startswith("connector ")
 
 
 def queue_rows(queue: QueueConfig, views: Iterable[ResolvedQueue]) -> list[Row]:
@@ -89,6 +94,18 @@ def section_rows(configuration: Configuration, section: str) -> list[Row]:
     """The rows of the section "engine", "worker" or "plugins"."""
     settings: Settings = getattr(configuration, section)
     return list(_settings_rows(configuration, settings, (section,)))
+
+
+def engine_rows(configuration: Configuration, settings: EngineSettings, given: Container[str]) -> list[Row]:
+    """The rows of an engine's settings.
+
+    Args:
+        configuration: Its configuration.
+        settings: What is in force.
+        given: The names of those that the program gives.
+    """
+    rows = _settings_rows(configuration, settings, ("engine",))
+    return [Row(row.key, row.value, "program") if row.key.partition(".")[0] in given else row for row in rows]
 
 
 def _settings_rows(configuration: Configuration, settings: BaseModel, path: Path) -> Iterator[Row]:

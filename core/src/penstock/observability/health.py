@@ -203,3 +203,10 @@ def _all_ok(states: dict[str, Status]) -> bool:
 def rfc3339(seconds: float) -> str:
     """A time in seconds since the epoch, as text in UTC."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+class UnobservedHealth(Health):
+    """Tells no observer, for an engine that is built only to be judged."""
+
+    def subscribe(self, observer: Observer) -> None:
+        """Ignore the observer: nothing will happen."""

@@ -7,7 +7,7 @@ async for asked in probe(queues):
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -61,14 +61,14 @@ class ProbedQueue:
         return "; ".join([*wrong, *well, *unknown])
 
 
-async def probe(queues: Iterable[ResolvedQueue], timeout: float = TIMEOUT) -> AsyncIterator[ProbedQueue]:
+async def probe(queues: Iterable[ResolvedQueue], timeout: float | None = None) -> AsyncGenerator[ProbedQueue, None]:
     """Ask about queues, all at once, and yield each as it answers.
 
     Args:
         queues: What to ask about, each in its role.
-        timeout: Seconds for each; a server that accepts a connection and never answers takes no longer.
+        timeout: Seconds for each, by default 15; a server that accepts a connection and never answers takes no longer.
     """
-    asking = [asyncio.create_task(_ask(queue, timeout)) for queue in queues]
+    asking = [asyncio.create_task(_ask(queue, timeout or TIMEOUT)) for queue in queues]
     try:
         for answered in asyncio.as_completed(asking):
             yield await answered

@@ -17,7 +17,7 @@ from penstock.config.model import WorkerSettings
 from penstock.errors import ConfigError, PenstockError, ProcessEnded
 from penstock.observability.counting import EngineMetrics
 from penstock.observability.exposition import MetricsRegistry
-from penstock.observability.health import Health
+from penstock.observability.health import Health, UnobservedHealth
 from penstock.starting import reject_start_in_import, reject_start_in_loop
 from penstock.worker import streams
 from penstock.worker.collector import tuned_collector
@@ -220,6 +220,17 @@ class Worker:
         if refused:
             raise ConfigError(*dict.fromkeys(problem for error in refused for problem in error.problems))
         return running
+
+    async def check(self) -> None:
+        """Build all that would run, and connect nothing: what `penstock check` asks.
+
+        Raises:
+            ConfigError, PluginError, FunctionError: as the start would.
+        """
+        self.health = UnobservedHealth()
+        self._start()
+        for each in self._runnables:
+            _ = getattr(each, "routes", ())
 
     def _endpoints(self) -> Endpoints | None:
         host, port = self._settings.metrics_host, self._settings.metrics_port
