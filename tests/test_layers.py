@@ -161,6 +161,7 @@ PUBLIC = frozenset(
         "offsets",
         "options",
         "polling",
+        "probes",
         "progress",
         "redelivery",
         "results",
