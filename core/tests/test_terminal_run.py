@@ -13,7 +13,7 @@ from tests.terminals import Program, Terminal, assert_screen, set_colours, witho
 
 from penstock.cli.main import main
 from penstock.observability.counting import EngineMetrics
-from penstock.terminal import run_view
+from penstock.terminal import display, run_view
 from penstock.terminal.bars import Bar
 from penstock.terminal.display import Display
 from penstock.terminal.run_view import RunView
@@ -88,6 +88,32 @@ def test_a_screen_of_a_run(columns: int, drain: bool, monkeypatch: pytest.Monkey
             assert_screen(shown, SCREENS / f"run_{'drain_' if drain else ''}{columns}.txt")
             assert re.search(rb"\x1b\[31m *5", terminal.raw)
         terminal.read()
+        assert terminal.is_as_before()
+
+
+def test_without_colours_no_cell_has_a_style(monkeypatch: pytest.MonkeyPatch) -> None:
+    """NO_COLOR: the table is there, plain."""
+    set_colours(monkeypatch)
+    monkeypatch.setenv("NO_COLOR", "1")
+    with Terminal(100) as terminal, terminal.stream() as stream, Display(busy_view(Clock()).rich_content, stream):
+        terminal.wait_for("1.2M")
+
+        assert set(re.findall(rb"\x1b\[[0-9;]*m", terminal.raw)) == {b"\x1b[0m"}
+
+
+def test_a_terminal_that_takes_nothing_stops_neither_the_work_nor_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after Ctrl-S: the rows are taken away once it goes on."""
+    set_colours(monkeypatch)
+    monkeypatch.setattr(display, "END_TIMEOUT", 0.2)
+    with Terminal() as terminal, terminal.stream() as stream:
+        with Display(busy_view(Clock()).rich_content, stream) as shown:
+            terminal.wait_for("1.2M")
+            terminal.type("\x13")
+        terminal.type("\x11")
+        terminal.wait_until(lambda lines: not lines)
+        assert shown._watcher is not None
+        shown._watcher.wait()
+
         assert terminal.is_as_before()
 
 
@@ -170,7 +196,7 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("in.jsonl").write_text("".join(f"{number}\n" for number in range(1, 6)))
 
 
-@pytest.mark.parametrize("how", ["Ctrl-C twice", "SIGKILL"])
+@pytest.mark.parametrize("how", ["Ctrl-C twice", "SIGKILL", "closed"])
 @pytest.mark.usefixtures("shop")
 def test_a_run_that_is_cut_off_leaves_the_terminal_as_it_was(how: str) -> None:
     """Meanwhile the program's own log, through a handler on Python's first stream, and its prints stay apart."""
@@ -180,6 +206,11 @@ def test_a_run_that_is_cut_off_leaves_the_terminal_as_it_was(how: str) -> None:
         )
         wanted = {f"{what} {number}" for number in range(1, 6) for what in ("number", "print")}
         assert wanted <= set(terminal.everything())
+        if how == "closed":
+            terminal.hang_up()
+            os.kill(terminal.pid, signal.SIGTERM)  # the second signal, after the kernel's SIGHUP
+            assert terminal.wait() == 130
+            return
         if how == "SIGKILL":
             os.kill(terminal.pid, signal.SIGKILL)
             assert terminal.finish() == -signal.SIGKILL

@@ -66,12 +66,21 @@ class Display:
     def __exit__(self, *_error: object) -> None:
         self._stopped.set()
         self._thread.join(END_TIMEOUT)
-        if self._shape is not None and not self._thread.is_alive():
-            self._write(_RELEASE)
+        released = self._release()
         self._forget_fork()
         if self._watcher is not None:
             with suppress(OSError, subprocess.TimeoutExpired):
-                self._watcher.communicate(b"\n", END_TIMEOUT)
+                # Without a line the watcher does it, once the terminal takes anything again.
+                self._watcher.communicate(b"\n" if released else b"", END_TIMEOUT)
+
+    def _release(self) -> bool:
+        """Whether the terminal is as it was; else it takes nothing, as after Ctrl-S."""
+        if self._thread.is_alive():
+            return False
+        try:
+            return self._shape is None or self._write(_RELEASE)
+        except OSError:
+            return True  # it was closed
 
     def _leave_to_parent(self) -> None:
         # A child that the function forks would keep the watcher from seeing the end of this process.
