@@ -47,7 +47,7 @@ DAY = """\
 TIME INFO penstock: starting Penstock 0.1.0, process N, health and metrics on 127.0.0.1 port N: /livez, /readyz, /metrics, /status
 TIME INFO penstock: engine 'till': from 'orders' (rsmq) to 'invoices' (rsmq), dead letters to 'rejects' (rsmq)
 TIME INFO penstock: engine 'till': at work, connected after TAKEN
-TIME WARNING penstock: Redis at 127.0.0.1:PORT: REASON; connecting again; queues 'orders', 'invoices' and 'rejects' of engine 'till' wait
+TIME WARNING penstock: Redis at 127.0.0.1:PORT: REASON; connecting again; queues 'orders', 'invoices' and 'rejects' of engine 'till' wait; to ask it: penstock check queues.yml --connect
 TIME WARNING penstock: Redis at 127.0.0.1:PORT: connected again after TAKEN; N messages wait in 'orders'
 TIME WARNING penstock: engine 'till': N messages failed at function, the first at ID of queue 'orders' (queues.yml:3), rsmq, attempt N: LookupError: no such customer; to the dead-letter queue 'rejects' (app.py:17); to see them: penstock dead-letters queues.yml rejects list
 Traceback (most recent call last):

@@ -73,12 +73,14 @@ class Place:
         label: The queue, as errors call it.
         component: Its name in the health registry.
         fields: What its log records carry: engine, queue, connector.
+        file: The file of the configuration; "" if it is not in a file.
     """
 
     server: str
     label: str
     component: str
     fields: Mapping[str, str]
+    file: str = ""
 
 
 @dataclass(slots=True)
@@ -169,7 +171,9 @@ class Outages:
         # Many clients put the server's name in front of their reason.
         text = text.replace(f"{server.subject}: ", "", 1)
         places = server.places.values() if place.server else [place]
-        log.warning("%s: %s%s", server.subject, text, _waiting(places) if place.server else "", extra=_shared(places))
+        if place.server:
+            text += _waiting(places) + (f"; to ask it: penstock check {place.file} --connect" if place.file else "")
+        log.warning("%s: %s", server.subject, text, extra=_shared(places))
 
 
 async def _report_with_lags(text: str, fields: Mapping[str, Any], lags: Mapping[str, Lag]) -> None:

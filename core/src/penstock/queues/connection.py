@@ -38,6 +38,7 @@ class Connection:
         component: The connector's name in it.
         on_lost: Called each time the connection was lost.
         log_fields: What its log records carry beside their text: the queue, and its engine and connector.
+        file: The file of its configuration, if there is one.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Connection:
         component: str,
         on_lost: Callable[[], None] | None,
         log_fields: Mapping[str, str] | None = None,
+        file: str = "",
     ) -> None:
         self.log = logging.LoggerAdapter(log, log_fields)
         self._connector = connector
@@ -58,7 +60,7 @@ class Connection:
         self._component = component
         self._on_lost = on_lost
         self._fields = log_fields or {}
-        self._place = Place(getattr(connector, "server", ""), label, component, self._fields)
+        self._place = Place(getattr(connector, "server", ""), label, component, self._fields, file)
         health.outages.add(self._place)
         self._connecting = asyncio.Lock()
         self._connected_at = 0.0

@@ -57,8 +57,9 @@ class _Queue:
         )
         fields = {"queue": resolved.name, "connector": resolved.connector} | ({"engine": engine} if engine else {})
         self.server: str = getattr(connector, "server", "")
+        file = resolved.location.partition(":")[0]
         self._connection = Connection(
-            connector, str(self), resolved.connector_class, health or Health(), component, on_reconnect, fields
+            connector, str(self), resolved.connector_class, health or Health(), component, on_reconnect, fields, file
         )
 
     def __str__(self) -> str:
