@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from itertools import islice
 from time import monotonic
 
 from penstock.bulk import chunks
@@ -95,40 +96,50 @@ class Taking:
         return messages
 
     async def _consumed(self) -> AsyncGenerator[Sequence[QueueMessage]]:
-        places = {position: place for place, position in enumerate(self._positions)}
+        waiting = set(self._positions)  # not handed out yet
         expected = 0  # the place of the next message
         last = monotonic()
-        while places and not self._stopped.is_set():
+        while waiting and not self._stopped.is_set():
             async with self.kept(()):
-                messages = await self._queue.consume(MOST, WAIT)
-            for message in messages:
-                if message.position in places:
-                    self._held[message.position] = message
-                else:
-                    self._others.append(message)
-            self.passed = len(self._others)
+                messages = await self._receive(waiting, self._batch(), WAIT)
             if messages or not await self._is_reading():
                 last = monotonic()
             quiet = monotonic() - last > QUIET
-            if quiet or len(self._held) > MOST_HELD:
-                # Some of them do not come: others have them, or they are settled already.
-                self.disordered = self.disordered or bool(self._held)
-                coming = sorted(self._held, key=places.__getitem__)
-            else:
-                coming = []
-                while expected < len(self._positions) and self._positions[expected] in self._held:
-                    coming.append(self._positions[expected])
-                    expected += 1
-            while coming and not self._stopped.is_set():
-                some, coming = coming[: self._batch()], coming[self._batch() :]
-                yield [self._held.pop(position) for position in some]
-                for position in some:
-                    places.pop(position)
-                last = monotonic()
-            while expected < len(self._positions) and self._positions[expected] not in places:
+            while expected < len(self._positions) and self._positions[expected] not in waiting:
                 expected += 1
+            ready = self._ready(expected)
+            if (quiet or len(self._held) > MOST_HELD) and self._held:
+                # Some of them do not come: others have them, or they are settled already.
+                self.disordered = True
+                ready = [position for position in self._positions[expected:] if position in self._held]
+            while ready and not self._stopped.is_set():
+                some, ready = ready[: self._batch()], ready[self._batch() :]
+                waiting.difference_update(some)
+                yield [self._held.pop(position) for position in some]
+                # A log commits what is settled only while it is consumed. One at a time, since it has to be held.
+                await self._receive(waiting, 1, 0)
+                last = monotonic()
             if quiet:
                 return
+
+    async def _receive(self, waiting: set[str], most: int, wait: float) -> Sequence[QueueMessage]:
+        messages = await self._queue.consume(most, wait)
+        for message in messages:
+            if message.position in waiting:
+                self._held[message.position] = message
+            else:
+                self._others.append(message)
+        self.passed = len(self._others)
+        return messages
+
+    def _ready(self, expected: int) -> list[str]:
+        """The positions of messages that are held, from the expected one on, without a gap."""
+        ready = []
+        for position in islice(self._positions, expected, None):
+            if position not in self._held:
+                break
+            ready.append(position)
+        return ready
 
     async def _is_reading(self) -> bool:
         """Whether messages may be expected: a group that still waits for a member that died assigns nothing."""
