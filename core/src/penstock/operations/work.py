@@ -16,6 +16,9 @@ from penstock.queues.queue import InputQueue
 
 BATCH = 250  # letters that are sent, confirmed and settled together; after a crash at most these are sent twice
 GONE = "gone, delayed, or with another consumer"
+NOT_DELIVERED = (
+    "not delivered: gone, with another consumer, or held back until letters before them are settled; choose those too"
+)
 
 
 @dataclass(slots=True)
@@ -110,7 +113,8 @@ class Work:
         finally:
             await queue.close()
         if taken < len(wanted) and not self.stopped.is_set():
-            self.progress.left[GONE] += len(wanted) - taken
+            claims = queue.resolved.capabilities.claim
+            self.progress.left[GONE if claims else NOT_DELIVERED] += len(wanted) - taken
 
     async def read(self, batches: Iterable[Sequence[QueueMessage]], handle: Handle) -> None:
         """Handle letters that are in no queue."""
