@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from penstock.config.model import Configuration
+from penstock.errors import NotConnected
 from penstock.operations import open as open_queue
 from penstock.results import Created
 
@@ -17,5 +18,7 @@ async def create(configuration: Configuration, name: str) -> Created:
     queue = open_queue.create(configuration, name)
     try:
         return await queue.create()
+    except NotConnected as error:
+        raise NotConnected(f"{queue}: {error}", error.retry_after) from error
     finally:
         await queue.close()
