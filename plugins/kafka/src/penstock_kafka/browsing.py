@@ -133,7 +133,14 @@ class Browser:
         return error is None
 
     def _ends_of(self, client: Client, key: Partition) -> tuple[int, int]:
-        low, high = client.get_watermark_offsets(TopicPartition(*key), timeout=self._options.connect_timeout)
+        """The first offset that a partition keeps, and the one after its last."""
+        try:
+            low, high = client.get_watermark_offsets(TopicPartition(*key), timeout=self._options.connect_timeout)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError._UNKNOWN_PARTITION:
+                raise
+            # The brokers have just named it, so the client's metadata is behind.
+            raise NotConnected(f"{self._where}: {key[0]}/{key[1]} is not known to the client yet") from None
         return low, high
 
     def _parse(self, after: str) -> tuple[Partition, int]:
