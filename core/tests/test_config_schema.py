@@ -77,6 +77,34 @@ def test_what_is_wrong_is_found_where_it_is(schema: dict[str, Any], data: Any, w
     assert where in faults(schema, data)
 
 
+@pytest.mark.parametrize(
+    ("middleware", "fault"),
+    [
+        (["rate_limit"], ""),
+        ([{"name": "rate_limit", "per_second": 5}], ""),
+        ([{"name": "rate_limit", "per_second": "${RATE}"}], ""),
+        ([{"name": "not-installed-here", "anything": 1}], ""),
+        ([{"name": "rate_limit", "per_second": "fast"}], "engine.middleware.0.per_second"),
+        ([{"name": "rate_limit", "per_second": 5, "burts": 2}], "engine.middleware.0"),
+        ([{"name": "rate_limit"}], "engine.middleware.0"),
+        ([{"per_second": 5}], "engine.middleware.0"),
+    ],
+)
+def test_the_options_of_middleware_are_known(schema: dict[str, Any], middleware: list[Any], fault: str) -> None:
+    """Of each that is installed, by its name; another name may be known where the worker runs."""
+    data = {"queues": {"a": {}}, "engine": {"middleware": middleware}}
+
+    assert sorted(set(faults(schema, data))) == ([fault] if fault else [])
+
+
+def test_the_options_of_middleware_are_described(schema: dict[str, Any]) -> None:
+    """And the names are offered."""
+    known = schema["$defs"]["middleware.rate_limit"]["properties"]
+
+    assert "Messages a second" in known["per_second"]["description"]
+    assert "rate_limit" in json.dumps(schema["$defs"]["engine"]["properties"]["middleware"])
+
+
 def test_keys_are_described_from_their_docstrings(schema: dict[str, Any]) -> None:
     """One text, in code and editor, with the variable that fills the key."""
     options = schema["$defs"]["options.acme"]["properties"]

@@ -16,6 +16,7 @@ from pydantic.json_schema import GenerateJsonSchema
 from penstock.config.fields import keyed_fields, model_in
 from penstock.config.model import EngineSettings, PluginSettings, QueueConfig, WorkerSettings
 from penstock.errors import PluginError
+from penstock.middleware import Middleware
 from penstock.options import environment_fields
 from penstock.plugins.registry import Registry
 from penstock.specs import ConnectorSpec
@@ -39,12 +40,13 @@ def configuration_schema(registry: Registry) -> tuple[Schema, list[str]]:
             since a name may be known where the configuration runs and not here.
 
     Returns:
-        The schema (draft 2020-12), and a sentence for each connector whose options could not be described.
+        The schema (draft 2020-12), and a sentence for each plugin whose options could not be described.
     """
     definitions: Schema = {}
     problems: list[str] = []
     for key, model in (("engine", EngineSettings), ("worker", WorkerSettings), ("plugins", PluginSettings)):
         definitions[key] = _model_schema(model, key, definitions)
+    definitions["engine"]["properties"]["middleware"]["items"] = _middleware_schema(registry, definitions, problems)
     definitions["queue"] = _queue_schema(registry, definitions, problems)
     queue = {"$ref": "#/$defs/queue"}
     queue_list = {"type": "array", "minItems": 1, "items": {"allOf": [queue, {"required": ["name"]}]}}
@@ -70,6 +72,28 @@ def configuration_schema(registry: Registry) -> tuple[Schema, list[str]]:
         **_either("array", queue_list, sections_or_queues),
         "$defs": definitions,
     }, problems
+
+
+def _middleware_schema(registry: Registry, definitions: Schema, problems: list[str]) -> Schema:
+    """One middleware: a name, or a mapping with a name and the options that the installed middleware of it has."""
+    conditions: list[Schema] = []
+    for name in registry.names("middleware"):
+        try:
+            spec = registry.middleware(name)
+            target = registry.load(spec, spec.target)
+        except PluginError as error:
+            problems.append(str(error))
+            continue
+        if isinstance(target, type) and issubclass(target, Middleware):
+            key = f"middleware.{name}"
+            schema = _model_schema(target, key, definitions)
+            schema["properties"] = {"name": {"const": name}, **schema.get("properties", {})}
+            definitions[key] = schema
+            named = {"type": "object", "required": ["name"], "properties": {"name": {"const": name}}}
+            conditions.append({"if": named, "then": {"$ref": f"#/$defs/{key}"}})
+    names = {"anyOf": [{"enum": list(registry.names("middleware"))}, {"type": "string", "minLength": 1}]}
+    schema = {"anyOf": [names, {"type": "object", "required": ["name"]}]}
+    return {**schema, "allOf": conditions} if conditions else schema
 
 
 def _either(kind: str, then: Schema, otherwise: Schema) -> Schema:
