@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import aclosing
@@ -11,12 +12,14 @@ from typing import Any
 
 from penstock.cli.apps import CONFIGURATIONS
 from penstock.cli.checked import ROLES, Checked, CheckedQueue, check_configuration, check_programs
-from penstock.config.report import Row, engine_rows, queue_rows, section_rows, table
+from penstock.config.report import Row, engine_rows, queue_rows, section_rows
 from penstock.errors import ConfigError, FunctionError, PluginError
 from penstock.known_secrets import hide
 from penstock.observability.printable import lines, one_line
 from penstock.operations.probe import ProbedQueue, probe
 from penstock.options import Role
+from penstock.terminal.colours import green, red
+from penstock.terminal.tables import print_table
 
 
 def configure(parser: ArgumentParser) -> None:
@@ -108,7 +111,7 @@ def _print(checked: Checked, *, everything: bool) -> None:
         if shown or notes or title.startswith("queue "):
             print(f"\n{title}")
         if shown:
-            print(lines(table(shown)))
+            print_table([(row.key, row.value, row.origin) for row in shown], indent="  ", styles={"default": "dim"})
         for note in notes:
             print(f"  note: {lines(note)}")
 
@@ -152,9 +155,10 @@ def _connect(checked: Sequence[Checked], told: Callable[[ProbedQueue], object]) 
 
 
 def _print_answer(answered: ProbedQueue) -> None:
-    state = "ok    " if answered.ok else "FAILED"
+    state = green("ok    ", sys.stdout) if answered.ok else red("FAILED", sys.stdout)
     queue = answered.queue
-    print(one_line(f"{state}  queue {queue.name!r} ({queue.role}, {queue.connector}): {answered.text}"), flush=True)
+    told = one_line(f"queue {queue.name!r} ({queue.role}, {queue.connector}): {answered.text}")
+    print(f"{state}  {told}", flush=True)
 
 
 def _as_data(checked: Sequence[Checked], answers: Sequence[ProbedQueue]) -> dict[str, Any]:

@@ -123,13 +123,3 @@ def _origin(configuration: Configuration, settings: BaseModel, name: str, path: 
     if name not in settings.model_fields_set:
         return "default"
     return configuration.origin(path)
-
-
-def table(rows: Iterable[Row], indent: str = "  ") -> str:
-    """Rows in three columns."""
-    rows = list(rows)
-    key_width = max((len(row.key) for row in rows), default=0)
-    value_width = min(max((len(row.value) for row in rows), default=0), 60)
-    return "\n".join(
-        f"{indent}{row.key:<{key_width}}  {row.value:<{value_width}}  {row.origin}".rstrip() for row in rows
-    )

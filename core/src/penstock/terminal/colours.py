@@ -42,7 +42,16 @@ def is_rich(stream: TextIO | None) -> bool:
 
 def red(text: str, stream: TextIO | None) -> str:
     """A text in red, where its stream is coloured. Needs no library, so that an error is shown at once."""
-    return f"\x1b[31m{text}\x1b[0m" if is_coloured(stream) else text
+    return _painted(text, 31, stream)
+
+
+def green(text: str, stream: TextIO | None) -> str:
+    """A text in green, where its stream is coloured."""
+    return _painted(text, 32, stream)
+
+
+def _painted(text: str, code: int, stream: TextIO | None) -> str:
+    return f"\x1b[{code}m{text}\x1b[0m" if is_coloured(stream) else text
 
 
 def _is_tty(stream: TextIO | None) -> bool:
