@@ -71,7 +71,7 @@ ROWS = """
     operations.work
     operations.replay  operations.export
     operations.letters_file
-    pipeline.ending  pipeline.prefetch  pipeline.state  pipeline.in_flight
+    pipeline.prefetch  pipeline.state  pipeline.in_flight
     pipeline.batch  pipeline.call_context  pipeline.propagation  pipeline.failure_log  pipeline.function
     pipeline.lease_extender  pipeline.tasks  pipeline.drain  pipeline.resources
     pipeline.open_resources  pipeline.extensions  pipeline.stream_app

@@ -21,7 +21,6 @@ from penstock.observability.outages import duration
 from penstock.pipeline.batch import Batch
 from penstock.pipeline.delivery import Delivery
 from penstock.pipeline.drain import DrainDetector
-from penstock.pipeline.ending import Ending
 from penstock.pipeline.engine_queues import EngineQueues
 from penstock.pipeline.executor import Executor, OnBatchDone
 from penstock.pipeline.fetcher import IDLE_TIMEOUT, Fetcher
@@ -30,7 +29,7 @@ from penstock.pipeline.outcomes import Outcomes
 from penstock.pipeline.poison import Suspicion
 from penstock.pipeline.prefetch import PrefetchWindow
 from penstock.pipeline.side_tasks import SideTasks
-from penstock.pipeline.state import EngineState
+from penstock.pipeline.state import Ending, EngineState
 from penstock.pipeline.suspects import SuspectCalls
 from penstock.pipeline.tasks import WatchedTasks
 from penstock.queues.queue import InputQueue

@@ -1,9 +1,10 @@
-"""Whether one engine runs, drains or stops."""
+"""Whether one engine runs, drains or stops, and how it ended."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 
 
 class EngineState:
@@ -53,3 +54,18 @@ class EngineState:
             await asyncio.wait_for(self._stop.wait(), seconds)
         except TimeoutError:
             return
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What an engine has left in its input queue.
+
+    Attributes:
+        unsettled: Messages that it received and did not settle; they are redelivered.
+        waiting: How many messages wait in the queue beside them; None if unknown. Only a drain asks for it.
+        clean: Whether the queue closed cleanly; otherwise what was settled last may come again.
+    """
+
+    unsettled: int
+    waiting: int | None
+    clean: bool

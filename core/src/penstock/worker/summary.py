@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from penstock.observability.counting import EngineMetrics
 from penstock.observability.metric_definitions import FUNCTION_FAILURES, OUTCOMES, RECEIVED, SETTLED
-from penstock.pipeline.ending import Ending
+from penstock.pipeline.state import Ending
 
 
 def summary(counters: EngineMetrics) -> str:
