@@ -7,23 +7,34 @@ from typing import TYPE_CHECKING
 
 from benchmarks.clock import Clock
 from penstock.config.model import WorkerSettings
+from penstock.events import Consumed, Event, Settled
 from penstock.worker.worker import Worker
 
 if TYPE_CHECKING:
     from penstock import Engine
 
-LOOK = 0.002  # seconds between two looks at how far it is
-
 
 class _Watch:
-    """Runs beside an engine in its worker: starts the clock at the first message, stops the worker after the last."""
+    """Runs beside an engine in its worker, and observes it: starts the clock at the first message, stops the worker
+    after the last. It must cost nothing itself, so it never looks by itself."""
 
-    def __init__(self, app: Engine, messages: int) -> None:
-        self._app = app
+    def __init__(self, messages: int) -> None:
         self._messages = messages
+        self._settled = 0
         self._clock = Clock()
         self._stopped = asyncio.Event()
         self.worker: Worker
+
+    def observe(self, event: Event) -> None:
+        """Count what is settled."""
+        if isinstance(event, Consumed):
+            self._clock.go()
+        elif isinstance(event, Settled):
+            self._settled += len(event.messages)
+            if self._settled >= self._messages and not self._stopped.is_set():
+                self._stopped.set()
+                self._clock.show(self._settled)
+                self.worker.stop()
 
     def start(self, *_boards: object) -> _Watch:
         """See `Runnable`."""
@@ -31,15 +42,7 @@ class _Watch:
 
     async def run(self, *_timeouts: object) -> None:
         """See `Running`."""
-        pipeline = self._app.pipeline
-        assert pipeline is not None, "the engine is started first"
-        while pipeline.done < self._messages and not self._stopped.is_set():
-            await asyncio.sleep(LOOK)
-            if pipeline.in_flight or pipeline.done:
-                self._clock.go()
-        if pipeline.done >= self._messages:
-            self._clock.show(pipeline.done)
-        self.worker.stop()
+        await self._stopped.wait()
 
     def stop(self) -> None:
         """See `Running`."""
@@ -48,6 +51,7 @@ class _Watch:
 
 def run(app: Engine, messages: int) -> None:
     """Run an engine until it has settled `messages` messages, and print the result."""
-    watch = _Watch(app, messages)
+    watch = _Watch(messages)
+    app.observer(watch.observe)
     watch.worker = Worker([app, watch], WorkerSettings(metrics_port=None))
     watch.worker.run()
