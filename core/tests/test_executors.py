@@ -215,6 +215,48 @@ def test_a_concurrency_of_one_keeps_the_order_whatever_is_slow(stand: EngineFixt
     assert stand.bodies() == [b"%d" % n for n in range(60)]
 
 
+@pytest.mark.parametrize("batch", [False, True], ids=["single", "batch"])
+def test_a_batch_that_waits_at_the_thread_comes_after_the_rest_of_the_one_before(
+    stand: EngineFixture, batch: bool
+) -> None:
+    """Of a backlog the next batch waits at the thread. A call that is slow cuts its own batch, and recalls that one."""
+    seen: list[int] = []
+
+    def one(number: int) -> None:
+        seen.append(number)
+        if number in (0, 55, 56, 90):
+            time.sleep(0.12)
+
+    def several(numbers: list[int]) -> None:
+        for number in numbers:
+            one(number)
+
+    source = Source([b"%d" % n for n in range(400)])
+
+    drain(stand.engine(several if batch else one, [], source=source.queue(batch=batch), batch_size=10))
+
+    assert seen == list(range(400))
+    assert sorted(map(int, source.settled())) == list(range(400))
+
+
+def test_no_call_follows_one_that_exits_the_process(stand: EngineFixture) -> None:
+    """Neither of its own batch, nor of the one that waits at the thread."""
+    seen: list[int] = []
+
+    def function(number: int) -> None:
+        seen.append(number)
+        if number == 235:
+            raise SystemExit(3)
+
+    source = Source([b"%d" % n for n in range(400)])
+
+    with pytest.raises(SystemExit):
+        drain(stand.engine(function, [], source=source.queue(), batch_size=10))
+
+    assert seen == list(range(236))
+    assert b"236" not in source.settled()
+
+
 def test_one_thread_serves_all_calls_with_a_concurrency_of_one(stand: EngineFixture) -> None:
     """So that a function may use a client that belongs to its thread; and it is not the event loop's."""
     threads: set[int] = set()

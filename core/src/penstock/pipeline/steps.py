@@ -98,8 +98,11 @@ class Steps:
         Returns:
             The messages that were not started because the function is slow.
         """
+        if not batch.claim():
+            return ()
         unstarted = self._call_batch(batch) if self._whole_batch else self._call_each(batch)
         self.route(batch)
+        batch.complete = not unstarted and batch.handed_off is None
         return unstarted
 
     def decode(self, batch: Batch) -> None:
@@ -138,11 +141,9 @@ class Steps:
         return Failure(message, *self._explain(message.message, error))
 
     def _call_each(self, batch: ThreadBatch) -> Sequence[QueueMessage]:
-        """Messages → records, until the slice is over; returns the messages that were not started."""
-        one, add, clock = self._one, batch.outcomes.append, perf_counter
-        generation = forks.generation
+        """Messages → records, until the batch is cut; returns the messages that were not started."""
+        one, add, generation = self._one, batch.outcomes.append, forks.generation
         started = batch.begin()
-        end = started + SLICE
         for message in batch.messages:
             try:
                 # In a context of its own, so that the next message does not see what this call sets there.
@@ -150,11 +151,11 @@ class Steps:
             except BaseException as error:  # noqa: BLE001  (it is the user's)
                 self.raise_if_fatal(error)
                 add(failure(message, error))
-            # The slice is over; or the function forked, and this is the child, which must not go on.
-            if clock() > end or forks.generation != generation:
+            # In the second case the function forked, and this is the child, which must not go on.
+            if batch.cut or forks.generation != generation:
                 break
         unstarted = batch.close()
-        batch.seconds = clock() - started
+        batch.seconds = perf_counter() - started
         return unstarted
 
     def _call_batch(self, batch: Batch) -> Sequence[QueueMessage]:

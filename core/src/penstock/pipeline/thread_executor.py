@@ -18,7 +18,11 @@ HAND_OFF_AFTER = 2 * SLICE  # seconds; what a thread that is still at the same b
 
 
 class ThreadExecutor(Executor):
-    """Calls the function on `concurrency` threads, a batch at a time."""
+    """Calls the function on `concurrency` threads, a batch at a time.
+
+    Where a single thread keeps up with a backlog, the next batch waits at the thread already, so that it does not stand
+    still until the event loop has its turn. That batch is recalled when a call turns out to be slow.
+    """
 
     on_threads = True
 
@@ -27,43 +31,67 @@ class ThreadExecutor(Executor):
     ) -> None:
         super().__init__(steps, state, concurrency, batch_size, on_batch_done)
         self._threads = DaemonThreadPool("penstock-function", concurrency)
-        self._batches: set[ThreadBatch] = set()
+        self._batches: list[ThreadBatch] = []  # the oldest first
         # How many messages a thread takes now: few of a slow function, so that the rest waits where others can take it.
         self._share = batch_size
-        self._hand_off_timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def stop(self) -> None:
+        """See `Executor.stop`."""
+        self._recall()
+        super().stop()
 
     def close(self) -> None:
         super().close()
         self._threads.close()
         self._batches.clear()
-        if self._hand_off_timer is not None:
-            self._hand_off_timer.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
 
     def _start(self) -> None:
         while self._waiting and self._active < self._concurrency:
             # Several threads share what there is; a single one takes it all.
             share = -(-len(self._waiting) // (self._concurrency - self._active))
-            batch = ThreadBatch(self._take(min(share, self._share)))
-            self._batches.add(batch)
-            self._enter()
-            self._threads.submit(self._steps.process, batch).add_done_callback(partial(self._ended, batch))
-        if self._batches and self._hand_off_timer is None:
-            self._hand_off_timer = asyncio.get_running_loop().call_later(HAND_OFF_AFTER, self._hand_off)
+            self._submit(min(share, self._share))
+        # Only a whole batch, so that batches still grow with the load.
+        keeps_up = self._concurrency == self._active == 1 and self._share == self._batch_size
+        if keeps_up and len(self._waiting) >= self._batch_size and self._batches[-1].runs_next:
+            self._submit(self._batch_size, self._batches[-1])
+        if self._batches and self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(SLICE, self._look_at_slow)
 
-    def _hand_off(self) -> None:
-        """Deliver what is finished and requeue what has not started, so that one slow call blocks neither."""
-        self._hand_off_timer = None
-        overdue = perf_counter() - HAND_OFF_AFTER
+    def _submit(self, count: int, after: ThreadBatch | None = None) -> None:
+        batch = ThreadBatch(self._take(count), after)
+        self._batches.append(batch)
+        self._enter()
+        self._threads.submit(self._steps.process, batch).add_done_callback(partial(self._ended, batch))
+
+    def _look_at_slow(self) -> None:
+        """Cut the batches of a slow function, so that one slow call blocks neither what is finished nor what waits."""
+        self._timer = None
+        now = perf_counter()
         for batch in tuple(self._batches):
-            if not 0.0 < batch.began < overdue or (handed_off := batch.hand_off()) is None:
-                continue
-            finished, unstarted = handed_off
-            self._put_back(unstarted)
-            if finished.messages or finished.failures:
-                finished.seconds = SLICE  # about: the thread counts the rest
-                self._steps.route(finished)
-                self._return(finished)
+            if batch.began and now - batch.began > SLICE:
+                self._recall()
+                batch.cut = True
+                if now - batch.began > HAND_OFF_AFTER:
+                    self._hand_off(batch)
         self._start()
+
+    def _hand_off(self, batch: ThreadBatch) -> None:
+        """Deliver what is finished and requeue what has not started."""
+        if (handed_off := batch.hand_off()) is None:
+            return
+        finished, unstarted = handed_off
+        self._put_back(unstarted)
+        if finished.messages or finished.failures:
+            finished.seconds = SLICE  # about: the thread counts the rest
+            self._steps.route(finished)
+            self._return(finished)
+
+    def _recall(self) -> None:
+        for batch in reversed(self._batches):
+            self._put_back(batch.recall())
 
     def _put_back(self, unstarted: Sequence[QueueMessage]) -> None:
         self.taken -= len(unstarted)
@@ -74,7 +102,8 @@ class ThreadExecutor(Executor):
             self._waiting.extendleft(reversed(unstarted))
 
     def _ended(self, batch: ThreadBatch, call: asyncio.Future[Sequence[QueueMessage]]) -> None:
-        self._batches.discard(batch)
+        if batch in self._batches:
+            self._batches.remove(batch)
         # After `close` it is too late to deliver: the messages are redelivered.
         if call.cancelled() or self._closed:
             self._leave()
@@ -83,15 +112,18 @@ class ThreadExecutor(Executor):
             self._leave()
             self._state.fail(error)
             return
-        unstarted = call.result()
-        if unstarted or batch.handed_off is not None:
-            self._put_back(unstarted)
-            self._share = max(1, min(self._batch_size, len(batch.outcomes) * 2))
-        elif self._share < self._batch_size:
-            self._share = min(self._batch_size, self._share * 2)
-        # The next batch starts first, to keep the thread busy while this one is delivered.
         self._active -= 1
+        if not batch.claimed:
+            self._put_back(batch.recall())
+        elif batch.complete:
+            self._share = min(self._batch_size, self._share * 2)
+        else:
+            self._recall()
+            self._put_back(call.result())
+            self._share = max(1, min(self._batch_size, len(batch.outcomes) * 2))
+        # The next batch starts first, to keep the thread busy while this one is delivered.
         self._start()
-        self._return(batch)
+        if batch.claimed:
+            self._return(batch)
         if not self._active:
             self._idle.set()
