@@ -72,10 +72,14 @@ class Redelivery(Generic[M]):
             late = len(messages) - len(ours)
             messages = ours
         by_ledger: dict[Ledger[Any], list[int]] = {}
+        latest, offsets = None, []  # most often many in a row have the same ledger: that is looked up once
         for message in messages:
             # The ledger knows offsets, not deliveries, so the flag is kept on the message.
             message.requeued = False
-            by_ledger.setdefault(message.ledger, []).append(message.offset)
+            if message.ledger is not latest:
+                latest = message.ledger
+                offsets = by_ledger.setdefault(latest, [])
+            offsets.append(message.offset)
         return late + sum(ledger.done(offsets) for ledger, offsets in by_ledger.items())
 
     def requeue(self, messages: Sequence[M], delay: float = 0.0) -> int:

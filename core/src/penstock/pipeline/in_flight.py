@@ -42,7 +42,9 @@ class InFlight:
 
     def add(self, messages: Iterable[QueueMessage], asked_at: float) -> None:
         """These were received."""
-        self.received_at.update(dict.fromkeys(messages, asked_at))
+        received_at = self.received_at
+        for message in messages:
+            received_at[message] = asked_at
 
     def working_copies(self, messages: Sequence[QueueMessage]) -> Sequence[QueueMessage]:
         """The same messages, with a copy in the place of each that may be an envelope: opening one changes it."""

@@ -11,7 +11,7 @@ from confluent_kafka import Message, TopicPartition
 
 from penstock.offsets import Ledger, OffsetTracker
 from penstock_kafka.commit_metadata import CommitMetadata
-from penstock_kafka.message import KafkaMessage, Partition
+from penstock_kafka.message import KafkaMessage, Partition, deliveries
 from penstock_kafka.stall_detector import StallDetector
 from penstock_kafka.watermarks import Watermarks
 
@@ -138,10 +138,7 @@ class Assignment:
         ledger = self.tracker.begin(key, offsets, epoch)
         if ledger.span() > self._max_uncommitted:
             self._hold_back(key, f"more than {self._max_uncommitted} offsets wait")
-        return [
-            KafkaMessage(message, message.value(), ledger, offset)
-            for message, offset in zip(messages, offsets, strict=True)
-        ]
+        return deliveries(messages, ledger, offsets)
 
     def at_end(self, key: Partition, offset: int) -> None:
         """Register that a partition was read to its end."""

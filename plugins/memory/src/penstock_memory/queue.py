@@ -15,40 +15,16 @@ import math
 import random
 import threading
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from heapq import heapify, heappop, heappush, nsmallest
-from itertools import islice
+from itertools import islice, takewhile
 
-from penstock.message import BrowsedMessage, BrowseState, Headers, QueueMessage, Record
+from penstock.message import BrowsedMessage, BrowseState, QueueMessage, Record
+from penstock_memory.message import Delivery, Entry
 
 Wake = Callable[[], None]
 """Called once, from any thread, when it is worth looking again. It must not block and must not call the queue."""
-
-
-class Entry:
-    """One stored message.
-
-    Attributes:
-        number: Its place in the queue, from 1.
-        attempts: Deliveries so far.
-        until: When the lease of the current delivery ends, by the queue's clock.
-        left_by: The lessee whose lease of the last delivery ended; None if the message was requeued.
-        calls: Recorded by `Lessee.record_calls`, and not ended.
-    """
-
-    __slots__ = ("attempts", "body", "calls", "headers", "key", "left_by", "number", "timestamp", "until")
-
-    def __init__(self, number: int, body: bytes | None, key: bytes | None, headers: Headers, timestamp: float) -> None:
-        self.number = number
-        self.body = body
-        self.key = key
-        self.headers = headers
-        self.timestamp = timestamp
-        self.attempts = 0
-        self.until = 0.0
-        self.left_by: Lessee | None = None
-        self.calls = 0
 
 
 class Queue:
@@ -238,7 +214,7 @@ class Lessee:
         self._queue = queue
         self.lease = lease
         # By token, and, as every lease has the same span, by the time it ends.
-        self._entries: OrderedDict[int, Entry] = OrderedDict()
+        self._entries: dict[int, Entry] = {}
         self._closed = False
 
     def receive(self, max_messages: int, wake: Wake | None = None) -> list[QueueMessage]:
@@ -317,11 +293,12 @@ class Lessee:
             now = queue._clock()
             queue._refresh(now)
             for token in tokens:
-                if token in entries:
-                    entries[token].until = now + self.lease
-                    entries.move_to_end(token)
-                else:
+                entry = entries.pop(token, None)
+                if entry is None:
                     late += 1
+                else:
+                    entry.until = now + self.lease
+                    entries[token] = entry
         return late
 
     def record_calls(self, tokens: Sequence[int], calls: Sequence[int]) -> None:
@@ -360,18 +337,7 @@ class Lessee:
                 # This lessee lives, so its own lease that ended does not tell of a death.
                 abandoned = 0 if entry.left_by is self else 1 + entry.calls
                 entry.left_by = None
-            messages.append(
-                QueueMessage(
-                    token,
-                    entry.body,
-                    entry.key,
-                    entry.headers,
-                    entry.timestamp,
-                    entry.attempts,
-                    str(entry.number),
-                    abandoned,
-                )
-            )
+            messages.append(Delivery(token, entry, abandoned))
         if entries:
             queue._last_token = token
             queue._held += len(entries)
@@ -385,11 +351,11 @@ class Lessee:
         return [entry for token in tokens if (entry := pop(token, None)) is not None]
 
     def _expired(self, now: float) -> list[Entry]:
-        entries, expired = self._entries, []
-        while entries and next(iter(entries.values())).until <= now:
-            entry = entries.popitem(last=False)[1]
+        entries = self._entries
+        ended = list(takewhile(lambda token: entries[token].until <= now, entries))
+        expired = [entries.pop(token) for token in ended]
+        for entry in expired:
             entry.left_by = self
-            expired.append(entry)
         return expired
 
     def _first_expiry(self) -> float:
