@@ -7,16 +7,17 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from confluent_kafka import KafkaError
+from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from penstock.errors import FatalConnectorError
 from penstock.message import Record
+from penstock.progress import Progress, dump
 from penstock_kafka import commits
 
 Take = Callable[..., list[Any]]
 Until = Callable[..., None]
 
-PRODUCE, OFFSET_COMMIT = 0, 8  # numbers of requests in Kafka's protocol
+PRODUCE, OFFSET_COMMIT, OFFSET_FETCH = 0, 8, 9  # numbers of requests in Kafka's protocol
 
 
 def test_a_commit_that_was_refused_is_sent_again(mock_bench: Any, take: Take, until: Until, caplog: Any) -> None:
@@ -55,6 +56,41 @@ def test_commits_that_are_refused_for_long_are_told(
     before = caplog.text.count(told)
     consumer.consume(10, 1.0)
     assert caplog.text.count(told) == before
+
+
+def test_nothing_new_is_consumed_while_commits_are_refused(mock_bench: Any, take: Take, until: Until) -> None:
+    """Otherwise a worker could settle any number of messages that come again if its partitions are lost."""
+    topic = mock_bench.topic()
+    mock_bench.fill(topic, [b"0"])
+    consumer = mock_bench.consumer(topic)
+    found = take(consumer, 1)
+    mock_bench.server.refuse(OFFSET_COMMIT, [KafkaError.REBALANCE_IN_PROGRESS] * 40)
+    consumer.on_success(found)
+    until(consumer._commits.overdue, lambda: consumer.consume(1, 0.02))
+
+    mock_bench.fill(topic, [b"1", b"2"])
+
+    assert not consumer.consume(10, 0.5)
+    assert mock_bench.committed(topic) < 1
+    assert [each.message for each in take(consumer, 2)] == [b"1", b"2"]
+    assert mock_bench.committed(topic) == 1
+
+
+def test_nothing_is_repeated_before_it_is_known_what_others_have_settled(mock_bench: Any, take: Take) -> None:
+    """What stands beside an offset is asked for until the brokers answer."""
+    topic = mock_bench.topic()
+    mock_bench.fill(topic, [b"0", b"1", b"2"])
+    client = Consumer({"bootstrap.servers": mock_bench.server.bootstrap, "group.id": mock_bench.group})
+    text = dump(Progress(0, ((1, 3),), generation=0), f"{client.list_topics().cluster_id}/{topic}/0", 4000)
+    client.commit(offsets=[TopicPartition(topic, 0, 0, text)], asynchronous=False)
+    client.close()
+    mock_bench.server.refuse(OFFSET_FETCH, [KafkaError.UNKNOWN])
+    consumer = mock_bench.consumer(topic)
+
+    found = take(consumer, 1)
+    mock_bench.fill(topic, [b"3"])
+
+    assert [each.message for each in found + take(consumer, 1)] == [b"0", b"3"]
 
 
 def test_the_last_commit_is_repeated_until_the_broker_takes_it(mock_bench: Any, take: Take) -> None:

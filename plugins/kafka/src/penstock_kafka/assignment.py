@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("penstock.kafka")
 
+READ_AGAIN = 1.0  # seconds between two attempts to read what previous owners have settled, and of each attempt
 GO_ON_AT = 0.5  # of max_uncommitted: a partition resumes when this much is left; each pause costs fetches
 
 _offset, _partition, _topic = Message.offset, Message.partition, Message.topic
@@ -61,6 +63,8 @@ class Assignment:
         self._only_topic = topic
         self._paused = False
         self._held_back: set[Partition] = set()
+        self._unread: set[Partition] = set()  # held back until it is known what previous owners have settled
+        self._read_at = 0.0
         self._watermarks = Watermarks(client)
         self._stall_detector = StallDetector()
 
@@ -155,15 +159,18 @@ class Assignment:
         self.known = True
         new = {key: self.tracker.assign(key) for key in keys_of(partitions)}
         for key in new:
-            self._watermarks.forget(key)
-            self._held_back.discard(key)
-            self._metadata.full.discard(key)
-        self._metadata.read(self._client, new)
+            self._forget(key)
+        unread = self._metadata.read(self._client, new)
+        self._read_at = time.monotonic()
         (self._client.incremental_assign if self._cooperative else self._client.assign)(partitions)
         if partitions:
             # The client keeps a pause across a rebalance: without this, a partition that was lost while it was paused
             # would never deliver again.
             (self._client.pause if self._paused else self._client.resume)(partitions)
+        if unread:
+            self._unread |= unread
+            self._held_back |= unread
+            self._client.pause([TopicPartition(*key) for key in unread])
 
     def ended(self, keys: Iterable[Partition], lost: bool) -> None:
         """Forget partitions: later settlements of their messages are late.
@@ -176,9 +183,21 @@ class Assignment:
         self.known = self._cooperative and not lost
         for key in keys:
             self.tracker.revoke(key)
-            self._watermarks.forget(key)
-            self._held_back.discard(key)
-            self._metadata.full.discard(key)
+            self._forget(key)
+
+    def _forget(self, key: Partition) -> None:
+        self._watermarks.forget(key)
+        self._held_back.discard(key)
+        self._unread.discard(key)
+        self._metadata.full.discard(key)
+
+    def _read_again(self) -> None:
+        """Try again to read what previous owners have settled, where that failed."""
+        if time.monotonic() - self._read_at < READ_AGAIN:
+            return
+        ledgers = {key: ledger for key in self._unread if (ledger := self.tracker.ledger(key)) is not None}
+        self._unread = self._metadata.read(self._client, ledgers, READ_AGAIN)
+        self._read_at = time.monotonic()
 
     # -- pauses
 
@@ -198,7 +217,7 @@ class Assignment:
         """Resume partitions that were held back, once enough of their messages are settled."""
         for key in list(self._held_back):
             ledger = self.tracker.ledger(key)
-            if ledger is None or ledger.span() > self._max_uncommitted * GO_ON_AT:
+            if key in self._unread or ledger is None or ledger.span() > self._max_uncommitted * GO_ON_AT:
                 continue
             if ledger.inherits or key not in self._metadata.full:
                 self._held_back.discard(key)
@@ -232,6 +251,8 @@ class Assignment:
 
     def maintain(self) -> None:
         """Hold back and resume partitions, and update their ends, if it is time."""
+        if self._unread:
+            self._read_again()
         for key in self._metadata.full - self._held_back:
             ledger = self.tracker.ledger(key)
             # While settled messages are still being skipped, the text may be long because of messages not read yet.

@@ -58,23 +58,34 @@ class CommitMetadata:
             return TopicPartition(*key, progress.offset)
         return TopicPartition(*key, progress.offset, text)
 
-    def read(self, client: Client, ledgers: Mapping[Partition, Ledger[Partition]]) -> None:
-        """Give new ledgers what previous owners have settled. If that cannot be read, those messages are repeated."""
+    def read(
+        self, client: Client, ledgers: Mapping[Partition, Ledger[Partition]], timeout: float = READ_TIMEOUT
+    ) -> set[Partition]:
+        """Give new ledgers what previous owners have settled.
+
+        Returns:
+            The partitions for which that could not be read. Their messages would come twice if they were delivered.
+        """
         if self.cluster is None or not ledgers:
-            return
+            return set()
         try:
-            stored = client.committed([TopicPartition(*key) for key in ledgers], timeout=READ_TIMEOUT)
+            stored = client.committed([TopicPartition(*key) for key in ledgers], timeout=timeout)
         except KafkaException as error:
-            log.warning("%s: what other workers have settled out of order could not be read, and is repeated: %s",
-                        self._where, describe(error.args[0]))  # fmt: skip
-            return
+            log.info("%s: what other workers have settled out of order cannot be read yet: %s",
+                     self._where, describe(error.args[0]))  # fmt: skip
+            return set(ledgers)
+        unread: set[Partition] = set()
         for each in stored:
             key = (each.topic, each.partition)
-            progress = None if each.error is not None else load(each.metadata, self._log_of(key), each.offset)
+            if each.error is not None:
+                unread.add(key)
+                continue
+            progress = load(each.metadata, self._log_of(key), each.offset)
             if progress is not None:
                 ledgers[key].inherit(progress)
                 log.info("%s/%d: %d offsets above %d are settled already and are skipped", *key,
                          sum(after - first for first, after in progress.settled), progress.offset)  # fmt: skip
+        return unread
 
     def shrink(self, error: KafkaError) -> bool:
         """Write shorter texts if the brokers reject their length. Returns False for any other error."""

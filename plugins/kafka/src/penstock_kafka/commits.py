@@ -118,6 +118,13 @@ class Commits:
                 if each.error is None:
                     self._tracker.confirm((each.topic, each.partition), each.offset, self._revision(each))
 
+    def overdue(self) -> bool:
+        """Whether a commit has waited for its confirmation for longer than an interval.
+
+        Meanwhile nothing new is delivered: all of it would come again if the partitions were lost.
+        """
+        return self._behind_since is not None and time.monotonic() - self._behind_since > self._interval
+
     def behind(self) -> bool:
         """Whether something is settled and not committed."""
         return bool(self._tracker.progress())
@@ -142,9 +149,9 @@ class Commits:
         if since is None or now - max(since, self._reported) < REPORT_INTERVAL:
             return
         self._reported = now
-        log.warning("%s: settled messages could not be committed for %.0f s, and would come again after a crash: %s; "
-                    "the commit is tried again, look at the group's coordinator", self._where, now - since,
-                    self._rejection or "the brokers do not answer")  # fmt: skip
+        log.warning("%s: settled messages could not be committed for %.0f s, and would come again after a crash; "
+                    "nothing new is consumed meanwhile: %s; the commit is tried again, look at the group's coordinator",
+                    self._where, now - since, self._rejection or "the brokers do not answer")  # fmt: skip
 
     def _safe(self, keys: Iterable[Partition] | None) -> list[TopicPartition]:
         safe = self._tracker.progress(keys)

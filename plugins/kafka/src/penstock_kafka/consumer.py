@@ -154,17 +154,24 @@ class KafkaConsumer(BlockingConsumer):
         self._full_since = None
         while True:
             self._maintain(client, assignment)
-            messages = self._next_messages(client, assignment, max_messages)
-            if messages:
+            held = self._commits_are_overdue(client, assignment)
+            if held:
+                assignment.pause()
+            elif messages := self._next_messages(client, assignment, max_messages):
                 return messages
             assignment.refresh()
             left = deadline - time.monotonic()
             if left <= 0:
-                return messages
+                return []
             self._reader.raise_failure(self._commits.failure)
-            due = self._redelivery.wait()
+            due = None if held else self._redelivery.wait()
             # Wait for one message only: the client would wait until it has all that are asked for.
             self._reader.poll(client, assignment, min(POLL_SLICE, left, POLL_SLICE if due is None else due))
+
+    def _commits_are_overdue(self, client: Client, assignment: Assignment) -> bool:
+        if self._commits.overdue():
+            self._reader.poll(client, assignment, 0)  # the answer may have come
+        return self._commits.overdue()
 
     def _next_messages(self, client: Client, assignment: Assignment, most: int) -> list[KafkaMessage]:
         new: list[KafkaMessage] = []
