@@ -326,7 +326,7 @@ class Lessee:
     def _deliver(self, entries: Sequence[Entry], until: float) -> list[QueueMessage]:
         queue, held = self._queue, self._entries
         token = queue._last_token
-        messages = []
+        messages: list[QueueMessage] = []
         for entry in entries:
             token += 1
             entry.attempts += 1
