@@ -1,4 +1,4 @@
-"""For connectors: what a server answers to `probe`, which asks whether a queue can be used and changes nothing."""
+"""For connectors: the answers of `probe`, which finds out whether a queue can be used, and changes nothing."""
 
 from __future__ import annotations
 

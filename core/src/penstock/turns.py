@@ -24,7 +24,7 @@ A = TypeVar("A")
 
 
 class Lock(Protocol):
-    """`Turns`, or an `asyncio.Lock`."""
+    """Lets one call in at a time: `Turns`, or an `asyncio.Lock`."""
 
     async def __aenter__(self) -> Any:
         """Acquire it."""
