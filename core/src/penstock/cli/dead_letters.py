@@ -232,6 +232,9 @@ def _end(work: Work, done: str, to_go_on: str) -> int:
     if progress.late:
         print(f"{_letters(progress.late)} went to another consumer before the backend had settled them, and may come "
               "twice; their penstock-id tells", file=sys.stderr)  # fmt: skip
+    if progress.passed:
+        print(f"{_letters(progress.passed)} that were not chosen were leased as well, since this connector cannot take "
+              "chosen ones alone; they are back, with one attempt more", file=sys.stderr)  # fmt: skip
     if progress.disordered:
         print("some letters did not come, so those behind them are not in the order of their death", file=sys.stderr)
     return ABORTED if stopped and rest else 1 if progress.left else 0

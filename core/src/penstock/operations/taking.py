@@ -41,7 +41,7 @@ class Taking:
 
     Attributes:
         disordered: Whether a message that did not come was passed over, so that the order is not as asked for.
-        passed: How many messages that were not chosen were delivered, and are left.
+        passed: How many messages that were not chosen were leased all the same, and are put back.
     """
 
     def __init__(
@@ -129,7 +129,7 @@ class Taking:
                 self._held[message.position] = message
             else:
                 self._others.append(message)
-        self.passed = len(self._others)
+        self.passed = 0 if self._queue.lease is None else len(self._others)
         return messages
 
     def _ready(self, expected: int) -> list[str]:

@@ -30,8 +30,8 @@ class Progress:
         done: Letters that are done with.
         left: Why others are left where they are, and how many for each reason.
         late: Letters that were lost to another consumer before they were settled, so they may come twice.
-        passed: Letters that were not chosen and were delivered all the same, since the backend can only be consumed
-            from its start.
+        passed: Letters that were not chosen and were leased all the same, since the backend can only be consumed from
+            its start.
         disordered: The order is not that of their death, because a letter that did not come was passed over.
     """
 
