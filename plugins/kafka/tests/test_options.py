@@ -14,9 +14,9 @@ from penstock.config.files import read
 from penstock.config.resolve import problems_of
 from penstock.errors import ConfigError
 from penstock.options import OptionProblem, fill_from_environment
-from penstock_kafka.check import check
+from penstock_kafka.check import _instead, check
 from penstock_kafka.known_keys import BOTH, CONSUMER, FRACTION, PRODUCER, TEXT, WHOLE, WHOLE_OR_ALL
-from penstock_kafka.options import KafkaOptions, topics
+from penstock_kafka.options import KafkaOptions, topics, wrong_key
 
 NEEDED = {"bootstrap.servers": "host:9092", "group.id": "group"}
 
@@ -467,3 +467,21 @@ def test_the_known_keys_are_those_of_the_client() -> None:
             # The second key is unknown, so that no client is made even if the first one takes any value.
             Consumer({"group.id": "g", key: "no such value", "no.such.key": ""})
         assert f'No such configuration property: "{key}"' not in str(caught.value)
+
+
+@pytest.mark.parametrize("role", ["input", "output"])
+def test_every_key_that_is_suggested_is_accepted_when_it_is_written(role: Any) -> None:
+    """A misspelling of each key of the client, followed where the hint leads."""
+    suggested: dict[str, str] = {}
+    for key in sorted(BOTH | CONSUMER | PRODUCER):
+        hint = _instead(key[:-2] + key[-1], role)
+        if hint != "remove it":
+            _, name, rest = hint.split("'", 2)
+            suggested[name] = rest
+
+    assert len(suggested) > 100
+    other_role = (PRODUCER if role == "input" else CONSUMER) - {"group.id"}
+    for name, rest in suggested.items():
+        value = 10_000 if name in WHOLE | FRACTION | WHOLE_OR_ALL else "x"
+        assert wrong_key(name, value, role) is None
+        assert (name in other_role) == ("under '" in rest)

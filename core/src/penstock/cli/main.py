@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -188,7 +187,8 @@ def _reject_unknown(parser: argparse.ArgumentParser, unknown: Sequence[str]) -> 
     if unknown:
         from penstock.plugins.hints import nearest
 
-        known = re.findall(r"(?<![\w-])--[\w-]+", parser.format_help())
+        # Not from the help text: that may speak of options of other commands.
+        known = [option for action in parser._actions for option in action.option_strings]
         meant = next((near for word in unknown if (near := nearest(word.partition("=")[0], known))), None)
         parser.error(f"unrecognized arguments: {' '.join(unknown)}" + (f"; did you mean {meant!r}?" if meant else ""))
 

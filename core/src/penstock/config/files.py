@@ -139,6 +139,10 @@ class _Loader:
             self.problem(spelled, f"its settings must be a mapping{hint}", subject)
         elif hint and values and not values.keys() & QueueConfig.model_fields.keys():
             self.problem(spelled, f"none of its keys is a queue's{hint}", subject)
+        elif (meant := _misspelt_name(values)) is not None:
+            self.problem(
+                (*spelled, meant), f"{meant!r} is not a key of a queue; remove it: the queue is named {key!r}", subject
+            )
         elif values.get("name", key) != key:
             self.problem((*spelled, "name"), "'name' differs from the key that names the queue; leave it out", subject)
         else:
@@ -220,6 +224,12 @@ class _Loader:
         odd = [key for key in values if not isinstance(key, str)]
         self.problems += [Problem((), f"a key is of type {type(key).__name__}; keys are text", subject) for key in odd]
         return bool(odd)
+
+
+def _misspelt_name(values: Mapping[str, Any]) -> str | None:
+    """A key that looks like `name`, which a queue in a mapping has already."""
+    unknown = (str(key) for key in values if key not in QueueConfig.model_fields)
+    return next((key for key in unknown if nearest(key, QueueConfig.model_fields) == "name"), None)
 
 
 def _section_hint(key: str, spelled: Path) -> str:

@@ -109,7 +109,7 @@ def _walk(found: Any, attributes: list[str]) -> Any:
             found = getattr(found, attribute)
         except AttributeError as error:
             what = f"module {_name_of(found)}" if isinstance(found, ModuleType) else _name_of(found)
-            names = [*vars(found), *_submodules(found)] if isinstance(found, ModuleType) else dir(found)
+            names = [*_public(found), *_submodules(found)] if isinstance(found, ModuleType) else dir(found)
             raise PluginError(f"{what} has no attribute {attribute!r}{_did_you_mean(attribute, names)}") from error
         except KeyboardInterrupt:
             raise  # meant for the process
@@ -127,6 +127,13 @@ def _name_of(found: Any) -> str:
 
 def _submodules(module: ModuleType) -> list[str]:
     return [found.name for found in pkgutil.iter_modules(getattr(module, "__path__", None) or [])]
+
+
+def _public(module: ModuleType) -> list[str]:
+    """The names that a configuration may mean: what a module imports from another one by `import` is none of them."""
+    return [
+        name for name, value in vars(module).items() if not name.startswith("_") and not isinstance(value, ModuleType)
+    ]
 
 
 def _has_submodule(module: ModuleType, name: str) -> bool:

@@ -17,7 +17,7 @@ from confluent_kafka import Consumer, KafkaException, Producer
 from penstock.errors import ConfigError
 from penstock.options import OptionProblem, Role
 from penstock_kafka.known_keys import BOTH, CONSUMER, PRODUCER
-from penstock_kafka.options import UNSUPPORTED_KEYS, KafkaOptions, as_client_value, topics
+from penstock_kafka.options import CALLBACKS, MANAGED_KEYS, UNSUPPORTED_KEYS, KafkaOptions, as_client_value, topics
 
 _NAMED = re.compile(r' ?(for )?configuration property "[^"]*" ?', re.IGNORECASE)
 _NOT_MADE = "Failed to create"  # each key is valid alone, but not all together
@@ -81,12 +81,15 @@ def _wrong_direction(key: str, role: Role) -> str:
 
 
 def _instead(key: str, role: Role) -> str:
+    """What to write in place of an unknown key: only what is accepted there."""
     own = {field.alias or name for name, field in KafkaOptions.model_fields.items()}
-    names = own | set(UNSUPPORTED_KEYS) | BOTH | (CONSUMER if role == "input" else PRODUCER)
-    found = get_close_matches(key, sorted(names), n=1, cutoff=0.7) or get_close_matches(
-        key, sorted(CONSUMER | PRODUCER), n=1, cutoff=0.7
-    )
-    return f"did you mean {found[0]!r}?" if found else "remove it"
+    refused = {*UNSUPPORTED_KEYS, *MANAGED_KEYS, *CALLBACKS}
+    mine, other, block = (CONSUMER, PRODUCER, "producer") if role == "input" else (PRODUCER, CONSUMER, "consumer")
+    if found := get_close_matches(key, sorted(own | BOTH - refused | mine - refused), n=1, cutoff=0.7):
+        return f"did you mean {found[0]!r}?"
+    if found := get_close_matches(key, sorted(other - refused), n=1, cutoff=0.7):
+        return f"did you mean {found[0]!r}, under '{block}:'?"
+    return "remove it"
 
 
 def _ignored(line: str) -> bool:
