@@ -13,7 +13,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tests.sources import PYPROJECTS, project
+from tests.sources import CORE, PYPROJECTS, imports, modules, project
 
 ROOT_IMPORT = 0.150  # seconds that `import penstock` may take, by the requirements; measured 0.011
 RUNS = 5  # the fastest one counts: a busy machine only ever adds
@@ -139,3 +139,28 @@ def test_a_plugins_options_load_no_client(pyproject: Path) -> None:
     found = loaded(f"import {path.parent.name}.options")
 
     assert found & EVERY_CLIENT == set()
+
+
+OPTIONAL = {"rich", "argcomplete"}
+"""What the extra `cli` brings."""
+
+
+def test_optional_libraries_are_loaded_only_where_a_terminal_needs_them() -> None:
+    """Not by the commands, which work without them."""
+    commands = [f"penstock.cli.{path.stem}" for path in (CORE / "cli").glob("*.py") if path.stem != "__init__"]
+    found = loaded(f"import {', '.join(commands)}")
+
+    assert set(commands) <= found
+    assert found & OPTIONAL == set()
+
+
+def test_rich_is_imported_in_one_room() -> None:
+    """So that another library could take its place."""
+    places = [
+        path.parent.name
+        for path in modules(CORE).values()
+        for each in imports(path.read_text())
+        if each.module.partition(".")[0] == "rich"
+    ]
+
+    assert set(places) == {"terminal"}
