@@ -97,7 +97,7 @@ ROWS = """
     testing.test_runner
     testing.harness
 
-    cli.configured  cli.exits  cli.letters_text  cli.lines_file  cli.trace
+    cli.configured  cli.json_lines  cli.exits  cli.letters_text  cli.lines_file  cli.trace
     cli.feed  cli.import_hints
     cli.apps
     cli.checked

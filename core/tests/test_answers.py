@@ -12,10 +12,10 @@ from core.tests.foreign import Foreign, Table
 from core.tests.scripted import ScriptedConsumer, Source
 
 from penstock.config.model import QueueConfig
-from penstock.connectors import BlockingConsumer, Refusal, Transacted
+from penstock.connectors import Backlog, BlockingConsumer, Refusal, Transacted
 from penstock.errors import ConnectorError, ProduceError
 from penstock.message import QueueMessage, Record
-from penstock.queues.answers import consume_problem, count_problem, lag_problem, transact_problem
+from penstock.queues.answers import backlog_problem, consume_problem, count_problem, lag_problem, transact_problem
 
 ONE = QueueMessage(1, b"1")
 
@@ -148,3 +148,19 @@ def test_a_wrong_answer_of_a_class_for_one_message_stops_the_engine_with_a_sente
     queue = QueueConfig(name="in", consumer=One, config={"table": Table()})
     with pytest.raises(ConnectorError, match=r"One\.consume\(\) returned a .*must return a penstock.QueueMessage, or"):
         drain(EngineFixture().engine(lambda _: None, source=queue))
+
+
+@pytest.mark.parametrize(
+    ("answer", "problem"),
+    [
+        (None, "backlog returned None instead of a Backlog"),
+        (7, "backlog returned 7 instead of a Backlog"),
+        (Backlog(waiting=-1), "backlog returned -1 as waiting"),
+        (Backlog(delayed=True), "backlog returned True as delayed"),
+        (Backlog(in_flight=1.5), "backlog returned 1.5 as in_flight"),  # type: ignore[arg-type]
+    ],
+)
+def test_a_wrong_count_is_told(answer: Any, problem: str) -> None:
+    """Before a person takes it for the truth."""
+    assert problem in str(backlog_problem(answer))
+    assert backlog_problem(Backlog(0, None, 3)) is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import os
 import signal
@@ -294,6 +295,22 @@ def test_messages_are_shown_for_programs(shell: Shell) -> None:
     (letter,) = shell.shown("raw")
     assert (letter["body"], letter["dead_letter"]["stage"]) == ('{"n": -1}', "function")
     assert letter["dead_letter"]["failed_at"] == "2001-09-09T01:46:40.000Z"
+
+
+@pytest.mark.parametrize(("encoding", "written"), [("ascii", "\\u00e9\\u2603\\ud83d\\ude00"), ("utf-8", "é☃😀")])
+def test_a_line_of_json_is_one_whatever_standard_output_takes(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, encoding: str, written: str
+) -> None:
+    """And holds nothing that a terminal obeys."""
+    store("orders", Record('{"n":"é☃😀\x9b"}'.encode()))
+    out = io.TextIOWrapper(io.BytesIO(), encoding, errors="backslashreplace", write_through=True)
+    monkeypatch.setattr(sys, "stdout", out)
+
+    assert main(["queue", "queues.yml", "peek", "orders", "--json"]) == 0
+
+    (line,) = out.buffer.getvalue().decode(encoding).splitlines()  # type: ignore[attr-defined]
+    assert f'"{written}\\u009b"' in line
+    assert json.loads(line)["body"] == {"n": "é☃😀\x9b"}
 
 
 def test_as_many_are_shown_as_are_wanted(shell: Shell) -> None:

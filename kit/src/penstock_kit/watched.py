@@ -245,8 +245,14 @@ class WatchedProducer:
 
     async def create(self) -> Created:
         """See `Producer.create`."""
-        async with call("create", self._timeout + 5, "create opens what it needs, and closes that"):
-            made = await self.inner.create()
+        try:
+            async with call("create", self._timeout + 5, "create opens what it needs, and closes that"):
+                made = await self.inner.create()
+        except ConnectorError as error:
+            raise Broken(
+                f"create works whether the queue is there or not; it raised {type(error).__name__}: {error}\n    "
+                "look at: what the backend says of a queue that exists; answer `Created(existed=True)`"
+            ) from error
         must(isinstance(made, Created), f"create returns a Created; it returned {made!r}", "what create returns")
         return made
 

@@ -12,9 +12,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from penstock.cli.configured import configuration_of
+from penstock.cli.json_lines import print_object
 from penstock.config.model import Configuration
 from penstock.config.names import unknown_queue
 from penstock.errors import ConfigError, ConnectorError, NotConnected, PluginError, delay_problem
@@ -180,7 +179,7 @@ def _away(error: NotConnected) -> None:
 
 def _print(opened: OpenedMessage, queue: BrowsedQueue, as_json: bool) -> None:
     if as_json:
-        print(orjson.dumps(as_object(opened, queue.resolved.serializer)).decode())
+        print_object(as_object(opened, queue.resolved.serializer))
     else:
         print(*as_lines(opened), sep="\n")
 
@@ -218,9 +217,9 @@ def _print_json(found: Sequence[Measured]) -> None:
             "in_flight": counts.in_flight,
             "delayed": counts.delayed,
             "oldest": None if counts.oldest is None else timestamp(counts.oldest),
-            "error": each.problem or None,
+            "error": hide(each.problem) or None,
         }
-        print(orjson.dumps(row).decode())
+        print_object(row)
 
 
 def _print_counts(found: Sequence[Measured]) -> None:
@@ -234,7 +233,7 @@ def _print_counts(found: Sequence[Measured]) -> None:
     sys.stdout.flush()
     for each in found:
         if each.problem:
-            print(one_line(each.problem), file=sys.stderr)
+            print(lines(hide(each.problem)), file=sys.stderr)
 
 
 def _count(number: int | None) -> str:
