@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging.config
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,9 @@ def apply(path: str) -> None:
     Raises:
         ConfigError: it cannot be read, or `logging` rejects it.
     """
+    # Here, because it imports socketserver, which few workers need.
+    import logging.config
+
     file = Path(path)
     try:
         if file.suffix.lower() in _INI:
