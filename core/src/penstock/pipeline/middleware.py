@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from penstock.errors import FunctionError
-from penstock.message import QueueMessage
 from penstock.middleware import Call, EngineInfo, Wrapper
 from penstock.pipeline.batch import Encoded
 from penstock.pipeline.steps import InvalidOutput
@@ -51,47 +50,45 @@ class Surroundings:
             add_headers: Adds the headers of a call to its outputs.
             generates: The result is what a generator yielded, encoded.
         """
-        engine = self._engine
-        # What the pipeline calls with a list of deliveries, for a batch, it calls with one delivery otherwise.
-        new_call = Call if engine.batch else _single_call
-        deliveries = _all_messages if engine.batch else _only_message
-
-        def finish(call: Call, result: Any) -> None:
-            call.result = None if generates else result
-            call.outputs = () if result is None or result is True else encode(result, deliveries(call))
-
-        def outputs_of(call: Call) -> Encoded:
-            if call.headers and call.outputs:
-                add_headers(call)
-            return call.outputs
-
+        # Few frames: one costs about as much as what is done in it.
+        engine, batch = self._engine, self._engine.batch
         if engine.is_async:
 
             async def call_function_async(call: Call) -> None:
-                finish(call, await function(call.model, deliveries(call)))
+                message = call.messages if batch else call.messages[0]
+                result = await function(call.model, message)
+                call.result = None if generates else result
+                call.outputs = () if result is None or result is True else encode(result, message)
 
             run_async: AsyncCall = call_function_async
             for wrapper, is_async in self._wrappers:
                 run_async = (_async_around if is_async else _sync_around_async)(wrapper, run_async)
 
             async def call_async(model: Any, message: Any) -> Encoded:
-                call = new_call(engine, message, model)
+                call = Call(engine, message if batch else (message,), model)
                 await run_async(call)
-                return outputs_of(call)
+                if call.headers and call.outputs:
+                    add_headers(call)
+                return call.outputs
 
             return call_async
 
         def call_function(call: Call) -> None:
-            finish(call, function(call.model, deliveries(call)))
+            message = call.messages if batch else call.messages[0]
+            result = function(call.model, message)
+            call.result = None if generates else result
+            call.outputs = () if result is None or result is True else encode(result, message)
 
         run: SyncCall = call_function
         for wrapper, _ in self._wrappers:
             run = _sync_around(wrapper, run)
 
         def call_sync(model: Any, message: Any) -> Encoded:
-            call = new_call(engine, message, model)
+            call = Call(engine, message if batch else (message,), model)
             run(call)
-            return outputs_of(call)
+            if call.headers and call.outputs:
+                add_headers(call)
+            return call.outputs
 
         return call_sync
 
@@ -233,15 +230,3 @@ def _is_async(wrapper: Wrapper, engine: EngineInfo) -> bool:
 def name_of(wrapper: Any) -> str:
     """What errors call a wrapper."""
     return f"middleware {getattr(wrapper, '__qualname__', type(wrapper).__qualname__)}"
-
-
-def _single_call(engine: EngineInfo, message: Any, model: Any) -> Call:
-    return Call(engine, (message,), model)
-
-
-def _only_message(call: Call) -> QueueMessage:
-    return call.messages[0]
-
-
-def _all_messages(call: Call) -> Sequence[QueueMessage]:
-    return call.messages

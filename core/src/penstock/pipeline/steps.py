@@ -87,7 +87,7 @@ class Steps:
             self.call = self._gathering_async(function.call) if function.is_async else self._gathering(function.call)
             self.encode = _as_it_is
         if surroundings is not None:
-            encode = self.encode if function.generates else self._encode_for
+            encode = self._records_of_batch if whole_batch and not function.generates else self.encode
             self.call = surroundings.put_around(self.call, encode, self._add_headers, generates=function.generates)
             self.encode = _as_it_is
         self._one = self._calling(function.plain if surroundings is None else None)
@@ -215,8 +215,8 @@ class Steps:
 
         return call
 
-    def _encode_for(self, result: Any, message: Any) -> Encoded:
-        return self._records(result, self._input(message))
+    def _records_of_batch(self, result: Any, _messages: Any) -> Encoded:
+        return self._records(result, BATCH_INPUT)
 
     def _add_headers(self, call: Call) -> None:
         self._pass_on(self._propagation.divide(call.headers), call.outputs)
@@ -283,12 +283,16 @@ class Steps:
                 more than what is done in them.
         """
         call, encode, decode_one = self.call, self.encode, self.decode_one
+        is_encoded = encode is _as_it_is
 
         def one(message: QueueMessage) -> Encoded | Failure:
             model = decode_one(message)
             if model.__class__ is Failure:
                 return model
             result = call(model, message)
+            if is_encoded:
+                encoded: Encoded = result
+                return encoded
             return () if result is None or result is True else encode(result, message)
 
         if plain is None or self._open_envelope is not None:
