@@ -100,3 +100,24 @@ def test_brokers_that_are_away_are_not_connected(bench: Any) -> None:
     with pytest.raises(NotConnected) as raised:
         consumer.browse(1)
     assert not isinstance(raised.value, FatalConnectorError)
+
+
+def test_what_a_group_has_not_settled_is_counted(real_bench: Any, take: Take, until: Callable[..., None]) -> None:
+    """Over all partitions, without what is settled above a committed offset, by a consumer that joins nothing."""
+    topic = real_bench.topic(partitions=2)
+    real_bench.fill(topic, [b"0", b"1", b"2", b"3"])
+    worker = real_bench.consumer(topic)
+    messages = take(worker, 4)
+    assert worker.on_success(messages[2:3]) == 0  # neither the first one nor the last
+    counter = real_bench.consumer(topic, connect=False)
+    until(lambda: counter.backlog().waiting == 3, lambda: worker.consume(0, 0.01))
+    real_bench.fill(topic, [b"4"], 1)
+
+    found = counter.backlog()
+
+    assert (found.waiting, found.in_flight, found.delayed) == (4, None, None)
+    assert found.oldest == messages[0].timestamp
+    other = {"group.id": f"{real_bench.group}-other"}
+    assert real_bench.consumer(topic, connect=False, **other).backlog().waiting == 5
+    latest = real_bench.consumer(topic, connect=False, **other, **{"auto.offset.reset": "latest"}).backlog()
+    assert (latest.waiting, latest.oldest) == (0, None)

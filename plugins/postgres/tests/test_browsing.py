@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from penstock.connectors import Consumer
+from penstock.connectors import Backlog, Consumer
 from penstock.errors import ConnectorError
 from penstock.message import BrowsedMessage, Record
 from penstock_postgres.consumer import PostgresConsumer
@@ -47,6 +47,7 @@ def test_a_message_is_shown_with_all_that_belongs_to_it(opener: Any) -> None:
             ]
             assert (seen[0].key, list(seen[0].headers)) == (b"k", [("h", b"\xff"), ("n", None)])
             assert (seen[0].position, seen[0].timestamp) == (leased.position, leased.timestamp)
+            assert await consumer.backlog() == Backlog(2, 1, 2, seen[2].timestamp)
 
     asyncio.run(main())
 
@@ -80,6 +81,7 @@ def test_rows_of_any_key_are_browsed_in_its_order(opener: Any, sql: Callable[...
             ]
             assert [each.state for each in seen] == ["leased", "waiting", "waiting", "waiting", "waiting", "unknown"]
             assert [each.attempts for each in seen] == [1, 0, 0, 0, 0, 0]
+            assert await consumer.backlog() == Backlog(waiting=4, in_flight=1, delayed=0)  # rows have no time
 
     asyncio.run(main())
 
