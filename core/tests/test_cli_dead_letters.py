@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,9 +16,11 @@ import pytest
 from penstock.capabilities import Capabilities
 from penstock.cli.main import main
 from penstock.dead_letters import REPLAYS, dead_letter, read
+from penstock.envelope import wrap
 from penstock.message import Headers, QueueMessage, Record
 from penstock.operations import open as open_queue
 from penstock.operations.letters import Filter
+from penstock.operations.taking import Taking, open_envelopes
 from penstock.queues.browsing import OpenedMessage
 from penstock_memory.consumer import MemoryConsumer
 from penstock_memory.options import MemoryOptions
@@ -354,3 +357,31 @@ def test_without_claims_the_others_are_held_and_put_back(shop: Shop, monkeypatch
     assert err.startswith("4 letters replayed\n4 letters that were not chosen were leased as well")
     assert shop.bodies("orders") == [b"1", b"3", b"5", b"7"]
     assert shop.bodies("dead") == [b"0", b"2", b"4", b"6"]
+
+
+def test_what_is_held_keeps_its_lease_through_many_short_calls() -> None:
+    """Extensions fall due by the time since the last one, not by the time of one call."""
+
+    class Held:
+        lease, keep_polling, extended = 0.03, False, 0
+
+        async def extend(self, messages: Sequence[QueueMessage]) -> None:
+            self.extended += len(messages)
+
+    async def main() -> int:
+        queue = Held()
+        taking = Taking(queue, [], lambda: 1, asyncio.Event())  # type: ignore[arg-type]
+        for _call in range(30):
+            async with taking.kept([QueueMessage(None, b"")]):
+                await asyncio.sleep(0.004)
+        return queue.extended
+
+    assert asyncio.run(main()) >= 3
+
+
+def test_a_damaged_envelope_is_taken_as_it_came() -> None:
+    """It is a foreign letter, and stops no other one."""
+    damaged = QueueMessage(None, b'{"penstock-envelope":9}')
+    whole = QueueMessage(None, wrap(Record(b"x", b"k")))
+    open_envelopes([damaged, whole])
+    assert (damaged.message, whole.message, whole.key) == (b'{"penstock-envelope":9}', b"x", b"k")

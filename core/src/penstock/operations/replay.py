@@ -125,7 +125,8 @@ class Sender:
                 return
             refused = {refusal.record: refusal.error for refusal in done.refused}
             self._leave(output, refused.values())
-            self._progress.left[GONE] += len(done.lost)
+            if done.lost:
+                self._progress.left[GONE] += len(done.lost)
             lost = set(map(id, done.lost))
             messages = [
                 message for place, message in enumerate(messages) if place not in refused and id(message) not in lost

@@ -10,7 +10,7 @@ from itertools import islice
 from time import monotonic
 
 from penstock.bulk import chunks
-from penstock.errors import ConnectorError, NotConnected
+from penstock.errors import DecodeError, NotConnected
 from penstock.message import QueueMessage
 from penstock.operations.letters import Death
 from penstock.queues.queue import InputQueue
@@ -56,6 +56,7 @@ class Taking:
         self._stopped = stopped
         self._held: dict[str, QueueMessage] = {}  # chosen, and waiting for an earlier one
         self._others: list[QueueMessage] = []
+        self._kept_at = monotonic()  # kept between the blocks of `kept`, each of which may be short
 
     async def batches(self) -> AsyncGenerator[Sequence[QueueMessage]]:
         """The messages that are still there, each batch in order. Settle a batch before the next one is asked for."""
@@ -161,10 +162,10 @@ class Taking:
         every = EXTEND_EVERY if lease is None else min(EXTEND_EVERY, lease / 3)
         while True:
             try:
-                await asyncio.wait_for(done.wait(), every)
+                await asyncio.wait_for(done.wait(), max(0.0, self._kept_at + every - monotonic()))
                 return
             except TimeoutError:
-                pass
+                self._kept_at = monotonic()
             try:
                 if lease is not None and (held := [*messages, *self._held.values(), *self._others]):
                     for some in chunks(held, MOST):
@@ -180,5 +181,5 @@ def open_envelopes(messages: Sequence[QueueMessage]) -> None:
     for message in messages:
         try:
             InputQueue.open_envelope(message)
-        except ConnectorError:
+        except DecodeError:
             continue
