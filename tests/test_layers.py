@@ -58,7 +58,7 @@ ROWS = """
     config.masking  config.problems
     config.sources  config.validation
     config.environment  config.middleware  config.model  config.routes
-    config.arguments  config.files  config.resolution  config.schema  worker.log_file
+    config.arguments  config.without_effect  config.files  config.resolution  config.schema  worker.log_file
     worker.log_setup
     config.codecs  config.connector_class
     config.connector_options

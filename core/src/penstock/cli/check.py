@@ -13,6 +13,7 @@ from typing import Any
 from penstock.cli.apps import CONFIGURATIONS
 from penstock.cli.checked import ROLES, Checked, CheckedQueue, check_configuration, check_programs
 from penstock.config.report import Row, engine_rows, queue_rows, section_rows
+from penstock.config.without_effect import engine_options_without_effect, worker_options_without_effect
 from penstock.errors import ConfigError, FunctionError, PluginError
 from penstock.known_secrets import hide
 from penstock.observability.printable import lines, one_line
@@ -125,13 +126,17 @@ def _parts(checked: Checked) -> Iterable[tuple[str, Sequence[Row], Sequence[str]
             *([Row("dead_letter_queue", engine.dead_letter_queue, "program")] if engine.dead_letter_queue else []),
         ]
         rows += engine_rows(engine.configuration, engine.settings, engine.given)
-        yield f"engine {one_line(engine.app_name)}", rows, ()
+        source = next(view for view in checked.queues[engine.input_queue].views if view.role == "input")
+        dead_letters = engine.dead_letter_queue is not None
+        notes = list(engine_options_without_effect(engine.settings, source, dead_letters=dead_letters))
+        yield f"engine {one_line(engine.app_name)}", rows, notes
     for name, queue in checked.queues.items():
         uses = f": {', '.join(queue.uses)}" if queue.uses else ""
         rows = queue_rows(queue.configuration.queues[name], queue.views)
         yield f"queue {one_line(name)}{one_line(uses)}", rows, _notes(queue)
     for section in ("worker", "plugins") if checked.engines else ("engine", "worker", "plugins"):
-        yield section, section_rows(checked.configuration, section), ()
+        notes = list(worker_options_without_effect(checked.configuration.worker)) if section == "worker" else []
+        yield section, section_rows(checked.configuration, section), notes
 
 
 def _notes(queue: CheckedQueue) -> list[str]:

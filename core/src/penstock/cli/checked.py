@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -150,6 +151,7 @@ def check_programs(names: Sequence[str], config: str | None) -> Checked:
             engine.configure(configuration)
     if problems:
         raise ConfigError(*dict.fromkeys(problems))
+    logging.getLogger("penstock.options").disabled = True  # its warnings are notes of the report
     asyncio.run(Worker(engines).check())
     return Checked(", ".join(names), engines[0].configuration, _used_queues(engines), engines)
 

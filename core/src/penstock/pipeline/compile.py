@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
+from penstock.config.without_effect import engine_options_without_effect
 from penstock.errors import ConfigError
 from penstock.events import Observer
 from penstock.middleware import EngineInfo, Middleware, Wrapper
@@ -38,6 +40,9 @@ if TYPE_CHECKING:
     from penstock.observability.health import Health
     from penstock.pipeline.function import Function
     from penstock.queues.resolved_queue import ResolvedQueue
+
+
+log = logging.getLogger("penstock.options")
 
 
 def compile_pipeline(
@@ -75,6 +80,8 @@ def compile_pipeline(
         ConfigError: the dead-letter queue is the input queue, or does not take any message.
     """
     _reject_dead_letter_loop(app, source, targets.get(dead_letter_queue or ""))
+    for note in engine_options_without_effect(settings, source, dead_letters=dead_letter_queue is not None):
+        log.warning("engine %r: %s", app, note)
     whole_batch = bool(source.batch)
     input_queue = InputQueue(source, health=health, on_reconnect=lambda: metrics.reconnects(source.name), engine=app)
     output_queues = {name: _output_queue(app, name, resolved, metrics, health) for name, resolved in targets.items()}

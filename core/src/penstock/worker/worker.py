@@ -14,6 +14,7 @@ from time import monotonic, time
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from penstock.config.model import WorkerSettings
+from penstock.config.without_effect import worker_options_without_effect
 from penstock.errors import ConfigError, PenstockError, ProcessEnded
 from penstock.observability.counting import EngineMetrics
 from penstock.observability.exposition import MetricsRegistry
@@ -209,6 +210,8 @@ class Worker:
         Raises:
             ConfigError: with every problem of all of them, so that one start shows them all.
         """
+        for note in worker_options_without_effect(self._settings):
+            log.warning("worker: %s", note)
         running, refused = [], []
         for runnable in self._runnables:
             try:

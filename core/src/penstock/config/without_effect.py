@@ -1,0 +1,40 @@
+"""Finds options that are set and cannot matter beside the others: they are told, so that no effect is expected."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from penstock.config.model import EngineSettings, WorkerSettings
+from penstock.queues.resolved_queue import ResolvedQueue
+
+_WAITS = ("initial_delay", "factor", "max_delay", "jitter")
+
+
+def engine_options_without_effect(
+    settings: EngineSettings, source: ResolvedQueue, *, dead_letters: bool
+) -> Iterator[str]:
+    """One sentence for each such option of an engine.
+
+    Args:
+        settings: Its settings.
+        source: Its input queue.
+        dead_letters: Whether it has a dead-letter queue.
+    """
+    given, retry = settings.model_fields_set, settings.retry
+    counts_deliveries = source.capabilities.redelivery_count
+    if "on_invalid" in given and dead_letters:
+        yield "'on_invalid' has no effect: messages that are not valid go to the dead-letter queue"
+    if "max_deliveries" in retry.model_fields_set and not (dead_letters and counts_deliveries):
+        missing = "a dead-letter queue" if counts_deliveries else "a connector that counts deliveries"
+        yield f"'retry.max_deliveries' has no effect: it needs {missing}"
+    waits = [f"'retry.{name}'" for name in _WAITS if name in retry.model_fields_set]
+    if waits and retry.max_attempts == 1:
+        yield f"{', '.join(waits)}: without effect, since 'retry.max_attempts' is 1, and nothing is tried again"
+    if "batch_size" in given and settings.batch_size > settings.max_in_flight:
+        yield f"'batch_size' has no effect beyond 'max_in_flight', which is {settings.max_in_flight}"
+
+
+def worker_options_without_effect(settings: WorkerSettings) -> Iterator[str]:
+    """One sentence for each such option of a worker."""
+    if settings.metrics_port is None and settings.routes:
+        yield "'routes' has no effect: 'metrics_port' is off"
