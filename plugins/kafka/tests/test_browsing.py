@@ -121,3 +121,19 @@ def test_what_a_group_has_not_settled_is_counted(real_bench: Any, take: Take, un
     assert real_bench.consumer(topic, connect=False, **other).backlog().waiting == 5
     latest = real_bench.consumer(topic, connect=False, **other, **{"auto.offset.reset": "latest"}).backlog()
     assert (latest.waiting, latest.oldest) == (0, None)
+
+
+def test_what_the_group_has_settled_is_told(bench: Any, take: Take) -> None:
+    """Also what is settled behind a message that is not, and to no other group."""
+    topic = bench.topic()
+    bench.fill(topic, [b"%d" % number for number in range(4)])
+    worker = bench.consumer(topic)
+    messages = take(worker, 4)
+    worker.on_success([messages[0], messages[2]])
+    worker.shutdown()
+
+    states = [each.state for each in everything(bench.consumer(topic, connect=False), 3)]
+    others = {each.state for each in everything(bench.consumer(topic, connect=False, **{"group.id": "another"}), 3)}
+
+    assert states == ["settled", "kept", "settled", "kept"]
+    assert others == {"kept"}

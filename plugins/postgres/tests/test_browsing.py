@@ -117,3 +117,29 @@ def test_what_is_not_a_position_is_refused(opener: Any, sql: Callable[..., Any],
             assert await consumer.browse(1, "42") == []
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"), [("text", "chr(97 + i)"), ("integer", "i"), ("uuid", "md5(i::text)::uuid")], ids=str
+)
+def test_chosen_rows_are_claimed_by_any_key(opener: Any, sql: Callable[..., Any], kind: str, value: str) -> None:
+    """And no other row changes; a row that a consumer has, or that is gone, is left out."""
+    sql(f"CREATE TABLE jobs (id {kind} PRIMARY KEY, n integer)")
+    sql(f"INSERT INTO jobs SELECT {value}, i FROM generate_series(0, 5) AS i")
+
+    async def main() -> None:
+        async with opener.table_consumer("jobs", create=True) as worker, opener.table_consumer("jobs") as tool:
+            [held] = await worker.consume(1, 5.0)
+            seen = await everything(tool, 10)
+            wanted = [seen[4].position, seen[2].position, held.position]
+            claimed = await tool.claim(wanted)
+            assert {each.position for each in claimed} == set(wanted[:2])
+            assert [each.attempts for each in claimed] == [1, 1]
+            assert not await tool.on_success(claimed)
+            assert not await tool.claim(wanted)
+            rest = await everything(tool, 10)
+            assert [(each.position, each.state, each.attempts) for each in rest] == [
+                (each.position, each.state, each.attempts) for each in seen if each.position not in wanted[:2]
+            ]
+
+    asyncio.run(main())
