@@ -66,7 +66,7 @@ def _unfailing(handle: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _report(source: logging.Handler | logging.Logger, error: BaseException) -> None:
-    kind = (type(source).__name__, type(error).__name__)
+    kind = ("Logger" if isinstance(source, logging.Logger) else type(source).__name__, type(error).__name__)
     if kind in _reported:
         return
     _reported.add(kind)
