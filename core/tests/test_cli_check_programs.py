@@ -243,6 +243,10 @@ class Away(Base):
     async def probe(self):
         raise NotConnected("nobody listens at host:1; start the server, password hunter2")
 
+class Gone(Base):
+    async def probe(self):
+        raise NotConnected("Error 111 connecting to host:1.")
+
 class Refused(Base):
     async def probe(self):
         raise FatalConnectorError("wrong password; correct 'password'")
@@ -271,7 +275,7 @@ def test_servers_are_asked_at_once_and_each_answer_is_a_line(check: Check, monke
     """What is wrong comes first, with what to do; a server that never answers ends in time."""
     monkeypatch.setattr("penstock.operations.probe.TIMEOUT", 0.3)
     check.write("probes.py", PROBES)
-    names = ("Well", "Away", "Refused", "Missing", "Skewed", "Silent", "Broken", "Old")
+    names = ("Well", "Away", "Gone", "Refused", "Missing", "Skewed", "Silent", "Broken", "Old")
     check.write("queues.yml", "".join(f"{name.lower()}: {{consumer: probes.{name}}}\n" for name in names))
 
     code, out, _err = check("queues.yml", "--connect")
@@ -281,6 +285,8 @@ def test_servers_are_asked_at_once_and_each_answer_is_a_line(check: Check, monke
     assert answers == [
         "FAILED  queue 'away' (input, Away): nobody listens at host:1; start the server, password hunter2",
         "FAILED  queue 'broken' (input, Broken): Broken.probe raised ZeroDivisionError: division by zero",
+        "FAILED  queue 'gone' (input, Gone): Error 111 connecting to host:1; look at the address, the server and the "
+        "network between them",
         "FAILED  queue 'missing' (input, Missing): there is no such topic; create it",
         "FAILED  queue 'refused' (input, Refused): wrong password; correct 'password'",
         "FAILED  queue 'silent' (input, Silent): no answer within 0.3 s; look at the address, the server and the "

@@ -60,7 +60,10 @@ def run(arguments: Namespace) -> int:
         checked = _check(arguments)
         for each in checked:
             _print(each, everything=arguments.all)
-        return _connect(checked, _print_answer) if arguments.connect else 0
+        if not arguments.connect:
+            return 0
+        print()
+        return _connect(checked, _print_answer)
     try:
         checked = _check(arguments)
     except (ConfigError, PluginError, FunctionError) as error:

@@ -88,7 +88,9 @@ async def _ask(queue: ResolvedQueue, timeout: float) -> ProbedQueue:
     except TimeoutError:
         answers = (Probed("reachable", False, f"no answer within {timeout:g} s; {_LOOK}"),)
     except PenstockError as error:
-        answers = (Probed(_question(error), False, hide(error_text(error))),)
+        text = hide(error_text(error))
+        away = isinstance(error, NotConnected) and ";" not in text  # it names no remedy
+        answers = (Probed(_question(error), False, f"{text.rstrip('.')}; {_LOOK}" if away else text),)
     # The connector's own code may raise anything.
     except BaseException as error:  # noqa: BLE001
         raise_if_exit(error)
