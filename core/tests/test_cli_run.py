@@ -354,3 +354,15 @@ def test_standard_input_is_fed(run: Command, monkeypatch: pytest.MonkeyPatch) ->
         os.close(read)
 
     assert result == (0, "20\n40\n", "")
+
+
+def test_the_colon_of_a_windows_drive_is_part_of_every_path(run: Command) -> None:
+    """Of the app, of the configuration, and of the files that are fed and collected; here these are names of files."""
+    for name in ("app.py", "queues.yml", "in.jsonl"):
+        run.write(rf"C:\shop\{name}", run.read(name))
+
+    feed, collect = r"in=C:\shop\in.jsonl", r"out=C:\shop\out.jsonl"
+    arguments = ("--config", r"C:\shop\queues.yml", "--feed", feed, "--collect", collect, "--drain")
+    code, _out, err = run(r"C:\shop\app.py:app", *arguments)
+
+    assert (code, run.read(r"C:\shop\out.jsonl")) == (0, "2\n4\n6\n"), err
