@@ -11,6 +11,7 @@ from penstock import known_secrets
 
 pytest_plugins = [
     "tests.servers.kafka",
+    "tests.servers.beanstalkd",
     "tests.servers.nats",
     "tests.servers.postgres",
     "tests.servers.redis",

@@ -1,0 +1,3 @@
+"""Queues on beanstalkd for Penstock."""
+
+__version__ = "0.1.0"
