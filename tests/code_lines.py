@@ -25,8 +25,7 @@ PLACES = {
     "rsmq": "plugins/rsmq/src",
     "sqlite": "plugins/sqlite/src",
     "nats (a third party's)": "tests/third_party/penstock-nats/src",
-    "beanstalkd (a stranger)": "tests/third_party/penstock-beanstalkd/src",
-    "nats (a stranger's)": "tests/third_party/penstock-nats/src",
+    "beanstalkd (a third's)": "tests/third_party/penstock-beanstalkd/src",
 }
 """Where the sources of each distribution are."""
 

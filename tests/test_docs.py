@@ -47,6 +47,7 @@ LONGER = {
     "how_to/write_a_connector.md": 330,  # a whole contract, read once from end to end by the author of a connector
     "architecture.md": 400,  # a list of all modules
     "reference/command_line.md": 400,  # every option of every command
+    "reference/conformance.md": 240,  # every promise of the kit
     "reference/connectors.md": 240,  # every option of every connector
 }
 SECONDS = 60.0  # that one session may take

@@ -26,7 +26,7 @@ ROWS = """
 
     bulk  client_errors  client_slot  headers  timeouts  transacted  results
     backoff  blocking  capabilities  options  middleware  routing  dead_letters  routes  worker.listener
-    connectors  offsets
+    connectors  offsets  shared_client
     queues.threads  observability.counting
     observability.exposition
     confirmations  leases  polling  redelivery  retry  envelope  worker.signals
@@ -168,6 +168,7 @@ PUBLIC = frozenset(
         "retry",
         "routes",
         "serializers",
+        "shared_client",
         "specs",
         "timeouts",
         "turns",

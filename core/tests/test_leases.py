@@ -210,3 +210,36 @@ def test_closing_waits_for_settlements_and_requeues_the_rest() -> None:
         assert await backend.settlements.delete(messages) == 3
 
     run(main())
+
+
+def test_settling_one_by_one_gets_past_what_was_settled_before_the_connection_broke() -> None:
+    """The engine repeats the call; what the backend has deleted by then is neither tried again nor late."""
+    leases = Leases[QueueMessage]("q", "raise it", logging.getLogger("penstock.test"))
+    messages = [QueueMessage(number, b"") for number in range(3)]
+    leases.deliver(messages)
+    tried: list[int] = []
+
+    def breaks(message: QueueMessage) -> bool:
+        tried.append(message.message_context)
+        if message.message_context == 1:
+            raise NotConnected("gone")
+        return True
+
+    with pytest.raises(NotConnected):
+        leases.settle_each(messages, breaks)
+    leases.connection_lost()  # it had the other two, which are delivered again
+
+    assert leases.settle_each(messages, breaks) == 2
+    assert (tried, leases.lost, len(leases)) == ([0, 1], 2, 0)
+
+
+def test_extending_one_by_one_loses_what_the_backend_does_not_know() -> None:
+    """Each lease may have a length of its own."""
+    leases = Leases[QueueMessage]("q", "raise it", logging.getLogger("penstock.test"))
+    kept, lost = (QueueMessage(name, b"") for name in ("kept", "lost"))
+    leases.deliver([kept, lost])
+
+    leases.extend_each([kept, lost], lambda message: 60.0 if message is kept else None)
+
+    assert leases.held([kept, lost]) == [kept]
+    assert leases.lost == 1

@@ -61,3 +61,42 @@ def test_metadata_with_escapes_are_shown_escaped_and_cut(capsys: pytest.CaptureF
 
     assert not [line for line in shown if not line.isprintable()]
     assert max(map(len, shown[:2])) <= 130
+
+
+CONNECTORS = """
+from penstock.connectors import Consumer, Producer
+
+class Consumer(Consumer):
+    async def connect(self): ...
+    async def consume(self, max_messages, timeout): ...
+    async def on_success(self, messages): ...
+    async def shutdown(self): ...
+
+class Producer(Producer):
+    async def connect(self): ...
+    async def shutdown(self): ...
+"""
+
+
+def test_check_names_the_methods_that_a_connector_lacks(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Those that must be written, and those that a declared capability needs: they would fail at the first message."""
+    source = offers_connector("acme", "acme_queues.connector").replace(
+        "summary=''", "capabilities=Capabilities(lease=True, lag=True, ordering='queue')"
+    )
+    source = f"from penstock.capabilities import Capabilities\n{source}"
+    install_only(monkeypatch, tmp_path, plugin("acme-queues", "acme", source, modules={"connector.py": CONNECTORS}))
+
+    assert main(["plugins", "--check", "--json"]) == 1
+    (acme,) = [offer for offer in json.loads(capsys.readouterr().out) if offer["name"] == "acme"]
+
+    problems = acme["problem"].splitlines()
+    consumer = "connector 'acme': its consumer 'acme_queues.connector:Consumer'"
+    assert problems == [
+        f"{consumer} cannot be made: it has no on_fail(); tell its author",
+        f"{consumer} has no extend(), which the declared capability 'lease' needs; tell its author",
+        f"{consumer} has no lag(), which the declared capability 'lag' needs; tell its author",
+        "connector 'acme': its producer 'acme_queues.connector:Producer' cannot be made: it has no produce(); "
+        "tell its author",
+    ]

@@ -17,7 +17,7 @@ import pytest
 
 from penstock.errors import ConnectorError
 from penstock.message import QueueMessage
-from penstock_kit import BackendFixture, Broken, ConnectorConformance, limits, matrix, report
+from penstock_kit import BackendFixture, Broken, ConnectorConformance, ServerProcess, limits, matrix, report
 from penstock_kit.accounts import balance, shown, shown_headers
 from penstock_kit.children import children
 from penstock_kit.completeness import missing_tests
@@ -202,6 +202,38 @@ class TestBackend:
             kit.needs("restart")
         assert notes == [("not provable", "it has no server")]
 
+    def test_one_test_alone_can_be_excused(self) -> None:
+        """A server may restart, and still break one promise by it."""
+
+        class Partly(Nothing):
+            cannot: ClassVar = {"restart:test_a_lease_that_is_extended_does_not_end": "its clock stops"}
+
+            def restart_backend(self) -> None:
+                """It can."""
+
+        Kit("memory", Partly(), "test_every_byte_survives").needs("restart")
+        with pytest.raises(pytest.skip.Exception, match="not provable: its clock stops"):
+            Kit("memory", Partly(), "test_a_lease_that_is_extended_does_not_end").needs("restart")
+
+    @pytest.mark.parametrize("key", ["restarts", "restart:test_that_is_not_there", "restart:lease"])
+    def test_an_excuse_for_what_is_unknown_is_refused(self, key: str) -> None:
+        """It would excuse nothing."""
+        backend = Nothing()
+        backend.cannot = {key: "because"}  # type: ignore[misc]
+
+        with pytest.raises(Broken, match=f"`cannot` names '{key}', which is not known"):
+            Kit("memory", backend, "test").needs("restart")
+
+    def test_a_server_process_is_a_backend_that_can_be_stopped_and_paused(self) -> None:
+        """No method has to be written."""
+        backend = Nothing()
+        assert not backend.offers("stop")
+        backend.server = ServerProcess(["acme"], lambda: True, Path("acme.log"))
+
+        assert [name for name in ("restart", "stop", "pause", "nowhere") if backend.offers(name)] == [
+            "restart", "stop", "pause",
+        ]  # fmt: skip
+
     def test_a_queue_is_called_after_its_test_and_is_its_own(self) -> None:
         """Of letters, digits and dashes, not too long."""
         one, other = (Kit("memory", Nothing(), f"test_{'What_a_promise' * 9}").queue for _ in range(2))
@@ -303,6 +335,14 @@ class TestMatrix:
         assert families["fidelity"] == "1 proved, 1 BROKEN"
         assert families["ordering"] == "1 proved, 1 known gap"
         assert families["settling"] == ""
+
+    def test_a_capability_that_is_proved_in_part_says_how_many_tests_could_run(self) -> None:
+        """What is not promised does not count; what could not run does."""
+        outcomes = ("proved", "proved", "not provable", "skipped", "not promised")
+        findings = [Finding(f"test_{n}", "leases", "lease", outcome) for n, outcome in enumerate(outcomes)]
+        suite = SuiteReport("acme", "", {"lease": True}, findings)
+
+        assert ["lease", "in part, 2 of 4"] in matrix.tables([suite])[0]
 
     def test_everything_that_is_not_proved_has_a_note(self) -> None:
         """Once a reason."""

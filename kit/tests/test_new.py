@@ -72,6 +72,22 @@ def test_a_whole_package_is_written(new: Run, tmp_path: Path) -> None:
     }
 
 
+def test_tests_for_a_server_are_written_on_request(new: Run, tmp_path: Path) -> None:
+    """They start it on a free port, and the kit gets it as the `server` of its fixture; else nothing changes."""
+    code, out, _err = new("acme", "--server")
+
+    assert code == 0
+    assert "tests/conftest.py, say how your server is started" in out
+    (tmp_path / "without").mkdir()
+    write_plugin("acme", tmp_path / "without")
+    assert files(tmp_path / "penstock-acme") - files(tmp_path / "without" / "penstock-acme") == {"tests/conftest.py"}
+    tests = tmp_path / "penstock-acme" / "tests"
+    assert "class AcmeServer(ServerProcess)" in (tests / "conftest.py").read_text()
+    assert "self.server = server" in (tests / "test_conformance.py").read_text()
+    for file in tests.glob("*.py"):
+        ast.parse(file.read_text())
+
+
 def test_the_metadata_follow_the_rules_for_plugins(tmp_path: Path) -> None:
     """One entry point, ranges that are neither exact nor open, the keyword by which plugins are found."""
     package = write_plugin("sea-shells", tmp_path)

@@ -9,6 +9,12 @@ on_fail:     return await self._settlements.requeue(messages, delay)
 extend:      kept = await self._prolong(self._leases.held(messages)); self._leases.lose(the others)
 shutdown:    await self._settlements.close()
 
+A lease may belong to the record, which says how long it lasts. Then its length travels in `message_context`, each
+message is delivered with an `until` of its own, and `self.lease` is the shortest that was seen.
+
+Where the backend has no bulk calls, `settle_each` is in the place of `Settlements`. Where a delivery ends with its
+connection, `connect` calls `connection_lost` after it had to make a new one.
+
 Where the backend knows messages but no deliveries, the fence is this worker's clock. Then the lease is counted from
 before the request, `deliver(messages, until=asked + lease)`, and whatever is not confirmed by then counts as lost.
 """
@@ -53,6 +59,7 @@ class Leases(Generic[M]):
         self._log = log
         self._until: dict[M, float] = {}  # when each lease ends, by `monotonic`
         self._settling: set[M] = set()
+        self._unanswered: set[QueueMessage] = set()  # settled one by one in a call that failed, and will be repeated
         self._ended: set[str] = set()  # positions of messages whose leases ended in this process
         self.lost = 0
 
@@ -116,6 +123,49 @@ class Leases(Generic[M]):
             self._queue, len(lost), lost[0].position, self._remedy,
             extra={"position": lost[0].position, "count": len(lost)},
         )  # fmt: skip
+
+    def settle_each(self, messages: Sequence[QueueMessage], settle: Callable[[M], bool]) -> int:
+        """Settle one by one, for a backend without bulk calls; returns how many were late.
+
+        Args:
+            messages: What `on_success` or `on_fail` got. After a `NotConnected` they come again: what was settled by
+                then is not settled twice, and not counted as late.
+            settle: Settles one message in the backend; returns whether it was still ours.
+        """
+        settled, self._unanswered = self._unanswered, set()
+        try:
+            for message in self.held(messages):
+                with self.settling([message]):
+                    ours = settle(message)
+                self.settle([message], () if ours else [message])
+                if ours:
+                    settled.add(message)
+        except BaseException:
+            self._unanswered = settled
+            raise
+        return sum(message not in settled for message in messages)
+
+    def extend_each(self, messages: Iterable[QueueMessage], extend: Callable[[M], float | None]) -> None:
+        """Extend one by one, for a backend without bulk calls.
+
+        Args:
+            messages: What `Consumer.extend` got.
+            extend: Extends one lease in the backend; returns for how many seconds, or None if it was not ours any more.
+        """
+        for message in self.held(messages):
+            asked = monotonic()
+            if (seconds := extend(message)) is None:
+                self.lose([message])
+            else:
+                self.extend([message], asked + seconds)
+
+    def connection_lost(self) -> None:
+        """For deliveries that belong to a connection: it is gone, and the server delivers again what it had."""
+        if lost := list(self._until):
+            self.settle(lost, late=lost)
+            self.lost += len(lost)
+            self._log.warning("queue %s: the connection that had %d messages is gone; they are delivered again",
+                              self._queue, len(lost))  # fmt: skip
 
     def _remember(self, messages: Collection[M]) -> None:
         if len(self._ended) > MAX_REMEMBERED:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from penstock.message import Record
+
+if TYPE_CHECKING:
+    from penstock_kit.server_process import ServerProcess
 
 FACILITIES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -27,6 +30,10 @@ FACILITIES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 `BackendFixture.cannot` describes each."""
 
 
+SERVED = frozenset({"restart", "stop", "pause"})
+"""What a `ServerProcess` provides."""
+
+
 class BackendFixture(ABC):
     """How the kit reaches a backend. Return one from your suite's fixture `backend`.
 
@@ -35,6 +42,7 @@ class BackendFixture(ABC):
     excused fails its tests, so that none can be forgotten.
 
     Attributes:
+        server: Your server, if a `ServerProcess` runs it: then the kit stops, starts, restarts and pauses that.
         timeout: Seconds that the kit waits for anything on this backend, also after a crash: a redelivery, a
             reconnection, an answer. A correct connector needs far less; a broken one fails its test after this time.
         idle_timeout: Seconds without a message after which the kit assumes that no more will come.
@@ -52,8 +60,10 @@ class BackendFixture(ABC):
             "freeze": a live worker keeps its messages, however long it does nothing;
             "lag": delayed messages are not counted, so a drain does not wait for them;
             "processes": the queue cannot be reached from another process; "create": this server creates no queues.
+            "FACILITY:test_…", such as "restart:test_attempts_survive_a_restart_of_the_backend", excuses one test only.
     """
 
+    server: ServerProcess | None = None
     timeout: ClassVar[float] = 10.0
     idle_timeout: ClassVar[float] = 0.3
     largest_body: ClassVar[int] = 1_000_000
@@ -84,23 +94,28 @@ class BackendFixture(ABC):
 
     def restart_backend(self) -> None:
         """Restart the server with all data that it has confirmed. Return when it answers."""
-        raise NotImplementedError
+        self._own_server().restart()
 
     def stop_backend(self) -> None:
         """Stop the server, or cut its connections, so that nothing answers. Confirmed data must stay."""
-        raise NotImplementedError
+        self._own_server().kill()
 
     def start_backend(self) -> None:
         """Undo `stop_backend`. Return when the server answers."""
-        raise NotImplementedError
+        self._own_server().start()
 
     def pause_backend(self) -> None:
         """Let the server stop answering while its connections stay open (SIGSTOP)."""
-        raise NotImplementedError
+        self._own_server().pause()
 
     def resume_backend(self) -> None:
         """Undo `pause_backend`."""
-        raise NotImplementedError
+        self._own_server().resume()
+
+    def _own_server(self) -> ServerProcess:
+        if self.server is None:
+            raise NotImplementedError
+        return self.server
 
     def nowhere(self, queue: str) -> dict[str, Any]:
         """The settings of a queue at an address where nothing listens."""
@@ -116,5 +131,6 @@ class BackendFixture(ABC):
             return False
         names = FACILITIES[facility]
         if methods := [name for name in names if callable(getattr(BackendFixture, name))]:
-            return all(getattr(type(self), name) is not getattr(BackendFixture, name) for name in methods)
+            written = all(getattr(type(self), name) is not getattr(BackendFixture, name) for name in methods)
+            return written or (facility in SERVED and self.server is not None)
         return not names or any(getattr(self, name) for name in names)

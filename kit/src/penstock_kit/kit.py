@@ -71,6 +71,8 @@ class Kit:
         Raises:
             Broken: the fixture neither provides it nor says why not.
         """
+        if (reason := self._excuse(facility)) is not None:
+            self.not_provable(reason)
         if self.backend.offers(facility):
             return
         reason = self.backend.cannot.get(facility)
@@ -83,6 +85,22 @@ class Kit:
                 f"{type(self.backend).__name__}: write {what}, or cannot = {{{facility!r}: 'because …'}}"
             )
         self.not_provable(reason)
+
+    def _excuse(self, facility: str) -> str | None:
+        """The backend fixture's reason why this test alone cannot have a facility.
+
+        Raises:
+            Broken: `cannot` has a key that names neither a facility nor one of a test.
+        """
+        for key in self.backend.cannot:
+            known, _, test = key.partition(":")
+            if known not in FACILITIES or (test and not _is_test(test)):
+                raise Broken(
+                    f"the backend fixture's `cannot` names {key!r}, which is not known\n    look at: "
+                    f"{type(self.backend).__name__}: write one of {', '.join(FACILITIES)}, or 'FACILITY:test_…' for "
+                    "one test"
+                )
+        return self.backend.cannot.get(f"{facility}:{self._test}")
 
     def not_provable(self, reason: str) -> NoReturn:
         """Skip the test because it proves nothing on this backend, and show that in the matrix."""
@@ -233,9 +251,9 @@ class Kit:
         """A record, with the key if the connector has keys."""
         return Record(body, key if self.capabilities.keys else None)
 
-    async def send(self, *records: Record | bytes, queue: str | None = None) -> None:
+    async def send(self, *records: Record | bytes, queue: str | None = None, **over: Any) -> None:
         """Open a producer, produce, and close it. Plain bytes are a record's body."""
-        async with self.producer(queue) as producer:
+        async with self.producer(queue, **over) as producer:
             await producer.send([each if isinstance(each, Record) else Record(each) for each in records])
 
 
@@ -252,3 +270,9 @@ def numbered(count: int, prefix: str = "") -> list[bytes]:
 def by_body(messages: list[QueueMessage]) -> dict[bytes | None, QueueMessage]:
     """Messages by their bodies; the last of several with the same body."""
     return {message.message: message for message in messages}
+
+
+def _is_test(name: str) -> bool:
+    from penstock_kit.suite import ConnectorConformance  # it imports this module
+
+    return name.startswith("test_") and hasattr(ConnectorConformance, name)

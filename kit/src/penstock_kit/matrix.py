@@ -35,13 +35,17 @@ def _capability(suite: SuiteReport, name: str) -> str:
     if declared in (False, None, "none"):
         hidden = any(each.capability == name and each.outcome == "broken" for each in suite.findings)
         return "BROKEN: not declared, and there" if hidden else "no"
-    findings = [each for each in suite.findings if each.capability == name]
+    findings = [each for each in suite.findings if each.capability == name and each.outcome != "not promised"]
     outcomes = {each.outcome for each in findings}
+    proved = sum(each.outcome == "proved" for each in findings)
     said = f"by {declared}" if isinstance(declared, str) else ""
     for outcome in EXCUSES:
         if outcome in outcomes and (outcome in ("broken", "known gap") or "proved" not in outcomes):
             return f"{said} {outcome.upper() if outcome == 'broken' else outcome}".strip()
-    return f"{said} proved".strip() if "proved" in outcomes else f"{said} declared, not run".strip()
+    if not proved:
+        return f"{said} declared, not run".strip()
+    # Some of its tests could not run.
+    return f"{said} {'proved' if proved == len(findings) else f'in part, {proved} of {len(findings)}'}".strip()
 
 
 def _family(suite: SuiteReport, group: str) -> str:

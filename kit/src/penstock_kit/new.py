@@ -43,6 +43,9 @@ class NewCommand:
         parser.add_argument(
             "--license", choices=LICENSES, default="MIT", help="the licence to begin with (default: MIT)"
         )
+        parser.add_argument(
+            "--server", action="store_true", help="write the tests for a server of yours, which they start and stop"
+        )
         parser.epilog = (
             "The package works as it is written: its connector keeps queues in an SQLite file, and its tests pass. Its "
             "README says in which order to replace what."
@@ -55,21 +58,24 @@ class NewCommand:
         Raises:
             ConfigError: the name cannot be used, or the folder exists.
         """
-        folder = write_plugin(arguments.name, Path(arguments.directory), arguments.license)
+        folder = write_plugin(arguments.name, Path(arguments.directory), arguments.license, server=arguments.server)
         print(
             f"{folder}: a plugin with the connector {arguments.name!r}; it works, and its README says what to replace"
         )
+        if arguments.server:
+            print(f"first: in {folder}/tests/conftest.py, say how your server is started; then its tests run")
         print(f"next: cd {folder} && pip install -e '.[test]' && pytest")
         return 0
 
 
-def write_plugin(name: str, directory: Path, licence: str = "MIT") -> Path:
+def write_plugin(name: str, directory: Path, licence: str = "MIT", *, server: bool = False) -> Path:
     """Write the package `penstock-NAME` into a folder of that name.
 
     Args:
         name: The connector's name.
         directory: The folder to write into; it must exist.
         licence: One of `LICENSES`.
+        server: The conformance tests are for a server, which they start, stop and pause.
 
     Returns:
         The new folder.
@@ -91,6 +97,8 @@ def write_plugin(name: str, directory: Path, licence: str = "MIT") -> Path:
             templates = files("penstock_kit") / "templates"
             _write(templates / "plugin", written, names)
             _write(templates / "licenses" / licence, written, names)
+            if server:
+                _write(templates / "server", written, names)
             written.rename(target)
     except OSError as error:
         raise ConfigError(f"{target}: cannot be written: {error.strerror or error}") from error

@@ -39,6 +39,7 @@ class Part:
         caught_by: The test of the kit that must refuse it, without its "test_".
         consumer, producer, options, check: `module:Name` in this package.
         capabilities: What it declares.
+        record_options: What its spec says of them.
         says: What is broken, where no class says it.
     """
 
@@ -49,6 +50,7 @@ class Part:
     options: str | None = "options:ReferenceOptions"
     capabilities: Capabilities = CAPABILITIES
     check: str | None = None
+    record_options: frozenset[str] | None = None
     says: str = ""
 
     @property
@@ -65,6 +67,7 @@ class Part:
             f"mutants.{self.options}" if self.options else None,
             self.capabilities,
             f"mutants.{self.check}" if self.check else None,
+            record_options=self.record_options,
         )
 
     def fault(self) -> str:
@@ -245,6 +248,8 @@ MUTANTS = [
     consumer("reading:LagForgetsFailures", "lag_is_not_zero_while_a_message_waits"),
     consumer("reading:LagForgetsDelays", "lag_counts_what_a_delay_holds_back"),
     # browsing
+    consumer("settling:CutsDelays", DELAYED),
+    consumer("settling:CountsUntilARestart", "attempts_survive_a_restart_of_the_backend"),
     consumer("browsing:LeasesWhileBrowsing", UNCHANGED),
     consumer("browsing:CountsWhileBrowsing", UNCHANGED),
     consumer("browsing:SettlesWhileBrowsing", UNCHANGED),
@@ -295,6 +300,14 @@ MUTANTS = [
     producer("producing:RefusesWhileAway", OUTAGE),
     producer("producing:ConfirmsWhileHung", "a_backend_that_hangs_confirms_nothing"),
     producer("producing:FailsOnNothing", "producing_nothing_is_nothing"),
+    producer("producing:CutsRecordDelays", "a_record_with_a_delay_comes_after_it"),
+    producer("producing:IgnoresOptions", "an_option_of_a_record_is_read_or_refused"),
+    producer(
+        "producing:PromisesOptions",
+        "an_option_of_a_record_is_read_or_refused",
+        record_options=frozenset({"priority"}),
+    ),
+    producer("engines:HasNoRoomForLetters", "the_dead_letter_of_a_large_message_is_stored"),
     producer("producing:IgnoresRecordDelay", "a_record_with_a_delay_comes_after_it"),
     # opening
     consumer("opening:LeaksAThread", NOTHING_LEFT),

@@ -6,11 +6,13 @@ import asyncio
 from collections.abc import Sequence
 
 from mutants.reference import ReferenceConsumer, ReferenceProducer
+from penstock.bulk import record_size
 from penstock.errors import ProduceError
 from penstock.message import Headers, QueueMessage, Record
 
 FEW = 6  # headers
 LONG = 1_000  # bytes
+ROOM = 1_000_100  # bytes of a record; the kit's largest body has 1,000,000
 
 
 class WritesItsOwnTrace(ReferenceProducer):
@@ -61,3 +63,12 @@ class LeavesWhatIsAtWork(ReferenceConsumer):
         if self.keeper is not None and not self.held:
             self.keeper.cancel()
         await super().shutdown()
+
+
+class HasNoRoomForLetters(ReferenceProducer):
+    """Takes a body of its limit, and no headers beside it."""
+
+    def refusal(self, record: Record) -> ProduceError | None:
+        if record_size(record) > ROOM:
+            return ProduceError(f"a record has at most {ROOM} bytes", retriable=False)
+        return super().refusal(record)

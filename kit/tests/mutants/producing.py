@@ -185,3 +185,21 @@ class IgnoresRecordDelay(ReferenceProducer):
 
     async def produce(self, records: Sequence[Record]) -> Sequence[ProduceError | None]:
         return await super().produce([Record(r.message, r.key, r.headers) for r in records])
+
+
+class CutsRecordDelays(ReferenceProducer):
+    """Sends after the whole seconds of a delay."""
+
+    async def produce(self, records: Sequence[Record]) -> Sequence[ProduceError | None]:
+        return await super().produce([Record(r.message, r.key, r.headers, int(r.delay), r.options) for r in records])
+
+
+class IgnoresOptions(ReferenceProducer):
+    """Takes any option of a record, and does nothing with it."""
+
+    async def produce(self, records: Sequence[Record]) -> Sequence[ProduceError | None]:
+        return await super().produce([Record(r.message, r.key, r.headers, r.delay) for r in records])
+
+
+class PromisesOptions(IgnoresOptions):
+    """Its spec names an option of records that it never reads."""

@@ -33,18 +33,18 @@ class Server:
             await asyncio.sleep(LOOK)
         if self._away.exists() or not self._directory.exists():
             raise NotConnected(f"nothing answers at {self._directory}")
-        self._connected_to = self._start()
+        self._connected_to = self.start()
 
     async def answer(self) -> None:
         """Return if it is there, and has been since `connect`."""
-        if self._connected_to != self._start():
+        if self._connected_to != self.start():
             raise NotConnected("the connection was closed by the server")
         while self._hangs.exists():
             await asyncio.sleep(LOOK)
         if self._away.exists():
             raise NotConnected(f"nothing answers at {self._directory}")
 
-    def _start(self) -> str:
+    def start(self) -> str:
         return self._started.read_text() if self._started.exists() else "for the first time"
 
 
@@ -194,6 +194,8 @@ class ReferenceProducer(Producer):
         return Created(existed, f"a queue in {self.options.path}")
 
     def refusal(self, record: Record) -> ProduceError | None:
+        if record.options:
+            return ProduceError(f"unknown options {sorted(record.options)}", retriable=False)
         if len(record.message or b"") > MOST_BYTES:
             return ProduceError(f"a body has at most {MOST_BYTES} bytes", retriable=False)
         return None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from mutants.reference import ReferenceConsumer
 from mutants.store import Store
@@ -245,3 +246,24 @@ class KeepsEndedCalls(ReferenceConsumer):
 
     async def end_call(self, messages: Sequence[QueueMessage]) -> None:  # noqa: ARG002
         await self.server.answer()
+
+
+class CutsDelays(ReferenceConsumer):
+    """Requeues after the whole seconds of a delay."""
+
+    async def on_fail(self, messages: Sequence[QueueMessage], delay: float | None = None) -> None:
+        await super().on_fail(messages, int(delay) if delay else None)
+
+
+class CountsUntilARestart(ReferenceConsumer):
+    """Its server counts deliveries in memory."""
+
+    counts: ClassVar[Counter[tuple[str, str, str]]] = Counter()
+
+    async def consume(self, max_messages: int, timeout: float) -> Sequence[QueueMessage]:
+        messages = await super().consume(max_messages, timeout)
+        for message in messages:
+            delivery = self.options.path, self.server.start(), message.position
+            self.counts[delivery] += 1
+            message.attempts = self.counts[delivery]
+        return messages

@@ -15,7 +15,7 @@ log = logging.getLogger("penstock")
 
 CHECKS = 12  # times in the span of a lease that the engine checks which messages are due
 DUE_AFTER = 3 / CHECKS  # of the span; so that an extension is asked for within a third of it
-NO_LEASE = 0.5  # seconds between two checks whether there is a lease at all
+LONGEST_PAUSE = 0.5  # seconds between two checks: whether there is a lease, and whether it has become shorter
 SHORTEST_PAUSE = 0.01  # seconds between two checks, however short the lease is
 RETRY_AFTER = 0.25  # seconds after which a call that failed is made again, or sooner if the lease is short
 MAX_MESSAGES = 1_000  # in a call; one that fails, or takes long, costs only these
@@ -49,7 +49,8 @@ class LeaseExtender:
         try:
             while True:
                 lease = self._source.lease
-                await asyncio.sleep(max(lease / CHECKS, SHORTEST_PAUSE) if lease else NO_LEASE)
+                pause = max(lease / CHECKS, SHORTEST_PAUSE) if lease else LONGEST_PAUSE
+                await asyncio.sleep(min(pause, LONGEST_PAUSE))
                 for call in [call for call in self._calls if call.done()]:
                     self._calls.discard(call)
                     call.result()

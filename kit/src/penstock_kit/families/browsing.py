@@ -122,7 +122,7 @@ class Browsing:
         kit.needs("lease")
 
         async def main() -> None:
-            await kit.send(*numbered(3))
+            await kit.send(*numbered(3), **kit.backend.short_lease)
             async with (
                 kit.consumer(**kit.backend.short_lease) as slow,
                 kit.consumer() as other,

@@ -94,6 +94,28 @@ class Engines:
 
         kit.run(main)
 
+    def test_the_dead_letter_of_a_large_message_is_stored(self, kit: Kit) -> None:
+        """It is larger than its message, by what it says about the failure."""
+
+        def refuse(_body: bytes) -> None:
+            raise ValueError(TEXT)
+
+        async def main() -> None:
+            body = b"x" * kit.backend.largest_body
+            await kit.send(body)
+            async with Running(kit, refuse) as running:
+                await running.until_done(1)
+            letters = [dead_letters.read(message) for message in await everything_in(kit, DEAD, 1)]
+            must(
+                [(letter.record.message, letter.stage) for letter in letters] == [(body, "function")],
+                f"a message of {len(body):,} bytes gave up, and its dead letter says why; there came {len(letters)} "
+                f"of the stages {[letter.stage for letter in letters]}",
+                "the largest record that produce takes: a dead letter has up to 8 KiB of headers beside its message; "
+                "or lower largest_body of the fixture by that, and write the limit into the README",
+            )
+
+        kit.run(main)
+
     def test_a_message_stays_until_its_dead_letter_is_stored(self, kit: Kit) -> None:
         """If the dead-letter queue does not answer and the worker stops, the message is still in its own queue."""
 
@@ -161,7 +183,7 @@ class Engines:
         calls: list[bytes] = []
 
         async def main() -> None:
-            await kit.send(*numbered(3))
+            await kit.send(*numbered(3), **kit.backend.short_lease)
             async with kit.consumer(**kit.backend.short_lease) as looking:
                 span = LONGER * max(looking.lease or 0.0, kit.backend.frozen_after or 0.0)
 

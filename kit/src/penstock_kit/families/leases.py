@@ -38,7 +38,7 @@ class Leases:
         kit.needs("lease")
 
         async def main() -> None:
-            await kit.send(*numbered(3))
+            await kit.send(*numbered(3), **kit.backend.short_lease)
             short = kit.backend.short_lease
             async with kit.consumer(**short) as slow, kit.consumer() as other:
                 held = await slow.receive(3)
@@ -72,7 +72,7 @@ class Leases:
         kit.needs("lease")
 
         async def main() -> None:
-            await kit.send(b"x")
+            await kit.send(b"x", **kit.backend.short_lease)
             short = kit.backend.short_lease
             async with kit.consumer(**short) as slow:
                 held = await slow.receive(1)
@@ -93,7 +93,7 @@ class Leases:
         kit.needs("lease")
 
         async def main() -> None:
-            await kit.send(*numbered(3))
+            await kit.send(*numbered(3), **kit.backend.short_lease)
             short = kit.backend.short_lease
             async with kit.consumer(**short) as owner, kit.consumer() as other:
                 held = await owner.receive(3)
@@ -136,7 +136,7 @@ class Leases:
             kit.not_promised("without leases, and without frozen_after, no other worker takes over from one that hangs")
 
         async def main() -> None:
-            await kit.send(*numbered(6))
+            await kit.send(*numbered(6), **kit.backend.short_lease)
             wait = kit.backend.frozen_after or LONGEST
             with children(kit) as maker:
                 worker = maker.start("hold", count=6, settle_last=0)

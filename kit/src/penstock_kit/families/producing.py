@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
 
 from penstock.errors import ConnectorError, ProduceError
 from penstock.message import Record
@@ -126,6 +129,34 @@ class Producing:
 
         kit.run(main)
 
+    def test_an_option_of_a_record_is_read_or_refused(self, kit: Kit) -> None:
+        """The producer reads each option that the spec names. Any other one is refused, for its record alone."""
+
+        async def main() -> None:
+            async with kit.output_queue() as queue:
+                await queue.open()
+                records = [Record(b"0"), Record(b"1", options={"no_such_option": 1}), Record(b"2")]
+                answers = await queue.produce(records) or [None] * 3
+            refused = isinstance(answers[1], ProduceError) and not answers[1].retriable
+            must(
+                refused and answers[0] is answers[2] is None,
+                "a record with an unknown option is refused for good, and no other record is; of three, the second one "
+                f"with such an option, the answers were {answers!r}",
+                "record_options of the ConnectorSpec: name the options that produce reads, or frozenset() for none",
+            )
+            for name in sorted(kit.spec.record_options or ()):
+                options = _Options({name: 1})
+                async with kit.producer() as producer:
+                    with suppress(ConnectorError):  # this value may be refused
+                        await producer.produce([Record(b"x", options=options)])
+                must(
+                    options.were_read,
+                    f"the spec names the record option {name!r}, and produce never looked at it",
+                    "produce: record.options; or record_options of the ConnectorSpec, which promises it to users",
+                )
+
+        kit.run(main)
+
     def test_calls_at_the_same_time_all_arrive(self, kit: Kit) -> None:
         """Twenty `produce` calls at the same time. With ordering, records are stored in the order of the calls."""
 
@@ -155,3 +186,33 @@ class Producing:
 def _first_fault(sent: list[bytes], seen: list[bytes | None]) -> str:
     at = next((i for i, (a, b) in enumerate(zip(sent, seen, strict=False)) if a != b), 0)
     return f"{seen[max(0, at - 2) : at + 3]!r} where {sent[max(0, at - 2) : at + 3]!r} was sent"
+
+
+class _Options(dict[str, Any]):
+    """Options of a record that know whether a value of them was read."""
+
+    were_read = False
+
+    def __getitem__(self, name: str) -> Any:
+        self.were_read = True
+        return super().__getitem__(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        self.were_read = True
+        return super().get(name, default)
+
+    def pop(self, name: str, *default: Any) -> Any:
+        self.were_read = True
+        return super().pop(name, *default)
+
+    def items(self) -> Any:
+        self.were_read = True
+        return super().items()
+
+    def values(self) -> Any:
+        self.were_read = True
+        return super().values()
+
+    def __iter__(self) -> Iterator[str]:
+        # With an own `__iter__`, `dict(options)` and `**options` ask for each value.
+        return super().__iter__()

@@ -86,7 +86,7 @@ class Transactions:
             kit.not_promised("without leases a message in flight is not delivered again")
 
         async def main() -> None:
-            await kit.send(b"x")
+            await kit.send(b"x", **kit.backend.short_lease)
             output = f"{kit.queue}-output"
             async with (
                 kit.consumer(**kit.backend.short_lease) as consumer,
