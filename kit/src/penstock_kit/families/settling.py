@@ -210,7 +210,7 @@ class Settling:
                 await kit.send(b"now")  # before the delay starts: a busy server may take longer than that to store it
                 started = monotonic()
                 await consumer.fail([message], DELAY)
-                found = await consumer.receive(2)
+                found = await consumer.receive(2, timeout=DELAY + kit.timeout)
                 must(
                     bodies(found) == [b"now", b"late"],
                     f"a message that is held back lets others pass and comes later; there came {bodies(found)!r}",
@@ -234,7 +234,7 @@ class Settling:
             async with kit.consumer() as consumer, kit.producer() as producer:
                 started = monotonic()
                 await producer.send([Record(b"late", delay=DELAY), Record(b"now")])
-                found = await consumer.receive(2)
+                found = await consumer.receive(2, timeout=DELAY + kit.timeout)
                 must(
                     bodies(found) == [b"now", b"late"],
                     f"a record with a delay lets others pass and comes later; there came {bodies(found)!r}",

@@ -108,11 +108,15 @@ def deliveries(sources: Sequence[Message], ledger: Ledger[Partition], offsets: S
 
 
 def all_headers(sources: Sequence[Message]) -> list[Headers]:
-    """`headers_of` for each."""
-    try:
-        return [found or () for found in map(_headers, sources)]
-    except (SystemError, UnicodeDecodeError):
-        return [headers_of(source) for source in sources]
+    """`headers_of` for each, without a call for each."""
+    found: list[Headers] = []
+    for source in sources:
+        try:
+            found.append(_headers(source) or ())
+        except (SystemError, UnicodeDecodeError):
+            # At once: asked again, the client returns what it could not read without an error.
+            found.append(_readable_headers(source))
+    return found
 
 
 def headers_of(source: Message) -> Headers:
