@@ -432,7 +432,7 @@ class TestMemory(ConnectorConformance):
     def test_of_its_own(self, kit):
         assert kit.queue.startswith("of-its-own-")
 """
-CHOSEN = "bleed or comes_back or restart or bled or deleted or killed_workers_lose or of_its_own or tombstone_is"
+CHOSEN = "bleed or comes_back or restart_loses or bled or deleted or killed_workers_lose or of_its_own or tombstone_is"
 
 
 def run_suite(directory: Path, *arguments: str) -> str:
