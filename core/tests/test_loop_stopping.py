@@ -95,7 +95,7 @@ def test_a_connector_that_waits_at_a_stop_gets_back_what_was_not_begun(stand: En
 
     def function(_number: int) -> None:
         assert go.wait(30)
-        time.sleep(0.1)  # longer than a slice: no further call of its batch is begun
+        time.sleep(0.4)  # longer than two slices: no further call of its batch is begun
 
     async def main() -> None:
         async with running(stand.engine(function, [], source=source.queue(), batch_size=4)) as run:
