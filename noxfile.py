@@ -105,6 +105,9 @@ def conformance(session: nox.Session) -> None:
     session.install("tests/third_party/penstock-nats[test]")
     with session.chdir("tests/third_party/penstock-nats"):
         session.run("pytest", "-q", "-rfE", "-n", "4", "--dist", "worksteal", "-p", "no:cacheprovider")
+    session.install("examples/own_connector")
+    with session.chdir("examples/own_connector"):
+        session.run("pytest", "-q", "-rfE", "-n", "4", "--dist", "worksteal", "-p", "no:cacheprovider", "conformance")
     if mutants.exists():
         print(mutants.read_text())
 

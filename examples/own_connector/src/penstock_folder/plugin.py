@@ -20,7 +20,7 @@ def penstock_connectors() -> list[ConnectorSpec]:
             options="penstock_folder.options:FolderOptions",
             check="penstock_folder.options:check",
             # No more than is true. What is missing is refused where it is asked for, or done by the core.
-            capabilities=Capabilities(redelivery_count=True, lag=True),
+            capabilities=Capabilities(ordering="queue", redelivery_count=True, lag=True),
             summary="a directory of files",
         )
     ]

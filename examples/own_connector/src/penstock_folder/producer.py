@@ -53,6 +53,8 @@ class FolderProducer(BlockingProducer):
 
 
 def _refusal(record: Record) -> ProduceError | None:
+    if record.message is None:
+        return ProduceError("a file has a body; null would come back as an empty one", retriable=False)
     if record.options:
         return ProduceError(f"a file takes no option {min(record.options)!r}", retriable=False)
     return None
