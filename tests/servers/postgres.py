@@ -156,8 +156,10 @@ class OwnPostgresServer(PostgresServer):
     def kill(self) -> None:
         if self._process is None:
             return
-        # Its sessions are processes, which would finish their work.
-        for process in (self._process.pid, *self._children()):
+        # Its sessions are processes, which would finish their work. Stopped first: one that it starts after the listing
+        # would outlive it, and hold the shared memory that the next start needs.
+        _signal(self._process.pid, signal.SIGSTOP)
+        for process in (*self._children(), self._process.pid):
             _signal(process, signal.SIGKILL)
         self._process.wait()
         self._process = None
