@@ -58,6 +58,20 @@ def test_commits_that_are_refused_for_long_are_told(
     assert caplog.text.count(told) == before
 
 
+def test_the_commit_before_a_partition_is_given_away_is_repeated(mock_bench: Any, take: Take) -> None:
+    """The next owner would process again what that commit does not carry."""
+    topic = mock_bench.topic()
+    mock_bench.fill(topic, [b"0", b"1"])
+    consumer = mock_bench.consumer(topic, commit_interval=60)
+    consumer.on_success(take(consumer, 2))
+    mock_bench.server.refuse(OFFSET_COMMIT, [KafkaError.REBALANCE_IN_PROGRESS] * 3)
+    client, _assignment = consumer._connected
+
+    consumer._commits.send_and_wait(client, [(topic, 0)])
+
+    assert mock_bench.committed(topic) == 2
+
+
 def test_nothing_new_is_consumed_while_commits_are_refused(mock_bench: Any, take: Take, until: Until) -> None:
     """Otherwise a worker could settle any number of messages that come again if its partitions are lost."""
     topic = mock_bench.topic()

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("penstock.kafka")
 
 ANSWER_TIMEOUT = 30.0  # seconds to wait for an answer before the next commit; the client keeps what it cannot send
+REPEAT_FOR = 2.0  # seconds in which a commit that is waited for is repeated; another member waits for it
+REPEAT_AFTER = 0.05  # seconds
 REPORT_INTERVAL = 30.0  # seconds without a needed commit before it is reported (again)
 
 
@@ -82,13 +84,18 @@ class Commits:
                 self.answered(error.args[0], [])
 
     def send_and_wait(self, client: Client, keys: Iterable[Partition]) -> None:
-        """Like `send`, but wait for the answer, which may take long."""
-        offsets = self._safe(keys)
-        if offsets:
+        """Like `send`, but wait for the answer, which may take long, and repeat what is rejected amid a rebalance."""
+        keys = list(keys)
+        deadline = time.monotonic() + REPEAT_FOR
+        while offsets := self._safe(keys):
             try:
                 self.answered(None, client.commit(offsets=offsets, asynchronous=False) or [])
             except KafkaException as error:
                 self.answered(error.args[0], [])
+            if self.failure is not None or time.monotonic() > deadline:
+                return
+            if self._tracker.progress(keys):
+                time.sleep(REPEAT_AFTER)
 
     def finish(self, client: Client, poll: Callable[[], object], deadline: float) -> None:
         """Commit until nothing is left: during a rebalance the broker rejects commits.
