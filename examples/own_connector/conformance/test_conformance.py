@@ -11,7 +11,7 @@ from penstock_kit import BackendFixture, ConnectorConformance
 
 
 class FolderBackend(BackendFixture):
-    """How the kit reaches a folder. A directory is no server, so nothing can be stopped."""
+    """How the kit reaches a folder. A directory is not a server, so nothing can be stopped."""
 
     idle_timeout = 0.15
     cannot = {  # noqa: RUF012
