@@ -90,11 +90,29 @@ def test_nothing_new_is_consumed_while_commits_are_refused(mock_bench: Any, take
     assert mock_bench.committed(topic) == 1
 
 
-def test_nothing_is_repeated_before_it_is_known_what_others_have_settled(mock_bench: Any, take: Take) -> None:
+def test_a_commit_of_lost_partitions_holds_nothing_back(mock_bench: Any, take: Take, until: Until) -> None:
+    """Its answer may never come, and the next assignment need not wait for it."""
+    topic = mock_bench.topic()
+    mock_bench.fill(topic, [b"0"])
+    consumer = mock_bench.consumer(topic)
+    mock_bench.server.refuse(OFFSET_COMMIT, [KafkaError.REBALANCE_IN_PROGRESS] * 40)
+    consumer.on_success(take(consumer, 1))
+    until(consumer._commits.overdue, lambda: consumer.consume(1, 0.02))
+    client, assignment = consumer._connected
+
+    consumer._on_lost(assignment, client, [TopicPartition(topic, 0)])
+
+    assert not consumer._commits.overdue()
+
+
+def test_nothing_is_repeated_before_it_is_known_what_others_have_settled(
+    mock_bench: Any, take: Take, until: Until
+) -> None:
     """What stands beside an offset is asked for until the brokers answer."""
     topic = mock_bench.topic()
     mock_bench.fill(topic, [b"0", b"1", b"2"])
     client = Consumer({"bootstrap.servers": mock_bench.server.bootstrap, "group.id": mock_bench.group})
+    until(lambda: client.list_topics().cluster_id)  # a client knows it only after its first answers
     text = dump(Progress(0, ((1, 3),), generation=0), f"{client.list_topics().cluster_id}/{topic}/0", 4000)
     client.commit(offsets=[TopicPartition(topic, 0, 0, text)], asynchronous=False)
     client.close()

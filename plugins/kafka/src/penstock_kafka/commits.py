@@ -132,6 +132,10 @@ class Commits:
         """
         return self._behind_since is not None and time.monotonic() - self._behind_since > self._interval
 
+    def lost(self) -> None:
+        """The partitions are lost, and what was not committed with them: no answer is waited for any more."""
+        self._sent = self._behind_since = None
+
     def behind(self) -> bool:
         """Whether something is settled and not committed."""
         return bool(self._tracker.progress())

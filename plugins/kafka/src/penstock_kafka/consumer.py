@@ -280,6 +280,7 @@ class KafkaConsumer(BlockingConsumer):
         keys = keys_of(partitions)
         self._forget_waiting(keys)
         assignment.ended(keys, lost=True)
+        self._commits.lost()
         log.warning("%s: lost: %s", self.server, _names(partitions))
 
     def _await_settlement(self, keys: Sequence[Partition]) -> None:
