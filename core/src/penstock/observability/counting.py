@@ -237,7 +237,8 @@ class EngineMetrics:
             try:
                 value = read()
             except Exception:  # one broken gauge must not hide all others from the operator
-                log.warning("metric %s of queue %s cannot be read", key[0].name, self.labels[1], exc_info=True)
+                log.warning("metric %s of queue %s cannot be read", key[0].name, self.labels[1], exc_info=True,
+                            extra=self.fields)  # fmt: skip
                 continue
             if value is not None:
                 values[key] = float(value)

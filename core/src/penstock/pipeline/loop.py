@@ -285,8 +285,9 @@ class Pipeline:
                 await self._deliveries.finish()
                 await self._end_fetching(fetching)
         except TimeoutError:
-            log.warning("engine %r: not finished after %g s; %d messages are left to be redelivered",
-                        self.app, shutdown_timeout, self.in_flight, extra={"count": self.in_flight})  # fmt: skip
+            left = "1 message is" if self.in_flight == 1 else f"{self.in_flight} messages are"
+            log.warning("engine %r: not finished after %g s; %s left to be redelivered",
+                        self.app, shutdown_timeout, left, extra={"count": self.in_flight})  # fmt: skip
         finally:
             self.executor.close()
             await asyncio.gather(self._deliveries.cancel(), fetching.cancel())
