@@ -26,7 +26,7 @@ ROWS = """
 
     bulk  client_errors  client_slot  headers  timeouts  transacted  results
     backoff  blocking  capabilities  options  middleware  routing  dead_letters  routes  worker.listener
-    connectors  offsets  shared_client
+    connectors  offsets  shared_client  tls
     queues.threads  observability.counting
     observability.exposition
     confirmations  leases  polling  redelivery  retry  envelope  worker.signals
@@ -171,6 +171,7 @@ PUBLIC = frozenset(
         "shared_client",
         "specs",
         "timeouts",
+        "tls",
         "turns",
         "version",
     }

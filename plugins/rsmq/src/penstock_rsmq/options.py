@@ -10,24 +10,10 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from penstock.options import ConnectorOptions, FromEnvironment
+from penstock.tls import TlsOptions
 
 _SCHEMES = ("redis", "rediss", "unix")
 _LONGEST = 9_999_999  # seconds; RSMQ's limit for vt and delay
-
-
-class TlsOptions(ConnectorOptions):
-    """How the server is verified, and which certificate the client shows.
-
-    Attributes:
-        ca: File of the certificate authorities to trust; None: the system's.
-        cert, key: Files of our own certificate and its key, not encrypted, for servers that ask.
-        insecure_skip_verify: Accept any certificate. Then anyone who can reach the network can read and forge messages.
-    """
-
-    ca: str | None = None
-    cert: str | None = None
-    key: str | None = None
-    insecure_skip_verify: bool = False
 
 
 class RsmqOptions(ConnectorOptions):
