@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 PRODUCE, VERSION = 0, 7
 TIMEOUT = 30.0  # seconds
+NO_LEADER_YET = (3, 5, 6)  # errors of a partition that was made a moment ago
 _CASTAGNOLI = 0x82F63B78
 
 
@@ -40,13 +41,20 @@ def produce(bootstrap: str, topic: str, sent: bytes, partition: int = 0) -> None
     head = struct.pack(">hhih", PRODUCE, VERSION, 1, -1) + struct.pack(">hhi", -1, -1, int(TIMEOUT * 1000))
     place = struct.pack(">ih", 1, len(name)) + name + struct.pack(">iii", 1, partition, len(sent))
     request = head + place + sent
+    deadline = time.monotonic() + TIMEOUT
+    while (error := _answer(bootstrap, request, name)) in NO_LEADER_YET and time.monotonic() < deadline:
+        time.sleep(0.1)
+    if error:
+        raise RuntimeError(f"the broker refused the batch: error {error}")
+
+
+def _answer(bootstrap: str, request: bytes, name: bytes) -> int:
     host, _, port = bootstrap.split(",")[0].rpartition(":")
     with socket.create_connection((host, int(port)), TIMEOUT) as connection, connection.makefile("rb") as answers:
         connection.sendall(struct.pack(">i", len(request)) + request)
         answer = answers.read(struct.unpack(">i", answers.read(4))[0])
-    (error,) = struct.unpack_from(">h", answer, 4 + 4 + 2 + len(name) + 4 + 4)
-    if error:
-        raise RuntimeError(f"the broker refused the batch: error {error}")
+    error: int = struct.unpack_from(">h", answer, 4 + 4 + 2 + len(name) + 4 + 4)[0]
+    return error
 
 
 def _varint(number: int) -> bytes:
