@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, ClassVar
 
 from penstock.errors import ProduceError
@@ -78,6 +79,10 @@ class BlockingConsumer(ABC):
     def backlog(self) -> Backlog:
         """See `Consumer.backlog`."""
         raise NotImplementedError(f"{type(self).__name__} declares 'backlog' and has no backlog()")
+
+    def seek(self, to: str | datetime) -> None:
+        """See `Consumer.seek`."""
+        raise NotImplementedError(f"{type(self).__name__} declares 'seek' and has no seek()")
 
     def transaction_problem(self, producer: BlockingProducer) -> str | None:  # noqa: ARG002
         """See `Consumer.transaction_problem`. Called on the event loop's thread, about blocking producers alone."""

@@ -31,6 +31,7 @@ class Capabilities:
         claim: `claim()` delivers chosen messages, whatever stands before them.
         backlog: `backlog()` counts messages without joining a group.
         create: `create()` makes the queue.
+        seek: `seek()` lets a group read from another place on.
     """
 
     headers: bool = False
@@ -49,6 +50,7 @@ class Capabilities:
     claim: bool = False
     backlog: bool = False
     create: bool = False
+    seek: bool = False
     delay: InitVar[bool] = False
     """Declares both delays: plugins wrote this before they were two."""
 

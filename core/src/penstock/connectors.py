@@ -26,6 +26,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from penstock.backoff import Backoff
@@ -226,6 +227,22 @@ class Consumer(ABC):
         """Count the messages of the queue, for the capability `backlog`. Like `browse` it changes nothing, joins
         nothing, and works on a consumer that was never connected; it raises the same errors."""
         raise NotImplementedError(f"{type(self).__name__} declares 'backlog' and has no backlog()")
+
+    async def seek(self, to: str | datetime) -> None:
+        """Let the group of this queue go on at another place, for the capability `seek`.
+
+        It works on a consumer that was never connected, while no consumer of the group is.
+
+        Args:
+            to: "beginning" (the oldest message that is kept), "end" (what arrives from now on), a time with a zone (the
+                first message of that time or later), or the `position` of a message, which comes next then; where a
+                queue has partitions, only the one of the position is moved.
+
+        Raises:
+            NotConnected: the backend is away; the same call may be made again.
+            ConnectorError: the group has consumers, or `to` is not a position of this queue.
+        """
+        raise NotImplementedError(f"{type(self).__name__} declares 'seek' and has no seek()")
 
     def transaction_problem(self, producer: Producer) -> str | None:  # noqa: ARG002  (what derives from this, asks)
         """Why `transact` cannot store records of this producer, to continue "output queue …: "; None if it can.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 from time import monotonic
 from typing import get_args
 
@@ -188,6 +189,12 @@ class WatchedConsumer:
         if messages is not None:
             check_browsed(messages, len(messages))
         return messages
+
+    async def seek(self, place: str | datetime) -> None:
+        """See `Consumer.seek`."""
+        self._open = True
+        async with call("seek", self._timeout + 5, "seek must not wait for messages"):
+            await self.inner.seek(place)
 
     async def backlog(self) -> Backlog:
         """See `Consumer.backlog`."""

@@ -27,6 +27,7 @@ CAPABILITIES = Capabilities(
     claim=True,
     backlog=True,
     create=True,
+    seek=True,
 )
 
 
@@ -135,6 +136,7 @@ DEAD_LETTER = "a_dead_letter_is_whole_and_says_why"
 IN_FLIGHT = "no_more_is_in_flight_than_was_allowed"
 SHOWS_ALL = "browsing_shows_every_message"
 CHOSEN_ALONE = "claiming_delivers_the_chosen_alone"
+MOVED = "a_group_is_moved_to_another_place"
 COUNTED = "messages_are_counted_without_joining"
 CREATED = "a_queue_is_created_once"
 UNCHANGED = "browsing_changes_nothing"
@@ -266,6 +268,10 @@ MUTANTS = [
     consumer("claiming:CountsWhatItPassesOver", CHOSEN_ALONE),
     consumer("claiming:ClaimsWithoutAClaim", CHOSEN_ALONE),
     consumer("claiming:ClaimsNothing", CHOSEN_ALONE),
+    # seeking
+    consumer("seeking:SeeksNowhere", MOVED),
+    consumer("seeking:SeeksBehindTheMessage", MOVED),
+    consumer("seeking:SeeksTheBeginningForATime", MOVED),
     # operations
     consumer("operations:CountsWhatIsHeldAsWaiting", COUNTED),
     consumer("operations:CountsWhatIsDelayedAsWaiting", COUNTED),
@@ -378,6 +384,7 @@ MUTANTS = [
     declares("hides_claiming", CHOSEN_ALONE, claim=False),
     declares("hides_its_backlog", COUNTED, backlog=False),
     declares("hides_that_it_creates", CREATED, create=False),
+    declares("hides_seeking", MOVED, seek=False),
     declares("hides_groups", "every_group_gets_every_message", groups=False),
     declares("hides_its_transactions", TOGETHER, transactions=False),
     # transactions that are none

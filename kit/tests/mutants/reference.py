@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 
 from mutants.options import ReferenceOptions
@@ -133,6 +134,11 @@ class ReferenceConsumer(Consumer):
         if self.store is None:
             await self.connect()
         return self.opened().backlog()
+
+    async def seek(self, to: str | datetime) -> None:
+        if self.store is None:
+            await self.connect()
+        self.opened().move(to)
 
     def transaction_problem(self, producer: Producer) -> str | None:
         same = isinstance(producer, ReferenceProducer) and producer.options.path == self.options.path

@@ -9,6 +9,7 @@ import time
 import weakref
 from collections import Counter
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from penstock.connectors import Backlog
@@ -158,6 +159,23 @@ class Store:
         states = Counter(message.state for message in found)
         oldest = min((each.timestamp or 0.0 for each in found if each.state == "waiting"), default=None)
         return Backlog(states["waiting"], states["leased"], states["delayed"], oldest)
+
+    def move(self, to: str | datetime) -> None:
+        """All messages before a place are settled for this group, and none behind it."""
+        if isinstance(to, datetime):
+            before, place = "m.at < :place", to.timestamp()
+        else:
+            before, place = {"beginning": "0", "end": "1"}.get(to, "m.id < :place"), to
+        with self._transaction() as db:
+            db.execute(
+                "DELETE FROM deliveries WHERE grp = ? AND id IN (SELECT id FROM messages WHERE queue = ?)",
+                (self.group, self.queue),
+            )
+            db.execute(
+                "INSERT INTO deliveries (grp, id, token, until, attempts, settled, calls) "
+                f"SELECT :grp, m.id, '', 0, 1, 1, 0 FROM messages m WHERE m.queue = :queue AND {before}",
+                {"grp": self.group, "queue": self.queue, "place": place},
+            )
 
     def claimable(self) -> int:
         """Messages that `take` would find now."""

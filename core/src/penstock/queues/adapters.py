@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from penstock.capabilities import Capabilities
@@ -75,6 +76,9 @@ class ThreadedConsumer(Consumer):
 
     async def backlog(self) -> Backlog:
         return await self._browsing.submit(self._blocking.backlog)
+
+    async def seek(self, to: str | datetime) -> None:
+        await self._browsing.submit(self._blocking.seek, to)
 
     def transaction_problem(self, producer: Producer) -> str | None:
         if not isinstance(producer, ThreadedProducer):

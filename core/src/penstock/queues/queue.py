@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
 from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
@@ -247,6 +248,10 @@ class InputQueue(_Queue):
         if self._begun and done.committed:
             self._begun.difference_update(messages)
         return done
+
+    async def seek(self, to: str | datetime) -> None:
+        """Let the group go on at another place; see `Consumer.seek`. The queue need not be open."""
+        await self._connection.once("seek", lambda: self._consumer.seek(to))
 
     async def lag(self) -> int | None:
         """How many messages wait; None if unknown, also while the backend is away."""

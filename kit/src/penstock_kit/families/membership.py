@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 
 from penstock.message import QueueMessage
 from penstock_kit.accounts import balance
@@ -168,6 +169,48 @@ class Membership:
                 balance(sent, bodies(await consumer.receive(20)), scenario=scenario, look=look)
 
         kit.run(main)
+
+    @proves("seek")
+    def test_a_group_is_moved_to_another_place(self, kit: Kit) -> None:
+        """To the beginning, to a message, to a time, to the end; by a consumer that is not in the group."""
+
+        async def main() -> None:
+            sent = numbered(12)
+            async with kit.producer() as producer:
+                # One key: where there are partitions, all are in the same one.
+                await producer.send([kit.record(body, key=b"key") for body in sent])
+            await asyncio.sleep(0.05)
+            between = datetime.now(UTC)
+            later = [b"later-%d" % number for number in range(3)]
+            async with kit.producer() as producer:
+                await producer.send([kit.record(body, key=b"key") for body in later])
+            positions: dict[bytes | None, str] = {}
+            await _read_from(kit, None, [*sent, *later], positions)
+            await _read_from(kit, "beginning", [*sent, *later], positions)
+            await _read_from(kit, positions[sent[5]], [*sent[5:], *later], positions)
+            await _read_from(kit, between, later, positions)
+            await _read_from(kit, "end", [b"newest"], positions)
+
+        kit.run(main)
+
+
+async def _read_from(
+    kit: Kit, place: str | datetime | None, expected: Sequence[bytes], positions: dict[bytes | None, str]
+) -> None:
+    """Move the group while it has no members, then read and settle as a member."""
+    if place is not None:
+        async with kit.browser() as tool:
+            await tool.seek(place)
+    if place == "end":
+        await kit.send(*expected)
+    async with kit.consumer() as consumer:
+        messages = await consumer.receive(len(expected))
+        messages += await consumer.rest()
+        scenario = f"15 messages were settled, then the group was moved: seek({place!r})" if place else "nothing yet"
+        look = "seek: the group goes on there when it reads again; nothing before comes, and nothing behind is missing"
+        balance(expected, bodies(messages), scenario=scenario, look=look)
+        positions.update((message.message, message.position) for message in messages)
+        await consumer.succeed(messages)
 
 
 class Member:

@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from datetime import datetime
 
 from confluent_kafka import Consumer as Client
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
@@ -23,6 +24,7 @@ from penstock_kafka.errors import connector_error
 from penstock_kafka.message import Partition, headers_of, position_of, timestamp_of
 from penstock_kafka.options import KafkaOptions, topics
 from penstock_kafka.plugin import BROWSE_GROUP
+from penstock_kafka.seeking import seek
 
 MOST_BYTES = 8 * 1024 * 1024  # of bodies in one page
 MOST_AT_ONCE = 1_000  # messages of one call of the client
@@ -99,6 +101,16 @@ class Browser:
             return Backlog(waiting=sum(count for _, count in unsettled.values()), oldest=self._oldest(client, first))
         except KafkaException as error:
             raise connector_error(error.args[0], f"{self._where}: group {self._options.group_id!r}") from None
+
+    def seek(self, to: str | datetime) -> None:
+        """See `Consumer.seek`."""
+        place: str | datetime | tuple[Partition, int] = to
+        if isinstance(to, str) and to not in ("beginning", "end"):
+            partition, following = self._parse(to)
+            place = (partition, following - 1)
+        partitions = self._partitions(self._open())
+        self.close()  # its client would stay beside one that joins the group
+        seek(self._options, partitions, place)
 
     def _unsettled(self, client: Client, key: Partition, progress: Progress | None) -> tuple[int, int]:
         """Where the group goes on in a partition, and how many messages it has not settled."""

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from datetime import datetime
 from functools import partial
 from typing import ClassVar
 
@@ -252,6 +253,10 @@ class KafkaConsumer(BlockingConsumer):
     def backlog(self) -> Backlog:
         """See `Consumer.backlog`: what the group has not settled, as far as it is committed."""
         return self._browser.backlog()
+
+    def seek(self, to: str | datetime) -> None:
+        """See `Consumer.seek`: other offsets are committed, by an administrator's client."""
+        self._browser.seek(to)
 
     def probe(self) -> Sequence[Probed]:
         """See `Consumer.probe`: by an administrator's client, which is in no group."""

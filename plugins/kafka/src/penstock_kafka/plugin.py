@@ -37,6 +37,7 @@ def penstock_connectors() -> Sequence[ConnectorSpec]:
                 browse=True,
                 backlog=True,
                 create=True,
+                seek=True,
             ),
             browse_config={"group.id": BROWSE_GROUP},
             record_options=frozenset({"partition", "timestamp"}),
