@@ -87,6 +87,9 @@ ROWS = """
     worker.life_cycle
     worker.endpoints
     pipeline.annotation  worker.worker
+    direct.delivery  direct.source
+    direct.queues
+    direct.blocking
     engine  installed  standalone
 
     testing.clock  testing.fault_injection  testing.production_queue
@@ -188,6 +191,7 @@ ROOMS = {
     "builtin": "The core's own plugin, found like any other.",
     "queues": "A queue that is open: connector and codec, with reconnecting.",
     "operations": "What the shell does to queues on a configuration alone, as functions for programs.",
+    "direct": "Queues without an engine: send and read in a program of one's own.",
     "pipeline": "The life of a message in an engine: fetch, call, deliver, settle.",
     "observability": "Health, metrics, and text that is safe to show.",
     "worker": "The process around engines: signals, supervision, the HTTP port.",

@@ -18,8 +18,8 @@ NAMES = [name for name in penstock.__all__ if name != "__version__"]
 
 # What the manual promises; a name more or less is a change that users see.
 PROMISED = """
-    BlockingConsumer BlockingProducer Consumer Engine GenericMessage ModelHandler Output PenstockError Producer
-    QueueConfig QueueMessage Record Retry RetryPolicy Serializer TypedOutput Worker WorkerSettings
+    BlockingConsumer BlockingProducer BlockingQueues Consumer Engine GenericMessage ModelHandler Output PenstockError
+    Producer QueueConfig QueueMessage Queues Record Retry RetryPolicy Serializer TypedOutput Worker WorkerSettings
 """
 
 

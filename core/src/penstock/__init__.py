@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from penstock.config.model import QueueConfig, WorkerSettings
     from penstock.connectors import Consumer, Producer
     from penstock.data_models import GenericMessage
+    from penstock.direct.blocking import BlockingQueues
+    from penstock.direct.queues import Queues
     from penstock.engine import Engine
     from penstock.errors import PenstockError, Retry
     from penstock.message import QueueMessage, Record
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "BlockingConsumer": "penstock.blocking",
     "BlockingProducer": "penstock.blocking",
+    "BlockingQueues": "penstock.direct.blocking",
     "Consumer": "penstock.connectors",
     "Engine": "penstock.engine",
     "GenericMessage": "penstock.data_models",
@@ -37,6 +40,7 @@ _HOMES = {
     "Producer": "penstock.connectors",
     "QueueConfig": "penstock.config.model",
     "QueueMessage": "penstock.message",
+    "Queues": "penstock.direct.queues",
     "Record": "penstock.message",
     "Retry": "penstock.errors",
     "RetryPolicy": "penstock.retry",
@@ -49,6 +53,7 @@ _HOMES = {
 __all__ = [
     "BlockingConsumer",
     "BlockingProducer",
+    "BlockingQueues",
     "Consumer",
     "Engine",
     "GenericMessage",
@@ -58,6 +63,7 @@ __all__ = [
     "Producer",
     "QueueConfig",
     "QueueMessage",
+    "Queues",
     "Record",
     "Retry",
     "RetryPolicy",

@@ -10,6 +10,7 @@
     ├── ConnectorError              the backend
     │   ├── NotConnected            … is away: wait and connect again
     │   ├── ProduceError            … rejected, or did not confirm, one record
+    │   ├── NotSent                 … will never take some of what `Queues.send_batch` sent
     │   └── FatalConnectorError     … will never accept this (credentials, authorisation, fencing): stop
     ├── MessageError                the sender: these bytes are not a message of this queue
     │   ├── DecodeError             … they do not parse
@@ -110,6 +111,19 @@ class ProduceError(ConnectorError):
     def __init__(self, text: str, retriable: bool = True) -> None:
         self.retriable = retriable
         super().__init__(text)
+
+
+class NotSent(ConnectorError):
+    """The backend will never take some of the objects that `Queues.send_batch` sent; the others are stored.
+
+    Attributes:
+        refused: For each of them its place among the objects, from 0, and what the backend said.
+    """
+
+    def __init__(self, queue: str, count: int, refused: Sequence[tuple[int, ProduceError]]) -> None:
+        self.refused = refused
+        place, error = refused[0]
+        super().__init__(f"{queue}: {len(refused)} of {count} refused; object {place}: {error}")
 
 
 class FatalConnectorError(ConnectorError):

@@ -134,6 +134,11 @@ class Health:
         with self._lock:
             return self._states.get(component)
 
+    def snapshot(self) -> dict[str, Status]:
+        """The state of each component."""
+        with self._lock:
+            return dict(self._states)
+
     def remove(self, component: str) -> None:
         """Remove a component that has finished; it must not affect readiness."""
         with self._lock:

@@ -1,0 +1,338 @@
+"""Queues of a configuration, without an engine: send and read in a program of your own.
+
+async with Queues("queues.yml") as queues:
+    await queues.send("orders", order, key="7")
+    async for delivery in queues.read("orders"):
+        print(delivery.object)
+        await delivery.done()
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Self, TypeVar, overload
+
+from penstock.config.files import Source, load
+from penstock.config.model import Configuration
+from penstock.config.resolve import registry_for, resolve_queue
+from penstock.dead_letters import error_text
+from penstock.direct.delivery import Received, ReceivedBatch
+from penstock.direct.source import SourceQueue
+from penstock.errors import CapabilityError, FunctionError, NotSent, PenstockError, ProduceError
+from penstock.message import Record
+from penstock.observability.health import Health, Status
+from penstock.operations import open as open_queue
+from penstock.options import Role
+from penstock.queues.cancellation import raise_if_exit
+from penstock.queues.queue import InputQueue, OutputQueue
+from penstock.queues.resolved_queue import ResolvedQueue
+from penstock.routing import Inherit, Output
+
+T = TypeVar("T")
+
+AHEAD = 100  # messages that are fetched ahead for a reader of single ones
+CHUNK = 10_000  # records of one call of a producer
+
+Key = str | bytes | None
+SeekTo = str | datetime
+
+
+class Delivery(Received):
+    """A delivered message, to be settled by `done` or `requeue`."""
+
+    __slots__ = ("_source",)
+
+    def __init__(self, message: Any, source: SourceQueue) -> None:
+        super().__init__(message, source.decode)
+        self._source = source
+
+    async def done(self) -> bool:
+        """Settle it for good; False if another consumer owns it meanwhile.
+
+        Raises:
+            PenstockError: it was settled before.
+        """
+        return not await self._source.settle([self.message])
+
+    async def requeue(self, delay: float | None = None) -> bool:
+        """Let it be delivered again, after `delay` seconds; False if another consumer owns it meanwhile.
+
+        Where the connector cannot hold it back, the call itself takes so long.
+        """
+        return not await self._source.requeue([self.message], delay)
+
+
+class DeliveryBatch(ReceivedBatch[Delivery]):
+    """Several deliveries, to be settled together or one by one."""
+
+    def __init__(self, deliveries: Sequence[Delivery], source: SourceQueue) -> None:
+        super().__init__(deliveries)
+        self._source = source
+
+    async def done(self) -> int:
+        """Settle all for good; returns how many were still ours."""
+        messages = [each.message for each in self]
+        return len(messages) - await self._source.settle(messages)
+
+    async def requeue(self, delay: float | None = None) -> int:
+        """Let all be delivered again, after `delay` seconds; returns how many were still ours."""
+        messages = [each.message for each in self]
+        return len(messages) - await self._source.requeue(messages, delay)
+
+
+class Queues:
+    """The queues of a configuration, each opened when it is first used.
+
+    What was read and not settled when the block ends is requeued.
+
+    Args:
+        config: A YAML or TOML file, or the same as Python data; sections for engines and workers are not used.
+        connect_timeout: Seconds to wait for a server that is away when a queue is opened; None waits.
+
+    Raises:
+        ConfigError: the configuration is wrong, with each file, line and key.
+    """
+
+    def __init__(self, config: Source | Configuration, *, connect_timeout: float | None = 30.0) -> None:
+        self._configuration = load(config)
+        self._registry = registry_for(self._configuration)
+        self._connect_timeout = connect_timeout
+        self._health = Health()
+        self._sources: dict[str, SourceQueue] = {}
+        self._targets: dict[str, OutputQueue] = {}
+        self._opening = asyncio.Lock()
+        self._closed = False
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close all queues. What was not settled is requeued; readers end."""
+        self._closed = True
+        async with self._opening:
+            # Readers first: what they still send must be confirmed.
+            await asyncio.gather(*(source.close() for source in self._sources.values()))
+            await asyncio.gather(*(target.close() for target in self._targets.values()))
+            self._sources.clear()
+            self._targets.clear()
+
+    # -- sending
+
+    async def send(
+        self,
+        queue: str,
+        obj: Any,
+        *,
+        key: Key = None,
+        headers: Mapping[str, str | bytes] | Iterable[tuple[str, str | bytes | None]] = (),
+        delay: float = 0.0,
+        **options: Any,
+    ) -> None:
+        """Send one object, and wait until the server has confirmed it.
+
+        A server that goes away is waited for, until this call is cancelled.
+
+        Args:
+            queue: A queue of the configuration.
+            obj: Encoded by the queue's model handler and serializer.
+            key, headers, delay, **options: As of `Output`.
+
+        Raises:
+            NotSent: the server will never take it.
+            FunctionError: the object cannot be encoded for this queue, or an argument is of no legal kind.
+            ConnectorError: the queue cannot be opened.
+        """
+        await self.send_batch(queue, [Output(queue, obj, key=key, headers=headers, delay=delay, **options)])
+
+    async def send_batch(self, queue: str, objects: Iterable[Any]) -> None:
+        """Send objects in their order, and wait until the server has confirmed each.
+
+        Args:
+            queue: A queue of the configuration.
+            objects: Objects, or `Output`s where keys, headers or delays are wanted. All are encoded before one is sent.
+
+        Raises:
+            NotSent: the server will never take some; the others are stored.
+            FunctionError: an object cannot be encoded for this queue; none was sent.
+            ConnectorError: the queue cannot be opened.
+        """
+        target = await self._target(queue)
+        records = [_record(target, number, obj) for number, obj in enumerate(objects)]
+        refused: list[tuple[int, ProduceError]] = []
+        for start in range(0, len(records), CHUNK):
+            errors = await target.produce(records[start : start + CHUNK])
+            refused += [(start + place, error) for place, error in enumerate(errors) if error is not None]
+        if refused:
+            raise NotSent(str(target), len(records), refused)
+
+    # -- reading
+
+    @overload
+    def read(self, queue: str, *, idle: float | None = None) -> AsyncIterator[Delivery]: ...
+
+    @overload
+    def read(
+        self, queue: str, *, batch: int, wait: float = 0.0, idle: float | None = None
+    ) -> AsyncIterator[DeliveryBatch]: ...
+
+    async def read(
+        self, queue: str, *, batch: int | None = None, wait: float = 0.0, idle: float | None = None
+    ) -> AsyncIterator[Any]:
+        """Read messages until the queues are closed; each must be settled by `done` or `requeue`.
+
+        Messages are fetched ahead, and the leases of all that are not settled are kept alive.
+
+        Args:
+            queue: A queue of the configuration.
+            batch: Gives lists of at most so many.
+            wait: Seconds from the first message on to wait for a full list.
+            idle: Ends after so many seconds without a message; None goes on.
+
+        Yields:
+            A `Delivery`, or with `batch` a `DeliveryBatch`.
+
+        Raises:
+            ConnectorError: the queue cannot be opened, or the server refuses for good.
+        """
+        source = await self._source(queue, 2 * batch if batch else AHEAD)
+        while taken := await source.take(batch or 1, wait, idle):
+            deliveries = [Delivery(message, source) for message in taken]
+            if batch:
+                yield DeliveryBatch(deliveries, source)
+            else:
+                yield deliveries[0]
+
+    async def process(
+        self,
+        queue: str,
+        function: Callable[[DeliveryBatch], Any],
+        *,
+        batch: int = 100,
+        wait: float = 0.0,
+        idle: float | None = None,
+    ) -> None:
+        """Call a function with one batch after the other, and settle each when it returns.
+
+        An error of the function ends the call; its batch is not settled, and comes again.
+
+        Args:
+            queue: A queue of the configuration.
+            function: Called with a `DeliveryBatch`; a plain function on a thread, so that leases are kept alive.
+            batch, wait, idle: As of `read`.
+        """
+        async for deliveries in self.read(queue, batch=batch, wait=wait, idle=idle):
+            if inspect.iscoroutinefunction(function):
+                await function(deliveries)
+            else:
+                await asyncio.to_thread(function, deliveries)
+            await deliveries.done()
+
+    # -- looking
+
+    def health(self) -> Mapping[str, Status]:
+        """The state of each queue that is open, by "input NAME" or "output NAME"."""
+        return self._health.snapshot()
+
+    async def lag(self, queue: str) -> int | None:
+        """How many messages wait; None if the backend cannot tell. A queue that is not read joins no group for that."""
+        if (source := self._sources.get(queue)) is not None:
+            return await source.queue.lag()
+        measured = open_queue.measure(self._configuration, queue)
+        try:
+            return (await measured.backlog()).waiting
+        finally:
+            await measured.close()
+
+    async def seek(self, queue: str, to: SeekTo) -> None:
+        """Let the queue be read from another place on, by its whole group, which must have no other readers.
+
+        A reader of these queues goes on there: what it holds is requeued first.
+
+        Args:
+            queue: A queue whose connector has the capability `seek`.
+            to: "beginning", "end", a position of `delivery.position`, or a time with a zone.
+
+        Raises:
+            CapabilityError: the connector cannot.
+            ConnectorError: the server refuses; others of the group are still reading, say.
+        """
+        resolved = self._resolve(queue, "input")
+        if not resolved.capabilities.seek:
+            raise CapabilityError(
+                f"queue {queue!r}: the connector {resolved.connector!r} cannot seek: what is settled is gone"
+            )
+        if isinstance(to, datetime) and to.tzinfo is None:
+            raise FunctionError(f"seek to {to}: the time has no zone; give it one, such as datetime.UTC")
+        async with self._opening:
+            ahead = None
+            if (source := self._sources.pop(queue, None)) is not None:
+                ahead = source.ahead
+                await source.close()
+            seeking = InputQueue(resolved)
+            try:
+                await seeking.seek(to)
+            finally:
+                await seeking.close()
+        if ahead is not None:
+            await self._source(queue, ahead)
+
+    # -- opening
+
+    def _resolve(self, name: str, role: Role) -> ResolvedQueue:
+        if self._closed:
+            raise PenstockError(f"queue {name!r}: these queues are closed")
+        return resolve_queue(self._configuration, name, role, registry=self._registry)
+
+    async def _source(self, name: str, ahead: int) -> SourceQueue:
+        async with self._opening:
+            source = self._sources.get(name)
+            if source is None:
+                source = SourceQueue(InputQueue(self._resolve(name, "input"), health=self._health), ahead)
+                await _open(source, source.queue, self._connect_timeout)
+                self._sources[name] = source
+            source.ahead = max(source.ahead, ahead)
+            return source
+
+    async def _target(self, name: str) -> OutputQueue:
+        if (target := self._targets.get(name)) is not None:
+            return target
+        async with self._opening:
+            if (target := self._targets.get(name)) is None:
+                target = OutputQueue(self._resolve(name, "output"), health=self._health)
+                await _open(target, target, self._connect_timeout)
+                self._targets[name] = target
+            return target
+
+
+async def _open(opened: SourceQueue | OutputQueue, queue: InputQueue | OutputQueue, timeout: float | None) -> None:
+    try:
+        await opened.open(timeout)
+    except BaseException:
+        await queue.close()
+        raise
+
+
+def _record(target: OutputQueue, number: int, obj: Any) -> Record:
+    """One record; a message of the error names the object by its number."""
+    try:
+        if not isinstance(obj, Output):
+            return Record(target.encode(obj))
+        if obj.queue != target.name:
+            raise FunctionError(f"it is an Output for queue {obj.queue!r}")
+        key = None if isinstance(obj.key, Inherit) else obj.key
+        record = Record(target.encode(obj.obj), key, obj.headers, obj.delay, obj.options)
+        target.check(record)
+    except BaseException as error:
+        raise_if_exit(error)
+        text = str(error) if isinstance(error, FunctionError) else f"{type(error).__name__}: {error_text(error)}"
+        raise FunctionError(f"queue {target.name!r}, object {number}: {text}") from error
+    return record
