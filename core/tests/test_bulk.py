@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.bulk import (
@@ -18,6 +19,7 @@ from penstock.bulk import (
     produce_in_batches,
     produce_in_batches_blocking,
     record_size,
+    run_at_once,
     split,
 )
 from penstock.errors import NotConnected, ProduceError
@@ -195,7 +197,67 @@ def test_a_batch_that_is_refused_whole(error: ProduceError, answers: object, sto
     assert backend.stored == stored
 
 
+def test_batches_of_a_backend_without_order_are_sent_side_by_side() -> None:
+    """No more than `at_once`; what was confirmed beside a failure is not sent again, and no batch begins after it."""
+
+    async def main() -> None:
+        under_way, most = 0, 0
+        sent: list[bytes | None] = []
+
+        async def send(batch: Sequence[Record]) -> None:
+            nonlocal under_way, most
+            under_way += 1
+            most = max(most, under_way)
+            await asyncio.sleep(0.2 if batch[0].message == b"slow" else 0.01)
+            under_way -= 1
+            sent.extend(record.message for record in batch)
+            if batch[0].message == b"bad":
+                raise NotConnected("away")
+
+        records = bodies(*(b"%d" % number for number in range(9)))
+        assert await produce_in_batches(records, send, limits=BatchLimits(max_records=1), at_once=3) == [None] * 9
+        assert most == 3
+
+        sent.clear()
+        answers = await produce_in_batches(
+            bodies(b"slow", b"bad", b"c"), send, limits=BatchLimits(max_records=1), at_once=2
+        )
+        assert [answer is None for answer in answers] == [True, False, False]
+        assert sent == [b"bad", b"slow"]
+        with pytest.raises(NotConnected):
+            await produce_in_batches(bodies(b"bad", b"bad"), send, limits=BatchLimits(max_records=1), at_once=2)
+
+    asyncio.run(main())
+
+
+def test_calls_at_once_end_before_an_error_is_raised() -> None:
+    """Their results keep the order; none begins after a failure."""
+
+    async def main() -> None:
+        ended: list[int] = []
+
+        def call(number: int) -> Any:
+            async def work() -> int:
+                await asyncio.sleep(0.01 * (5 - number))
+                ended.append(number)
+                if number == 2:
+                    raise NotConnected("away")
+                return number
+
+            return work
+
+        assert await run_at_once([call(0), call(1), call(3)], 3) == [0, 1, 3]
+        assert ended == [3, 1, 0]
+        ended.clear()
+        with pytest.raises(NotConnected):
+            await run_at_once([call(1), call(2), call(3), call(4)], 2)
+        assert ended == [2, 1]
+
+    asyncio.run(main())
+
+
 @given(st.lists(st.booleans(), min_size=1, max_size=40))
+@settings(deadline=None)  # it starts event loops, which a busy machine may make slow
 def test_bisection_finds_exactly_the_items_to_blame(guilty: list[bool]) -> None:
     """In order; the call has succeeded once for each of the others."""
     done: list[int] = []

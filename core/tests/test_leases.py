@@ -195,6 +195,36 @@ def test_a_settlement_that_is_repeated_counts_what_was_done_before_as_done() -> 
     run(main())
 
 
+def test_settlements_side_by_side_keep_what_was_done_beside_a_failure() -> None:
+    """For a backend with small bulk calls; a lease that ended while a call waited is not settled."""
+
+    async def main() -> None:
+        backend, messages = Backend(limit=1), deliveries("1", "2", "3", "4")
+        settlements = Settlements(backend.leases, backend.turns, backend.delete, backend.requeue, lambda: 1, at_once=4)
+        backend.leases.deliver(messages)
+        backend.failing = ("2",)
+        with pytest.raises(NotConnected):
+            await settlements.delete(messages)
+        assert list(backend.leases) == messages[1:2]
+        backend.failing = ()
+        assert await settlements.delete(messages) == 0
+
+        late = deliveries("5", "6")
+
+        async def delete(some: Sequence[QueueMessage]) -> list[QueueMessage]:
+            backend.calls.append(([message.position for message in some], None))
+            await asyncio.sleep(0.05)
+            return []
+
+        backend.calls.clear()
+        one_by_one = Settlements(backend.leases, asyncio.Lock(), delete, backend.requeue, lambda: 1)
+        backend.leases.deliver(late, until=monotonic() + 0.04)
+        assert await one_by_one.delete(late) == 1
+        assert backend.calls == [(["5"], None)]
+
+    run(main())
+
+
 def test_closing_waits_for_settlements_and_requeues_the_rest() -> None:
     """What is settled afterwards is late."""
 

@@ -11,13 +11,15 @@ async def _send(self, records):
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic
 from typing import Any, TypeVar
 
-from penstock.errors import NotConnected, ProduceError
+from penstock.errors import ConnectorError, NotConnected, ProduceError
 from penstock.message import Record
 
 T = TypeVar("T")
@@ -126,12 +128,37 @@ class AdaptiveLimit:
             self.succeeded(count)
 
 
+async def run_at_once(calls: Iterable[Callable[[], Awaitable[T]]], limit: int) -> list[T]:
+    """Make calls, at most `limit` of them at a time; return their results in order.
+
+    Raises:
+        Exception: what the first call that failed has raised, once all calls under way have ended. No call begins after
+            a failure.
+    """
+    turns = asyncio.Semaphore(limit)
+    failures: list[BaseException] = []
+
+    async def run(call: Callable[[], Awaitable[T]]) -> T | None:
+        async with turns:
+            try:
+                return None if failures else await call()
+            except Exception as error:  # noqa: BLE001  (raised below)
+                failures.append(error)
+                return None
+
+    results = await asyncio.gather(*map(run, calls))
+    if failures:
+        raise failures[0]
+    return results  # type: ignore[return-value]  # each is of a call
+
+
 async def produce_in_batches(
     records: Sequence[Record],
     send: Callable[[Sequence[Record]], Awaitable[Rejected]],
     *,
     limits: BatchLimits = BatchLimits(),
     reject: Callable[[Record], ProduceError | None] | None = None,
+    at_once: int = 1,
 ) -> list[ProduceError | None]:
     """Send records in batches, one after the other, and collect what `Producer.produce` returns.
 
@@ -141,6 +168,7 @@ async def produce_in_batches(
             is stored; if that error is retriable, the batches after it are not sent, so that the order stays.
         limits: What one batch may carry.
         reject: Why a record is not to be sent at all; None if it is.
+        at_once: How many batches may be under way, for a backend without order; 1 keeps the order.
 
     Raises:
         NotConnected: before any batch was confirmed. After that, the rest is answered as retriable instead, so that
@@ -148,26 +176,34 @@ async def produce_in_batches(
     """
     results = [_rejection(record, limits, reject) for record in records]
     rejected = {position for position, error in enumerate(results) if error is not None}
-    confirmed = False
-    for batch in split(records, limits, rejected):
+    batches = list(split(records, limits, rejected))
+    stopped: NotConnected | ProduceError | None = None
+
+    async def attempt(batch: Sequence[int]) -> Rejected | NotConnected | ProduceError:
+        nonlocal stopped
+        if stopped is not None:
+            return stopped
         try:
-            refused = await send([records[position] for position in batch])
-        except NotConnected as error:
-            if not confirmed:
-                raise
-            failure = ProduceError(str(error))
-        except ProduceError as error:
-            failure = error
-        else:
-            confirmed = True
-            for position, refusal in (refused or {}).items():
-                results[batch[position]] = refusal
-            continue
-        end = len(records) if failure.retriable else batch[-1] + 1
-        for position in range(batch[0], end):
-            results[position] = results[position] or failure
-        if failure.retriable:
-            break
+            return await send([records[position] for position in batch])
+        except (NotConnected, ProduceError) as error:
+            if isinstance(error, NotConnected) or error.retriable:
+                stopped = stopped or error
+            return error
+
+    # A blocking client's calls are made without an event loop, so one after the other.
+    answers = (
+        [await attempt(batch) for batch in batches]
+        if at_once == 1
+        else await run_at_once((partial(attempt, batch) for batch in batches), at_once)
+    )
+    for batch, answer in zip(batches, answers, strict=True):
+        if isinstance(answer, NotConnected):
+            if all(isinstance(each, ConnectorError) for each in answers):
+                raise answer
+            answer = ProduceError(str(answer))
+        refused = dict.fromkeys(range(len(batch)), answer) if isinstance(answer, ProduceError) else answer or {}
+        for position, refusal in refused.items():
+            results[batch[position]] = refusal
     return results
 
 

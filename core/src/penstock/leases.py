@@ -26,10 +26,11 @@ import logging
 import math
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from time import monotonic
 from typing import Generic, TypeVar
 
-from penstock.bulk import chunks
+from penstock.bulk import chunks, run_at_once
 from penstock.errors import ConnectorError
 from penstock.message import QueueMessage
 from penstock.turns import Call, Joined, Lock
@@ -206,6 +207,7 @@ class Settlements(Generic[M]):
         delete: Deletes messages in the backend, where they are still ours; returns those that were late.
         requeue: Makes messages visible again after a delay in seconds; returns those that were late.
         limit: How many messages one call of `delete` or `requeue` may have, asked each time.
+        at_once: How many such calls may be under way.
     """
 
     def __init__(
@@ -215,15 +217,21 @@ class Settlements(Generic[M]):
         delete: Callable[[Sequence[M]], Awaitable[Collection[M]]],
         requeue: Callable[[Sequence[M], float], Awaitable[Collection[M]]],
         limit: Callable[[], int],
+        *,
+        at_once: int = 1,
     ) -> None:
         async def delete_now(messages: Sequence[M], _delay: float) -> Collection[M]:
             return await delete(messages)
 
+        def most() -> int:
+            return at_once * limit()
+
         self._leases = leases
         self._limit = limit
+        self._at_once = at_once
         self._unanswered: set[QueueMessage] = set()  # settled in a call that failed afterwards, and will be repeated
-        self._deleted: _Joined = Joined(lock, lambda calls: self._settle(calls, delete_now), limit)
-        self._requeued: _Joined = Joined(lock, lambda calls: self._settle(calls, requeue), limit)
+        self._deleted: _Joined = Joined(lock, lambda calls: self._settle(calls, delete_now), most)
+        self._requeued: _Joined = Joined(lock, lambda calls: self._settle(calls, requeue), most)
 
     async def delete(self, messages: Sequence[QueueMessage]) -> int:
         """Settle for good; returns how many were late."""
@@ -247,15 +255,28 @@ class Settlements(Generic[M]):
         try:
             for delay, held in by_delay.items():
                 with self._leases.settling(held):
-                    for some in chunks(held, self._limit()):
-                        late = set(await settle(some, delay))
-                        self._leases.settle(some, late)
-                        settled.update(message for message in some if message not in late)
+                    calls_of_chunks = (
+                        partial(self._settle_some, some, delay, settle, settled) for some in chunks(held, self._limit())
+                    )
+                    await run_at_once(calls_of_chunks, self._at_once)
         except BaseException:
             self._unanswered = settled
             raise
         for call in calls:
             call.answer(sum(message not in settled for message in call.request[0]))
+
+    async def _settle_some(
+        self,
+        messages: Sequence[M],
+        delay: float,
+        settle: Callable[[Sequence[M], float], Awaitable[Collection[M]]],
+        settled: set[QueueMessage],
+    ) -> None:
+        # Once more: a lease may have ended while this call waited for others.
+        if held := self._leases.held(messages):
+            late = set(await settle(held, delay))
+            self._leases.settle(held, late)
+            settled.update(message for message in held if message not in late)
 
     async def close(self, timeout: float = RELEASE_TIMEOUT) -> None:
         """At shutdown: let the calls under way end, and requeue what is still held."""
