@@ -16,7 +16,7 @@ from tests.sources import CORE, KIT, PLUGINS, ROOT, Import, imports, modules, pa
 # The lowest row comes first. A module imports only modules of lower rows, and none of its own row. A new module gets
 # its row here, as low as possible.
 ROWS = """
-    known_secrets  version  terminal.colours  strict_model  probes  shadowing
+    known_secrets  version  terminal.colours  strict_model  probes  receives  shadowing
 
     exports errors events message serializers model_handlers data_models progress turns
     queues.cancellation  queues.forks  starting
