@@ -37,6 +37,7 @@ LONGEST = (
     "kit/tests/test_conformance_kit.py",
     "plugins/postgres/",
     "tests/end_to_end/",
+    "plugins/redis/",
     "plugins/rsmq/",
     "plugins/sqlite/",
     "plugins/memory/",

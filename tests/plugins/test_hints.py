@@ -9,7 +9,7 @@ import pytest
 from penstock.plugins import hints
 from penstock.plugins.registry import Registry
 
-EXTRAS = ("kafka", "rsmq", "memory", "sqlite", "msgpack", "postgres")
+EXTRAS = ("kafka", "rsmq", "redis", "memory", "sqlite", "msgpack", "postgres")
 
 
 @pytest.mark.parametrize("extra", EXTRAS)

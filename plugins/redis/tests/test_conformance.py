@@ -1,0 +1,97 @@
+"""The connectors keep every promise, on a real Redis."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any, ClassVar
+
+import pytest
+from tests.servers.redis import RedisServer
+
+from penstock.message import Record
+from penstock_kit import BackendFixture, ConnectorConformance
+
+LARGEST = 2_000_000  # bytes of a record
+
+
+class RedisBackend(BackendFixture):
+    """Queues on the test server."""
+
+    connector: ClassVar[str]
+
+    timeout = 8.0
+    idle_timeout = 0.2
+    short_lease: ClassVar = {"lease": 1.0}
+
+    def __init__(self, server: RedisServer) -> None:
+        self._server = server
+
+    def config(self, queue: str, group: str | None = None, **over: Any) -> dict[str, Any]:  # noqa: ARG002
+        options = {"url": self._server.url, "lease": 20.0, **over}
+        return {"connector": self.connector, "value": queue, "config": options}
+
+    def restart_backend(self) -> None:
+        self._server.restart()
+
+    def stop_backend(self) -> None:
+        self._server.kill()
+
+    def start_backend(self) -> None:
+        self._server.start()
+
+    def pause_backend(self) -> None:
+        self._server.pause()
+
+    def resume_backend(self) -> None:
+        self._server.resume()
+
+    def nowhere(self, queue: str) -> dict[str, Any]:
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            port = taken.getsockname()[1]
+        return {"connector": self.connector, "value": queue, "config": {"host": "127.0.0.1", "port": port}}
+
+
+class StreamBackend(RedisBackend):
+    """Streams, each group by its name."""
+
+    connector = "redis.streams"
+
+    def config(self, queue: str, group: str | None = None, **over: Any) -> dict[str, Any]:
+        settings = super().config(queue, max_bytes=LARGEST, **over)
+        if group is not None:
+            settings["config"]["group"] = group
+        return settings
+
+    def refusing(self, queue: str) -> tuple[dict[str, Any], Record]:
+        return self.config(queue), Record(bytes(LARGEST + 1))
+
+
+class ListBackend(RedisBackend):
+    """Lists."""
+
+    connector = "redis.lists"
+
+    def refusing(self, queue: str) -> tuple[dict[str, Any], Record]:
+        # The core's envelope is off here, so that a null body reaches the producer.
+        return self.config(queue), Record(None)
+
+
+class TestStreams(ConnectorConformance):
+    """A Redis that syncs every write, so that a kill takes nothing back."""
+
+    connector = "redis.streams"
+
+    @pytest.fixture
+    def backend(self, redis_server: RedisServer) -> BackendFixture:
+        return StreamBackend(redis_server)
+
+
+class TestLists(ConnectorConformance):
+    """The same server."""
+
+    connector = "redis.lists"
+
+    @pytest.fixture
+    def backend(self, redis_server: RedisServer) -> BackendFixture:
+        return ListBackend(redis_server)
