@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,7 @@ ROWS = """
     confirmations  leases  polling  redelivery  retry  envelope  worker.signals
     queues.one_at_a_time  queues.connection  queues.answers  observability.printable  observability.log_formats
     observability.log_lines
+    checkpoints
     pipeline.poison  pipeline.settlement  specs  worker.streams  worker.log_guard  worker.collector
     queues.adapters  queues.record_rules  terminal.tables
     queues.codec  queues.resolved_queue  hookspecs  terminal.display
@@ -150,6 +152,7 @@ PUBLIC = frozenset(
         "client_errors",
         "client_slot",
         "confirmations",
+        "checkpoints",
         "connectors",
         "dead_letters",
         "errors",
@@ -366,7 +369,9 @@ def plugin_names(source: str) -> list[tuple[int, str]]:
     """Where a source names a first-party plugin, or its module."""
     word = re.compile(rf"\b(penstock_)?({'|'.join(SHORT_NAMES)})\b")
     told = [(line, text) for line, text in strings(source) if word.search(text)]
-    return told + [(each.line, each.module) for each in imports(source) if word.search(each.module.partition(".")[0])]
+    tops = [(each.line, each.module, each.module.partition(".")[0]) for each in imports(source)]
+    # Python's own `http` is not our plugin.
+    return told + [(line, name) for line, name, top in tops if word.search(top) and top not in sys.stdlib_module_names]
 
 
 @pytest.mark.parametrize("name", sorted(FLOORS))
@@ -381,7 +386,7 @@ def test_a_plugins_name_is_seen_in_whatever_form() -> None:
     """As text, as part of text, as an import; not as part of another word, nor in a docstring."""
     source = (
         '"""Not kafka here."""\nimport penstock_kafka.consumer\nx = "kafka"\n'
-        'y = f"use {x} or rsmq"\nz = "kafkaesque"\ndef f():\n    from penstock_memory import log\n'
+        'y = f"use {x} or rsmq"\nz = "kafkaesque"\ndef f():\n    from penstock_memory import log\nimport http\n'
     )
 
     assert [line for line, _ in plugin_names(source)] == [3, 4, 2, 7]
