@@ -27,7 +27,7 @@ ROWS = """
 
     bulk  client_errors  client_slot  headers  timeouts  transacted  results
     backoff  blocking  capabilities  options  middleware  routing  dead_letters  routes  worker.listener
-    connectors  offsets  shared_client  tls
+    connectors  offsets  shared_client  pace  tls
     queues.threads  observability.counting
     observability.exposition
     confirmations  leases  polling  redelivery  retry  envelope  worker.signals
@@ -73,7 +73,7 @@ ROWS = """
     operations.work
     operations.replay  operations.export
     operations.letters_file
-    pipeline.prefetch  pipeline.state  pipeline.in_flight
+    pipeline.prefetch  pipeline.state  pipeline.in_flight  pipeline.batch_fill
     pipeline.batch  pipeline.call_context  pipeline.propagation  pipeline.failure_log  pipeline.function
     pipeline.lease_extender  pipeline.tasks  pipeline.drain  pipeline.resources
     pipeline.open_resources  pipeline.extensions  pipeline.stream_app

@@ -58,8 +58,9 @@ class Engine:
         dead_letter_queue: Name of the queue for messages that are not valid, or whose attempts are used up.
         queue_config, yaml_config_path: Other names for `config`, for Python data and for a file.
         metrics_port: Port of metrics and health; None for none. By default what the configuration's `worker:` says.
-        max_in_flight, max_in_flight_bytes, batch_size, concurrency, retry, on_invalid, delivery, propagate: What the
-            configuration's `engine:` section says for all engines, for this one; see `EngineSettings`.
+        max_in_flight, max_in_flight_bytes, batch_size, batch_wait, rate, frequency, concurrency, retry, on_invalid,
+            on_failed, delivery, propagate: What the configuration's `engine:` section says for all engines, for this
+            one; see `EngineSettings`.
         middleware: What stands around each call of the function, the first outermost, inside of what the configuration
             names: functions with one `yield`, `penstock.middleware.Middleware` objects, names, mappings.
         config: The configuration: a YAML or TOML file, a mapping, or a list of `QueueConfig`; `penstock.yml` if not
@@ -82,9 +83,13 @@ class Engine:
         max_in_flight: int | None = None,
         max_in_flight_bytes: int | str | None = None,
         batch_size: int | None = None,
+        batch_wait: float | None = None,
+        rate: float | str | None = None,
+        frequency: float | None = None,
         concurrency: int | None = None,
         retry: RetryPolicy | Mapping[str, Any] | None = None,
         on_invalid: str | None = None,
+        on_failed: str | None = None,
         delivery: str | None = None,
         propagate: Sequence[str] | None = None,
         middleware: Sequence[AnyMiddleware] = (),
@@ -109,9 +114,13 @@ class Engine:
             "max_in_flight": max_in_flight,
             "max_in_flight_bytes": max_in_flight_bytes,
             "batch_size": batch_size,
+            "batch_wait": batch_wait,
+            "rate": rate,
+            "frequency": frequency,
             "concurrency": concurrency,
             "retry": retry,
             "on_invalid": on_invalid,
+            "on_failed": on_failed,
             "delivery": delivery,
             "propagate": propagate,
         }

@@ -24,6 +24,7 @@ from pydantic_core import PydanticCustomError
 
 from penstock.config.locations import Locations, Path
 from penstock.errors import ConfigError
+from penstock.pace import per_second
 from penstock.retry import RetryPolicy
 from penstock.specs import ConnectorSpec
 from penstock.strict_model import StrictModel
@@ -77,6 +78,14 @@ def _size(value: Any) -> Any:
     return value
 
 
+def _rate(value: Any) -> Any:
+    if isinstance(value, str):
+        if (rate := per_second(value)) is None:
+            raise PydanticCustomError("rate", "not a rate")
+        return rate
+    return value
+
+
 _SIZE = re.compile(r"[0-9][0-9_]*|[0-9]+(\.[0-9]+)?\s*[A-Za-z]+")
 _TEXT = WithJsonSchema({"type": "string", "minLength": 1})
 _TEXT_OR_NULL = WithJsonSchema({"type": ["string", "null"]})
@@ -88,6 +97,11 @@ Stage = Annotated[str | type[Any] | None, BeforeValidator(_off), _TEXT_OR_NULL]
 DataModel = Annotated[Any, BeforeValidator(_off), _TEXT_OR_NULL]
 Bytes = Annotated[ByteSize, BeforeValidator(_size), WithJsonSchema({"type": ["integer", "string"], "minimum": 1})]
 
+Rate = Annotated[
+    Annotated[float, Field(gt=0, allow_inf_nan=False)],
+    BeforeValidator(_rate),
+    WithJsonSchema({"type": ["number", "string"], "exclusiveMinimum": 0}),
+]
 Port = Annotated[Annotated[int, Field(ge=0, le=65535)] | None, BeforeValidator(_off)]
 
 
@@ -136,10 +150,16 @@ class EngineSettings(Settings):
         max_in_flight: The most messages that are consumed and not yet settled; at the limit no more are fetched.
         max_in_flight_bytes: The same in bytes of bodies; a number, or text like "64MiB".
         batch_size: The most messages that travel together.
+        batch_wait: Seconds that a list of messages may wait to be full, from its first message on; for functions that
+            take lists.
+        rate: The most messages a second that are fetched: a number, or text like "10/s", "600/m", "1000/h".
+        frequency: Seconds between two fetches, each of `batch_size` messages at most; None fetches all the time.
         concurrency: How many calls of the function may run at the same time.
         retry: What happens when the function raises.
         on_invalid: What happens to a message that does not parse or validate when there is no dead-letter queue: stop
             the engine, or settle the message and count it.
+        on_failed: What happens, without a dead-letter queue, to a message whose attempts are used up: requeue it, to
+            come again after the longest wait; stop the engine and leave it; or settle the message and count it.
         delivery: "exactly_once" needs input and outputs on one backend with transactions.
         propagate: Names of headers that go from an input to its outputs, beside `traceparent`, `tracestate`, `baggage`
             and `penstock-id`, which always do. In any case; an output's own header of a name wins.
@@ -152,9 +172,13 @@ class EngineSettings(Settings):
     max_in_flight: int = Field(default=10_000, ge=1)
     max_in_flight_bytes: Bytes = Field(default=ByteSize(64 * 1024 * 1024), ge=1)
     batch_size: int = Field(default=1_000, ge=1)
+    batch_wait: float = Field(default=0.0, ge=0, le=3600)
+    rate: Rate | None = None
+    frequency: float | None = Field(default=None, gt=0)
     concurrency: int = Field(default=1, ge=1)
     retry: RetryPolicy = Field(default_factory=RetryPolicy)
     on_invalid: Literal["stop", "skip"] = "stop"
+    on_failed: Literal["requeue", "stop", "skip"] = "requeue"
     delivery: Literal["at_least_once", "exactly_once"] = "at_least_once"
     propagate: tuple[Annotated[str, Field(min_length=1)], ...] = ()
     # Not in the repr: an option may be a secret.

@@ -155,6 +155,7 @@ _LIMITS = {
     "too_short": "at least {min_length} entries long",
     "too_long": "at most {max_length} entries long",
     "byte_size": "a number of bytes, or text like 64MiB",
+    "rate": "a number of messages a second, or text like 10/s, 600/m or 1000/h",
     "byte_size_unit": "a number of bytes, or text like 64MiB",
 }
 

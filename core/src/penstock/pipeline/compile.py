@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 from penstock.config.without_effect import engine_options_without_effect
 from penstock.errors import ConfigError
 from penstock.events import Observer
-from penstock.middleware import EngineInfo, Middleware, Wrapper
+from penstock.middleware import EngineInfo, Limit, Middleware, Wrapper
 from penstock.observability.observers import guarded, together
+from penstock.pace import Bucket, Frequency
 from penstock.pipeline.at_least_once import AtLeastOnce
 from penstock.pipeline.dead_lettering import DeadLetters
 from penstock.pipeline.delivery import Delivery
@@ -106,6 +107,7 @@ def compile_pipeline(
     wrappers = [each.around(info) if isinstance(each, Middleware) else each for each in middleware]
     around = [resources.bind(wrapper, name_of(wrapper), 1) for wrapper in wrappers if wrapper is not None]
     limits = [limit for each in middleware if isinstance(each, Middleware) and (limit := each.limit(info)) is not None]
+    limits += _own_limits(settings)
     steps = Steps(
         input_queue,
         function,
@@ -122,6 +124,7 @@ def compile_pipeline(
         dead_letters,
         settings.retry,
         settings.on_invalid,
+        settings.on_failed,
         in_flight,
         observe,
         state,
@@ -145,6 +148,15 @@ def compile_pipeline(
         health,
         limits,
     )
+
+
+def _own_limits(settings: EngineSettings) -> list[Limit]:
+    limits: list[Limit] = []
+    if settings.rate is not None:
+        limits.append(Bucket(settings.rate))
+    if settings.frequency is not None:
+        limits.append(Frequency(settings.frequency, settings.batch_size))
+    return limits
 
 
 def _output_queue(app: str, name: str, resolved: ResolvedQueue, metrics: EngineMetrics, health: Health) -> OutputQueue:
@@ -175,9 +187,10 @@ def _executor(
     whole_batch: bool,
 ) -> Executor:
     concurrency, batch_size = settings.concurrency, settings.batch_size
+    wait = settings.batch_wait if whole_batch else 0.0
     if is_async:
-        return TaskExecutor(steps, state, concurrency, batch_size, on_batch_done, whole_batch=whole_batch)
-    return ThreadExecutor(steps, state, concurrency, batch_size, on_batch_done)
+        return TaskExecutor(steps, state, concurrency, batch_size, on_batch_done, wait, whole_batch=whole_batch)
+    return ThreadExecutor(steps, state, concurrency, batch_size, on_batch_done, wait)
 
 
 def _stop_from_any_thread(state: EngineState) -> Callable[[Exception], None]:

@@ -14,7 +14,7 @@ from penstock.pipeline.batch import Batch
 from penstock.pipeline.dead_lettering import DeadLetters
 from penstock.pipeline.in_flight import InFlight
 from penstock.pipeline.outcomes import Group, Outcomes
-from penstock.pipeline.settlement import Decision, Failure, OnInvalid, Outcome, StopEngine, decide
+from penstock.pipeline.settlement import Decision, Failure, OnFailed, OnInvalid, Outcome, StopEngine, decide
 from penstock.pipeline.state import EngineState
 from penstock.pipeline.strategy import Delivered, Strategy
 from penstock.queues.queue import InputQueue
@@ -35,6 +35,7 @@ class Delivery:
         dead_letters: Stores dead letters; None if the engine has no dead-letter queue.
         policy: When a failed call is made again.
         on_invalid: What becomes of a message that is not valid, where there is no dead-letter queue.
+        on_failed: What becomes, there, of one whose attempts are used up.
         in_flight: Knows the connector's messages.
         observe: Told what becomes of messages, once a batch.
         state: Whether the engine stops or drains.
@@ -48,6 +49,7 @@ class Delivery:
         dead_letters: DeadLetters | None,
         policy: RetryPolicy,
         on_invalid: OnInvalid,
+        on_failed: OnFailed,
         in_flight: InFlight,
         observe: Observer,
         state: EngineState,
@@ -58,6 +60,7 @@ class Delivery:
         self._dead_letters = dead_letters
         self._policy = policy
         self._on_invalid: OnInvalid = on_invalid
+        self._on_failed: OnFailed = on_failed
         self._in_flight = in_flight
         self._observe = observe
         self._state = state
@@ -106,6 +109,7 @@ class Delivery:
                 policy=self._policy,
                 dead_letters=self._dead_letters is not None,
                 on_invalid=self._on_invalid,
+                on_failed=self._on_failed,
                 draining=self._state.draining,
             )
             by_decision[decision].append(failure)

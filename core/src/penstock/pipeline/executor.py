@@ -14,6 +14,7 @@ from typing import ClassVar
 
 from penstock.message import QueueMessage
 from penstock.pipeline.batch import Batch
+from penstock.pipeline.batch_fill import BatchFill
 from penstock.pipeline.state import EngineState
 from penstock.pipeline.steps import Steps
 from penstock.queues import forks
@@ -30,6 +31,7 @@ class Executor(ABC):
         concurrency: How many calls of the function may run at once.
         batch_size: How many messages one call, or one thread, takes at most.
         on_batch_done: Gets each finished batch, encoded, on the event loop's thread.
+        batch_wait: Seconds that messages may wait, from the first one on, until there are `batch_size`.
 
     Attributes:
         on_threads: Whether the function runs on threads, not on the event loop.
@@ -41,7 +43,13 @@ class Executor(ABC):
     on_threads: ClassVar[bool] = False
 
     def __init__(
-        self, steps: Steps, state: EngineState, concurrency: int, batch_size: int, on_batch_done: OnBatchDone
+        self,
+        steps: Steps,
+        state: EngineState,
+        concurrency: int,
+        batch_size: int,
+        on_batch_done: OnBatchDone,
+        batch_wait: float = 0.0,
     ) -> None:
         self._steps = steps
         self._state = state
@@ -49,6 +57,7 @@ class Executor(ABC):
         self._batch_size = batch_size
         self._on_batch_done = on_batch_done
         self._waiting: deque[QueueMessage] = deque()
+        self._fill = BatchFill(batch_size, batch_wait) if batch_wait else None
         self._active = 0
         self._stopped = False
         self._closed = False
@@ -70,13 +79,28 @@ class Executor(ABC):
             self.unstarted += messages
             return
         self._waiting.extend(messages)
+        if self._fill is not None:
+            self._fill.arrived(len(messages))
         self._start()
+
+    def _ready(self) -> bool:
+        """Whether a call may begin. If the messages that wait are to become more, it is looked at again in time."""
+        if self._fill is None or not self._waiting:
+            return bool(self._waiting)
+        # A drain does not wait for messages that will not come.
+        left = 0.0 if self._state.draining else self._fill.left(len(self._waiting))
+        if left <= 0:
+            return True
+        self._fill.call_later(left, self._start)
+        return False
 
     def stop(self) -> None:
         """Start nothing more."""
         self._stopped = True
         self.unstarted += self._waiting
         self._waiting.clear()
+        if self._fill is not None:
+            self._fill.cancel()
 
     async def finish(self) -> None:
         """Start nothing more, and wait until no call runs."""
@@ -118,4 +142,6 @@ class Executor(ABC):
         else:
             taken = [waiting.popleft() for _ in range(count)]
         self.taken += len(taken)
+        if self._fill is not None:
+            self._fill.took(len(taken))
         return taken

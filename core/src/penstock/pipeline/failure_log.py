@@ -30,7 +30,7 @@ _BECAME: Mapping[Became, str] = {
     "held": "held back here for {delay:.1f} s, then requeued",
     "requeued": "requeued, to come again in {delay:.1f} s",
     "dead_lettered": "to the dead-letter queue{letters}",
-    "skipped": "skipped, as on_invalid says",
+    "skipped": "skipped, as {rule} says",
     "late": "left to the consumer that has it now: its lease or partition was lost meanwhile",
     "unsettled": "left in its queue, because the engine ends first",
     "stopping": "the engine stops",
@@ -124,6 +124,7 @@ class FailureLog:
         stage, error_type, place, became = kind
         first = group.first
         what = f"{'more ' if when else ''}{'message' if group.count == 1 else 'messages'}"
+        rule = "on_invalid" if stage in ("decode", "validate") else "on_failed"
         to_type = self._to_type if became == "dead_lettered" and not when else ""
         log.warning(
             "engine %r: %d %s failed at %s%s, the first at %s of %s, attempt %d: %s: %s; %s%s%s",
@@ -137,7 +138,7 @@ class FailureLog:
             first.message.attempts,
             error_type.__name__,
             error_text(first.error),
-            _BECAME[became].format(delay=group.delay, letters=self._letters),
+            _BECAME[became].format(delay=group.delay, letters=self._letters, rule=rule),
             f" ({place})" if place else "",
             to_type,
             exc_info=trace,

@@ -27,7 +27,7 @@ class PrefetchWindow:
     def __init__(self, settings: EngineSettings, *, whole_batches: bool, now: float) -> None:
         self._settings = settings
         self._least = float(settings.batch_size if whole_batches else settings.concurrency)
-        self._size = float(max(FIRST_WINDOW, settings.concurrency))
+        self._size = max(float(FIRST_WINDOW), self._least if settings.batch_wait else float(settings.concurrency))
         self._body_size = 1.0
         self._returned = 0
         self._taken, self._observed_at = 0, now
@@ -43,7 +43,8 @@ class PrefetchWindow:
         allowed = min(settings.max_in_flight, int(settings.max_in_flight_bytes / self._body_size) or 1)
         room = min(allowed - in_flight, int(self._size) - waiting)
         # A trickle of tiny batches costs more than a short wait, unless the function has nothing to do.
-        worth_it = 1 if waiting == 0 else max(1, min(allowed, int(self._size)) // 4)
+        fills = waiting == 0 or settings.batch_wait  # nothing to do, or a list that is to be full
+        worth_it = 1 if fills else max(1, min(allowed, int(self._size)) // 4)
         return room if room >= worth_it else 0
 
     def observe(self, taken: int, returned: int, waiting: int, now: float) -> None:

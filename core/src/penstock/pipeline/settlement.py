@@ -15,6 +15,7 @@ Stage = Literal["decode", "validate", "function", "output", "produce", "delivery
 is a poison message, which was delivered so often that it seems to kill the worker."""
 
 OnInvalid = Literal["stop", "skip"]
+OnFailed = Literal["requeue", "stop", "skip"]
 
 
 class RequeueRequested(Exception):
@@ -56,7 +57,13 @@ class Decision:
 
 
 def decide(
-    failure: Failure, *, policy: RetryPolicy, dead_letters: bool, on_invalid: OnInvalid, draining: bool = False
+    failure: Failure,
+    *,
+    policy: RetryPolicy,
+    dead_letters: bool,
+    on_invalid: OnInvalid,
+    on_failed: OnFailed = "requeue",
+    draining: bool = False,
 ) -> Decision:
     """What becomes of a message that failed.
 
@@ -65,10 +72,15 @@ def decide(
         policy: The engine's retry policy.
         dead_letters: Whether the engine has a dead-letter queue.
         on_invalid: What the config says of a message that is not valid, where there is no dead-letter queue.
+        on_failed: What it says of one whose attempts are used up, where there is no dead-letter queue.
         draining: The engine stops once its queue is empty. A message whose attempts are used up would prevent that if
             it were requeued.
     """
-    used_up = Decision(Outcome.STOP) if draining else Decision(Outcome.REQUEUE, policy.max_delay)
+    used_up = Decision(Outcome.REQUEUE, policy.max_delay)
+    if on_failed == "skip":
+        used_up = Decision(Outcome.SKIP)
+    elif on_failed == "stop" or draining:
+        used_up = Decision(Outcome.STOP)
     attempts, error = failure.message.attempts, failure.error
     match failure.stage:
         case "decode" | "validate":
@@ -89,7 +101,7 @@ def decide(
                 return Decision(Outcome.RETRY, policy.delay(attempts))
             if dead_letters:
                 return Decision(Outcome.DEAD_LETTER)
-            # Without a dead-letter queue the message stays where it is; the longest wait keeps it from a hot loop.
+            # Requeued, the message stays where it is; the longest wait keeps it from a hot loop.
             return used_up
         case "produce" | "delivery":
             # The output's backend will never take this record, so a retry cannot help.

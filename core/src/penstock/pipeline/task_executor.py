@@ -33,10 +33,11 @@ class TaskExecutor(Executor):
         concurrency: int,
         batch_size: int,
         on_batch_done: OnBatchDone,
+        batch_wait: float = 0.0,
         *,
         whole_batch: bool,
     ) -> None:
-        super().__init__(steps, state, concurrency, batch_size, on_batch_done)
+        super().__init__(steps, state, concurrency, batch_size, on_batch_done, batch_wait)
         self._decode, self._call, self._encode = steps.decode_one, steps.call, steps.encode
         self._work = self._work_on_batches if whole_batch else self._work_on_messages
         self._done = Batch()
@@ -53,6 +54,8 @@ class TaskExecutor(Executor):
     def _start(self) -> None:
         if self._canary is None:
             self._canary = asyncio.create_task(asyncio.Event().wait())
+        if not self._ready():
+            return
         for _ in range(min(self._concurrency - self._active, len(self._waiting))):
             self._enter()
             task = asyncio.create_task(self._run())
@@ -118,7 +121,7 @@ class TaskExecutor(Executor):
         self._done.seconds += perf_counter() - started
 
     async def _work_on_batches(self, task: asyncio.Task[None]) -> None:
-        while self._waiting:
+        while self._ready():
             batch = Batch(self._take(self._batch_size))
             if (rest := begin(self._handle_batch(batch, task))) is not None:
                 await rest

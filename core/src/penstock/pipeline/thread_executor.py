@@ -27,9 +27,15 @@ class ThreadExecutor(Executor):
     on_threads = True
 
     def __init__(
-        self, steps: Steps, state: EngineState, concurrency: int, batch_size: int, on_batch_done: OnBatchDone
+        self,
+        steps: Steps,
+        state: EngineState,
+        concurrency: int,
+        batch_size: int,
+        on_batch_done: OnBatchDone,
+        batch_wait: float = 0.0,
     ) -> None:
-        super().__init__(steps, state, concurrency, batch_size, on_batch_done)
+        super().__init__(steps, state, concurrency, batch_size, on_batch_done, batch_wait)
         self._threads = DaemonThreadPool("penstock-function", concurrency)
         self._batches: list[ThreadBatch] = []  # the oldest first
         # How many messages a thread takes now: few of a slow function, so that the rest waits where others can take it.
@@ -49,9 +55,10 @@ class ThreadExecutor(Executor):
             self._timer.cancel()
 
     def _start(self) -> None:
-        while self._waiting and self._active < self._concurrency:
-            # Several threads share what there is; a single one takes it all.
-            share = -(-len(self._waiting) // (self._concurrency - self._active))
+        while self._active < self._concurrency and self._ready():
+            # Several threads share what there is; a single one takes it all, and so does one whose list was to be full.
+            free = 1 if self._fill is not None else self._concurrency - self._active
+            share = -(-len(self._waiting) // free)
             self._submit(min(share, self._share))
         # Only a whole batch, so that batches still grow with the load.
         keeps_up = self._concurrency == self._active == 1 and self._share == self._batch_size
