@@ -14,6 +14,7 @@ pytest_plugins = [
     "tests.servers.beanstalkd",
     "tests.servers.nats",
     "tests.servers.postgres",
+    "tests.servers.pubsub",
     "tests.servers.redis",
     "tests.servers.proxy",
 ]

@@ -34,7 +34,18 @@ from penstock_kit.report import SuiteReport, read
 
 DOCS = Path(__file__).parent
 TESTING = (Harness, ProducerFaults, ConsumerFaults)
-CONNECTORS = ("kafka", "memory", "postgres", "postgres.table", "redis.streams", "redis.lists", "redis.pubsub", "rsmq", "sqlite")
+CONNECTORS = (
+    "kafka",
+    "memory",
+    "postgres",
+    "postgres.table",
+    "redis.streams",
+    "redis.lists",
+    "redis.pubsub",
+    "rsmq",
+    "sqlite",
+    "pubsub",
+)
 
 _TABLE = re.compile(r"(?<=<!-- table: )([\w.]+)( -->\n).*?(?=<!-- end -->)", re.DOTALL)
 _REPORT = re.compile(r"(?<=<!-- report -->\n).*?(?=<!-- end -->)", re.DOTALL)

@@ -18,6 +18,7 @@ from tests.sources import ROOT
 PLACES = {
     "penstock (core)": "core/src",
     "penstock-kit": "kit/src",
+    "gcp": "plugins/gcp/src",
     "kafka": "plugins/kafka/src",
     "memory": "plugins/memory/src",
     "msgpack": "plugins/msgpack/src",

@@ -26,6 +26,7 @@ _PROVIDED: Mapping[str, Mapping[str, Collection[str]]] = {
         "profile": ("postgres",),
         "command": ("postgres",),
     },
+    "gcp": {"connector": ("pubsub",), "profile": ("pubsub",)},
     "msgpack": {"serializer": ("msgpack",)},
     "kit": {"command": ("new",)},
 }

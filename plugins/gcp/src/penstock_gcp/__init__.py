@@ -1,0 +1,3 @@
+"""Penstock's connector for Google Cloud Pub/Sub."""
+
+__version__ = "0.1.0"

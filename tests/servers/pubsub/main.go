@@ -1,0 +1,135 @@
+// A Pub/Sub in memory for tests: pstest, with the rules of the real service that it leaves out.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"log"
+	"net"
+	"strings"
+
+	pb "cloud.google.com/go/pubsub/v2/apiv1/pubsubpb"
+	"cloud.google.com/go/pubsub/v2/pstest"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+)
+
+const maxBytes = 10_000_000 // of a message, and of a request
+
+type rules struct {
+	fake  *pstest.Server
+	token string
+}
+
+func (r *rules) intercept(
+	ctx context.Context, request any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler,
+) (any, error) {
+	if r.token != "" {
+		if err := r.authenticate(ctx); err != nil {
+			return nil, err
+		}
+	}
+	switch typed := request.(type) {
+	case *pb.PublishRequest:
+		if err := checkPublish(typed); err != nil {
+			return nil, err
+		}
+	case *pb.AcknowledgeRequest:
+		return r.settle(ctx, typed.Subscription, typed.AckIds, request, handle)
+	case *pb.ModifyAckDeadlineRequest:
+		return r.settle(ctx, typed.Subscription, typed.AckIds, request, handle)
+	}
+	return handle(ctx, request)
+}
+
+func (r *rules) authenticate(ctx context.Context) error {
+	headers, _ := metadata.FromIncomingContext(ctx)
+	if given := headers.Get("authorization"); len(given) == 0 || given[0] != "Bearer "+r.token {
+		return status.Error(codes.Unauthenticated, "Request had invalid authentication credentials.")
+	}
+	return nil
+}
+
+func checkPublish(request *pb.PublishRequest) error {
+	if len(request.Messages) > 1000 {
+		return status.Error(codes.InvalidArgument, "The request has more than 1000 messages.")
+	}
+	if proto.Size(request) > maxBytes {
+		return status.Error(codes.InvalidArgument, "The request is larger than 10000000 bytes.")
+	}
+	for _, message := range request.Messages {
+		if len(message.Data) == 0 && len(message.Attributes) == 0 {
+			return status.Error(codes.InvalidArgument, "Some messages have neither data nor attributes.")
+		}
+		if len(message.Attributes) > 100 || len(message.OrderingKey) > 1024 {
+			return status.Error(codes.InvalidArgument, "Too many attributes, or too long an ordering key.")
+		}
+		for name, value := range message.Attributes {
+			if name == "" || len(name) > 256 || len(value) > 1024 || strings.HasPrefix(name, "goog") {
+				return status.Error(codes.InvalidArgument, "An attribute's name or value is not allowed.")
+			}
+		}
+	}
+	return nil
+}
+
+// settle tells, on a subscription with exactly-once delivery, which acknowledgements were not for the last delivery.
+func (r *rules) settle(
+	ctx context.Context, subscription string, ids []string, request any, handle grpc.UnaryHandler,
+) (any, error) {
+	found, err := r.fake.GServer.GetSubscription(ctx, &pb.GetSubscriptionRequest{Subscription: subscription})
+	if err != nil || !found.EnableExactlyOnceDelivery {
+		return handle(ctx, request)
+	}
+	failed := map[string]string{}
+	for _, id := range ids {
+		number, delivery, _ := strings.Cut(id, ":")
+		message := r.fake.Message(number)
+		if message == nil || message.Acks > 0 || fmt.Sprint(message.Deliveries) != delivery {
+			failed[id] = "PERMANENT_FAILURE_INVALID_ACK_ID"
+		}
+	}
+	answer, err := handle(ctx, request)
+	if err != nil || len(failed) == 0 {
+		return answer, err
+	}
+	refusal, err := status.New(codes.InvalidArgument, "Some acknowledgement ids were invalid.").WithDetails(
+		&errdetails.ErrorInfo{Reason: "EXACTLY_ONCE_ACKID_FAILURE", Domain: "pubsub.googleapis.com", Metadata: failed})
+	if err != nil {
+		return nil, err
+	}
+	return nil, refusal.Err()
+}
+
+func main() {
+	port := flag.Int("port", 0, "where to listen, on 127.0.0.1")
+	certificate := flag.String("cert", "", "file of a certificate: TLS")
+	key := flag.String("key", "", "file of its key")
+	token := flag.String("token", "", "the access token that calls must have")
+	flag.Parse()
+
+	fake := pstest.NewServer() // it listens on a port of its own as well, which is not used
+	checks := &rules{fake, *token}
+	options := []grpc.ServerOption{grpc.MaxRecvMsgSize(2 * maxBytes), grpc.UnaryInterceptor(checks.intercept)}
+	if *certificate != "" {
+		loaded, err := credentials.NewServerTLSFromFile(*certificate, *key)
+		if err != nil {
+			log.Fatal(err)
+		}
+		options = append(options, grpc.Creds(loaded))
+	}
+	server := grpc.NewServer(options...)
+	pb.RegisterPublisherServer(server, &fake.GServer)
+	pb.RegisterSubscriberServer(server, &fake.GServer)
+	listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", *port))
+	if err != nil {
+		log.Fatal(err)
+	}
+	log.Fatal(server.Serve(listener))
+}
