@@ -35,7 +35,7 @@ ROWS = """
     observability.log_lines
     checkpoints
     pipeline.poison  pipeline.settlement  specs  worker.streams  worker.log_guard  worker.collector
-    queues.adapters  queues.record_rules  terminal.tables
+    queues.adapters  queues.keys  queues.record_rules  terminal.tables
     queues.codec  queues.resolved_queue  hookspecs  terminal.display
     terminal.bars  terminal.rates
     terminal.run_view
@@ -54,7 +54,7 @@ ROWS = """
 
     builtin.core_schema  builtin.plugin
     builtin.reading  builtin.writing
-    builtin.json_serializer  builtin.pydantic_handler  builtin.rate_limit  builtin.timeout
+    builtin.json_serializer  builtin.pydantic_handler  builtin.rate_limit  builtin.text_serializer  builtin.timeout
 
     config.fields  config.locations  config.names
     config.masking  config.problems

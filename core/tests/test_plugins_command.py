@@ -47,7 +47,8 @@ def test_what_a_plugin_prints_at_import_does_not_spoil_the_json(
     assert main(["plugins", "--json"]) == 0
     printed = capsys.readouterr()
 
-    assert [offer["name"] for offer in json.loads(printed.out)] == ["json", "pydantic", "timeout", "rate_limit", "acme"]
+    names = [offer["name"] for offer in json.loads(printed.out)]
+    assert names == ["json", "text", "pydantic", "timeout", "rate_limit", "acme"]
     assert printed.err == "thank you for choosing acme\n"
 
 

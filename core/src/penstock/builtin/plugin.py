@@ -12,8 +12,11 @@ PLUGIN_API = 1
 
 @hookimpl
 def penstock_serializers() -> Sequence[SerializerSpec]:
-    """JSON."""
-    return [SerializerSpec("json", target="penstock.builtin.json_serializer:JsonSerializer", summary="JSON, by orjson")]
+    """JSON and text."""
+    return [
+        SerializerSpec("json", target="penstock.builtin.json_serializer:JsonSerializer", summary="JSON, by orjson"),
+        SerializerSpec("text", target="penstock.builtin.text_serializer:TextSerializer", summary="text in UTF-8"),
+    ]
 
 
 @hookimpl

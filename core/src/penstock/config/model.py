@@ -6,7 +6,7 @@ Every key is typed. An unknown key is rejected with the nearest known one, and N
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -102,6 +102,7 @@ Rate = Annotated[
     BeforeValidator(_rate),
     WithJsonSchema({"type": ["number", "string"], "exclusiveMinimum": 0}),
 ]
+KeyField = Annotated[Name | Callable[[Any], Any] | None, _TEXT_OR_NULL]
 Port = Annotated[Annotated[int, Field(ge=0, le=65535)] | None, BeforeValidator(_off)]
 
 
@@ -120,6 +121,8 @@ class QueueConfig(Settings):
         model_handler: The same; turned off, the function gets what the serializer made.
         data_model: What the model handler builds: a class, any type that it understands, or a dotted path.
         config: The connector's options.
+        key: Of an output: the field of each object that is its message's key ("user_id", "customer.id"), or in Python a
+            function of the object. An output's own key wins.
         batch: The function gets a list of messages instead of one; None leaves it to the profile.
     """
 
@@ -136,6 +139,7 @@ class QueueConfig(Settings):
     data_model: DataModel = None
     # Not in the repr: it may hold passwords that no options model has marked yet.
     config: Annotated[dict[str, Any], BeforeValidator(_nothing)] = Field(default_factory=dict, repr=False)
+    key: KeyField = None
     batch: bool | None = None
 
     def given(self, key: str) -> bool:

@@ -18,6 +18,7 @@ from penstock.config.routes import configured_routes
 from penstock.errors import ConfigError
 from penstock.options import Role
 from penstock.plugins.registry import Registry
+from penstock.queues.keys import key_reader
 from penstock.queues.resolved_queue import ResolvedQueue
 
 
@@ -138,6 +139,7 @@ def validate(
         data_model_is_default=codec.data_model_is_default,
         batch=batch,
         origins=resolution.origins,
+        key_of=key_reader(queue.key) if role == "output" and queue.key is not None else None,
         record_options=None if choice.spec is None else choice.spec.record_options,
         max_record_bytes=None if choice.spec is None else choice.spec.max_record_bytes,
     )

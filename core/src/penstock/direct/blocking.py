@@ -23,6 +23,7 @@ from penstock.config.model import Configuration
 from penstock.direct.delivery import Received, ReceivedBatch
 from penstock.direct.queues import Delivery, DeliveryBatch, Key, Queues
 from penstock.observability.health import Status
+from penstock.routing import INHERIT, Inherit
 
 T = TypeVar("T")
 
@@ -113,7 +114,7 @@ class BlockingQueues:
         queue: str,
         obj: Any,
         *,
-        key: Key = None,
+        key: Key | Inherit = INHERIT,
         headers: Mapping[str, str | bytes] | Iterable[tuple[str, str | bytes | None]] = (),
         delay: float = 0.0,
         **options: Any,

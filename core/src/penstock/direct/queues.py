@@ -30,7 +30,7 @@ from penstock.options import Role
 from penstock.queues.cancellation import raise_if_exit
 from penstock.queues.queue import InputQueue, OutputQueue
 from penstock.queues.resolved_queue import ResolvedQueue
-from penstock.routing import Inherit, Output
+from penstock.routing import INHERIT, Inherit, Output
 
 T = TypeVar("T")
 
@@ -132,7 +132,7 @@ class Queues:
         queue: str,
         obj: Any,
         *,
-        key: Key = None,
+        key: Key | Inherit = INHERIT,
         headers: Mapping[str, str | bytes] | Iterable[tuple[str, str | bytes | None]] = (),
         delay: float = 0.0,
         **options: Any,
@@ -144,7 +144,7 @@ class Queues:
         Args:
             queue: A queue of the configuration.
             obj: Encoded by the queue's model handler and serializer.
-            key, headers, delay, **options: As of `Output`.
+            key, headers, delay, **options: As of `Output`. Without a key it is what the queue's `key` says, or none.
 
         Raises:
             NotSent: the server will never take it.
@@ -325,10 +325,12 @@ def _record(target: OutputQueue, number: int, obj: Any) -> Record:
     """One record; a message of the error names the object by its number."""
     try:
         if not isinstance(obj, Output):
-            return Record(target.encode(obj))
+            return Record(target.encode(obj), target.key_of and target.key_of(obj))
         if obj.queue != target.name:
             raise FunctionError(f"it is an Output for queue {obj.queue!r}")
-        key = None if isinstance(obj.key, Inherit) else obj.key
+        key = obj.key
+        if isinstance(key, Inherit):
+            key = target.key_of and target.key_of(obj.obj)
         record = Record(target.encode(obj.obj), key, obj.headers, obj.delay, obj.options)
         target.check(record)
     except BaseException as error:

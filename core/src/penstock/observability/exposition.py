@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate
@@ -20,11 +21,17 @@ log = logging.getLogger("penstock")
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
+_NOT_THE_PROGRAMS = ("penstock_", "process_", "python_")
+
 LABEL_LENGTH = 200  # characters of a label value that are kept
 
 
 class MetricsRegistry:
-    """The metrics of all engines of one worker. Touches nothing global, and imports the client on the first scrape."""
+    """The metrics of all engines of one worker, and the program's own. Imports the client on the first scrape.
+
+    The program's are those of `prometheus_client.REGISTRY`, or of all processes that share `PROMETHEUS_MULTIPROC_DIR`.
+    They are read and never changed.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -50,7 +57,8 @@ class MetricsRegistry:
 
     def collect(self) -> Iterator[Family]:
         """The metrics, as prometheus_client collects them."""
-        return _families(self.engines())
+        yield from _families(self.engines())
+        yield from _families_of_the_program()
 
     def engines(self) -> Sequence[EngineMetrics]:
         """Those of each engine, in the order they were added."""
@@ -88,6 +96,23 @@ def _families(engines: Iterable[EngineMetrics]) -> Iterator[Family]:
             for labels, value in series.values[metric].items():
                 family.add_metric(labels, value)
             yield family
+
+
+def _families_of_the_program() -> Iterator[Family]:
+    """What the program counts, without what the client adds about process and interpreter."""
+    from prometheus_client import REGISTRY, CollectorRegistry
+    from prometheus_client.multiprocess import MultiProcessCollector
+
+    try:
+        registry = REGISTRY
+        if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # the client's
+        families = list(registry.collect())
+    except Exception:  # a collector of the program must not hide ours
+        log.warning("the metrics of the program cannot be read", exc_info=True)
+        return
+    yield from (each for each in families if not each.name.startswith(_NOT_THE_PROGRAMS))
 
 
 class _Series:

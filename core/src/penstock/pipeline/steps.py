@@ -79,7 +79,11 @@ class Steps:
         self.function = function.name
         self._targets = targets
         # With its name: what the function gives may be equal to it and of another type.
-        self._encoders = {name: (name, target.encode, target.carries_keys) for name, target in targets.items()}
+        self._encoders = {
+            name: (name, target.encode, target.carries_keys)
+            for name, target in targets.items()
+            if target.key_of is None  # a queue that reads keys takes the longer way
+        }
         self._whole_batch = whole_batch
         self.call: Callable[[Any, Any], Any] = function.call
         self.encode: Callable[[Any, QueueMessage], Encoded] = self._records
@@ -244,11 +248,10 @@ class Steps:
             else:
                 items = outputs(result)
             for item in items:
-                if type(item) is tuple and len(item) == 2:
+                if type(item) is tuple and len(item) == 2 and (found := encoders.get(item[0])):
                     # The usual output, without a call of our own: one costs as much as the record does.
-                    queue, obj = item
-                    queue, encode, carries_keys = encoders.get(queue) or self._unknown(queue)
-                    body = encode(obj)
+                    queue, encode, carries_keys = found
+                    body = encode(item[1])
                     if type(body) is not bytes:
                         self._check_body(queue, body)
                     encoded.append((queue, Record(body, message.key if carries_keys else None)))
@@ -262,15 +265,17 @@ class Steps:
         return encoded
 
     def _record_of(self, output: Output, message: QueueMessage) -> tuple[str, Record]:
-        queue, encode, carries_keys = self._encoders.get(output.queue) or self._unknown(output.queue)
-        body = encode(output.obj)
-        self._check_body(queue, body)
+        target = self._targets.get(output.queue) or self._unknown(output.queue)
+        body = target.encode(output.obj)
+        self._check_body(target.name, body)
         key = output.key
         if isinstance(key, Inherit):
-            key = message.key if carries_keys else None
+            key = message.key if target.carries_keys else None
+            if target.key_of is not None:
+                key = target.key_of(output.obj)
         record = Record(body, key, output.headers, output.delay, output.options)
-        self._targets[queue].check(record)
-        return queue, record
+        target.check(record)
+        return target.name, record
 
     def _unknown(self, queue: Any) -> NoReturn:
         raise unknown_queue(queue, self._targets)
@@ -312,8 +317,10 @@ class Steps:
             if item.__class__ is not tuple or len(item) != 2 or item[0].__class__ is not str:
                 return encode(result, message)
             queue, obj = item
+            if (found := encoders.get(queue)) is None:
+                return encode(result, message)
             try:
-                queue, encode_body, carries_keys = encoders.get(queue) or self._unknown(queue)
+                queue, encode_body, carries_keys = found
                 body = encode_body(obj)
                 if body.__class__ is not bytes:
                     self._check_body(queue, body)

@@ -277,6 +277,7 @@ class OutputQueue(_Queue):
         encode: Object → body, validated by the queue's model handler.
         check: Checks a record's delay and options; see `RecordRules.check`.
         carries_keys: Whether the backend has keys.
+        key_of: Reads the key of an object; None where the configuration names none.
         any_body: Whether it takes any body, as a dead-letter queue must.
     """
 
@@ -293,6 +294,7 @@ class OutputQueue(_Queue):
         super().__init__(resolved, self._producer, health, on_reconnect, engine)
         self._on_refused = on_refused
         self.carries_keys = resolved.capabilities.keys
+        self.key_of = resolved.key_of
         self._rules = RecordRules(str(self), resolved, self._producer)
         self.check = self._rules.check
         self.any_body = self._producer.any_body

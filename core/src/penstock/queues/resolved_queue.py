@@ -9,6 +9,7 @@ from typing import Any
 from penstock.capabilities import Capabilities
 from penstock.model_handlers import ModelHandler
 from penstock.options import Role
+from penstock.queues.keys import KeyOf
 from penstock.serializers import Serializer
 
 
@@ -25,6 +26,7 @@ class ResolvedQueue:
         connector_class: A consumer's class for an input, a producer's for an output; made as `class(value, options)`.
         options: What the connector's options model made of `config:`; a plain dict where there is no model.
         capabilities: What the connector can do.
+        key_of: Reads the key of an object that is sent; None where the configuration names none.
         record_options: Options that a record may have; None if the connector checks them itself.
         max_record_bytes: The largest record that the connector takes; None if unknown.
         serializer, model_handler: None if it is turned off.
@@ -49,5 +51,6 @@ class ResolvedQueue:
     data_model_is_default: bool
     batch: bool | None
     origins: Mapping[str, str] = field(repr=False)
+    key_of: KeyOf | None = None
     record_options: Set[str] | None = None
     max_record_bytes: int | None = None

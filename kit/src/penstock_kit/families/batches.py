@@ -140,7 +140,9 @@ class Batches:
                             "a lock or a thread that consume holds while it waits for messages",
                         )
                     found = await waiting or await consumer.receive(1)
-                balance(bodies(held[3:]), bodies(found), scenario="one of four messages was requeued while consume waited")
+                balance(
+                    bodies(held[3:]), bodies(found), scenario="one of four messages was requeued while consume waited"
+                )
 
         kit.run(main)
 
