@@ -38,6 +38,8 @@ M = TypeVar("M")
 
 DEFAULT_CONFIG = "penstock.yml"
 
+_SETTINGS = EngineSettings.model_fields.keys() - {"middleware"}  # that an engine may have for itself
+
 
 class Engine:
     """Runs a function between named queues.
@@ -95,6 +97,7 @@ class Engine:
         middleware: Sequence[AnyMiddleware] = (),
         config: Source | None = None,
     ) -> None:
+        self._overrides = {key: value for key, value in locals().items() if key in _SETTINGS and value is not None}
         self._function: Function | None = None
         self._app_name = app_name
         self.input_queue = input_queue
@@ -110,23 +113,8 @@ class Engine:
         self.metrics_port = metrics_port if metrics_port is NOT_GIVEN else checked_port(metrics_port)
         self._output_models: dict[str, Any] = {}
         self._source: Source | Configuration = next(iter(sources.values()), Path(DEFAULT_CONFIG))
-        overrides: dict[str, Any] = {
-            "max_in_flight": max_in_flight,
-            "max_in_flight_bytes": max_in_flight_bytes,
-            "batch_size": batch_size,
-            "batch_wait": batch_wait,
-            "rate": rate,
-            "frequency": frequency,
-            "concurrency": concurrency,
-            "retry": retry,
-            "on_invalid": on_invalid,
-            "on_failed": on_failed,
-            "delivery": delivery,
-            "propagate": propagate,
-        }
         self._extensions = Extensions(tuple(middleware))
         self.status: EngineStatus | None = None
-        self._overrides = {key: value for key, value in overrides.items() if value is not None}
         if self._overrides:
             EngineSettings(**self._overrides)  # a wrong setting is reported here, where it was written
         self._read_source: tuple[Configuration, Sequence[Problem]] | None = None

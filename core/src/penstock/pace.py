@@ -3,18 +3,8 @@
 from __future__ import annotations
 
 import math
-import re
 
 ROUNDING = 1e-6  # of a token, or a second; sums of fractions end just below a whole one
-UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
-
-_RATE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*/\s*([smh])")
-
-
-def per_second(rate: str) -> float | None:
-    """How many a second "10/s", "600/m" or "1000/h" is; None if it is not a rate."""
-    found = _RATE.fullmatch(rate.strip())
-    return float(found[1]) / UNITS[found[2]] if found else None
 
 
 class Bucket:

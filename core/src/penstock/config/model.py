@@ -24,7 +24,6 @@ from pydantic_core import PydanticCustomError
 
 from penstock.config.locations import Locations, Path
 from penstock.errors import ConfigError
-from penstock.pace import per_second
 from penstock.retry import RetryPolicy
 from penstock.specs import ConnectorSpec
 from penstock.strict_model import StrictModel
@@ -78,12 +77,16 @@ def _size(value: Any) -> Any:
     return value
 
 
-def _rate(value: Any) -> Any:
-    if isinstance(value, str):
-        if (rate := per_second(value)) is None:
-            raise PydanticCustomError("rate", "not a rate")
+def per_second(rate: Any) -> Any:
+    """How many a second "10/s", "600/m" or "1000/h" is; what is not text stays as it is."""
+    if not isinstance(rate, str):
         return rate
-    return value
+    if (found := _RATE.fullmatch(rate.strip())) is None:
+        raise PydanticCustomError("rate", "not a rate")
+    return float(found[1]) / {"s": 1, "m": 60, "h": 3600}[found[2]]
+
+
+_RATE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*/\s*([smh])")
 
 
 _SIZE = re.compile(r"[0-9][0-9_]*|[0-9]+(\.[0-9]+)?\s*[A-Za-z]+")
@@ -99,7 +102,7 @@ Bytes = Annotated[ByteSize, BeforeValidator(_size), WithJsonSchema({"type": ["in
 
 Rate = Annotated[
     Annotated[float, Field(gt=0, allow_inf_nan=False)],
-    BeforeValidator(_rate),
+    BeforeValidator(per_second),
     WithJsonSchema({"type": ["number", "string"], "exclusiveMinimum": 0}),
 ]
 KeyField = Annotated[Name | Callable[[Any], Any] | None, _TEXT_OR_NULL]

@@ -24,7 +24,7 @@ from penstock.queues.adapters import make_consumer, make_producer
 from penstock.queues.answers import consume_problem, count_problem, lag_problem, transact_problem
 from penstock.queues.codec import Codec
 from penstock.queues.connection import Connection
-from penstock.queues.record_rules import RecordRules
+from penstock.queues.record_rules import RecordRules, add_headers
 from penstock.results import Created
 from penstock.transacted import Refusal, Transacted
 
@@ -53,9 +53,7 @@ class _Queue:
         self.name = resolved.name
         self.codec = Codec(resolved.serializer, resolved.model_handler, resolved.data_model)
         # With engine and role: a queue may be one engine's output and another one's input, in one worker.
-        component = (
-            f"engine {engine}: {resolved.role} {resolved.name}" if engine else f"{resolved.role} {resolved.name}"
-        )
+        component = (f"engine {engine}: " if engine else "") + f"{resolved.role} {resolved.name}"
         fields = {"queue": resolved.name, "connector": resolved.connector} | ({"engine": engine} if engine else {})
         self.server: str = getattr(connector, "server", "")
         file = resolved.location.partition(":")[0]
@@ -319,9 +317,9 @@ class OutputQueue(_Queue):
         if not self.any_body:
             return
         capabilities = self.resolved.capabilities
-        _add_headers(record, asked_for)
+        add_headers(record, asked_for)
         if capabilities.headers or envelope.needs_envelope(record, capabilities):
-            _add_headers(record, always)
+            add_headers(record, always)
 
     async def produce(self, records: Sequence[Record]) -> Sequence[ProduceError | None]:
         """Send records until each is confirmed, or refused for good.
@@ -399,9 +397,3 @@ def _rejected_outputs(
         for number, ((output, _), (_, records)) in enumerate(zip(outputs, stored, strict=True))
         for position, error in output._rules.rejected(records).items()
     ]
-
-
-def _add_headers(record: Record, headers: Sequence[tuple[str, bytes | None]]) -> None:
-    own = {name.lower() for name, _ in record.headers}
-    if new := [pair for pair in headers if pair[0].lower() not in own]:
-        record.headers = [*record.headers, *new]

@@ -81,3 +81,10 @@ class RecordRules:
             f"has {', '.join(untaken)}, which produce() of {self._connector!r} does not take; leave it out, or add it "
             "to the parameters of produce()"
         )
+
+
+def add_headers(record: Record, headers: Sequence[tuple[str, bytes | None]]) -> None:
+    """Add header pairs to a record; its own header of a name wins, in any case."""
+    own = {name.lower() for name, _ in record.headers}
+    if new := [pair for pair in headers if pair[0].lower() not in own]:
+        record.headers = [*record.headers, *new]
