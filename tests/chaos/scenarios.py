@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from tests.chaos.faults import EVERY_FAULT, Fault
 from tests.chaos.ledger import SHARES, Kind
-from tests.chaos.servers import KAFKA, POSTGRES, REDIS
+from tests.chaos.servers import KAFKA, POSTGRES, REDIS, REDIS_LISTS, REDIS_STREAMS
 
 PAUSE = 0.0005  # seconds that one call of the function takes at least: it bounds what a worker does in a second
 IN_FLIGHT = 200  # messages that a worker may hold
@@ -36,6 +36,10 @@ class Scenario:
         return list(dict.fromkeys([self.source, *self.outputs.values()]))
 
 
+def _pair(name: str) -> Scenario:
+    return Scenario(name, name, {"target": name})
+
+
 SCENARIOS = {
     each.name: each
     for each in (
@@ -46,6 +50,9 @@ SCENARIOS = {
         Scenario("kafka-to-rsmq+postgres", KAFKA, {"left": REDIS, "right": POSTGRES}),
     )
 }
+
+PAIRS = {each.name: each for each in (_pair(REDIS_STREAMS), _pair(REDIS_LISTS))}
+"""From a queue to another one of the same connector: many messages, and workers that are killed three times."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +103,7 @@ class Trial:
 
 
 def _of(name: str, *faults: str, **more: object) -> Trial:
-    return Trial(SCENARIOS[name], tuple(EVERY_FAULT[each] for each in faults), **more)  # type: ignore[arg-type]
+    return Trial((SCENARIOS | PAIRS)[name], tuple(EVERY_FAULT[each] for each in faults), **more)  # type: ignore[arg-type]
 
 
 def slow_database(messages: int) -> Trial:
@@ -137,6 +144,11 @@ def short() -> list[Trial]:
     ]
 
 
+def pair(name: str) -> Trial:
+    """20,000 messages through a pair, and three workers killed."""
+    return _of(name, "kill", "kill", "kill", title="3-kills", messages=20_000)
+
+
 def full() -> list[Trial]:
     """Every fault in every scenario, by itself, and everything of the short form that is more than that."""
     common = [name for name, fault in EVERY_FAULT.items() if fault.everywhere]
@@ -144,4 +156,4 @@ def full() -> list[Trial]:
     for name in ("rsmq", "postgres"):
         trials += [poison(name, how) for how in ("exit", "segv", "abort")]
         trials += [crashes(name, 20), replace(crashes(name, 6, max_deliveries=3), title="6-crashes")]
-    return [*trials, slow_database(5_000)]
+    return [*trials, *map(pair, PAIRS), slow_database(5_000)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -13,6 +14,7 @@ import pytest
 from tests.servers.proxy import Proxy
 
 KAFKA, REDIS, POSTGRES = "kafka", "redis", "postgres"
+REDIS_STREAMS, REDIS_LISTS = "redis.streams", "redis.lists"
 
 
 class Server(Protocol):
@@ -32,7 +34,7 @@ class Place:
     """A server and the proxy before it.
 
     Attributes:
-        name: `KAFKA`, `REDIS` or `POSTGRES`.
+        name: `KAFKA`, `REDIS`, `POSTGRES`, …: which backend reads its queues.
         direct: Its port for the ledger.
         proxy: Workers connect to `proxy.port`.
     """
@@ -79,7 +81,11 @@ class Servers:
         if name in self._unavailable:
             raise self._unavailable[name]
         if name not in self._places:
-            start: Callable[[], Place] = {KAFKA: self._kafka, REDIS: self._redis, POSTGRES: self._postgres}[name]
+            start: Callable[[], Place] = {
+                KAFKA: self._kafka,
+                POSTGRES: self._postgres,
+                **{redis: partial(self._redis, redis) for redis in (REDIS, REDIS_STREAMS, REDIS_LISTS)},
+            }[name]
             try:
                 self._places[name] = start()
             except pytest.skip.Exception as skipped:
@@ -107,13 +113,13 @@ class Servers:
         behind, listen = broker.behind_proxy
         return Place(KAFKA, broker, int(broker.bootstrap.rpartition(":")[2]), self._proxy(behind, listen))
 
-    def _redis(self) -> Place:
+    def _redis(self, name: str) -> Place:
         from tests.servers.redis import OwnRedisServer, binary
 
         server = OwnRedisServer(binary(), self._folder())
         self._stack.callback(server.kill)
         server.start()
-        return Place(REDIS, server, server.port, self._proxy(server.port))
+        return Place(name, server, server.port, self._proxy(server.port))
 
     def _postgres(self) -> Place:
         from tests.servers.postgres import OwnPostgresServer, binaries

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from tests.chaos.ledger import Letter, Sent
-from tests.chaos.servers import KAFKA, POSTGRES, REDIS, Place
+from tests.chaos.servers import KAFKA, POSTGRES, REDIS, REDIS_LISTS, REDIS_STREAMS, Place
 
 
 class Backend(Protocol):
@@ -54,6 +54,10 @@ def open_backend(place: Place, label: str) -> Backend:
         from tests.chaos.backends.rsmq import RsmqBackend
 
         return RsmqBackend(place, label)
+    if place.name in (REDIS_STREAMS, REDIS_LISTS):
+        from tests.chaos.backends.redis import ListsBackend, StreamsBackend
+
+        return (StreamsBackend if place.name == REDIS_STREAMS else ListsBackend)(place, label)
     assert place.name == POSTGRES
     from tests.chaos.backends.postgres import PostgresBackend
 

@@ -66,7 +66,7 @@ class RsmqBackend:
         return [fields[identity] for identity in self._client.zrange(key, 0, -1)]
 
     def letters(self, name: str) -> Sequence[Letter]:
-        return [_opened(body) for body in self.outputs(name)]
+        return [opened(body) for body in self.outputs(name)]
 
     def close(self) -> None:
         self._client.close()
@@ -80,7 +80,7 @@ def _base36(number: int) -> str:
     return text
 
 
-def _opened(body: bytes) -> Letter:
+def opened(body: bytes) -> Letter:
     """A dead letter on a backend without headers is an envelope in JSON."""
     if not body.startswith(ENVELOPE):
         return Letter(body)
