@@ -9,6 +9,7 @@ import tempfile
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -110,11 +111,16 @@ class Postgres(Backend):
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
-class Rsmq(Backend):
-    """A queue in Redis for each run."""
+class Redis(Backend):
+    """A queue in Redis for each run.
 
-    def __init__(self, messages: int) -> None:
+    Args:
+        connector: Which kind of queue.
+    """
+
+    def __init__(self, messages: int, connector: str) -> None:
         super().__init__(messages)
+        self._connector = connector
         from tests.servers.redis import OwnRedisServer, RedisServer, binary
 
         self._folder = Path(tempfile.mkdtemp(prefix="penstock-bench-"))
@@ -127,7 +133,7 @@ class Rsmq(Backend):
         """Host, port, source queue, target queue."""
         source, target = self._server.queue(), self._server.queue()
         place = {"host": self._server.host, "port": self._server.port}
-        _fill_queue({"connector": "rsmq", "value": source, "config": place}, messages)
+        _fill_queue({"connector": self._connector, "value": source, "config": place}, messages)
         return [self._server.host, str(self._server.port), source, target]
 
     def close(self) -> None:
@@ -168,7 +174,9 @@ BACKENDS: Mapping[str, Callable[[int], Backend]] = {
     "kafka": Kafka,
     "postgres": Postgres,
     "postgres-exactly-once": Postgres,
-    "rsmq": Rsmq,
+    "redis.streams": partial(Redis, connector="redis.streams"),
+    "redis.lists": partial(Redis, connector="redis.lists"),
+    "rsmq": partial(Redis, connector="rsmq"),
     "memory": Memory,
     "sqlite": Sqlite,
 }

@@ -37,6 +37,7 @@ def penstock_connectors() -> Sequence[ConnectorSpec]:
                 browse=True,
                 backlog=True,
                 create=True,
+                seek=True,
             ),
             record_options=frozenset(),
             summary="Redis Streams, shared by consumer groups",

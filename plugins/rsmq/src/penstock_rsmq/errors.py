@@ -8,6 +8,7 @@ import redis.exceptions as r
 
 from penstock.client_errors import ErrorTable
 from penstock.errors import ConnectorError, FatalConnectorError, NotConnected
+from penstock.tls import certificate_problem
 
 
 class TemporarilyRefused(NotConnected):
@@ -66,6 +67,8 @@ _CODE = re.compile(r"^-?([A-Z]{2,}) ")
 def _describe(error: BaseException) -> tuple[str, str]:
     # "unknown command, with args beginning with: …" quotes arguments, and those are bodies.
     text = _IN_PIPELINE.sub("", str(error)).split(", with args", 1)[0].strip() or type(error).__name__
+    if problem := certificate_problem(error):
+        return f"{text}: {problem}", ""
     if isinstance(error, r.MovedError):
         return f"the queue lives at {error.host}:{error.port}", ""
     if wrapped := _IN_SCRIPT.match(text):

@@ -10,6 +10,7 @@ import socket
 import uuid
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
+from datetime import datetime
 from time import monotonic
 from typing import Any
 
@@ -36,7 +37,7 @@ REQUEUE = Script.load("streams/fence", "streams/requeue")
 EXTEND = Script.load("streams/fence", "streams/extend")
 RECORD_CALLS = Script.load("streams/fence", "streams/record_calls")
 TAKE, JOIN, LEAVE = Script.load("streams/take"), Script.load("streams/join"), Script.load("streams/leave")
-COUNT, BROWSE = Script.load("streams/count"), Script.load("streams/browse")
+COUNT, BROWSE, SEEK = Script.load("streams/count"), Script.load("streams/browse"), Script.load("streams/seek")
 
 log = logging.getLogger("penstock.redis")
 
@@ -231,11 +232,30 @@ class StreamConsumer(Consumer):
 
     async def browse(self, limit: int, after: str | None = None) -> Sequence[BrowsedMessage]:
         """See `Consumer.browse`. Also what this group has acknowledged is shown, as long as the stream keeps it."""
-        if after is not None and not _ID.fullmatch(after):
-            raise ConnectorError(f"{after!r} is not a position of stream {self.name!r}; a position is an entry's id")
+        if after is not None:
+            self._check_position(after)
         await self._redis.open()
         found = await self._redis.run(BROWSE, self._group, f"({after}" if after else "-", limit, MAX_BYTES)
         return [_browsed(StreamMessage(each.decode(), fields), state, count) for each, fields, state, count in found]
+
+    def _check_position(self, position: str) -> None:
+        if not _ID.fullmatch(position):
+            raise ConnectorError(f"{position!r} is not a position of stream {self.name!r}; a position is an entry's id")
+
+    async def seek(self, to: str | datetime) -> None:
+        """See `Consumer.seek`. What is pending in the group is forgotten: what stands behind the place comes anyway."""
+        if isinstance(to, datetime):
+            place = _before(f"{round(to.timestamp() * 1000)}-0")
+        elif (place := {"beginning": "0", "end": "$"}.get(to, to)) == to:
+            self._check_position(to)
+            place = _before(to)
+        await self._redis.open()
+        await join_group(self._redis, self.options)
+        if at_work := await self._redis.run(SEEK, self._group, place):
+            raise ConnectorError(
+                f"group {self._group!r} of stream {self.name!r} has the consumer {at_work.decode()!r}, and only a "
+                "group without can be moved; stop its workers first, or wait until their leases have ended"
+            )
 
     async def probe(self) -> Sequence[Probed]:
         """See `Consumer.probe`."""
@@ -257,6 +277,14 @@ class StreamConsumer(Consumer):
                     await self._redis.run(LEAVE, self._group, self._me)
         finally:
             await self._redis.close()
+
+
+def _before(entry_id: str) -> str:
+    """The highest id below this one."""
+    milliseconds, number = map(int, entry_id.split("-"))
+    if number:
+        return f"{milliseconds}-{number - 1}"
+    return f"{milliseconds - 1}-{2**64 - 1}" if milliseconds else "0-0"
 
 
 def _browsed(message: StreamMessage, state: bytes, count: int) -> BrowsedMessage:
