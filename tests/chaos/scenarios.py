@@ -146,7 +146,7 @@ def short() -> list[Trial]:
 
 def pair(name: str) -> Trial:
     """20,000 messages through a pair, and three workers killed."""
-    return _of(name, "kill", "kill", "kill", title="3-kills", messages=20_000)
+    return _of(name, "kill", "kill", "kill", title="3-kills", messages=20_000, lease=15.0)
 
 
 def full() -> list[Trial]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import pytest
-from tests.servers.redis import RedisServer
+import redis
+from tests.servers.redis import OwnRedisServer, RedisServer
 
 from penstock.message import Record
 from penstock_kit import BackendFixture, ConnectorConformance
@@ -77,14 +79,25 @@ class ListBackend(RedisBackend):
         return self.config(queue), Record(None)
 
 
+@pytest.fixture
+def emptied(redis_server: RedisServer) -> Iterator[RedisServer]:
+    """The server; what a test left is removed from it, so that a restart need not load it."""
+    yield redis_server
+    if isinstance(redis_server, OwnRedisServer):
+        with redis.Redis.from_url(redis_server.url) as client:
+            if client.info("memory")["used_memory"] > 20_000_000:
+                client.flushdb()
+                client.bgrewriteaof()
+
+
 class TestStreams(ConnectorConformance):
     """A Redis that syncs every write, so that a kill takes nothing back."""
 
     connector = "redis.streams"
 
     @pytest.fixture
-    def backend(self, redis_server: RedisServer) -> BackendFixture:
-        return StreamBackend(redis_server)
+    def backend(self, emptied: RedisServer) -> BackendFixture:
+        return StreamBackend(emptied)
 
 
 class TestLists(ConnectorConformance):
@@ -93,5 +106,5 @@ class TestLists(ConnectorConformance):
     connector = "redis.lists"
 
     @pytest.fixture
-    def backend(self, redis_server: RedisServer) -> BackendFixture:
-        return ListBackend(redis_server)
+    def backend(self, emptied: RedisServer) -> BackendFixture:
+        return ListBackend(emptied)

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
-from penstock.bulk import BatchLimits, produce_in_batches
+from penstock.bulk import AdaptiveLimit, BatchLimits, produce_in_batches
 from penstock.connectors import Probed, Producer
 from penstock.errors import ProduceError
 from penstock.message import Record
@@ -15,8 +15,6 @@ from penstock_redis.connection import MAX_BYTES, MAX_MESSAGES, Connection
 from penstock_redis.errors import TemporarilyRefused
 from penstock_redis.lists.keys import COUNT, PUSH, list_keys
 from penstock_redis.options import LARGEST
-
-LIMITS = BatchLimits(MAX_MESSAGES, MAX_BYTES, LARGEST)
 
 
 class ListProducer(Producer):
@@ -27,6 +25,7 @@ class ListProducer(Producer):
         self.server = f"Redis at {options.address}"
         self._redis = Connection(name, options, list_keys(name))
         self._end = "right" if options.take_from == "left" else "left"
+        self._batch = AdaptiveLimit(MAX_MESSAGES)
         # One call after the other, so that records keep their order.
         self._sending = asyncio.Lock()
 
@@ -39,11 +38,14 @@ class ListProducer(Producer):
     async def produce(self, records: Sequence[Record]) -> Sequence[ProduceError | None]:
         """See `Producer.produce`."""
         async with self._sending:
-            return await produce_in_batches(records, self._send, limits=LIMITS, reject=_rejection)
+            limits = BatchLimits(self._batch.value, MAX_BYTES, LARGEST)
+            return await produce_in_batches(records, self._send, limits=limits, reject=_rejection)
 
     async def _send(self, records: Sequence[Record]) -> None:
         try:
-            await push(self._redis, self._end, [(record.message or b"", record.delay) for record in records])
+            # A server that is too slow for so many is asked for fewer, instead of being sent the same again and again.
+            with self._batch.measure(len(records), self.options.timeout):
+                await push(self._redis, self._end, [(record.message or b"", record.delay) for record in records])
         except TemporarilyRefused as error:
             raise ProduceError(str(error)) from error
 

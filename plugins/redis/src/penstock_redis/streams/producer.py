@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from penstock.bulk import BatchLimits, produce_in_batches
+from penstock.bulk import AdaptiveLimit, BatchLimits, produce_in_batches
 from penstock.connectors import Created, Probed, Producer
 from penstock.errors import ConnectorError, NotConnected, ProduceError
 from penstock.message import Record
@@ -24,7 +24,7 @@ class StreamProducer(Producer):
         super().__init__(name, options)
         self.server = f"Redis at {options.address}"
         self._redis = Connection(name, options)
-        self._limits = BatchLimits(MAX_MESSAGES, MAX_BYTES, options.max_bytes)
+        self._batch = AdaptiveLimit(MAX_MESSAGES)
         self._add = ("XADD", name, *(() if options.create else ("NOMKSTREAM",)), "*")
         # One call after the other, so that records keep their order.
         self._sending = asyncio.Lock()
@@ -39,10 +39,13 @@ class StreamProducer(Producer):
     async def produce(self, records: Sequence[Record]) -> Sequence[ProduceError | None]:
         """See `Producer.produce`."""
         async with self._sending:
-            return await produce_in_batches(records, self._send, limits=self._limits)
+            limits = BatchLimits(self._batch.value, MAX_BYTES, self.options.max_bytes)
+            return await produce_in_batches(records, self._send, limits=limits)
 
     async def _send(self, records: Sequence[Record]) -> dict[int, ProduceError]:
-        answers = await self._redis.pipeline([(*self._add, *fields_of(record)) for record in records])
+        # A server that is too slow for so many is asked for fewer, instead of being sent the same again and again.
+        with self._batch.measure(len(records), self.options.timeout):
+            answers = await self._redis.pipeline([(*self._add, *fields_of(record)) for record in records])
         refused: dict[int, ProduceError] = {}
         for position, answer in enumerate(answers):
             if answer is None:
