@@ -102,8 +102,8 @@ def conformance(session: nox.Session) -> None:
         },
     )
     # A third party's connector, with its own tests; they come after the report, which is about ours.
-    session.install("tests/third_party/penstock-nats[test]")
-    with session.chdir("tests/third_party/penstock-nats"):
+    session.install("tests/third_party/penstock-beanstalkd[test]")
+    with session.chdir("tests/third_party/penstock-beanstalkd"):
         session.run("pytest", "-q", "-rfE", "-n", "4", "--dist", "worksteal", "-p", "no:cacheprovider")
     session.install("examples/own_connector")
     with session.chdir("examples/own_connector"):

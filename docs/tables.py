@@ -45,6 +45,7 @@ CONNECTORS = (
     "rsmq",
     "sqlite",
     "pubsub",
+    "nats",
 )
 
 _TABLE = re.compile(r"(?<=<!-- table: )([\w.]+)( -->\n).*?(?=<!-- end -->)", re.DOTALL)

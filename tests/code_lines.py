@@ -22,6 +22,7 @@ PLACES = {
     "kafka": "plugins/kafka/src",
     "memory": "plugins/memory/src",
     "msgpack": "plugins/msgpack/src",
+    "nats": "plugins/nats/src",
     "postgres": "plugins/postgres/src",
     "redis": "plugins/redis/src",
     "- redis.streams": "plugins/redis/src/penstock_redis/streams",
@@ -29,7 +30,6 @@ PLACES = {
     "- redis.pubsub": "plugins/redis/src/penstock_redis/pubsub",
     "rsmq": "plugins/rsmq/src",
     "sqlite": "plugins/sqlite/src",
-    "nats (a third party's)": "tests/third_party/penstock-nats/src",
     "beanstalkd (a third's)": "tests/third_party/penstock-beanstalkd/src",
 }
 """Where the sources of each distribution are."""

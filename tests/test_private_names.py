@@ -68,7 +68,7 @@ def test_the_contracts_are_all_there() -> None:
     """The list names modules that exist, and the tests look at all plugins."""
     assert [module for module in sorted(CONTRACTS | FOR_TESTS) if module not in MODULES] == []
     assert {path.parent.name for path in OURS} >= {"kafka", "rsmq", "memory", "sqlite", "msgpack", "postgres"}
-    assert [path.parent.name for path in STRANGERS] == ["penstock-beanstalkd", "penstock-nats"]
+    assert [path.parent.name for path in STRANGERS] == ["penstock-beanstalkd"]
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-# A stranger's own tests run where the package is installed: `test_penstock_nats.py` runs them, and its like.
-collect_ignore = ["penstock-beanstalkd", "penstock-nats"]
+# A stranger's own tests run where the package is installed: `test_penstock_beanstalkd.py` runs them.
+collect_ignore = ["penstock-beanstalkd"]
 
 
 class Environment:

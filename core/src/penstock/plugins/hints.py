@@ -27,6 +27,7 @@ _PROVIDED: Mapping[str, Mapping[str, Collection[str]]] = {
         "command": ("postgres",),
     },
     "gcp": {"connector": ("pubsub",), "profile": ("pubsub",)},
+    "nats": {"connector": ("nats",), "profile": ("nats",)},
     "msgpack": {"serializer": ("msgpack",)},
     "kit": {"command": ("new",)},
 }

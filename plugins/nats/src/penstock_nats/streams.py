@@ -7,8 +7,8 @@ import logging
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, ConsumerInfo, DeliverPolicy, StreamConfig
 from nats.js.errors import BadRequestError, NotFoundError
-from penstock.errors import FatalConnectorError, NotConnected
 
+from penstock.errors import FatalConnectorError, NotConnected
 from penstock_nats.options import NatsOptions
 
 log = logging.getLogger("penstock.nats")
@@ -94,8 +94,8 @@ def _check_group(info: ConsumerInfo, stream: str, subject: str, options: NatsOpt
     config = info.config
     if config.ack_policy != AckPolicy.EXPLICIT or config.deliver_subject:
         raise FatalConnectorError(
-            f"the consumer {options.group!r} of stream {stream!r} is not a pull consumer with explicit acknowledgement; "
-            "choose another `group`"
+            f"the consumer {options.group!r} of stream {stream!r} is not a pull consumer with explicit "
+            "acknowledgement; choose another `group`"
         )
     if config.filter_subject not in (None, subject):
         raise FatalConnectorError(

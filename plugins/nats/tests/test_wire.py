@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from penstock.message import Record
 
+from penstock.message import Record
 from penstock_nats.wire import read, size, written_headers
 
 EVERY_BYTE = bytes(range(256))

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from time import monotonic
 
 from nats.aio.msg import Msg
-from penstock.connectors import Consumer
-from penstock.leases import Leases
-from penstock.message import QueueMessage
 
+from penstock.connectors import Backlog, Consumer, Probed
+from penstock.leases import Leases
+from penstock.message import BrowsedMessage, QueueMessage
 from penstock_nats.connection import Connection
+from penstock_nats.looking import Looker
 from penstock_nats.options import NatsOptions
 from penstock_nats.pull import Puller
 from penstock_nats.streams import delayed, find_group, find_stream
@@ -44,8 +45,8 @@ class NatsConsumer(Consumer):
 
     JetStream knows a message by its number in the stream, not by the delivery: an acknowledgement of a delivery whose
     lease has ended would be taken for one of the delivery that another worker has by then. So the fence is here, and it
-    is the clock: a lease is counted from the moment the message was asked for, which is before the server began to count,
-    and what is not confirmed within it is not ours any more.
+    is the clock: a lease is counted from the moment the message was asked for, before the server began to count, and
+    what is not confirmed within it is not ours any more.
     """
 
     options: NatsOptions
@@ -54,7 +55,9 @@ class NatsConsumer(Consumer):
     def __init__(self, name: str, options: NatsOptions) -> None:
         super().__init__(name, options)
         self.lease = options.ack_wait
+        self.server = f"NATS at {options.servers}"
         self._connection = Connection(options)
+        self._looking = Looker(name, options)
         self._puller = Puller(self._connection)
         self._stream = ""
         self._leases = Leases[NatsMessage](name, "raise the group's ack_wait", log)
@@ -126,6 +129,18 @@ class NatsConsumer(Consumer):
         # A record whose delay ends between the two counts twice, which is better than not at all.
         return later + (info.num_pending or 0) + max(0, (info.num_ack_pending or 0) - len(self._leases))
 
+    async def browse(self, limit: int, after: str | None = None) -> Sequence[BrowsedMessage]:
+        """See `Consumer.browse`. The stream shows all that it keeps, also what is settled."""
+        return await self._looking.browse(limit, after)
+
+    async def backlog(self) -> Backlog:
+        """See `Consumer.backlog`."""
+        return await self._looking.backlog()
+
+    async def probe(self) -> Sequence[Probed]:
+        """See `Consumer.probe`."""
+        return await self._looking.probe(self.options.group)
+
     async def shutdown(self) -> None:
         """See `Consumer.shutdown`."""
 
@@ -138,3 +153,4 @@ class NatsConsumer(Consumer):
             await self._leases.release(requeue)
         finally:
             await self._connection.close()
+            await self._looking.close()

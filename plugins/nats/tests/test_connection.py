@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
 from penstock.errors import FatalConnectorError, NotConnected, ProduceError
 from penstock.message import Record
-
 from penstock_nats.consumer import NatsConsumer
 from penstock_nats.options import NatsOptions
 from penstock_nats.producer import NatsProducer

@@ -6,11 +6,11 @@ import os
 from collections.abc import Sequence
 
 from penstock.options import OptionProblem, Role
-
+from penstock.tls import tls_problems
 from penstock_nats.options import NatsOptions
 
 
-def check(name: str, options: NatsOptions, role: Role) -> Sequence[str]:
+def check(name: str, options: NatsOptions, role: Role) -> Sequence[str]:  # noqa: ARG001  (both roles have the same rules)
     """One sentence a problem.
 
     Args:
@@ -19,7 +19,7 @@ def check(name: str, options: NatsOptions, role: Role) -> Sequence[str]:
         role: What it is opened for; the rules are the same for both.
     """
     problems: list[str] = []
-    if any(not token or token in "*>" or any(c.isspace() for c in token) for token in name.split(".")):
+    if any(not part or part in "*>" or any(c.isspace() for c in part) for part in name.split(".")):
         problems.append(f"{name!r} is not a subject to write to: tokens between dots, without spaces, '*' and '>'")
     if name.startswith("$"):
         problems.append(f"{name!r}: subjects that begin with '$' belong to NATS itself")
@@ -27,4 +27,4 @@ def check(name: str, options: NatsOptions, role: Role) -> Sequence[str]:
         problems.append(OptionProblem(f"creds_file: the file {options.creds_file!r} cannot be read", "creds_file"))
     if options.token is not None and (options.user or options.password):
         problems.append(OptionProblem("token is set beside user or password; the server takes one of both", "token"))
-    return problems
+    return [*problems, *tls_problems(options.tls)]

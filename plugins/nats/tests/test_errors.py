@@ -5,8 +5,8 @@ from __future__ import annotations
 import nats.errors
 import nats.js.errors
 import pytest
-from penstock.errors import ConnectorError, FatalConnectorError, NotConnected
 
+from penstock.errors import ConnectorError, FatalConnectorError, NotConnected
 from penstock_nats.errors import ERRORS
 
 MEANINGLESS = {

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
+
 from penstock.config.files import load
 from penstock.config.resolve import registry_for, resolve_queue
 from penstock.errors import ConfigError
-
 from penstock_nats.options import NatsOptions
 
 

@@ -7,9 +7,9 @@ from time import monotonic
 from typing import Any
 
 from nats.aio.msg import Msg
+
 from penstock.confirmations import Confirmations
 from penstock.errors import ConnectorError, NotConnected
-
 from penstock_nats.connection import Connection
 
 MAX_BYTES = 32 * 2**20  # of one answer; a larger message comes alone

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from penstock.options import ConnectorOptions, FromEnvironment
 from pydantic import Field, SecretStr, field_validator
+
+from penstock.options import ConnectorOptions, FromEnvironment
+from penstock.tls import TlsOptions, tls_context
 
 _SCHEMES = ("nats", "tls", "ws", "wss")
 
@@ -21,6 +23,7 @@ class NatsOptions(ConnectorOptions):
         password: From NATS_PASSWORD.
         token: Instead of user and password. From NATS_TOKEN.
         creds_file: The file with a user's JWT and seed (`.creds`). From NATS_CREDS.
+        tls: True, or how to verify. A `tls://` URL implies it.
         stream: The stream that holds the queue's subject. None: the one that has the subject, or a new one that is
             called like it, with '-' for each '.'.
         group: The durable consumer that the workers share; another group gets every message for itself.
@@ -37,6 +40,7 @@ class NatsOptions(ConnectorOptions):
     password: Annotated[SecretStr | None, FromEnvironment("NATS_PASSWORD")] = None
     token: Annotated[SecretStr | None, FromEnvironment("NATS_TOKEN")] = None
     creds_file: Annotated[str | None, FromEnvironment("NATS_CREDS")] = None
+    tls: bool | TlsOptions = False
     stream: str | None = Field(default=None, pattern=r"^[^\s.*>/\\]+$")
     group: str = Field(default="penstock", pattern=r"^[^\s.*>/\\]+$")
     ack_wait: float = Field(default=60.0, ge=0.1)
@@ -58,12 +62,17 @@ class NatsOptions(ConnectorOptions):
         return servers
 
     def credentials(self) -> dict[str, Any]:
-        """Keywords for the client, with the secrets."""
+        """Keywords for the client, with the secrets.
+
+        Raises:
+            OSError: a file of `tls` cannot be read.
+        """
         return {
             "user": self.user,
             "password": self.password and self.password.get_secret_value(),
             "token": self.token and self.token.get_secret_value(),
             "user_credentials": self.creds_file,
+            "tls": tls_context(self.tls),
         }
 
     @property

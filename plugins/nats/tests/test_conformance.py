@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import pytest
+from tests.servers.nats import NatsServer
+
 from penstock.message import Record
 from penstock_kit import BackendFixture, ConnectorConformance
-
-if TYPE_CHECKING:
-    from tests.servers.nats import NatsServer
 
 ORDER_ENDS = (
     "messages that are requeued one by one come again in that order, whichever it is, so order is not declared; the "

@@ -13,10 +13,10 @@ import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
+
 from penstock.client_slot import ClientSlot
 from penstock.confirmations import Confirmations
 from penstock.errors import ConnectorError, FatalConnectorError, NotConnected
-
 from penstock_nats.errors import ERRORS
 from penstock_nats.options import NatsOptions
 
@@ -162,3 +162,6 @@ class Connection:
             with suppress(nats.errors.Error, OSError):
                 async with asyncio.timeout(CLOSE_TIMEOUT):
                     await client.close()
+            # A close that was cut short, because the server hangs, leaves its socket open.
+            if (transport := client._transport) is not None:
+                transport.close()  # type: ignore[no-untyped-call]

@@ -9,12 +9,13 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 from nats.aio.msg import Msg
+
 from penstock.bulk import produce_in_batches
-from penstock.connectors import Producer
+from penstock.connectors import Created, Probed, Producer
 from penstock.errors import NotConnected, ProduceError
 from penstock.message import Record
-
 from penstock_nats.connection import Connection, Request
+from penstock_nats.looking import Looker
 from penstock_nats.options import NatsOptions
 from penstock_nats.streams import LATER, find_stream
 from penstock_nats.wire import size, written_headers
@@ -31,7 +32,9 @@ class NatsProducer(Producer):
 
     def __init__(self, name: str, options: NatsOptions) -> None:
         super().__init__(name, options)
+        self.server = f"NATS at {options.servers}"
         self._connection = Connection(options)
+        self._looking = Looker(name, options)
         self._schedules = False
         # One call after the other, so that records keep the order of the calls.
         self._sending = asyncio.Lock()
@@ -75,9 +78,18 @@ class NatsProducer(Producer):
         schedule = {"Nats-Schedule": f"@at {at:%Y-%m-%dT%H:%M:%S.%fZ}", "Nats-Schedule-Target": self.name}
         return f"{LATER}.{self.name}.{uuid4().hex}", body, headers | schedule
 
+    async def create(self) -> Created:
+        """See `Producer.create`: the stream, and the group of the options."""
+        return await self._looking.create()
+
+    async def probe(self) -> Sequence[Probed]:
+        """See `Producer.probe`."""
+        return await self._looking.probe()
+
     async def shutdown(self) -> None:
         """See `Producer.shutdown`; nothing is buffered, so there is nothing to flush."""
         await self._connection.close()
+        await self._looking.close()
 
 
 def _outcome(answer: Msg) -> ProduceError | None:

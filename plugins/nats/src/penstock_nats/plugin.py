@@ -24,7 +24,7 @@ def penstock_connectors() -> Sequence[ConnectorSpec]:
             # No ordering: of several messages that were requeued, the first to be requeued comes first.
             capabilities=Capabilities(
                 headers=True, keys=True, tombstones=True, redelivery_count=True, record_delay=True, requeue_delay=True,
-                lease=True, replay=True, lag=True, groups=True,
+                lease=True, replay=True, lag=True, groups=True, browse=True, backlog=True, create=True,
             ),
             record_options=frozenset(),
             summary="streams of NATS JetStream",
