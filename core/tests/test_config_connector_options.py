@@ -11,6 +11,7 @@ from core.tests import acme
 from penstock.config.files import load
 from penstock.config.resolve import registry_for, validate
 from penstock.options import Role
+from penstock.plugins.registry import Registry
 
 
 @pytest.fixture(autouse=True)
@@ -42,6 +43,19 @@ def test_a_rule_about_all_options_is_told_in_the_plugins_own_words() -> None:
     """What a model validator says stands behind the key it is about."""
     assert problems({"connector": "acme", "config": {"host": "h", "url": "none"}}) == [
         "'config': the server has no name; write 'url' or leave it out"
+    ]
+
+
+def test_a_rule_about_all_options_does_not_hide_a_misspelt_one() -> None:
+    """It may be why the rule is broken; here another distribution's, with a rule that comes first."""
+    settings = {"connector": "postgres", "config": {"tabel": "letters"}}
+    configuration = load({"orders": settings}, {})
+    found = validate(configuration, "orders", "output", registry=Registry(), environment={}).problems
+
+    assert [str(problem).removeprefix("queue 'orders': ") for problem in found] == [
+        "'config': no PostgreSQL server is given: set the environment variable POSTGRES_DSN (or DATABASE_URL), or "
+        "write `config: {dsn: postgresql://…}`",
+        "'config.tabel' is not a key of connector 'postgres'; did you mean 'table'?",
     ]
 
 

@@ -36,6 +36,7 @@ def check(wheel: Path, wheels: Path) -> str:
         assert f"{module}/py.typed" in zipfile.ZipFile(wheel).namelist(), f"{wheel.name} is not typed: no py.typed"
         listing = call(python, "-m", "penstock.cli.main", "plugins", "--check", cwd=folder)
         assert "pydantic" in listing, listing
+        typos = call(python, str(HERE / "typo.py"), cwd=folder).strip()
         seen = call(python, str(HERE / "pipeline.py"), cwd=folder).strip()
         if module == "penstock":
             # So far all was done without the optional libraries.
@@ -43,7 +44,8 @@ def check(wheel: Path, wheels: Path) -> str:
             call(*pip, "--find-links", str(wheels), f"{wheel}[cli]")
             call(python, "-c", "import rich.table", cwd=folder)
             assert "penstock" in call(python, "-m", "penstock", "completion", "bash", cwd=folder)
-    return f"{wheel.name}: installed alone, {seen}, bounds {', '.join(bounds) or 'none needed'}"
+    told = f"typos of {typos or 'no connector'} told"
+    return f"{wheel.name}: installed alone, {seen}, {told}, bounds {', '.join(bounds) or 'none needed'}"
 
 
 def metadata_of(wheel: Path) -> Message:

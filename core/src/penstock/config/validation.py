@@ -60,12 +60,15 @@ def explain(
         role: The role of the queue, where that decides which environment variable fills a missing key.
     """
     by_path: dict[Path, list[_Finding]] = {}
-    for detail in error.errors(include_url=False):
+    details = error.errors(include_url=False)
+    if all(not detail["loc"] for detail in details) and model.model_config.get("extra") == "forbid":
+        details += _unknown_keys(model, values)  # a validator of the whole came first, and hid them
+    for detail in details:
         path = _as_written(detail, values)
         by_path.setdefault(path, []).append(_finding(detail, path, model, owner, role))
     problems = []
     for path, findings in by_path.items():
-        if any(len(other) > len(path) and other[: len(path)] == path for other in by_path):
+        if path and any(len(other) > len(path) and other[: len(path)] == path for other in by_path):
             # For a union of a scalar and a mapping that was given a mapping, only the errors inside it help.
             continue
         key = dotted(prefix + path)
@@ -74,6 +77,12 @@ def explain(
         text = f"{key!r}{separator}{finding.text}" if key else finding.text
         problems.append(Problem(prefix + path, scrub(text, values, model)))
     return problems
+
+
+def _unknown_keys(model: type[BaseModel], values: Mapping[str, Any]) -> list[ErrorDetails]:
+    known = {name for key, field, _info in keyed_fields(model) for name in (key, field)}
+    kind = {"type": "extra_forbidden", "msg": "", "input": None}
+    return [ErrorDetails(loc=(key,), **kind) for key in values if key not in known]  # type: ignore[typeddict-item]
 
 
 def _as_written(detail: ErrorDetails, values: Mapping[str, Any]) -> Path:
