@@ -53,7 +53,7 @@ def test_names_follow_the_rules_of_prometheus() -> None:
     for metric in METRICS:
         assert re.fullmatch(r"penstock_[a-z_]+", metric.name)
         assert metric.name.endswith("_total") == (metric.type == "counter")
-        assert metric.type == "counter" or re.search(r"(_seconds|_messages|_in_flight|_connected)$", metric.name)
+        assert metric.type == "counter" or re.search(r"(_seconds|_messages|_in_flight|_connected|_bytes)$", metric.name)
         assert bool(metric.bounds) == (metric.type == "histogram")
         assert list(metric.bounds) == sorted(set(metric.bounds))
         assert metric.help.endswith(".")
@@ -134,6 +134,7 @@ def test_counters_that_can_be_known_start_at_zero() -> None:
         (lambda m: m.watch_in_flight(lambda: 3), "penstock_messages_in_flight", {}, 3),
         (lambda m: m.watch_oldest_in_flight(lambda: 0.5), "penstock_oldest_in_flight_seconds", {}, 0.5),
         (lambda m: m.watch_lag(lambda: 3), "penstock_lag_messages", {}, 3),
+        (lambda m: m.watch_retained(lambda: 3), "penstock_retained_bytes", {}, 3),
         (lambda m: m.watch_connected("out", lambda: True), "penstock_connected", {"to_queue": "out"}, 1),
         (lambda m: m.watch_connected("out", lambda: False), "penstock_connected", {"to_queue": "out"}, 0),
     ],

@@ -26,6 +26,7 @@ class BlockingConsumer(ABC):
     lease: float | None = None
     keep_polling: ClassVar[bool] = False
     server: str = ""
+    retained: int | None = None
 
     def __init__(self, name: str, options: Any) -> None:
         self.name = name

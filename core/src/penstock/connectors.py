@@ -98,6 +98,10 @@ class Consumer(ABC):
     """Where the server is, for people and without credentials: "PostgreSQL at db:5432". Known once the connector is
     made. When the server is lost, the log has one line for all queues of this text."""
 
+    retained: int | None = None
+    """Bytes that the server keeps because of messages that are not settled yet, as the log behind a replication slot;
+    None if it keeps nothing, or nothing is known. The connector sets it now and then, for the metric."""
+
     def __init__(self, name: str, options: Any) -> None:
         self.name = name
         self.options = options

@@ -28,6 +28,7 @@ from penstock.observability.metric_definitions import (
     PRODUCED,
     RECEIVED,
     RECONNECTS,
+    RETAINED,
     RETRIES,
     SETTLED,
     STAGES,
@@ -208,6 +209,10 @@ class EngineMetrics:
     def watch_lag(self, read: Callable[[], float | None]) -> None:
         """Show what `read` returns as the lag, in messages: the last known number, as asking the broker takes time."""
         self._watch(LAG, "", read)
+
+    def watch_retained(self, read: Callable[[], float | None]) -> None:
+        """Show what `read` returns as the bytes that the backend keeps for the input queue."""
+        self._watch(RETAINED, "", read)
 
     def watch_connected(self, queue: str, read: Callable[[], float | None]) -> None:
         """Show what `read` returns (True or False will do) as the state of the connection to a queue."""

@@ -132,6 +132,13 @@ LAG = Metric(
     "Messages that wait in the input queue, those in flight not counted; absent where the backend cannot tell.",
     merge="max",
 )
+RETAINED = Metric(
+    "penstock_retained_bytes",
+    "gauge",
+    "Bytes that the backend keeps because of messages that are not settled yet, as the log behind a replication slot; "
+    "absent where nothing is kept, or the backend cannot tell.",
+    merge="max",
+)
 CONNECTED = Metric(
     "penstock_connected", "gauge", "1 if the queue's backend is connected, else 0.", "to_queue", merge="min"
 )
@@ -154,6 +161,7 @@ METRICS: tuple[Metric, ...] = (
     IN_FLIGHT,
     OLDEST_IN_FLIGHT,
     LAG,
+    RETAINED,
     CONNECTED,
 )
 """Every metric of an engine. Beside them a worker shows `penstock_build_info` and the usual `process_*`."""

@@ -50,6 +50,7 @@ class SideTasks:
         metrics.watch_in_flight(lambda: len(in_flight))
         metrics.watch_oldest_in_flight(lambda: self._oldest)
         metrics.watch_lag(lambda: self._lag)
+        metrics.watch_retained(lambda: source.consumer.retained)
 
     def start(self) -> None:
         """Start them; a failure of one stops the engine."""

@@ -59,7 +59,9 @@ class ThreadedConsumer(Consumer):
         await self._settling.submit(self._blocking.end_call, messages)
 
     async def lag(self) -> int | None:
-        return await self._settling.submit(self._blocking.lag)
+        lag = await self._settling.submit(self._blocking.lag)
+        self.retained = self._blocking.retained
+        return lag
 
     async def browse(self, limit: int, after: str | None = None) -> Sequence[BrowsedMessage]:
         # A thread of its own: it may read for seconds, and neither consuming nor settling may wait for it.

@@ -102,8 +102,8 @@ class InputQueue(_Queue):
         engine: The name of the engine that has the queue, for the registry.
 
     Attributes:
-        decode: Body → object, as the queue's serializer and model handler say. `codec.explain` says why one was
-            refused.
+        decode: Body → object, by serializer and model handler; `codec.explain` says why one was refused.
+        consumer: The connector, which never changes.
         enveloped: Messages may come in envelopes: call `open_envelope` for each before its body is decoded.
     """
 
@@ -115,7 +115,7 @@ class InputQueue(_Queue):
         on_reconnect: Callable[[], None] | None = None,
         engine: str = "",
     ) -> None:
-        self._consumer = make_consumer(resolved.connector_class, resolved.value, resolved.options)
+        self.consumer = self._consumer = make_consumer(resolved.connector_class, resolved.value, resolved.options)
         super().__init__(resolved, self._consumer, health, on_reconnect, engine)
         self._stopped = asyncio.Event()
         self._begun: set[QueueMessage] = set()  # calls recorded in the backend, and not yet ended there
