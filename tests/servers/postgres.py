@@ -14,7 +14,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -51,6 +51,21 @@ class PostgresServer:
         with psycopg.connect(self.dsn, autocommit=True) as connection:
             connection.execute(f'CREATE DATABASE "{name}"')
         return urlunsplit(urlsplit(self.dsn)._replace(path=f"/{name}"))
+
+    @contextmanager
+    def slots(self) -> Iterator[None]:
+        """Drop all replication slots at the end of the block, or each would keep the log that follows."""
+        import psycopg
+
+        drop = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE NOT active AND NOT temporary"
+        with psycopg.connect(self.dsn, autocommit=True) as connection:
+            [[level]] = connection.execute("SELECT current_setting('wal_level')")
+            if level != "logical":
+                missing("postgres", "the server of PENSTOCK_TEST_POSTGRES has no `wal_level = logical`; set it")
+        yield
+        with psycopg.connect(self.dsn, autocommit=True) as connection:
+            connection.execute("SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE active")
+            connection.execute(drop)
 
     def answers(self) -> bool:
         """Whether it accepts connections and queries."""
@@ -145,6 +160,9 @@ class OwnPostgresServer(PostgresServer):
             "unix_socket_directories": "",
             "fsync": "on",
             "synchronous_commit": "on",
+            "wal_level": "logical",
+            "max_wal_senders": "30",
+            "max_replication_slots": "200",
         }
         command = [str(self._binaries / "postgres"), "-D", str(self._data)]
         command += [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]

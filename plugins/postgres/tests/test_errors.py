@@ -185,7 +185,7 @@ def test_connecting_has_a_time_of_its_own() -> None:
 
     def patience(dsn: str, timeout: float) -> str:
         connection = Session(PostgresOptions.model_validate({"dsn": dsn, "timeout": timeout}))
-        return str(conninfo_to_dict(connection._conninfo())["connect_timeout"])
+        return str(conninfo_to_dict(connection.conninfo())["connect_timeout"])
 
     assert [patience("host=a", timeout) for timeout in (0.1, 10, 3600)] == ["2", "10", "30"]
     assert patience("host=a connect_timeout=99", 3600) == "99"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from penstock.options import OptionProblem, Role
-from penstock_postgres.options import ServerOptions, TableOptions, any_name
+from penstock_postgres.options import ChangesOptions, PollOptions, ServerOptions, TableOptions, any_name, slot_name
 
+MAX_SLOT_NAME = 63  # characters, as PostgreSQL has them
 MAX_QUEUE_NAME = 255  # characters; the name is stored in every row and in an index
 
 
@@ -19,7 +21,10 @@ def check(name: str, options: ServerOptions, role: Role) -> Sequence[str]:  # no
         role: What it is opened for.
     """
     problems = list(_dsn_problems(options.dsn.get_secret_value()))
-    problems += table_problems(name) if isinstance(options, TableOptions) else name_problems(name)
+    if isinstance(options, ChangesOptions):
+        problems += slot_problems(slot_name(name))
+    else:
+        problems += table_problems(name) if isinstance(options, TableOptions | PollOptions) else name_problems(name)
     return problems
 
 
@@ -27,6 +32,16 @@ def name_problems(queue: str) -> Sequence[str]:
     """Problems of the name of a queue in the table of messages."""
     if len(queue) > MAX_QUEUE_NAME or "\0" in queue:
         return [f"a queue's name has at most {MAX_QUEUE_NAME} characters, and no NUL"]
+    return []
+
+
+def slot_problems(slot: str) -> Sequence[str]:
+    """Problems of a slot's name."""
+    if not re.fullmatch(f"[a-z0-9_]{{1,{MAX_SLOT_NAME}}}", slot):
+        return [
+            f"{slot!r} is not a replication slot's name; write lower-case letters, digits and '_', at most "
+            f"{MAX_SLOT_NAME}"
+        ]
     return []
 
 

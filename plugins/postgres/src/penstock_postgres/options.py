@@ -207,3 +207,77 @@ class TableOptions(ServerOptions):
         """The columns that are not part of a message unless `columns` names them."""
         visible = () if self.visible is None else (self.visible,)
         return (self.id, *visible, self.hidden_until, self.lease_token, self.attempts, self.unended_calls)
+
+
+def slot_name(queue: str) -> str:
+    """The replication slot of a queue. A slot's name has no '-', so that stands for '_'."""
+    return queue.replace("-", "_")
+
+
+class ChangesOptions(ServerOptions):
+    """Options of the connector `postgres.changes`, whose queue is the replication slot that `value` names.
+
+    Attributes:
+        schema: The schema of tables that are named without one.
+        tables: Tables whose changes are wanted, as `users` or `shop.users`. They must be in the publication; with
+            `create`, it is made of them.
+        publication: The publication; the slot's name unless it is given.
+        messages: The prefix of logical messages (`pg_logical_emit_message`) to deliver as well: their content is the
+            body. PostgreSQL 14 or later.
+        create: Make publication and slot when connecting, if they are missing.
+        snapshot: If the slot is made, deliver first the rows that the tables have by then.
+        session_timeout: Seconds after which the server gives the slot to a worker that stands by, if it hears nothing
+            from the one that reads it.
+        heartbeat: Seconds between two reports to the server, which answers with its position; so a slot without
+            changes lets log go. At most a third of `session_timeout`.
+        warn_retained: Bytes of log kept for the slot from which on the worker warns.
+    """
+
+    schema_name: AnyName = Field(default="public", alias="schema")
+    tables: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()
+    publication: AnyName | None = None
+    messages: str | None = Field(default=None, min_length=1)
+    create: bool = False
+    snapshot: bool = False
+    session_timeout: float = Field(default=60.0, ge=1, le=3600)
+    heartbeat: float = Field(default=10.0, gt=0, le=600)
+    warn_retained: int = Field(default=1 << 30, ge=1)
+
+    def qualified(self, table: str) -> tuple[str, str]:
+        """Schema and name of a table."""
+        schema, dot, name = table.rpartition(".")
+        return (schema, name) if dot else (self.schema_name, name)
+
+    @property
+    def heartbeat_seconds(self) -> float:
+        """See `heartbeat`."""
+        return min(self.heartbeat, self.session_timeout / 3)
+
+    @model_validator(mode="after")
+    def _snapshot_is_made(self) -> ChangesOptions:
+        if self.snapshot and not self.create:
+            raise ValueError("'snapshot' has no effect without `create: true`: it is taken when the slot is made")
+        return self
+
+
+class PollOptions(ServerOptions):
+    """Options of the connector `postgres.poll`, whose queue is the table that `value` names.
+
+    Attributes:
+        id: The columns of its primary key.
+        xid: The column that has the transaction of each row.
+        body: A column whose value is the body, as of an outbox table; else the body is a change with the whole row.
+        reader: Readers of different names each get every row.
+        marks: The table that holds how far each reader has settled, in the same schema.
+        create: Add the column, its index and the table of marks when connecting, if they are missing.
+        poll_interval: Seconds between two looks at a table without new rows.
+    """
+
+    schema_name: AnyName = Field(default="public", alias="schema")
+    id: Annotated[Annotated[tuple[AnyName, ...], Field(min_length=1)], BeforeValidator(_listed)] = ("id",)
+    xid: AnyName = "penstock_xid"
+    body: AnyName | None = None
+    reader: str = Field(default="penstock", min_length=1)
+    marks: AnyName = "penstock_marks"
+    create: bool = False
+    poll_interval: float = Field(default=1.0, ge=0.01, le=600)

@@ -1,4 +1,4 @@
-"""What this distribution offers: two connectors, their profiles, a command."""
+"""What this distribution offers: four connectors, their profiles, a command."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PLUGIN_API = 1
 
 @hookimpl
 def penstock_connectors() -> Sequence[ConnectorSpec]:
-    """`postgres` keeps messages in a table of its own, `postgres.table` works on a table of the user's."""
+    """`postgres` keeps messages in a table of its own, the others work on tables of the user's."""
     return [
         ConnectorSpec(
             "postgres",
@@ -62,6 +62,25 @@ def penstock_connectors() -> Sequence[ConnectorSpec]:
             ),
             summary="rows of any PostgreSQL table, as JSON objects",
         ),
+        ConnectorSpec(
+            "postgres.changes",
+            consumer="penstock_postgres.changes:ChangesConsumer",
+            options="penstock_postgres.options:ChangesOptions",
+            check="penstock_postgres.check:check",
+            # Attempts are counted by the worker, and requeued changes wait in its memory.
+            capabilities=Capabilities(ordering="queue", requeue_delay=True),
+            summary="changes of PostgreSQL tables, by logical replication",
+        ),
+        ConnectorSpec(
+            "postgres.poll",
+            consumer="penstock_postgres.poll:PollConsumer",
+            options="penstock_postgres.options:PollOptions",
+            check="penstock_postgres.check:check",
+            capabilities=Capabilities(
+                ordering="queue", requeue_delay=True, lag=True, groups=True, replay=True, tombstones=True
+            ),
+            summary="rows that are written to a PostgreSQL table, by looking at it",
+        ),
     ]
 
 
@@ -71,6 +90,8 @@ def penstock_profiles() -> Sequence[Profile]:
     return [
         *standard_profiles("postgres", "in a PostgreSQL table"),
         Profile("postgres-table", "postgres.table", summary="rows of a table of yours"),
+        Profile("postgres-changes", "postgres.changes", summary="changes of tables, by logical replication"),
+        Profile("postgres-poll", "postgres.poll", summary="rows that are written to a table of yours"),
     ]
 
 

@@ -175,7 +175,7 @@ class Session:
         await self._drop()
         with self._errors():
             async with asyncio.timeout(self._connect_timeout):
-                client = await psycopg.AsyncConnection.connect(self._conninfo(), autocommit=True, prepare_threshold=0)
+                client = await psycopg.AsyncConnection.connect(self.conninfo(), autocommit=True, prepare_threshold=0)
         await self._drop()  # another caller may have opened one meanwhile
         self._client = client
         try:
@@ -211,7 +211,8 @@ class Session:
             return False
         return True
 
-    def _conninfo(self) -> str:
+    def conninfo(self) -> str:
+        """Where and how a session connects, as libpq takes it. It holds the password."""
         # A statement may have an hour, but connecting never takes that long.
         connect_timeout = min(max(2, round(self.timeout)), MAX_CONNECT_TIMEOUT)
         defaults = make_conninfo("", **_DEFAULTS, connect_timeout=connect_timeout)
