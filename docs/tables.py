@@ -38,6 +38,8 @@ CONNECTORS = (
     "kafka",
     "memory",
     "postgres",
+    "postgres.changes",
+    "postgres.poll",
     "postgres.table",
     "redis.streams",
     "redis.lists",
