@@ -95,6 +95,16 @@ def test_an_expired_certificate_is_named() -> None:
     assert "expired" in str(certificate_problem(error))
 
 
+def test_a_client_s_own_error_of_a_certificate_leads_to_its_cause() -> None:
+    """aiohttp derives one from the library's error, and leaves the code out."""
+    cause = ssl.SSLCertVerificationError(1, "certificate verify failed")
+    cause.verify_code, cause.verify_message = 10, "certificate has expired"
+    error = type("ClientConnectorCertificateError", (ssl.SSLCertVerificationError,), {})(1, "cannot connect")
+    error.__cause__ = cause
+
+    assert "expired" in str(certificate_problem(error))
+
+
 def test_files_that_cannot_be_read_are_problems() -> None:
     """Before anything is opened, and each with the keys of its option."""
     problems = tls_problems(TlsOptions(ca="/nowhere/ca.pem", key="/nowhere/key.pem"))

@@ -85,7 +85,8 @@ def certificate_problem(error: BaseException | None) -> str | None:
     """
     import ssl
 
-    while error is not None and not isinstance(error, ssl.SSLCertVerificationError):
+    # Some clients derive an error of theirs from it, which lacks the code; its cause has that.
+    while error is not None and not (isinstance(error, ssl.SSLCertVerificationError) and hasattr(error, "verify_code")):
         error = error.__cause__ or error.__context__
     if error is None:
         return None
