@@ -10,12 +10,14 @@ import pytest
 from penstock import known_secrets
 
 pytest_plugins = [
+    "tests.servers.azurite",
     "tests.servers.kafka",
     "tests.servers.beanstalkd",
     "tests.servers.nats",
     "tests.servers.postgres",
     "tests.servers.pubsub",
     "tests.servers.redis",
+    "tests.servers.servicebus",
     "tests.servers.proxy",
 ]
 

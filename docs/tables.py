@@ -45,7 +45,9 @@ CONNECTORS = (
     "redis.lists",
     "redis.pubsub",
     "rsmq",
+    "servicebus",
     "sqlite",
+    "storage_queue",
     "pubsub",
     "nats",
 )

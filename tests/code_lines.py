@@ -23,6 +23,8 @@ PLACES = {
     "memory": "plugins/memory/src",
     "msgpack": "plugins/msgpack/src",
     "nats": "plugins/nats/src",
+    "servicebus": "plugins/azure/src/penstock_azure/servicebus",
+    "storage_queue": "plugins/azure/src/penstock_azure/storage_queue",
     "postgres": "plugins/postgres/src",
     "redis": "plugins/redis/src",
     "- redis.streams": "plugins/redis/src/penstock_redis/streams",

@@ -9,7 +9,7 @@ import pytest
 from penstock.plugins import hints
 from penstock.plugins.registry import Registry
 
-EXTRAS = ("kafka", "rsmq", "redis", "memory", "sqlite", "msgpack", "postgres")
+EXTRAS = ("kafka", "rsmq", "redis", "memory", "sqlite", "msgpack", "postgres", "azure")
 
 
 @pytest.mark.parametrize("extra", EXTRAS)
@@ -28,7 +28,7 @@ def test_every_name_of_ours_has_its_hint(extra: str) -> None:
 def test_no_hint_promises_what_does_not_exist(extra: str) -> None:
     """Each name in the table is offered, as it stands or, for a profile, with something after a dash."""
     pytest.importorskip(f"penstock_{extra}")
-    import_module(f"penstock_{extra}.plugin")
+    import_module(f"penstock_{extra}")
     offers = {(offer.kind, offer.name) for offer in Registry().listing() if offer.distribution == f"penstock-{extra}"}
     offered = {(kind, stem) for kind, name in offers for stem in hints.stems(kind, name)}
 

@@ -28,6 +28,7 @@ _PROVIDED: Mapping[str, Mapping[str, Collection[str]]] = {
     },
     "gcp": {"connector": ("pubsub",), "profile": ("pubsub",)},
     "nats": {"connector": ("nats",), "profile": ("nats",)},
+    "azure": {"connector": ("servicebus", "storage_queue"), "profile": ("servicebus", "storage_queue")},
     "msgpack": {"serializer": ("msgpack",)},
     "kit": {"command": ("new",)},
 }
