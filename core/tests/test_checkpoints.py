@@ -24,7 +24,7 @@ def checkpoints(path: Path | None) -> Checkpoints:
 
 
 def messages(*bodies: bytes) -> list[SourceMessage]:
-    return [SourceMessage(None, body, body.decode()) for body in bodies]
+    return [SourceMessage(None, body, body.decode(), identity=body.decode()) for body in bodies]
 
 
 def bodies(taken: list[SourceMessage]) -> list[bytes | None]:
@@ -59,6 +59,34 @@ def test_the_stored_place_waits_for_the_lowest_unsettled_message(tmp_path: Path)
 
     asyncio.run(main())
     assert asyncio.run(stored(path)) == "behind 3"
+
+
+def test_what_was_settled_behind_the_place_does_not_come_again(tmp_path: Path) -> None:
+    """The source brings it again after a restart, and its identity tells that it is done."""
+    path = tmp_path / "place"
+
+    async def main() -> None:
+        ours = checkpoints(path)
+        await ours.own()
+        ours.add(messages(b"1", b"2", b"3"), "behind 3")
+        _one, two, three = ours.take(10)
+        assert await ours.succeed([two]) == 0
+        assert await ours.succeed([three]) == 0
+        del ours  # as a process that is killed: nothing more is stored
+
+    async def again() -> None:
+        theirs = checkpoints(path)
+        assert await theirs.own()
+        theirs.add(messages(b"1", b"2", b"3", b"4"), "behind 4")
+        taken = theirs.take(10)
+        assert bodies(taken) == [b"1", b"4"]
+        assert await theirs.succeed(taken) == 0
+        assert theirs.state == "behind 4"
+        await theirs.close()
+
+    asyncio.run(main())
+    Path(f"{path}.lock").unlink()  # whose lock this very process has
+    asyncio.run(again())
 
 
 def test_a_requeued_message_comes_first_as_it_was_sent(tmp_path: Path) -> None:
@@ -177,7 +205,7 @@ def test_a_place_that_cannot_be_stored_is_stored_by_the_next_call(tmp_path: Path
     asyncio.run(main())
 
 
-@pytest.mark.parametrize("text", ["", "no JSON"])
+@pytest.mark.parametrize("text", ["", "no JSON", "[]", "{}"])
 def test_a_file_of_another_program_is_refused(tmp_path: Path, text: str) -> None:
     """It names the file, and is left as it is."""
     path = tmp_path / "place"

@@ -1,5 +1,5 @@
-"""For connectors to sources that keep no place for us: messages are settled in any order, and the place behind which
-all are settled is stored in a file.
+"""For connectors to sources that keep no place for us: messages are settled in any order, and the place before which
+all are settled is stored in a file, with what is settled behind it.
 
 self._checkpoints = Checkpoints(name, options.state, log)
 
@@ -40,19 +40,27 @@ class SourceMessage(QueueMessage):
         body: The body.
         position: Where it stands in the source, as text.
         timestamp: When it was made, in seconds since the epoch.
+        identity: What tells it from all others, also after a restart; None: nothing does.
         attempts: The number of this delivery.
     """
 
-    __slots__ = ("_came", "ledger", "offset", "requeued")
+    __slots__ = ("_came", "identity", "ledger", "offset", "requeued")
     ledger: Ledger[str]
     offset: int
     requeued: bool
 
     def __init__(
-        self, context: Any, body: bytes, position: str, timestamp: float | None = None, attempts: int = 1
+        self,
+        context: Any,
+        body: bytes,
+        position: str,
+        timestamp: float | None = None,
+        identity: str | None = None,
+        attempts: int = 1,
     ) -> None:
         super().__init__(context, body, timestamp=timestamp, attempts=attempts, position=position)
-        self._came = (context, body, position, timestamp)
+        self.identity = identity
+        self._came = (context, body, position, timestamp, identity)
 
     def redelivery(self) -> SourceMessage:
         """The next delivery: what the source sent, even if this object was changed."""
@@ -86,8 +94,10 @@ class Checkpoints:
         self._redelivery = Redelivery[SourceMessage]()
         self._waiting: deque[SourceMessage] = deque()
         self._marks: deque[tuple[int, Any]] = deque()  # (the offset from which on it holds, the state)
+        self._settled: dict[int, str] = {}  # offset → identity, of what is settled behind the stored place
+        self._known: set[str] = set()  # identities of what an earlier owner had settled behind the place
+        self._changed = False  # whether something was settled since the place was stored
         self._storing = asyncio.Lock()
-        self._thread: ThreadPoolExecutor | None = None
 
     async def own(self) -> bool:
         """Become the owner of the file, unless another consumer is; always true without a file.
@@ -103,7 +113,8 @@ class Checkpoints:
             raise FatalConnectorError(f"the file {self._path!r} cannot be locked: {error.strerror}") from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self.state = _read(self._path)
+            self.state, settled = _read(self._path)
+            self._known = set(settled)
         except BlockingIOError:
             os.close(lock)
             if not self._stands_by:
@@ -139,7 +150,10 @@ class Checkpoints:
             for offset, message in enumerate(messages, start):
                 message.ledger, message.offset = self._ledger, offset
             self._tracker.begin(self._queue, range(start, end))
-            self._waiting.extend(messages)
+            known = [message for message in messages if message.identity in self._known]
+            self._waiting.extend(message for message in messages if message not in known)
+            self._note_settled(known)
+            self._ledger.done([message.offset for message in known])
         self._marks.append((end, state))
 
     def take(self, max_messages: int) -> list[SourceMessage]:
@@ -155,16 +169,24 @@ class Checkpoints:
         Raises:
             NotConnected: the place could not be stored; the call may be repeated.
         """
+        ours = [message for message in messages if not getattr(message, "requeued", False)]
         late = self._redelivery.succeed(messages)
+        if self._ledger.live:
+            self._note_settled(ours)
         await self.store()
         return late
+
+    def _note_settled(self, messages: Sequence[SourceMessage]) -> None:
+        found = {message.offset: message.identity for message in messages if message.identity is not None}
+        self._settled.update(found)
+        self._changed = self._changed or bool(found)
 
     def requeue(self, messages: Sequence[SourceMessage], delay: float | None = None) -> int:
         """Deliver messages again, after `delay` seconds; returns how many were settled before."""
         return self._redelivery.requeue(messages, delay or 0.0)
 
     async def store(self) -> None:
-        """Store the newest place behind which nothing is unsettled, unless it is stored already.
+        """Store the newest place before which nothing is unsettled, and what is settled behind it.
 
         Raises:
             NotConnected: it could not be written.
@@ -174,20 +196,27 @@ class Checkpoints:
             reached = 0
             while reached < len(self._marks) and self._marks[reached][0] <= safe:
                 reached += 1
-            if not reached:
+            if not reached and not self._changed:
                 return
-            state = self._marks[reached - 1][1]
+            end, state = self._marks[reached - 1] if reached else (0, self.state)
+            settled = {offset: identity for offset, identity in self._settled.items() if offset >= end}
+            self._changed = False
             if self._path is not None and self._lock is not None:
-                await self._run(lambda: _write(str(self._path), state))
+                try:
+                    await self._run(lambda: _write(str(self._path), state, list(settled.values())))
+                except BaseException:
+                    self._changed = True
+                    raise
             self.state = state
+            self._settled = {offset: each for offset, each in self._settled.items() if offset >= end}
             for _ in range(reached):
                 self._marks.popleft()
 
     async def _run(self, write: Callable[[], None]) -> None:
-        if self._thread is None:
-            self._thread = ThreadPoolExecutor(1, "penstock-checkpoints")
         try:
-            await asyncio.get_running_loop().run_in_executor(self._thread, write)
+            # A thread for this write alone: none is left behind, and the disk does not hold up the event loop.
+            with ThreadPoolExecutor(1, "penstock-checkpoints") as thread:
+                await asyncio.get_running_loop().run_in_executor(thread, write)
         except OSError as error:
             raise NotConnected(f"the file {self._path!r} cannot be written: {error.strerror}") from error
 
@@ -199,33 +228,31 @@ class Checkpoints:
             self._log.warning("queue %s: %s; what was settled since comes again", self._queue, error)
         finally:
             self._tracker.revoke(self._queue)  # what is settled from now on is late
-            if self._thread is not None:
-                self._thread.shutdown()
-                self._thread = None
             if self._lock is not None:
                 os.close(self._lock)
                 self._lock = None
 
 
-def _read(path: str) -> Any:
+def _read(path: str) -> tuple[Any, list[str]]:
     try:
         with open(path, encoding="utf-8") as file:
-            return json.load(file)
+            content = json.load(file)
+        return content["place"], content["settled"]
     except FileNotFoundError:
-        return None
+        return None, []
     except OSError as error:
         raise FatalConnectorError(f"the file {path!r} cannot be read: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, TypeError, KeyError) as error:
         raise FatalConnectorError(
             f"the file {path!r} is not one that this connector wrote; name another one, or remove it to begin anew"
         ) from error
 
 
-def _write(path: str, state: Any) -> None:
+def _write(path: str, state: Any, settled: list[str]) -> None:
     """Replace the file, so that a crash leaves the old or the new text."""
     temporary = f"{path}.new"
     with open(temporary, "w", encoding="utf-8") as file:
-        json.dump(state, file)
+        json.dump({"place": state, "settled": settled}, file)
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, path)
