@@ -82,8 +82,9 @@ class Engines:
                 "limits of the backend on the number, the length or the names of headers",
             )
             said = (letter.stage, letter.error_type, letter.attempts, letter.queue, letter.app)
+            origin = kit.config().get("value", kit.queue)
             must(
-                said == ("function", "ValueError", 3, kit.queue, APP) and letter.error_text == TEXT and letter.position,
+                said == ("function", "ValueError", 3, origin, APP) and letter.error_text == TEXT and letter.position,
                 "a dead letter says what failed, why, how often it was tried and where it came from; it says "
                 f"{said}, {letter.error_text[:40]!r} ({len(letter.error_text)} characters), position "
                 f"{letter.position!r}",
