@@ -13,6 +13,7 @@ pytest_plugins = [
     "tests.servers.azurite",
     "tests.servers.kafka",
     "tests.servers.beanstalkd",
+    "tests.servers.feed",
     "tests.servers.nats",
     "tests.servers.postgres",
     "tests.servers.pubsub",

@@ -35,6 +35,8 @@ from penstock_kit.report import SuiteReport, read
 DOCS = Path(__file__).parent
 TESTING = (Harness, ProducerFaults, ConsumerFaults)
 CONNECTORS = (
+    "http.poll",
+    "http.webhook",
     "kafka",
     "memory",
     "postgres",
@@ -50,6 +52,7 @@ CONNECTORS = (
     "storage_queue",
     "pubsub",
     "nats",
+    "timer",
 )
 
 _TABLE = re.compile(r"(?<=<!-- table: )([\w.]+)( -->\n).*?(?=<!-- end -->)", re.DOTALL)

@@ -20,6 +20,8 @@ PLACES = {
     "penstock-kit": "kit/src",
     "gcp": "plugins/gcp/src",
     "kafka": "plugins/kafka/src",
+    "http (poll and webhook)": "plugins/http/src",
+    "timer": "plugins/timer/src",
     "memory": "plugins/memory/src",
     "msgpack": "plugins/msgpack/src",
     "nats": "plugins/nats/src",

@@ -10,6 +10,7 @@ from penstock.plugins import hints
 from penstock.plugins.registry import Registry
 
 EXTRAS = ("kafka", "rsmq", "redis", "memory", "sqlite", "msgpack", "postgres", "azure")
+EXTRAS = ("kafka", "rsmq", "redis", "http", "timer", "memory", "sqlite", "msgpack", "postgres")
 
 
 @pytest.mark.parametrize("extra", EXTRAS)

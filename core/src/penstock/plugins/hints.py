@@ -19,6 +19,8 @@ _PROVIDED: Mapping[str, Mapping[str, Collection[str]]] = {
     "kafka": {"connector": ("kafka",), "profile": ("kafka", "confluent")},
     "rsmq": {"connector": ("rsmq",), "profile": ("rsmq",)},
     "redis": {"connector": ("redis.streams", "redis.lists", "redis.pubsub"), "profile": ("redis",)},
+    "http": {"connector": ("http.poll", "http.webhook"), "profile": ("http",)},
+    "timer": {"connector": ("timer",), "profile": ("timer",)},
     "memory": {"connector": ("memory",), "profile": ("memory",)},
     "sqlite": {"connector": ("sqlite",), "profile": ("sqlite",)},
     "postgres": {

@@ -1,0 +1,1 @@
+"""Both connectors under one name, for the conformance kit."""

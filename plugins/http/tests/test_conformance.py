@@ -1,0 +1,67 @@
+"""`http.poll` and `http.webhook` keep every promise, each proved by the other on a real server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from tests.servers.feed import FeedServer
+
+from penstock.message import Record
+from penstock_kit import BackendFixture, ConnectorConformance, free_port
+from penstock_kit.kit import Kit
+
+
+class HttpBackend(BackendFixture):
+    """Queues on the test server; the files that keep the places are the test's own."""
+
+    timeout = 20.0
+    idle_timeout = 0.5
+    cannot: ClassVar = {
+        "freeze": "the lock of the file `state` is its owner's for as long as that process lives",
+    }
+
+    def __init__(self, server: FeedServer, directory: Path) -> None:
+        self.server = server
+        self._directory = directory
+
+    def config(self, queue: str, group: str | None = None, **over: Any) -> dict[str, Any]:  # noqa: ARG002
+        return self._config(f"{self.server.url}/{queue}", queue, over)
+
+    def _config(self, url: str, queue: str, over: dict[str, Any]) -> dict[str, Any]:
+        options = {
+            "interval": 0.05,
+            "items": "",
+            "item_id": "/id",
+            "cursor": {"from": "item", "pointer": "/id", "param": "after"},
+            "state": str(self._directory / queue),
+            "concurrency": 1,
+            "timeout": 5.0,
+            "breaker_failures": 0,
+        }
+        return {"connector": "http-pair", "value": url, "config": options | over}
+
+    def nowhere(self, queue: str) -> dict[str, Any]:
+        return self._config(f"http://127.0.0.1:{free_port()}/{queue}", queue, {})
+
+    def refusing(self, queue: str) -> tuple[dict[str, Any], Record]:
+        return self.config(queue), Record(b"REFUSE")
+
+
+class TestHttp(ConnectorConformance):
+    """One owner of the place at a time."""
+
+    connector = "http-pair"
+
+    @pytest.fixture
+    def backend(self, feed_server: FeedServer, tmp_path: Path) -> BackendFixture:
+        return HttpBackend(feed_server, tmp_path)
+
+    @pytest.mark.xfail(strict=True, reason="one worker reads a feed, the others stand by until it stops")
+    def test_consumers_share_a_queue(self, kit: Kit) -> None:
+        super().test_consumers_share_a_queue(kit)
+
+    @pytest.mark.xfail(strict=True, reason="the pair is of the tests; the plugin's own cost is in test_plugin.py")
+    def test_the_plugin_is_light(self, kit: Kit) -> None:
+        super().test_the_plugin_is_light(kit)
