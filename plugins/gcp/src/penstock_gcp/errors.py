@@ -28,6 +28,7 @@ _PERMISSION = "the account needs the role Pub/Sub Subscriber on an input, Pub/Su
 BY_TEXT: dict[str, tuple[str, str]] = {
     "certificate has expired": (_EXPIRED, "tls"),
     "certificate_verify_failed": (_CERTIFICATE, "tls"),
+    "hostname verification check failed": (_OTHER_NAME, "tls"),
     "is not in peer certificate": (_OTHER_NAME, "tls"),
     "invalid_grant": ("Google does not know this account, or its key", "credentials"),
 }
