@@ -143,6 +143,55 @@ class Redis(Backend):
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
+class PubSub(Backend):
+    """A topic with a subscription for each run, and a topic for its outputs."""
+
+    def __init__(self, messages: int) -> None:
+        super().__init__(messages)
+        from tests.servers.pubsub import PROJECT, started
+
+        self._project = PROJECT
+        self._folder = Path(tempfile.mkdtemp(prefix="penstock-bench-"))
+        self._server = started(self._folder)
+
+    def prepare(self, messages: int) -> list[str]:
+        """Address, project, source, target."""
+        source, target = (f"{kind}-{uuid.uuid4().hex[:8]}" for kind in ("source", "target"))
+        place = {"emulator": self._server.address, "project": self._project, "create": True}
+        _fill_queue({"connector": "pubsub", "value": target, "config": place}, 0)
+        _fill_queue({"connector": "pubsub", "value": source, "config": place}, messages)
+        return [self._server.address, self._project, source, target]
+
+    def close(self) -> None:
+        """See `Backend.close`."""
+        self._server.kill()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+class Nats(Backend):
+    """A stream for each run, and another one for its outputs."""
+
+    def __init__(self, messages: int) -> None:
+        super().__init__(messages)
+        from tests.servers.nats import OwnNatsServer, binary
+
+        self._folder = Path(tempfile.mkdtemp(prefix="penstock-bench-"))
+        self._server = OwnNatsServer(binary(), self._folder)
+        self._server.start()
+
+    def prepare(self, messages: int) -> list[str]:
+        """URL, source, target."""
+        source, target = self._server.queue(), self._server.queue()
+        for queue, count in ((source, messages), (target, 0)):
+            _fill_queue({"connector": "nats", "value": queue, "config": {"servers": self._server.url}}, count)
+        return [self._server.url, source, target]
+
+    def close(self) -> None:
+        """See `Backend.close`."""
+        self._server.kill()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
 class Sqlite(Backend):
     """A file for each run."""
 
@@ -177,6 +226,8 @@ BACKENDS: Mapping[str, Callable[[int], Backend]] = {
     "redis.streams": partial(Redis, connector="redis.streams"),
     "redis.lists": partial(Redis, connector="redis.lists"),
     "rsmq": partial(Redis, connector="rsmq"),
+    "nats": Nats,
+    "pubsub": PubSub,
     "memory": Memory,
     "sqlite": Sqlite,
 }

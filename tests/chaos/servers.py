@@ -14,6 +14,7 @@ import pytest
 from tests.servers.proxy import Proxy
 
 KAFKA, REDIS, POSTGRES = "kafka", "redis", "postgres"
+NATS, PUBSUB = "nats", "pubsub"
 REDIS_STREAMS, REDIS_LISTS = "redis.streams", "redis.lists"
 
 
@@ -84,6 +85,8 @@ class Servers:
             start: Callable[[], Place] = {
                 KAFKA: self._kafka,
                 POSTGRES: self._postgres,
+                NATS: self._nats,
+                PUBSUB: self._pubsub,
                 **{redis: partial(self._redis, redis) for redis in (REDIS, REDIS_STREAMS, REDIS_LISTS)},
             }[name]
             try:
@@ -128,6 +131,21 @@ class Servers:
         self._stack.callback(server.kill)
         server.start()
         return Place(POSTGRES, server, server.port, self._proxy(server.port))
+
+    def _nats(self) -> Place:
+        from tests.servers.nats import OwnNatsServer, binary
+
+        server = OwnNatsServer(binary(), self._folder())
+        self._stack.callback(server.kill)
+        server.start()
+        return Place(NATS, server, server.port, self._proxy(server.port))
+
+    def _pubsub(self) -> Place:
+        from tests.servers.pubsub import counting
+
+        server = counting(self._folder())
+        self._stack.callback(server.kill)
+        return Place(PUBSUB, server, server.port, self._proxy(server.port))
 
     def _folder(self) -> Path:
         return Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="penstock-chaos-")))

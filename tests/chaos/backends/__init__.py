@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from tests.chaos.ledger import Letter, Sent
-from tests.chaos.servers import KAFKA, POSTGRES, REDIS, REDIS_LISTS, REDIS_STREAMS, Place
+from tests.chaos.servers import KAFKA, NATS, POSTGRES, PUBSUB, REDIS, REDIS_LISTS, REDIS_STREAMS, Place
 
 
 class Backend(Protocol):
@@ -54,6 +54,14 @@ def open_backend(place: Place, label: str) -> Backend:
         from tests.chaos.backends.rsmq import RsmqBackend
 
         return RsmqBackend(place, label)
+    if place.name == NATS:
+        from tests.chaos.backends.nats import NatsBackend
+
+        return NatsBackend(place, label)
+    if place.name == PUBSUB:
+        from tests.chaos.backends.pubsub import PubSubBackend
+
+        return PubSubBackend(place, label)
     if place.name in (REDIS_STREAMS, REDIS_LISTS):
         from tests.chaos.backends.redis import ListsBackend, StreamsBackend
 

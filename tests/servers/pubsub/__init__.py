@@ -35,9 +35,14 @@ class PubSubServer(ServerProcess):
         directory: For its log.
         *arguments: Further ones for pstest ("-token", "x").
 
+    Attributes:
+        counts: The port of `counting`.
+
     Raises:
         PstestUnavailableError: it cannot be built here.
     """
+
+    counts = 0
 
     def __init__(self, directory: Path, *arguments: str) -> None:
         self.port = free_port()
@@ -77,6 +82,14 @@ def pytest_collection_finish(session: pytest.Session) -> None:
             # Told by the fixture, to each test that needs it. Not built twice: the failure may have taken long.
             global _why_none
             _why_none = str(error)
+
+
+def counting(directory: Path) -> PubSubServer:
+    """A server that runs, and tells on its port `counts` how much is in a topic."""
+    counts = free_port()
+    server = started(directory, "-counts", str(counts))
+    server.counts = counts
+    return server
 
 
 def started(directory: Path, *arguments: str) -> PubSubServer:

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log"
 	"net"
+	"net/http"
 	"strings"
 
 	pb "cloud.google.com/go/pubsub/v2/apiv1/pubsubpb"
@@ -107,11 +108,26 @@ func (r *rules) settle(
 	return nil, refusal.Err()
 }
 
+// count tells of a topic how many messages were published, and how many no subscription has acknowledged.
+func (r *rules) count(answer http.ResponseWriter, request *http.Request) {
+	published, waiting := 0, 0
+	for _, message := range r.fake.Messages() {
+		if message.Topic == request.URL.Path[1:] {
+			published++
+			if message.Acks == 0 {
+				waiting++
+			}
+		}
+	}
+	fmt.Fprintf(answer, "%d %d", published, waiting)
+}
+
 func main() {
 	port := flag.Int("port", 0, "where to listen, on 127.0.0.1")
 	certificate := flag.String("cert", "", "file of a certificate: TLS")
 	key := flag.String("key", "", "file of its key")
 	token := flag.String("token", "", "the access token that calls must have")
+	counts := flag.Int("counts", 0, "a port that tells by HTTP how much is in a topic")
 	flag.Parse()
 
 	fake := pstest.NewServer() // it listens on a port of its own as well, which is not used
@@ -123,6 +139,11 @@ func main() {
 			log.Fatal(err)
 		}
 		options = append(options, grpc.Creds(loaded))
+	}
+	if *counts != 0 {
+		go func() {
+			log.Fatal(http.ListenAndServe(fmt.Sprintf("127.0.0.1:%d", *counts), http.HandlerFunc(checks.count)))
+		}()
 	}
 	server := grpc.NewServer(options...)
 	pb.RegisterPublisherServer(server, &fake.GServer)
