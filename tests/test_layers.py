@@ -34,6 +34,7 @@ ROWS = """
     queues.one_at_a_time  queues.connection  queues.answers  observability.printable  observability.log_formats
     observability.log_lines
     checkpoints
+    worker.child_process
     pipeline.poison  pipeline.settlement  specs  worker.streams  worker.log_guard  worker.collector
     queues.adapters  queues.keys  queues.record_rules  terminal.tables
     queues.codec  queues.resolved_queue  hookspecs  terminal.display
@@ -85,9 +86,11 @@ ROWS = """
     pipeline.loop
     pipeline.compile
 
+    worker.process_metrics
     worker.pages  worker.status  worker.summary
     worker.life_cycle
     worker.endpoints
+    worker.supervisor
     pipeline.annotation  worker.worker
     direct.delivery  direct.source
     direct.queues
@@ -139,7 +142,10 @@ LAZY = {
     ("plugins.registry", "plugins.check"): "only `penstock plugins --check` loads everything",
     ("terminal.bars", "terminal.display"): "only a terminal shows a bar",
     ("terminal.run_view", "terminal.display"): "only a terminal shows a table",
+    ("worker.supervisor", "worker.endpoints"): "not every worker has a port",
+    ("worker.supervisor", "worker.process_metrics"): "not every worker has a port",
     ("worker.worker", "worker.endpoints"): "not every worker has a port",
+    ("worker.worker", "worker.supervisor"): "most workers are one process",
 }
 """Our own modules that are imported inside a function, and why. They keep to the rows all the same."""
 

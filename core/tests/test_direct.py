@@ -219,6 +219,15 @@ def test_a_wrong_body_is_an_error_of_its_delivery(config: dict[str, Any]) -> Non
     assert asyncio.run(main()) == ["DecodeError", "InvalidMessage", "3"]
 
 
+def test_a_reader_may_choose_the_model(config: dict[str, Any]) -> None:
+    """Any type that the model handler builds; what is sent may be plain data where no data model is configured."""
+    with BlockingQueues(config) as queues:
+        queues.send_batch("brief", [1, 2])
+        for batch in queues.read("brief", model=int, batch=2, wait=1.0, idle=1.0):
+            assert batch.objects == [1, 2]
+            assert batch.done() == 2
+
+
 def test_a_wrong_object_is_named_and_nothing_is_sent(config: dict[str, Any]) -> None:
     """By its number, and without its data."""
 

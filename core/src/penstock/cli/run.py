@@ -6,7 +6,7 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from penstock.options import Role
 from penstock.queues.resolved_queue import ResolvedQueue
 from penstock.terminal.bars import Bar
 from penstock.terminal.run_view import RunView, shown
+from penstock.worker.child_process import number_of
 from penstock.worker.log_setup import Configure, log_set_up, writes_json
 from penstock.worker.summary import all_succeeded, left_in
 from penstock.worker.worker import Runnable, Worker
@@ -64,6 +65,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     existing = parser.add_mutually_exclusive_group()
     existing.add_argument("--append", action="store_true", help="collect behind what a file holds already")
     existing.add_argument("--overwrite", action="store_true", help="refile what a file holds by what is collected")
+    parser.add_argument(
+        "--processes",
+        metavar="N",
+        help="run N processes, watched and replaced; 'auto': one for each core",
+    )
     parser.add_argument("--metrics-port", metavar="PORT", help="port of /metrics, /livez and /readyz; 'none' for none")
     levels = get_args(LogLevel)
     level = parser.add_mutually_exclusive_group()
@@ -100,7 +106,7 @@ def _run(arguments: argparse.Namespace, chosen: LogSettings, configure_log: Conf
     _reject_incomplete(arguments)
     _reject_shared(arguments.feed, arguments.collect)
     configuration = _configure(arguments, engines)
-    settings = _worker_settings(configuration, engines, arguments.metrics_port)
+    settings = _worker_settings(configuration, engines, arguments)
     configure_log(_log_settings(settings.log, chosen), "warning" if arguments.drain else "info")
     with ExitStack() as files:
         feeds = [_feed(text, configuration, engines) for text in arguments.feed]
@@ -115,9 +121,10 @@ def _run(arguments: argparse.Namespace, chosen: LogSettings, configure_log: Conf
         runnables: list[Runnable] = [*feeds, *engines, *collecting]
         worker = Worker(runnables, settings, drain=arguments.drain)
         view = RunView(worker.metrics.engines, partial(_bars, feeds), arguments.drain)
-        end = partial(_report_end, arguments, worker, feeds, [*engines, *collecting])
+        end = partial(_report_end, arguments, worker, feeds, [] if worker.supervises else [*engines, *collecting])
         try:
-            with shown(view):
+            # Of several processes none has the terminal to itself.
+            with nullcontext() if worker.supervises or number_of() else shown(view):
                 worker.run()
             for collector in collectors:
                 collector.finish()
@@ -202,11 +209,17 @@ def _configure(arguments: argparse.Namespace, engines: Sequence[Engine]) -> Conf
     return configuration if arguments.config is not None else engines[0].configuration
 
 
-def _worker_settings(configuration: Configuration, engines: Sequence[Engine], port: str | None) -> WorkerSettings:
-    if port is not None:
+def _worker_settings(
+    configuration: Configuration, engines: Sequence[Engine], arguments: argparse.Namespace
+) -> WorkerSettings:
+    settings = engines[0].worker_settings(engines) if engines else configuration.worker
+    chosen = {"metrics_port": arguments.metrics_port, "processes": arguments.processes}
+    if given := {name: value for name, value in chosen.items() if value is not None}:
         # Through the model, which explains a wrong number.
-        return WorkerSettings(**(configuration.worker.model_dump() | {"metrics_port": port}))
-    return engines[0].worker_settings(engines) if engines else configuration.worker
+        settings = WorkerSettings(**(settings.model_dump() | given))
+    if settings.process_count > 1 and (arguments.feed or arguments.collect):
+        raise ConfigError("--feed and --collect work in one process; leave out 'processes', or run them by themselves")
+    return settings
 
 
 def _log_settings(configured: LogSettings, chosen: LogSettings) -> LogSettings:

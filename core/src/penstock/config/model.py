@@ -5,6 +5,7 @@ Every key is typed. An unknown key is rejected with the nearest known one, and N
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -105,6 +106,7 @@ Rate = Annotated[
     BeforeValidator(per_second),
     WithJsonSchema({"type": ["number", "string"], "exclusiveMinimum": 0}),
 ]
+Processes = Annotated[int, Field(ge=1, le=1_000)] | Literal["auto"]
 KeyField = Annotated[Name | Callable[[Any], Any] | None, _TEXT_OR_NULL]
 Port = Annotated[Annotated[int, Field(ge=0, le=65535)] | None, BeforeValidator(_off)]
 
@@ -233,6 +235,8 @@ class WorkerSettings(Settings):
         connect_timeout: Seconds for which a backend that is away when the worker starts is waited for; once connected,
             it waits for as long as it takes.
         shutdown_timeout: Seconds that running messages have to finish after a first signal.
+        processes: How many processes run the program, each with all its engines; "auto" is one for each core. They are
+            watched, and replaced when they die.
         tune_garbage_collector: Whether Python's garbage collector runs less often while a worker has the process to
             itself (`penstock run`, `Engine.run`). It never does where a worker is embedded (`Worker.serve`).
         routes: Names of installed routes that the port answers, beside its own.
@@ -245,9 +249,15 @@ class WorkerSettings(Settings):
     metrics_port: Port = 3000
     connect_timeout: float = Field(default=30.0, ge=0)
     shutdown_timeout: float = Field(default=30.0, ge=0)
+    processes: Processes = 1
     tune_garbage_collector: bool = True
     routes: tuple[Name, ...] = ()
     log: LogSettings = Field(default_factory=LogSettings)
+
+    @property
+    def process_count(self) -> int:
+        """How many processes `processes` means on this machine."""
+        return os.cpu_count() or 1 if self.processes == "auto" else self.processes
 
 
 class PluginSettings(Settings):

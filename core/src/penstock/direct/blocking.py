@@ -127,21 +127,27 @@ class BlockingQueues:
         self._run(self._queues.send_batch(queue, list(objects)))
 
     @overload
-    def read(self, queue: str, *, idle: float | None = None) -> Iterator[BlockingDelivery]: ...
+    def read(self, queue: str, *, model: Any = None, idle: float | None = None) -> Iterator[BlockingDelivery]: ...
 
     @overload
     def read(
-        self, queue: str, *, batch: int, wait: float = 0.0, idle: float | None = None
+        self, queue: str, *, model: Any = None, batch: int, wait: float = 0.0, idle: float | None = None
     ) -> Iterator[BlockingDeliveryBatch]: ...
 
     def read(
-        self, queue: str, *, batch: int | None = None, wait: float = 0.0, idle: float | None = None
+        self,
+        queue: str,
+        *,
+        model: Any = None,
+        batch: int | None = None,
+        wait: float = 0.0,
+        idle: float | None = None,
     ) -> Iterator[Any]:
         """See `Queues.read`."""
         if batch is None:
-            reading: AsyncIterator[Any] = self._queues.read(queue, idle=idle)
+            reading: AsyncIterator[Any] = self._queues.read(queue, model=model, idle=idle)
         else:
-            reading = self._queues.read(queue, batch=batch, wait=wait, idle=idle)
+            reading = self._queues.read(queue, model=model, batch=batch, wait=wait, idle=idle)
         while (found := self._run(_next(reading))) is not None:
             if isinstance(found, Delivery):
                 yield BlockingDelivery(found, self._run)
@@ -153,12 +159,13 @@ class BlockingQueues:
         queue: str,
         function: Callable[[BlockingDeliveryBatch], Any],
         *,
+        model: Any = None,
         batch: int = 100,
         wait: float = 0.0,
         idle: float | None = None,
     ) -> None:
         """See `Queues.process`; the function runs on this thread."""
-        for deliveries in self.read(queue, batch=batch, wait=wait, idle=idle):
+        for deliveries in self.read(queue, model=model, batch=batch, wait=wait, idle=idle):
             function(deliveries)
             deliveries.done()
 

@@ -23,10 +23,11 @@ from penstock.dead_letters import error_text
 from penstock.direct.delivery import Received, ReceivedBatch
 from penstock.direct.source import SourceQueue
 from penstock.errors import CapabilityError, FunctionError, NotSent, PenstockError, ProduceError
-from penstock.message import Record
+from penstock.message import QueueMessage, Record
 from penstock.observability.health import Health, Status
 from penstock.operations import open as open_queue
 from penstock.options import Role
+from penstock.pipeline.annotation import with_declared_model
 from penstock.queues.cancellation import raise_if_exit
 from penstock.queues.queue import InputQueue, OutputQueue
 from penstock.queues.resolved_queue import ResolvedQueue
@@ -46,8 +47,8 @@ class Delivery(Received):
 
     __slots__ = ("_source",)
 
-    def __init__(self, message: Any, source: SourceQueue) -> None:
-        super().__init__(message, source.decode)
+    def __init__(self, message: QueueMessage, decode: Callable[[QueueMessage], Any], source: SourceQueue) -> None:
+        super().__init__(message, decode)
         self._source = source
 
     async def done(self) -> bool:
@@ -177,15 +178,21 @@ class Queues:
     # -- reading
 
     @overload
-    def read(self, queue: str, *, idle: float | None = None) -> AsyncIterator[Delivery]: ...
+    def read(self, queue: str, *, model: Any = None, idle: float | None = None) -> AsyncIterator[Delivery]: ...
 
     @overload
     def read(
-        self, queue: str, *, batch: int, wait: float = 0.0, idle: float | None = None
+        self, queue: str, *, model: Any = None, batch: int, wait: float = 0.0, idle: float | None = None
     ) -> AsyncIterator[DeliveryBatch]: ...
 
     async def read(
-        self, queue: str, *, batch: int | None = None, wait: float = 0.0, idle: float | None = None
+        self,
+        queue: str,
+        *,
+        model: Any = None,
+        batch: int | None = None,
+        wait: float = 0.0,
+        idle: float | None = None,
     ) -> AsyncIterator[Any]:
         """Read messages until the queues are closed; each must be settled by `done` or `requeue`.
 
@@ -193,6 +200,8 @@ class Queues:
 
         Args:
             queue: A queue of the configuration.
+            model: What `delivery.object` is: a class, or any type that the queue's model handler can build. By default
+                the queue's data model.
             batch: Gives lists of at most so many.
             wait: Seconds from the first message on to wait for a full list.
             idle: Ends after so many seconds without a message; None goes on.
@@ -204,8 +213,9 @@ class Queues:
             ConnectorError: the queue cannot be opened, or the server refuses for good.
         """
         source = await self._source(queue, 2 * batch if batch else AHEAD)
+        decode = source.decoder(model)
         while taken := await source.take(batch or 1, wait, idle):
-            deliveries = [Delivery(message, source) for message in taken]
+            deliveries = [Delivery(message, decode, source) for message in taken]
             if batch:
                 yield DeliveryBatch(deliveries, source)
             else:
@@ -216,6 +226,7 @@ class Queues:
         queue: str,
         function: Callable[[DeliveryBatch], Any],
         *,
+        model: Any = None,
         batch: int = 100,
         wait: float = 0.0,
         idle: float | None = None,
@@ -227,9 +238,9 @@ class Queues:
         Args:
             queue: A queue of the configuration.
             function: Called with a `DeliveryBatch`; a plain function on a thread, so that leases are kept alive.
-            batch, wait, idle: As of `read`.
+            model, batch, wait, idle: As of `read`.
         """
-        async for deliveries in self.read(queue, batch=batch, wait=wait, idle=idle):
+        async for deliveries in self.read(queue, model=model, batch=batch, wait=wait, idle=idle):
             if inspect.iscoroutinefunction(function):
                 await function(deliveries)
             else:
@@ -307,7 +318,7 @@ class Queues:
             return target
         async with self._opening:
             if (target := self._targets.get(name)) is None:
-                target = OutputQueue(self._resolve(name, "output"), health=self._health)
+                target = OutputQueue(with_declared_model(self._resolve(name, "output"), {}), health=self._health)
                 await _open(target, target, self._connect_timeout)
                 self._targets[name] = target
             return target

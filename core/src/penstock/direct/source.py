@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from time import monotonic
 from typing import Any
@@ -14,6 +14,7 @@ from penstock.message import QueueMessage
 from penstock.pipeline.in_flight import InFlight
 from penstock.pipeline.lease_extender import LeaseExtender
 from penstock.queues.cancellation import raise_if_exit
+from penstock.queues.codec import Codec
 from penstock.queues.queue import InputQueue
 
 IDLE_TIMEOUT = 0.5  # seconds of one consume() without messages; how long closing may have to wait for it
@@ -115,19 +116,25 @@ class SourceQueue:
                 self._damaged[copy] = error
         return copies
 
-    def decode(self, message: QueueMessage) -> Any:
-        """Body → object.
+    def decoder(self, model: Any) -> Callable[[QueueMessage], Any]:
+        """What makes an object of a message, of this model, or of the queue's if it is None.
 
-        Raises:
-            MessageError: the serializer or the model handler rejects it.
+        It raises a `MessageError` if the serializer or the model handler rejects the body.
         """
-        if message in self._damaged:
-            raise self._damaged[message]
-        try:
-            return self.queue.decode(message.message)
-        except BaseException as error:  # noqa: BLE001  (any error of a codec means that the message is not valid)
-            raise_if_exit(error)
-            raise self.queue.codec.explain(message.message, error)[1] from None
+        resolved, codec = self.queue.resolved, self.queue.codec
+        if model is not None:
+            codec = Codec(resolved.serializer, resolved.model_handler, model)
+
+        def decode(message: QueueMessage) -> Any:
+            if message in self._damaged:
+                raise self._damaged[message]
+            try:
+                return codec.decode(message.message)
+            except BaseException as error:  # noqa: BLE001  (any error of a codec means that the message is not valid)
+                raise_if_exit(error)
+                raise codec.explain(message.message, error)[1] from None
+
+        return decode
 
     async def settle(self, messages: Sequence[QueueMessage]) -> int:
         """Settle for good; returns how many other consumers own meanwhile."""

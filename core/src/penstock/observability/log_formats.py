@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import os
 from collections.abc import Mapping, Set
 from datetime import datetime
 from typing import Any
@@ -13,6 +14,8 @@ from penstock.known_secrets import SecretFormatter, hide
 
 FIELDS = ("engine", "queue", "connector", "position", "stage", "attempt", "penstock_id", "error_type", "count")
 """What Penstock's records carry beside their text, each where it is known."""
+
+PROCESS = "PENSTOCK_PROCESS"  # in the environment of one of several processes of a worker: its number
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _DEPTH = 6  # levels of a value that a program logs; deeper ones are shown as text
@@ -25,7 +28,8 @@ def local_time(seconds: float) -> str:
 
 class _Text(logging.Formatter):
     def __init__(self) -> None:
-        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
+        number = os.environ.get(PROCESS)
+        super().__init__(f"%(asctime)s {f'[{number}] ' if number else ''}%(levelname)s %(name)s: %(message)s")
 
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: ARG002, N802
         return local_time(record.created)
@@ -53,6 +57,8 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": _message(record),
         }
+        if number := os.environ.get(PROCESS):
+            entry["worker_process"] = int(number)
         added = {name: value for name, value in vars(record).items() if name not in _STANDARD}
         entry |= {name: value for name in FIELDS if (value := added.pop(name, None)) is not None}
         if record.exc_info and record.exc_info[0] is not None:

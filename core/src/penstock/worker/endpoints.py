@@ -14,10 +14,9 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from http import HTTPStatus
+from typing import Any, Protocol
 
 from penstock.errors import ConfigError
-from penstock.observability.exposition import MetricsRegistry
-from penstock.observability.health import Health
 from penstock.queues import forks
 from penstock.routes import Report, Response, Route, json_response
 from penstock.worker.pages import PageMaker, response_of
@@ -33,6 +32,20 @@ POLL_INTERVAL = 0.2  # seconds until `stop` and the total timeout are noticed
 BACKLOG = 128  # connections that the system holds until they are accepted
 
 
+class Reports(Protocol):
+    """What knows how a worker is."""
+
+    def report(self) -> dict[str, Any]:
+        """See `Health.report`."""
+
+
+class Exposes(Protocol):
+    """What has the metrics of a worker."""
+
+    def exposition(self) -> tuple[bytes, str]:
+        """See `MetricsRegistry.exposition`."""
+
+
 class Endpoints:
     """Serves one worker's routes.
 
@@ -41,8 +54,8 @@ class Endpoints:
     Args:
         host: Address to listen on. 127.0.0.1 unless the configuration says otherwise: there is no authentication.
         port: Port; 0 takes a free one.
-        health: The states of the worker's components.
-        metrics: The worker's metrics.
+        health: The states of the worker's components, or of its processes.
+        metrics: The worker's metrics, or those of its processes.
         report: Makes what `/status` shows; by default what `/readyz` shows.
         routes: More of them.
 
@@ -54,8 +67,8 @@ class Endpoints:
         self,
         host: str,
         port: int,
-        health: Health,
-        metrics: MetricsRegistry,
+        health: Reports,
+        metrics: Exposes,
         report: Report | None = None,
         routes: Iterable[Route] = (),
     ) -> None:
@@ -110,7 +123,7 @@ class Endpoints:
         self._server = self._thread = self._forget = None
 
 
-def _builtin_routes(health: Health, metrics: MetricsRegistry) -> list[Route]:
+def _builtin_routes(health: Reports, metrics: Exposes) -> list[Route]:
     def probe(key: str) -> Response:
         report = health.report()
         return json_response(report, HTTPStatus.OK if report[key] else HTTPStatus.SERVICE_UNAVAILABLE)

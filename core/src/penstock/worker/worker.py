@@ -21,6 +21,7 @@ from penstock.observability.exposition import MetricsRegistry
 from penstock.observability.health import Health, UnobservedHealth
 from penstock.starting import reject_start_in_import, reject_start_in_loop
 from penstock.worker import streams
+from penstock.worker.child_process import number_of, stop_with_parent, tell_port
 from penstock.worker.collector import tuned_collector
 from penstock.worker.life_cycle import log_start, log_stop, log_summary
 from penstock.worker.listener import listening, nothing
@@ -108,10 +109,16 @@ class Worker:
     @cached_property
     def _settings(self) -> WorkerSettings:
         if self._given_settings is not None:
-            return self._given_settings
+            return self._given_settings if number_of() is None else _of_child(self._given_settings)
         configured = (each for each in self._runnables if isinstance(each, Configured))
         first = next(configured, None)
-        return WorkerSettings() if first is None else first.worker_settings(self._runnables)
+        settings = WorkerSettings() if first is None else first.worker_settings(self._runnables)
+        return settings if number_of() is None else _of_child(settings)
+
+    @property
+    def supervises(self) -> bool:
+        """Whether the work is done by other processes, which `run` starts and watches."""
+        return self._settings.process_count > 1
 
     def run(self) -> None:
         """Run until done. Handles signals on the main thread only, and restores their handlers afterwards.
@@ -133,7 +140,27 @@ class Worker:
         ):  # from now on, so that no signal is lost while it starts
             if configure_log is not None:
                 configure_log(self._settings.log, "warning" if self._drain else "info")
+            if self.supervises:
+                self._run_processes()
+                return
+            if number_of() is not None:
+                stop_with_parent()
             asyncio.run(self.serve())
+
+    def _run_processes(self) -> None:
+        """Run the processes; what they have to say they say themselves.
+
+        Raises:
+            ConfigError: it does not have a process to itself.
+            SystemExit: one of them failed; with its exit code.
+        """
+        from penstock.worker.supervisor import Supervisor  # here: most workers are one process
+
+        if not self._owns_process:
+            raise ConfigError("'processes' needs a process of its own; start the worker on the main thread")
+        if code := asyncio.run(Supervisor(self._settings, drain=self._drain).run()):
+            raise SystemExit(code)
+        self.drained = self._drain
 
     async def serve(self) -> None:
         """Run until done, on the running event loop."""
@@ -243,7 +270,9 @@ class Worker:
 
         routes = [route for each in self._runnables for route in getattr(each, "routes", ())]
         endpoints = Endpoints(host, port, self.health, self.metrics, self.report, routes)
-        endpoints.start()
+        found = endpoints.start()
+        if number_of() is not None and found is not None:
+            tell_port(found)
         return endpoints
 
     def report(self) -> dict[str, Any]:
@@ -322,6 +351,11 @@ class Worker:
             if after is None or all(moment > after for moment in since if moment is not None):
                 return True
             await asyncio.sleep(IDLE_CHECK_INTERVAL)
+
+
+def _of_child(settings: WorkerSettings) -> WorkerSettings:
+    port = None if settings.metrics_port is None else 0
+    return settings.model_copy(update={"processes": 1, "metrics_host": "127.0.0.1", "metrics_port": port})
 
 
 def _error_of(task: asyncio.Task[None]) -> BaseException | None:
