@@ -192,6 +192,51 @@ class Nats(Backend):
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
+class ServiceBus(Backend):
+    """A queue for each run, on the double of Service Bus."""
+
+    connector = "servicebus"
+
+    def __init__(self, messages: int) -> None:
+        super().__init__(messages)
+        self._folder = Path(tempfile.mkdtemp(prefix="penstock-bench-"))
+        self._server, self._process = self._start()
+
+    def _start(self) -> tuple[Any, Any]:
+        from tests.servers.servicebus import ServiceBusServer
+
+        server = ServiceBusServer(self._folder)
+        server.start()
+        return server, server
+
+    def prepare(self, messages: int) -> list[str]:
+        """Connection string, source queue, target queue."""
+        where, names = self._server.connection_string(), [self._server.queue(), self._server.queue()]
+        create = {"create": True} if self.connector == "storage_queue" else {}
+        for name, count in zip(names, (messages, 1), strict=True):
+            config = {"connection_string": where, "timeout": 60, **create}
+            _fill_queue({"connector": self.connector, "value": name, "config": config}, count)
+        return [where, *names]
+
+    def close(self) -> None:
+        """See `Backend.close`."""
+        self._process.kill()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+class StorageQueue(ServiceBus):
+    """The same on Azurite."""
+
+    connector = "storage_queue"
+
+    def _start(self) -> tuple[Any, Any]:
+        from tests.servers.azurite import OwnAzuriteServer
+
+        server = OwnAzuriteServer(self._folder)
+        server.process.start()
+        return server, server.process
+
+
 class Sqlite(Backend):
     """A file for each run."""
 
@@ -228,6 +273,8 @@ BACKENDS: Mapping[str, Callable[[int], Backend]] = {
     "rsmq": partial(Redis, connector="rsmq"),
     "nats": Nats,
     "pubsub": PubSub,
+    "servicebus": ServiceBus,
+    "storage_queue": StorageQueue,
     "memory": Memory,
     "sqlite": Sqlite,
 }

@@ -36,6 +36,7 @@ from penstock.config.resolve import registry_for, validate
 from tests.servers.kafka.server import KafkaServer
 from tests.servers.postgres import PostgresServer, wheel_binaries
 from tests.servers.redis import RedisServer
+from tests.servers.servicebus import ServiceBusServer
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -288,6 +289,15 @@ def test_a_session_on_redis_prints_what_the_page_says(page: Path, redis_server: 
     """On a server that is empty at first."""
     server = {"REDIS_HOST": redis_server.host, "REDIS_PORT": str(redis_server.port)}
     run_sessions(page, tmp_path, "redis", **server)
+
+
+@pytest.mark.parametrize("page", sessions("servicebus"), ids=name)
+def test_a_session_on_service_bus_prints_what_the_page_says(
+    page: Path, servicebus_server: ServiceBusServer, tmp_path: Path
+) -> None:
+    """On the double, where a queue exists once it is named."""
+    server = {"AZURE_SERVICE_BUS_CONNECTION_STRING": servicebus_server.connection_string()}
+    run_sessions(page, tmp_path, "servicebus", **server)
 
 
 @pytest.mark.parametrize("page", sessions("postgres"), ids=name)

@@ -7,7 +7,17 @@ from dataclasses import dataclass, field, replace
 
 from tests.chaos.faults import EVERY_FAULT, Fault
 from tests.chaos.ledger import SHARES, Kind
-from tests.chaos.servers import KAFKA, NATS, POSTGRES, PUBSUB, REDIS, REDIS_LISTS, REDIS_STREAMS
+from tests.chaos.servers import (
+    KAFKA,
+    NATS,
+    POSTGRES,
+    PUBSUB,
+    REDIS,
+    REDIS_LISTS,
+    REDIS_STREAMS,
+    SERVICE_BUS,
+    STORAGE_QUEUE,
+)
 
 PAUSE = 0.0005  # seconds that one call of the function takes at least: it bounds what a worker does in a second
 IN_FLIGHT = 200  # messages that a worker may hold
@@ -51,7 +61,8 @@ SCENARIOS = {
     )
 }
 
-PAIRS = {each.name: each for each in (_pair(REDIS_STREAMS), _pair(REDIS_LISTS), _pair(NATS), _pair(PUBSUB))}
+_PAIRED = (REDIS_STREAMS, REDIS_LISTS, NATS, PUBSUB, SERVICE_BUS, STORAGE_QUEUE)
+PAIRS = {each.name: each for each in map(_pair, _PAIRED)}
 """From a queue to another one of the same connector: many messages, and workers that are killed three times."""
 
 

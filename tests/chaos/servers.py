@@ -16,6 +16,7 @@ from tests.servers.proxy import Proxy
 KAFKA, REDIS, POSTGRES = "kafka", "redis", "postgres"
 NATS, PUBSUB = "nats", "pubsub"
 REDIS_STREAMS, REDIS_LISTS = "redis.streams", "redis.lists"
+SERVICE_BUS, STORAGE_QUEUE = "servicebus", "storage_queue"
 
 
 class Server(Protocol):
@@ -87,6 +88,8 @@ class Servers:
                 POSTGRES: self._postgres,
                 NATS: self._nats,
                 PUBSUB: self._pubsub,
+                SERVICE_BUS: self._service_bus,
+                STORAGE_QUEUE: self._storage_queue,
                 **{redis: partial(self._redis, redis) for redis in (REDIS, REDIS_STREAMS, REDIS_LISTS)},
             }[name]
             try:
@@ -146,6 +149,22 @@ class Servers:
         server = counting(self._folder())
         self._stack.callback(server.kill)
         return Place(PUBSUB, server, server.port, self._proxy(server.port))
+
+    def _service_bus(self) -> Place:
+        from tests.servers.servicebus import ServiceBusServer
+
+        server = ServiceBusServer(self._folder())
+        self._stack.callback(server.kill)
+        server.start()
+        return Place(SERVICE_BUS, server, server.port, self._proxy(server.port))
+
+    def _storage_queue(self) -> Place:
+        from tests.servers.azurite import OwnAzuriteServer
+
+        server = OwnAzuriteServer(self._folder())
+        self._stack.callback(server.process.kill)
+        server.process.start()
+        return Place(STORAGE_QUEUE, server.process, server.port, self._proxy(server.port))
 
     def _folder(self) -> Path:
         return Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="penstock-chaos-")))

@@ -6,7 +6,18 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from tests.chaos.ledger import Letter, Sent
-from tests.chaos.servers import KAFKA, NATS, POSTGRES, PUBSUB, REDIS, REDIS_LISTS, REDIS_STREAMS, Place
+from tests.chaos.servers import (
+    KAFKA,
+    NATS,
+    POSTGRES,
+    PUBSUB,
+    REDIS,
+    REDIS_LISTS,
+    REDIS_STREAMS,
+    SERVICE_BUS,
+    STORAGE_QUEUE,
+    Place,
+)
 
 
 class Backend(Protocol):
@@ -66,6 +77,10 @@ def open_backend(place: Place, label: str) -> Backend:
         from tests.chaos.backends.redis import ListsBackend, StreamsBackend
 
         return (StreamsBackend if place.name == REDIS_STREAMS else ListsBackend)(place, label)
+    if place.name in (SERVICE_BUS, STORAGE_QUEUE):
+        from tests.chaos.backends.azure import ServiceBusBackend, StorageQueueBackend
+
+        return ServiceBusBackend(place, label) if place.name == SERVICE_BUS else StorageQueueBackend(place, label)
     assert place.name == POSTGRES
     from tests.chaos.backends.postgres import PostgresBackend
 
