@@ -86,7 +86,7 @@ def tests(session: nox.Session) -> None:
 def conformance(session: nox.Session) -> None:
     """The conformance kit against every connector on real servers, and against mutants; prints the matrix."""
     install_workspace(session, *group("test"))
-    suites = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("plugins/*/tests/test_conformance.py"))
+    suites = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("plugins/*/tests/test_conformance*.py"))
     report, mutants = (Path(session.create_tmp()) / name for name in ("conformance.json", "mutants.txt"))
     report.unlink(missing_ok=True)
     mutants.unlink(missing_ok=True)

@@ -25,8 +25,8 @@ Suite = type[ConnectorConformance]
 
 def suites() -> Iterator[Suite]:
     """The conformance suites of our plugins."""
-    for path in sorted(ROOT.glob("plugins/*/tests/test_conformance.py")):
-        spec = importlib.util.spec_from_file_location(f"conformance_of_{path.parents[1].name}", path)
+    for path in sorted(ROOT.glob("plugins/*/tests/test_conformance*.py")):
+        spec = importlib.util.spec_from_file_location(f"{path.stem}_of_{path.parents[1].name}", path)
         assert spec is not None
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)

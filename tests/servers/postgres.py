@@ -115,15 +115,19 @@ class OwnPostgresServer(PostgresServer):
     Args:
         binaries: The directory with `postgres` and `initdb`.
         directory: For its data and log; the unprivileged user must be able to reach it.
+
+    Attributes:
+        data: Where its data are.
+        user: The unprivileged user; None for ourselves.
     """
 
     def __init__(self, binaries: Path, directory: Path) -> None:
         self._binaries = _reachable(binaries, directory)
-        self._data = directory / "data"
+        self.data = directory / "data"
         self._log = directory / "postgres.log"
-        self._user = _unprivileged_user()
-        if self._user is not None:
-            shutil.chown(directory, self._user)
+        self.user = _unprivileged_user()
+        if self.user is not None:
+            shutil.chown(directory, self.user)
         self._process: subprocess.Popen[bytes] | None = None
         self._stopped: Sequence[int] = ()
         super().__init__(f"postgresql://postgres@127.0.0.1:{_free_port()}/postgres")
@@ -131,11 +135,11 @@ class OwnPostgresServer(PostgresServer):
 
     def _initialise(self) -> None:
         options = ["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"]
-        command = [str(self._binaries / "initdb"), f"--pgdata={self._data}", *options]
-        done = subprocess.run(command, capture_output=True, text=True, user=self._user, cwd="/")
+        command = [str(self._binaries / "initdb"), f"--pgdata={self.data}", *options]
+        done = subprocess.run(command, capture_output=True, text=True, user=self.user, cwd="/")
         if done.returncode:
             missing("postgres", f"initdb failed: {done.stderr.strip()[-500:]}")
-        (self._data / "pg_hba.conf").write_text(PG_HBA)
+        (self.data / "pg_hba.conf").write_text(PG_HBA)
 
     def start(self) -> None:
         if self._process is not None:
@@ -164,11 +168,11 @@ class OwnPostgresServer(PostgresServer):
             "max_wal_senders": "30",
             "max_replication_slots": "200",
         }
-        command = [str(self._binaries / "postgres"), "-D", str(self._data)]
+        command = [str(self._binaries / "postgres"), "-D", str(self.data)]
         command += [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         with self._log.open("ab") as output:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, user=self._user, cwd="/"
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, user=self.user, cwd="/"
             )
 
     def kill(self) -> None:

@@ -74,6 +74,20 @@ _FATAL_ATTEMPTS = {
 }
 
 
+# Problems of TLS by libpq's words, and the part of `dsn` that has to do with each.
+_TLS: dict[str | type[BaseException], str] = {
+    "certificate verify failed": "the server's certificate has expired, or is of an authority that `sslrootcert` of "
+    "`dsn` does not name",
+    "does not match host name": "name the server in `dsn` as its certificate does (`host`), or check that this is the "
+    "right server",
+    "root certificate file": "correct `sslrootcert` of `dsn`",
+    "server does not support SSL": "turn TLS on at the server, or lower `sslmode` of `dsn`",
+    "certificate present, but not private key file": "correct `sslkey` of `dsn`",
+    "could not load private key file": "correct `sslkey` of `dsn`",
+    "could not read certificate file": "correct `sslcert` of `dsn`",
+}
+
+
 def sqlstate(error: BaseException) -> str:
     """The error's SQLSTATE, from its text where it has none; "" if neither gives one."""
     if not isinstance(error, psycopg.Error):
@@ -151,6 +165,9 @@ def _replacement(error: psycopg.Error) -> str | None:
 
 
 def _describe(error: BaseException) -> tuple[str, str]:
+    text = str(error)
+    if tls := next((words for words in map(str, _TLS) if words in text), None):
+        return _safe_text(error), tls
     code = sqlstate(error)
     if _is_notify_queue_full(error):
         code = "notify"
@@ -164,7 +181,12 @@ ERRORS = ErrorTable(
     # Without a code, the connection broke or was closed before the server could answer.
     dict.fromkeys((OSError, psycopg.OperationalError, psycopg.InterfaceError), NotConnected),
     (psycopg.Error,),
-    BY_SQLSTATE | {"notify": NotConnected, "record": ConnectorError},
-    REMEDIES,
+    {
+        **BY_SQLSTATE,
+        "notify": NotConnected,
+        "record": ConnectorError,
+        **dict.fromkeys(map(str, _TLS), FatalConnectorError),
+    },
+    {**REMEDIES, **_TLS},
     _describe,
 )
