@@ -256,6 +256,33 @@ class Sqlite(Backend):
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
+class Http(Backend):
+    """A server with a feed, filled for each run, that takes requests as well."""
+
+    def __init__(self, messages: int) -> None:
+        super().__init__(messages)
+        from tests.servers.feed import FeedServer
+
+        self._folder = Path(tempfile.mkdtemp(prefix="penstock-bench-"))
+        self._server = FeedServer(self._folder)
+        self._server.start()
+
+    def prepare(self, messages: int) -> list[str]:
+        """URL of the feed, URL of the target, the file for the place."""
+        from urllib.request import Request, urlopen
+
+        source, target = self._server.queue(), self._server.queue()
+        filling = [body for _key, body in bodies(messages)]
+        for start in range(0, len(filling), CHUNK):
+            urlopen(Request(source, b"\n".join(filling[start : start + CHUNK]), method="PUT"), timeout=60).close()
+        return [source, target, str(self._folder / uuid.uuid4().hex)]
+
+    def close(self) -> None:
+        """See `Backend.close`."""
+        self._server.kill()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
 class Memory(Backend):
     """Each process fills its own queue."""
 
@@ -275,6 +302,7 @@ BACKENDS: Mapping[str, Callable[[int], Backend]] = {
     "pubsub": PubSub,
     "servicebus": ServiceBus,
     "storage_queue": StorageQueue,
+    "http": Http,
     "memory": Memory,
     "sqlite": Sqlite,
 }

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from tests.chaos.faults import EVERY_FAULT, Fault
 from tests.chaos.ledger import SHARES, Kind
 from tests.chaos.servers import (
+    HTTP,
     KAFKA,
     NATS,
     POSTGRES,
@@ -61,7 +62,7 @@ SCENARIOS = {
     )
 }
 
-_PAIRED = (REDIS_STREAMS, REDIS_LISTS, NATS, PUBSUB, SERVICE_BUS, STORAGE_QUEUE)
+_PAIRED = (REDIS_STREAMS, REDIS_LISTS, NATS, PUBSUB, SERVICE_BUS, STORAGE_QUEUE, HTTP)
 PAIRS = {each.name: each for each in map(_pair, _PAIRED)}
 """From a queue to another one of the same connector: many messages, and workers that are killed three times."""
 
@@ -157,7 +158,8 @@ def short() -> list[Trial]:
 
 def pair(name: str) -> Trial:
     """20,000 messages through a pair, and three workers killed."""
-    return _of(name, "kill", "kill", "kill", title="3-kills", messages=20_000, lease=15.0)
+    shares = {kind: share for kind, share in SHARES.items() if name != HTTP or kind != Kind.INVALID}  # a feed is JSON
+    return _of(name, "kill", "kill", "kill", title="3-kills", messages=20_000, lease=15.0, shares=shares)
 
 
 def full() -> list[Trial]:

@@ -15,6 +15,7 @@ from tests.servers.proxy import Proxy
 
 KAFKA, REDIS, POSTGRES = "kafka", "redis", "postgres"
 NATS, PUBSUB = "nats", "pubsub"
+HTTP = "http"
 REDIS_STREAMS, REDIS_LISTS = "redis.streams", "redis.lists"
 SERVICE_BUS, STORAGE_QUEUE = "servicebus", "storage_queue"
 
@@ -90,6 +91,7 @@ class Servers:
                 PUBSUB: self._pubsub,
                 SERVICE_BUS: self._service_bus,
                 STORAGE_QUEUE: self._storage_queue,
+                HTTP: self._http,
                 **{redis: partial(self._redis, redis) for redis in (REDIS, REDIS_STREAMS, REDIS_LISTS)},
             }[name]
             try:
@@ -165,6 +167,14 @@ class Servers:
         self._stack.callback(server.process.kill)
         server.process.start()
         return Place(STORAGE_QUEUE, server.process, server.port, self._proxy(server.port))
+
+    def _http(self) -> Place:
+        from tests.servers.feed import FeedServer
+
+        server = FeedServer(self._folder())
+        self._stack.callback(server.kill)
+        server.start()
+        return Place(HTTP, server, server.port, self._proxy(server.port))
 
     def _folder(self) -> Path:
         return Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="penstock-chaos-")))

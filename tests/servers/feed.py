@@ -22,11 +22,17 @@ STARTS_WITHIN = 60.0  # seconds; it takes one, on a machine that has nothing els
 
 
 class FeedServer(ServerProcess):
-    """`POST /NAME` stores a body once for each `Idempotency-Key`; `GET /NAME?after=3` lists those behind the third."""
+    """`POST /NAME` stores a body once for each `Idempotency-Key`, `PUT` one a line; `GET /NAME?after=3` lists
+    those behind the third, in Base64, or with `plain=1` as they are and with a link; `GET /NAME?count=1` counts them.
+
+    Attributes:
+        directory: Where its data are.
+    """
 
     def __init__(self, directory: Path) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
+        self.directory = directory
         session = uuid.uuid4().hex[:8]
         self._names = (f"test-{session}-{number}" for number in itertools.count(1))
         self._data = directory / "records.jsonl"
@@ -41,11 +47,10 @@ class FeedServer(ServerProcess):
         """The URL of a new queue."""
         return f"{self.url}/{next(self._names)}"
 
-    def bodies(self, url: str) -> list[bytes]:
-        """What a queue has."""
-        name = url.rpartition("/")[2]
-        lines = self._data.read_text().splitlines()
-        return [base64.b64decode(line["body"]) for line in map(json.loads, lines) if line["queue"] == name]
+    def stored(self, name: str) -> list[tuple[bytes, str]]:
+        """What a queue has: bodies, and of dead letters the stage."""
+        lines = map(json.loads, self._data.read_text().splitlines())
+        return [(base64.b64decode(line["body"]), line["stage"]) for line in lines if line["queue"] == name]
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from tests.chaos.ledger import Letter, Sent
 from tests.chaos.servers import (
+    HTTP,
     KAFKA,
     NATS,
     POSTGRES,
@@ -81,6 +82,10 @@ def open_backend(place: Place, label: str) -> Backend:
         from tests.chaos.backends.azure import ServiceBusBackend, StorageQueueBackend
 
         return ServiceBusBackend(place, label) if place.name == SERVICE_BUS else StorageQueueBackend(place, label)
+    if place.name == HTTP:
+        from tests.chaos.backends.http import HttpBackend
+
+        return HttpBackend(place, label)
     assert place.name == POSTGRES
     from tests.chaos.backends.postgres import PostgresBackend
 
