@@ -91,6 +91,22 @@ def test_a_settlement_with_an_old_receipt_leaves_the_message_to_its_new_owner(st
     asyncio.run(main())
 
 
+def test_connecting_again_disturbs_no_call_that_is_under_way(storage: Any, consumed: Any) -> None:
+    """The engine connects again when one call has failed, and others may be on their way."""
+
+    async def main() -> None:
+        async with storage.producer() as producer, storage.consumer() as consumer:
+            await producer.produce([Record(b"%d" % number) for number in range(20)])
+            held = await consumed(consumer, 20)
+            calls = [consumer.on_success(held), consumer.consume(1, 1.0), consumer.connect(), consumer.connect()]
+            late, *_others = await asyncio.gather(*calls)
+            assert late == 0
+            sent = producer.produce([Record(b"x")] * 20)
+            assert (await asyncio.gather(sent, producer.connect()))[0] == [None] * 20
+
+    asyncio.run(main())
+
+
 def test_a_slow_server_ends_no_lease(azurite_server: AzuriteServer, proxy: Any, storage: Any, consumed: Any) -> None:
     """40 ms a round trip, twenty messages settled at the same time, extensions beside them: none is late."""
     wire = proxy(azurite_server.host, azurite_server.port)

@@ -81,9 +81,17 @@ class Connection:
     async def calling(self, seconds: float | None = None) -> AsyncIterator[Any]:
         """The library's receiver or sender. What takes longer than `seconds` (the option `timeout`) is given up."""
         _client, link = self._slot.get()
-        with ERRORS.translating(self._options.address):
-            async with asyncio.timeout(seconds or self._options.timeout):
-                yield link
+        try:
+            with ERRORS.translating(self._options.address):
+                async with asyncio.timeout(seconds or self._options.timeout):
+                    yield link
+        except ConnectorError:
+            raise
+        except Exception as error:
+            if self.is_of(link):
+                raise
+            # A call that was under way while another one connected anew: the client may stumble over anything.
+            raise NotConnected(f"Azure Service Bus at {self._options.address}: connected anew meanwhile") from error
 
     @asynccontextmanager
     async def asking(self) -> AsyncIterator[Any]:

@@ -99,7 +99,7 @@ class StorageClient:
         Raises:
             MissingQueueError: it is not there, and is not to be created.
         """
-        await self._open()
+        self._open()
         try:
             await self.count()
         except MissingQueueError:
@@ -110,8 +110,10 @@ class StorageClient:
                 return False
         return True
 
-    async def _open(self) -> None:
-        await self._disconnect()
+    def _open(self) -> None:
+        # A client that is there stays: other calls may use it, and its pool dials anew what is lost.
+        if self._client.is_open:
+            return
         options, timeout = self._options, self._options.timeout
         # With the transport's own option for a CA, each request would read the file and open a connection.
         trust = True if options.tls == TlsOptions() else tls_context(options.tls) or True
@@ -135,8 +137,7 @@ class StorageClient:
 
     async def probe(self) -> list[Probed]:
         """See `Consumer.probe`."""
-        if not self._client.is_open:
-            await self._open()
+        self._open()
         later = ""
         try:
             await self.count()
@@ -152,9 +153,5 @@ class StorageClient:
 
     async def close(self) -> None:
         """Close every connection for good."""
-        await self._disconnect()
-        self._client.close()
-
-    async def _disconnect(self) -> None:
-        if (client := self._client.take()) is not None:
+        if (client := self._client.close()) is not None:
             await client.close()
