@@ -21,7 +21,7 @@ async def main(url: str, source: str, target: str, messages: int) -> None:
     decode = Reading.__pydantic_validator__.validate_json
     encode = Peak.__pydantic_serializer__.to_json
     client = await nats.connect(url)
-    jetstream = client.jetstream()
+    jetstream = client.jetstream(timeout=60)
     subscription = await jetstream.pull_subscribe(source, durable="raw")
     clock, done = Clock(), 0
     clock.go()
@@ -29,7 +29,7 @@ async def main(url: str, source: str, target: str, messages: int) -> None:
         fetched = await subscription.fetch(min(AT_ONCE, messages - done), timeout=5)
         outputs = [encode(peak(decode(message.data))) for message in fetched]
         await asyncio.gather(*(jetstream.publish(target, body) for body in outputs))
-        await asyncio.gather(*(message.ack_sync() for message in fetched))
+        await asyncio.gather(*(message.ack_sync(timeout=60) for message in fetched))
         done += len(fetched)
     clock.show(done)
     await client.close()

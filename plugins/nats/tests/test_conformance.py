@@ -33,7 +33,7 @@ class NatsBackend(BackendFixture):
         self._server = server
 
     def config(self, queue: str, group: str | None = None, **over: Any) -> dict[str, Any]:
-        options = {"servers": self._server.url, "timeout": 2.0, **self.short_lease, **over}
+        options = {"servers": self._server.url, "timeout": 3.5, **self.short_lease, **over}
         if group is not None:
             options["group"] = group
         return {"connector": "nats", "value": queue, "config": options}

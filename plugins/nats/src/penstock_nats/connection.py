@@ -97,7 +97,7 @@ class Connection:
                     allow_reconnect=False, max_reconnect_attempts=1, reconnect_time_wait=0,
                 )  # fmt: skip
         except BaseException as error:
-            await client.close()
+            await _close(client)
             if isinstance(error, nats.errors.NoServersError) and failures:
                 raise failures[-1] from error  # it has the reason
             raise
@@ -159,9 +159,13 @@ class Connection:
     async def _disconnect(self) -> None:
         if (client := self._client.take()) is not None:
             # If it is lost already: nothing is buffered, since every request was answered.
-            with suppress(nats.errors.Error, OSError):
-                async with asyncio.timeout(CLOSE_TIMEOUT):
-                    await client.close()
-            # A close that was cut short, because the server hangs, leaves its socket open.
-            if (transport := client._transport) is not None:
-                transport.close()  # type: ignore[no-untyped-call]
+            await _close(client)
+
+
+async def _close(client: Client) -> None:
+    with suppress(nats.errors.Error, OSError):
+        async with asyncio.timeout(CLOSE_TIMEOUT):
+            await client.close()
+    # A close that was cut short, because the server hangs or its certificate was refused, leaves its socket open.
+    if (transport := client._transport) is not None:
+        transport.close()  # type: ignore[no-untyped-call]
