@@ -25,6 +25,7 @@ class BeanstalkdBackend(BackendFixture):
         "beanstalkd 1.12 does not always end the reservations of a connection that sends nothing",
     )
     largest_body: ClassVar[int] = 1_000_000
+    timeout: ClassVar[float] = 20.0  # each of 2,500 deletions is a round trip, and a write to disk
 
     def __init__(self, server: BeanstalkdServer) -> None:
         self.server = server
