@@ -17,6 +17,7 @@ pytest_plugins = [
     "tests.servers.nats",
     "tests.servers.postgres",
     "tests.servers.pubsub",
+    "tests.servers.rabbitmq",
     "tests.servers.redis",
     "tests.servers.servicebus",
     "tests.servers.proxy",
@@ -31,6 +32,7 @@ CHAINS = {
         "tests/test_docs.py",
     ),
     "another Kafka broker": ("plugins/kafka/",),
+    "a RabbitMQ": ("plugins/rabbitmq/",),
 }
 """Files that one process runs, so that two Kafka brokers are started and not one in each process."""
 
@@ -39,6 +41,7 @@ LONGEST = (
     *CHAINS["another Kafka broker"],
     "tests/third_party/",
     "kit/tests/test_conformance_kit.py",
+    "plugins/rabbitmq/",
     "plugins/postgres/",
     "tests/end_to_end/",
     "plugins/redis/",

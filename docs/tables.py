@@ -53,6 +53,8 @@ CONNECTORS = (
     "pubsub",
     "nats",
     "timer",
+    "rabbitmq",
+    "rabbitmq.classic",
 )
 
 _TABLE = re.compile(r"(?<=<!-- table: )([\w.]+)( -->\n).*?(?=<!-- end -->)", re.DOTALL)

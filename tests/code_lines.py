@@ -32,6 +32,7 @@ PLACES = {
     "- redis.streams": "plugins/redis/src/penstock_redis/streams",
     "- redis.lists": "plugins/redis/src/penstock_redis/lists",
     "- redis.pubsub": "plugins/redis/src/penstock_redis/pubsub",
+    "rabbitmq": "plugins/rabbitmq/src",
     "rsmq": "plugins/rsmq/src",
     "sqlite": "plugins/sqlite/src",
     "beanstalkd (a third's)": "tests/third_party/penstock-beanstalkd/src",

@@ -31,6 +31,7 @@ _PROVIDED: Mapping[str, Mapping[str, Collection[str]]] = {
     "gcp": {"connector": ("pubsub",), "profile": ("pubsub",)},
     "nats": {"connector": ("nats",), "profile": ("nats",)},
     "azure": {"connector": ("servicebus", "storage_queue"), "profile": ("servicebus", "storage_queue")},
+    "rabbitmq": {"connector": ("rabbitmq", "rabbitmq.classic"), "profile": ("rabbitmq",)},
     "msgpack": {"serializer": ("msgpack",)},
     "kit": {"command": ("new",)},
 }

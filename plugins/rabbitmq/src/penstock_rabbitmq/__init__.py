@@ -1,0 +1,3 @@
+"""Penstock's connector for RabbitMQ."""
+
+__version__ = "0.1.0"
