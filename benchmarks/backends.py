@@ -237,6 +237,33 @@ class StorageQueue(ServiceBus):
         return server, server.process
 
 
+class Rabbitmq(Backend):
+    """A quorum queue for each run."""
+
+    def __init__(self, messages: int) -> None:
+        super().__init__(messages)
+        from tests.servers.rabbitmq import GivenRabbitmq, RabbitmqServer, server_script
+
+        self._folder = Path(tempfile.mkdtemp(prefix="penstock-bench-"))
+        address = os.environ.get("PENSTOCK_TEST_RABBITMQ")
+        self._server = GivenRabbitmq(address) if address else RabbitmqServer(server_script()[0], self._folder)
+        if not address:
+            self._server.start()
+
+    def prepare(self, messages: int) -> list[str]:
+        """Host, port, source queue, target queue."""
+        source, target = self._server.queue(), self._server.queue()
+        place = {"host": self._server.host, "port": self._server.port}
+        _fill_queue({"connector": "rabbitmq", "value": source, "config": place}, messages)
+        return [self._server.host, str(self._server.port), source, target]
+
+    def close(self) -> None:
+        """See `Backend.close`."""
+        if "PENSTOCK_TEST_RABBITMQ" not in os.environ:
+            self._server.kill()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
 class Sqlite(Backend):
     """A file for each run."""
 
@@ -303,6 +330,7 @@ BACKENDS: Mapping[str, Callable[[int], Backend]] = {
     "servicebus": ServiceBus,
     "storage_queue": StorageQueue,
     "http": Http,
+    "rabbitmq": Rabbitmq,
     "memory": Memory,
     "sqlite": Sqlite,
 }

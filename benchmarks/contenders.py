@@ -58,6 +58,8 @@ CONTENDERS: Sequence[Contender] = (
     Contender("penstock", "storage_queue", "benchmarks.penstock_app.azure", ("storage_queue",), share=0.005),
     Contender("raw aiohttp", "http", "benchmarks.raw.http", share=0.02),
     Contender("penstock", "http", "benchmarks.penstock_app.http", share=0.02),
+    Contender("raw aio-pika, pipelined", "rabbitmq", "benchmarks.raw.rabbitmq", share=0.1),
+    Contender("penstock", "rabbitmq", "benchmarks.penstock_app.rabbitmq", share=0.1),
     Contender("raw, no queue", "memory", "benchmarks.raw.memory"),
     Contender("penstock", "memory", "benchmarks.penstock_app.memory"),
     Contender("penstock, async", "memory", "benchmarks.penstock_app.memory", ("async",)),

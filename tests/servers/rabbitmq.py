@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+import trustme
 
 from penstock_kit import ServerProcess, free_port
 from tests.servers.requirement import missing
@@ -30,11 +31,22 @@ vm_memory_calculation_strategy = erlang
 vm_memory_high_watermark.absolute = 1GB
 disk_free_limit.absolute = 50MB
 collect_statistics_interval = 60000
+listeners.ssl.1 = 127.0.0.1:{tls_port}
+ssl_options.cacertfile = {inside}/ca.pem
+ssl_options.certfile = {inside}/server.pem
+ssl_options.keyfile = {inside}/server.key
+ssl_options.verify = verify_peer
+ssl_options.fail_if_no_peer_cert = false
+auth_mechanisms.1 = PLAIN
+auth_mechanisms.2 = EXTERNAL
+ssl_cert_login_from = common_name
 """
 
 
 class RabbitmqServer(ServerProcess):
-    """A RabbitMQ of ours on `port` of the loopback; a test undoes what it does to it.
+    """A RabbitMQ of ours on `port` of the loopback, with TLS on `tls_port`; a test undoes what it does to it.
+
+    A certificate of `authority` whose common name is a user's may be that user's password (mechanism EXTERNAL).
 
     Its port mapper (epmd) is a process of ours, too: the one that a node starts by itself outlives it.
 
@@ -47,14 +59,19 @@ class RabbitmqServer(ServerProcess):
 
     def __init__(self, script: str, directory: Path, *configuration: str, root: Path | None = None) -> None:
         self.host = "127.0.0.1"
-        self.port, mapper, distribution = free_port(), free_port(), free_port()
+        self.port, self.tls_port, mapper, distribution = (free_port() for _port in range(4))
         session = uuid.uuid4().hex[:8]
         self._names = (f"test-{session}-{number}" for number in itertools.count(1))
         self._output = directory / "output.log"
-        text = "\n".join([CONFIGURATION.format(port=self.port), *configuration, ""])
-        (directory / "rabbitmq.conf").write_text(text)
-        (directory / "enabled_plugins").write_text("[rabbitmq_auth_mechanism_ssl].")
         inside = directory if root is None else Path("/") / directory.relative_to(root)
+        text = CONFIGURATION.format(port=self.port, tls_port=self.tls_port, inside=inside)
+        (directory / "rabbitmq.conf").write_text("\n".join([text, *configuration, ""]))
+        (directory / "enabled_plugins").write_text("[rabbitmq_auth_mechanism_ssl].")
+        self.authority = trustme.CA()
+        certificate = self.authority.issue_cert("127.0.0.1")
+        self.authority.cert_pem.write_to_path(directory / "ca.pem")
+        certificate.cert_chain_pems[0].write_to_path(directory / "server.pem")
+        certificate.private_key_pem.write_to_path(directory / "server.key")
         enter = [] if root is None else ["chroot", str(root)]
         environment = {
             "PATH": os.environ["PATH"],
@@ -120,7 +137,7 @@ class GivenRabbitmq(RabbitmqServer):
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
-        self.host, self.port = parts.hostname or "127.0.0.1", parts.port or 5672
+        self.host, self.port, self.tls_port = parts.hostname or "127.0.0.1", parts.port or 5672, 0
         session = uuid.uuid4().hex[:8]
         self._names = (f"test-{session}-{number}" for number in itertools.count(1))
         for call in ("start", "kill", "stop", "restart", "pause", "resume"):

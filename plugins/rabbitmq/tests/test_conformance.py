@@ -30,6 +30,10 @@ class RabbitmqBackend(BackendFixture):
     frozen_after = 4.0
     cannot: ClassVar[Mapping[str, str]] = {
         "lag": "what waits in the queues of delays is not counted; a drain leaves it there",
+        "restart:test_attempts_survive_a_restart_of_the_backend": (
+            "before RabbitMQ 4.3 the server also counts what a worker had fetched ahead and requeues at its end, so "
+            "`attempts` may be too high; keep `retry.max_deliveries` well above the attempts"
+        ),
     }
 
     def __init__(self, server: RabbitmqServer, connector: str, proxy: Proxy | None) -> None:

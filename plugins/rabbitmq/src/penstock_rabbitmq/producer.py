@@ -11,7 +11,7 @@ from pamqp.commands import Basic
 
 from penstock.bulk import produce_in_batches, record_size
 from penstock.connectors import Created, Probed, Producer
-from penstock.errors import ProduceError
+from penstock.errors import NotConnected, ProduceError
 from penstock.message import Record
 from penstock_rabbitmq.client import LONGEST, Client, Publication
 from penstock_rabbitmq.errors import ERRORS
@@ -58,13 +58,14 @@ class RabbitmqProducer(Producer):
 
     async def _send(self, records: Sequence[Record]) -> dict[int, ProduceError]:
         outcomes = await self._client.publish([await self._publication(record) for record in records])
-        refused = {
-            position: _refusal(error) for position, error in outcomes.items() if isinstance(error, DeliveryError)
-        }
-        unknown = [n for n in range(len(records)) if n not in refused and outcomes.get(n, records) is not None]
-        if unknown or (len(refused) == len(records) and not self.options.exchange):
-            cause = outcomes.get(unknown[0]) if unknown else None
-            error = ERRORS.translate(cause or ConnectionError("the connection is lost"), self.options.address)
+        refused = {n: _refusal(error) for n, error in outcomes.items() if isinstance(error, DeliveryError)}
+        unknown = [n for n in range(len(records)) if n not in refused and (n not in outcomes or outcomes[n])]
+        if not self.options.exchange and all(isinstance(outcomes.get(n), PublishError) for n in range(len(records))):
+            raise NotConnected(f"{self.server}: queue {self.name!r} is not there any more")
+        if unknown:
+            cause = outcomes.get(unknown[0])
+            lost = cause if isinstance(cause, Exception) else ConnectionError("the connection is lost")
+            error = ERRORS.translate(lost, self.options.address)
             if len(unknown) + len(refused) == len(records):
                 raise error from cause
             refused.update(dict.fromkeys(unknown, ProduceError(str(error))))
