@@ -9,7 +9,10 @@ import signal
 import socket
 import subprocess
 import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from tests.servers.kafka.jars import BrokerUnavailableError
 from tests.servers.kafka.server import PASSWORD, READY_TIMEOUT, USER, KafkaServer, wait_until_ready
@@ -34,10 +37,10 @@ PROPERTIES = """
 process.roles=broker,controller
 node.id=1
 controller.quorum.bootstrap.servers=127.0.0.1:{controller}
-listeners=PLAINTEXT://127.0.0.1:{broker},SASL://127.0.0.1:{sasl},PROXIED://127.0.0.1:{behind},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{broker},SASL://127.0.0.1:{sasl},PROXIED://127.0.0.1:{proxy}
+listeners=PLAINTEXT://127.0.0.1:{broker},SASL://127.0.0.1:{sasl},PROXIED://127.0.0.1:{behind},CONTROLLER://127.0.0.1:{controller}{listeners}
+advertised.listeners=PLAINTEXT://127.0.0.1:{broker},SASL://127.0.0.1:{sasl},PROXIED://127.0.0.1:{proxy}{listeners}
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL:SASL_PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL:SASL_PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT{protocols}
 inter.broker.listener.name=PLAINTEXT
 sasl.enabled.mechanisms=PLAIN
 listener.name.sasl.plain.sasl.jaas.config={module} required user_{user}="{password}";
@@ -55,7 +58,31 @@ auto.create.topics.enable=false
 offsets.topic.num.partitions=4
 transaction.state.log.num.partitions=4
 num.partitions=4
+share.coordinator.state.topic.num.partitions=4
+group.share.min.heartbeat.interval.ms=100
+group.share.heartbeat.interval.ms=200
+group.share.min.session.timeout.ms=1000
+group.share.session.timeout.ms=2000
+group.share.min.record.lock.duration.ms=1000
+group.share.max.delivery.count.limit=25
+{more}
 """
+
+
+class More(NamedTuple):
+    """What another kind of broker adds.
+
+    Attributes:
+        listeners: To the list of listeners, beginning with a comma.
+        protocols: To the map of their protocols, likewise.
+        properties: Further lines.
+        format: Arguments of the tool that formats the storage.
+    """
+
+    listeners: str = ""
+    protocols: str = ""
+    properties: str = ""
+    format: Sequence[str] = ()
 
 
 class Broker(KafkaServer):
@@ -121,14 +148,18 @@ class Broker(KafkaServer):
         shutil.rmtree(self._directory, ignore_errors=True)
 
     def _set_up(self) -> None:
-        broker, controller, sasl, behind, proxy = _free_ports(5)
+        broker, controller, sasl, behind, proxy = free_ports(5)
         self.bootstrap = f"127.0.0.1:{broker}"
         self.sasl_bootstrap = f"127.0.0.1:{sasl}"
         self.behind_proxy = (behind, proxy)
         self._log = self._directory / "broker.log"
         self._properties = self._directory / "server.properties"
+        more = self._more()
         self._properties.write_text(
             PROPERTIES.format(
+                listeners=more.listeners,
+                protocols=more.protocols,
+                more=more.properties,
                 broker=broker,
                 controller=controller,
                 sasl=sasl,
@@ -145,19 +176,24 @@ class Broker(KafkaServer):
         # An id that begins with '-' would be read as an option.
         cluster = "p" + cluster[1:]
         command = ["java", "-cp", f"{self._jars}/*", "kafka.tools.StorageTool", "format", "--standalone"]
-        command += ["-t", cluster, "-c", str(self._properties)]
+        command += ["-t", cluster, "-c", str(self._properties), *more.format]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
         if done.returncode != 0:
             last = (done.stdout + done.stderr).strip().splitlines()[-1:] or ["no output"]
             raise BrokerUnavailableError(f"no real Kafka broker: its storage cannot be formatted: {last[0][:300]}")
+
+    def _more(self) -> More:
+        """What a subclass adds; called once, before the properties are written."""
+        return More()
 
     def _end(self, how: signal.Signals) -> None:
         guard, self._guard = self._guard, None
         if guard is None:
             raise RuntimeError("the broker does not run")
         with guard:
-            os.kill(self._pid, how)
-            os.kill(self._pid, signal.SIGCONT)
+            with suppress(ProcessLookupError):  # it has ended by itself, and its last words say why
+                os.kill(self._pid, how)
+                os.kill(self._pid, signal.SIGCONT)
             try:
                 guard.wait(STOP_TIMEOUT)
             except subprocess.TimeoutExpired:
@@ -168,7 +204,7 @@ class Broker(KafkaServer):
         return lines[-1][:300] if lines else "it wrote nothing"
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [each.getsockname()[1] for each in sockets]
     for each in sockets:

@@ -100,6 +100,12 @@ _REMEDIES: dict[str, str] = {
     "_SSL": "correct 'security.protocol', 'ssl.ca.location' or the other 'ssl.…' keys, if the brokers are well",
 }
 
+_CERTIFICATE = (
+    "the brokers' certificate is of an authority that 'ssl.ca.location' does not name, or has expired, or is of "
+    "another name than 'bootstrap.servers' says; `openssl s_client -connect HOST:PORT` shows it"
+)
+"""For three faults that the client does not tell apart."""
+
 
 def kind_of(error: KafkaError) -> Kind:
     """What to do about an error. An unknown one is retriable, so that nothing is dropped because of it."""
@@ -115,7 +121,7 @@ def is_about_a_batch(error: KafkaError) -> bool:
 
 def describe(error: KafkaError) -> str:
     """Kafka's text, with what to do about it if that is known."""
-    remedy = _REMEDIES.get(error.name())
+    remedy = _CERTIFICATE if "certificate verify failed" in error.str() else _REMEDIES.get(error.name())
     text = f"{error.str()} ({error.name()})"
     return f"{text}; {remedy}" if remedy else text
 
