@@ -38,6 +38,7 @@ CONNECTORS = (
     "http.poll",
     "http.webhook",
     "kafka",
+    "kafka.share",
     "memory",
     "postgres",
     "postgres.changes",
@@ -54,7 +55,7 @@ CONNECTORS = (
     "nats",
     "timer",
     "rabbitmq",
-    "rabbitmq.classic",
+    "rabbitmq.classic", "zmq", "zmq.reply"
 )
 
 _TABLE = re.compile(r"(?<=<!-- table: )([\w.]+)( -->\n).*?(?=<!-- end -->)", re.DOTALL)

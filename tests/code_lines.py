@@ -35,6 +35,7 @@ PLACES = {
     "rabbitmq": "plugins/rabbitmq/src",
     "rsmq": "plugins/rsmq/src",
     "sqlite": "plugins/sqlite/src",
+    "zmq": "plugins/zmq/src",
     "beanstalkd (a third's)": "tests/third_party/penstock-beanstalkd/src",
 }
 """Where the sources of each distribution are."""

@@ -9,7 +9,7 @@ import pytest
 from penstock.plugins import hints
 from penstock.plugins.registry import Registry
 
-EXTRAS = ("kafka", "rsmq", "redis", "memory", "sqlite", "msgpack", "postgres", "azure")
+EXTRAS = ("kafka", "rsmq", "redis", "zmq", "memory", "sqlite", "msgpack", "postgres", "azure")
 EXTRAS = ("kafka", "rsmq", "redis", "http", "timer", "memory", "sqlite", "msgpack", "postgres")
 
 

@@ -16,11 +16,12 @@ EMBEDDED = "memory"
 """The connector, and the profile, that need no backend; for the queues of tests."""
 
 _PROVIDED: Mapping[str, Mapping[str, Collection[str]]] = {
-    "kafka": {"connector": ("kafka",), "profile": ("kafka", "confluent")},
+    "kafka": {"connector": ("kafka", "kafka.share"), "profile": ("kafka", "confluent")},
     "rsmq": {"connector": ("rsmq",), "profile": ("rsmq",)},
     "redis": {"connector": ("redis.streams", "redis.lists", "redis.pubsub"), "profile": ("redis",)},
     "http": {"connector": ("http.poll", "http.webhook"), "profile": ("http",)},
     "timer": {"connector": ("timer",), "profile": ("timer",)},
+    "zmq": {"connector": ("zmq", "zmq.reply"), "profile": ("zmq",)},
     "memory": {"connector": ("memory",), "profile": ("memory",)},
     "sqlite": {"connector": ("sqlite",), "profile": ("sqlite",)},
     "postgres": {

@@ -22,7 +22,7 @@ from penstock_kafka.commit_metadata import READ_TIMEOUT
 from penstock_kafka.connection import check_connection, invalid_settings
 from penstock_kafka.errors import connector_error
 from penstock_kafka.message import Partition, headers_of, position_of, timestamp_of
-from penstock_kafka.options import KafkaOptions, topics
+from penstock_kafka.options import ClientOptions, topics
 from penstock_kafka.plugin import BROWSE_GROUP
 from penstock_kafka.seeking import seek
 
@@ -42,7 +42,7 @@ class Browser:
         options: Its options; the group may be missing.
     """
 
-    def __init__(self, name: str, options: KafkaOptions) -> None:
+    def __init__(self, name: str, options: ClientOptions) -> None:
         self._name = name
         self._topics = topics(name, "input")
         self._options = options

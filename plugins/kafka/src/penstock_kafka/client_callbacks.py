@@ -65,6 +65,8 @@ class ClientCallbacks:
             if now - self._logged < LOG_INTERVAL:
                 return  # it comes ten times a second
             self._logged, level = now, logging.DEBUG  # what it means for a queue is said by the connector
+        if facility == "SHARECONSUMER":
+            level = logging.DEBUG  # that share groups are a preview: each client says so, and the manual once
         log.log(level, text, facility, client, message)
 
     def reset(self) -> None:

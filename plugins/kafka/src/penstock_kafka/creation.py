@@ -9,12 +9,12 @@ from penstock.connectors import Created
 from penstock_kafka.client_callbacks import ClientCallbacks
 from penstock_kafka.connection import check_connection, invalid_settings
 from penstock_kafka.errors import connector_error
-from penstock_kafka.options import KafkaOptions
+from penstock_kafka.options import ClientOptions
 
 BROKERS_DEFAULT = -1  # partitions, and copies of each
 
 
-def create(topic: str, options: KafkaOptions) -> Created:
+def create(topic: str, options: ClientOptions) -> Created:
     """Create a topic as the options say, unless it is there. Blocks.
 
     Raises:
@@ -44,7 +44,7 @@ def create(topic: str, options: KafkaOptions) -> Created:
     return Created(existed, f"topic {topic!r} at {options.brokers}{_partitions(client, topic, options)}")
 
 
-def _partitions(client: AdminClient, topic: str, options: KafkaOptions) -> str:
+def _partitions(client: AdminClient, topic: str, options: ClientOptions) -> str:
     try:
         count = len(client.list_topics(topic, timeout=options.connect_timeout).topics[topic].partitions)
     except KafkaException:

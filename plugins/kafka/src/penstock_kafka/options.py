@@ -102,8 +102,8 @@ class TopicOptions(BaseModel):
     config: dict[str, str] = Field(default_factory=dict)
 
 
-class KafkaOptions(ConnectorOptions):
-    """Options of the connector `kafka`. A key that is not listed here is passed to librdkafka.
+class ClientOptions(ConnectorOptions):
+    """What all queues on Kafka's topics have. A key that is not listed here is passed to librdkafka.
 
     Attributes:
         bootstrap_servers: Addresses, host:port, with commas between them. From KAFKA_CONSUMER_BROKERS or
@@ -111,12 +111,7 @@ class KafkaOptions(ConnectorOptions):
         group_id: The consumer group; an input needs one. From KAFKA_CONSUMER_GROUP.
         sasl_username: From KAFKA_KEY.
         sasl_password: From KAFKA_SECRET. Both together turn on SASL_SSL with PLAIN, unless other keys say otherwise.
-        commit_interval: Seconds between two commits; after a crash, at most this much is processed again.
-        max_uncommitted: How many offsets one unsettled message may hold back in a partition; then the partition is
-            paused until that message is settled.
-        revoke_timeout: Seconds to wait for settlements of a partition before another worker gets it.
         connect_timeout: Seconds after which brokers that do not answer count as away.
-        poll_interval: The longest wait for messages in seconds; None leaves it to the engine.
         poll_thread_timeout: Seconds to wait for the end of the producer's polling thread.
         topic: How the topic is made by `penstock queue CONFIG create`: `partitions`, `replication`, `config`.
         consumer, producer: Keys of librdkafka for one role only, for a queue that one program reads and another writes.
@@ -136,11 +131,7 @@ class KafkaOptions(ConnectorOptions):
     sasl_password: Annotated[SecretStr | None, FromEnvironment("KAFKA_SECRET")] = Field(
         default=None, alias="sasl.password"
     )
-    commit_interval: float = Field(default=1.0, gt=0, le=60)
-    max_uncommitted: int = Field(default=100_000, ge=1)
-    revoke_timeout: float = Field(default=10.0, ge=0, le=300)
     connect_timeout: float = Field(default=10.0, gt=0, le=300)
-    poll_interval: float | None = Field(default=None, gt=0)
     poll_thread_timeout: float = Field(default=5.0, ge=0, le=60)
     topic: TopicOptions = TopicOptions()
     consumer: dict[str, Any] = Field(default_factory=dict, repr=False)
@@ -165,16 +156,6 @@ class KafkaOptions(ConnectorOptions):
             if key in CODE and not _is_harmless(key, value)
         }
 
-    def for_tools(self) -> Self:
-        """See `ConnectorOptions.for_tools`; after a crash they repeat what they had settled since the last commit."""
-        consumer = dict(self.consumer)
-        if self.passed_through("input").get("group.protocol") != "consumer":
-            # As long as a group waits for a tool that was killed.
-            consumer.setdefault("session.timeout.ms", TOOLS_SESSION_MS)
-        return self.model_copy(
-            update={"group_id": TOOLS_GROUP, "commit_interval": TOOLS_COMMIT_INTERVAL, "consumer": consumer}
-        )
-
     @property
     def brokers(self) -> str:
         """The addresses for messages, without credentials."""
@@ -189,16 +170,6 @@ class KafkaOptions(ConnectorOptions):
         """The keys under which a passed-through key was written."""
         block, keys = ("consumer", self.consumer) if role == "input" else ("producer", self.producer)
         return (block, key) if key in keys else (key,)
-
-    def cooperative(self) -> bool:
-        """Whether a rebalance revokes only the partitions that move."""
-        keys = {**CONSUMER_DEFAULTS, **self.passed_through("input")}
-        return keys.get("group.protocol") == "consumer" or "cooperative" in str(keys["partition.assignment.strategy"])
-
-    def revoke_wait(self) -> float:
-        """`revoke_timeout`, shortened so that the group does not count this member as dead."""
-        interval = float(self.passed_through("input").get("max.poll.interval.ms", 300_000)) / 1000
-        return min(self.revoke_timeout, interval / 2)
 
     def problems(self, role: Role) -> list[str]:
         """One sentence for each problem in this role that can be found without the client."""
@@ -277,6 +248,43 @@ class KafkaOptions(ConnectorOptions):
         if "sasl.mechanisms" not in own:  # the client's other name of the same key
             settings["sasl.mechanism"] = "PLAIN"
         return settings
+
+
+class KafkaOptions(ClientOptions):
+    """Options of the connector `kafka`. A key that is not listed here is passed to librdkafka.
+
+    Attributes:
+        commit_interval: Seconds between two commits; after a crash, at most this much is processed again.
+        max_uncommitted: How many offsets one unsettled message may hold back in a partition; then the partition is
+            paused until that message is settled.
+        revoke_timeout: Seconds to wait for settlements of a partition before another worker gets it.
+        poll_interval: The longest wait for messages in seconds; None leaves it to the engine.
+    """
+
+    commit_interval: float = Field(default=1.0, gt=0, le=60)
+    max_uncommitted: int = Field(default=100_000, ge=1)
+    revoke_timeout: float = Field(default=10.0, ge=0, le=300)
+    poll_interval: float | None = Field(default=None, gt=0)
+
+    def for_tools(self) -> Self:
+        """See `ConnectorOptions.for_tools`; after a crash they repeat what they had settled since the last commit."""
+        consumer = dict(self.consumer)
+        if self.passed_through("input").get("group.protocol") != "consumer":
+            # As long as a group waits for a tool that was killed.
+            consumer.setdefault("session.timeout.ms", TOOLS_SESSION_MS)
+        return self.model_copy(
+            update={"group_id": TOOLS_GROUP, "commit_interval": TOOLS_COMMIT_INTERVAL, "consumer": consumer}
+        )
+
+    def cooperative(self) -> bool:
+        """Whether a rebalance revokes only the partitions that move."""
+        keys = {**CONSUMER_DEFAULTS, **self.passed_through("input")}
+        return keys.get("group.protocol") == "consumer" or "cooperative" in str(keys["partition.assignment.strategy"])
+
+    def revoke_wait(self) -> float:
+        """`revoke_timeout`, shortened so that the group does not count this member as dead."""
+        interval = float(self.passed_through("input").get("max.poll.interval.ms", 300_000)) / 1000
+        return min(self.revoke_timeout, interval / 2)
 
 
 def _is_harmless(key: str, value: Any) -> bool:

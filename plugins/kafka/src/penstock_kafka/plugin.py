@@ -1,4 +1,4 @@
-"""What this distribution offers: the connector `kafka` and its profiles."""
+"""What this distribution offers: the connectors `kafka` and `kafka.share`, and profiles."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BROWSE_GROUP = "penstock-browse"
 
 @hookimpl
 def penstock_connectors() -> Sequence[ConnectorSpec]:
-    """The connector."""
+    """The connectors."""
     return [
         ConnectorSpec(
             "kafka",
@@ -42,7 +42,27 @@ def penstock_connectors() -> Sequence[ConnectorSpec]:
             browse_config={"group.id": BROWSE_GROUP},
             record_options=frozenset({"partition", "timestamp"}),
             summary="Kafka topics",
-        )
+        ),
+        ConnectorSpec(
+            "kafka.share",
+            consumer="penstock_kafka.share_consumer:ShareGroupConsumer",
+            producer="penstock_kafka.producer:KafkaProducer",
+            options="penstock_kafka.share_options:ShareOptions",
+            check="penstock_kafka.check:check",
+            capabilities=Capabilities(
+                headers=True,
+                keys=True,
+                redelivery_count=True,
+                replay=True,
+                tombstones=True,
+                groups=True,
+                browse=True,
+                create=True,
+            ),
+            browse_config={"group.id": BROWSE_GROUP},
+            record_options=frozenset({"partition", "timestamp"}),
+            summary="Kafka topics, by share groups (Kafka 4.2 or later)",
+        ),
     ]
 
 
@@ -53,5 +73,6 @@ def penstock_profiles() -> Sequence[Profile]:
     return [
         *standard_profiles("kafka", "on Kafka"),
         *standard_profiles("kafka", "on Kafka", name="confluent", also=py_volley),
+        *standard_profiles("kafka.share", "on a share group of Kafka", name="kafka-share"),
         Profile("confluent-batch-json", "kafka", batch=True, summary="JSON on Kafka; the function gets lists"),
     ]

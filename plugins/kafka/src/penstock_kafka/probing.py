@@ -16,32 +16,38 @@ from penstock_kafka.client_callbacks import ClientCallbacks
 from penstock_kafka.connection import check_connection, invalid_settings
 from penstock_kafka.errors import connector_error
 from penstock_kafka.known_keys import CONSUMER, PRODUCER
-from penstock_kafka.options import KafkaOptions, topics
+from penstock_kafka.options import ClientOptions, topics
 
 ADMIN_TIMEOUT = 3.0  # seconds for each question after the brokers have answered the first one
 
 
-def probe(name: str, options: KafkaOptions, role: Role) -> list[Probed]:
+def admin_client(options: ClientOptions, role: Role, callbacks: ClientCallbacks) -> AdminClient:
+    """A client that asks and changes settings, with the addresses and credentials of a queue in this role."""
+    settings = {key: value for key, value in options.client_settings(role).items() if key not in CONSUMER | PRODUCER}
+    try:
+        return AdminClient(callbacks.listening(settings))
+    except KafkaException as error:
+        raise invalid_settings(error) from None
+
+
+def probe(name: str, options: ClientOptions, role: Role, group: bool = True) -> list[Probed]:
     """See `Consumer.probe`.
 
     Args:
         name: The queue's `value`.
         options: Its options.
         role: What it is used for.
+        group: Whether to ask about the consumer group of an input.
     """
     names = topics(name, role)
     where = f"Kafka at {options.brokers}"
     callbacks = ClientCallbacks()
-    settings = {key: value for key, value in options.client_settings(role).items() if key not in CONSUMER | PRODUCER}
-    try:
-        client = AdminClient(callbacks.listening(settings))
-    except KafkaException as error:
-        raise invalid_settings(error) from None
+    client = admin_client(options, role, callbacks)
     check_connection(client, lambda: client.poll(0), callbacks, names, options.brokers, options.connect_timeout)
     plain = [each for each in names if not each.startswith("^")]
     answers = [Probed("reachable", True, f"{where} answers"), _rights(client, plain, role, where)]
     answers.append(Probed("exists", True, f"topic {name!r} exists" if plain else f"{name!r} is a pattern"))
-    if role == "input":
+    if role == "input" and group:
         answers.append(_group(client, options.group_id or "", where))
     return [*answers, Probed("clock", None, "brokers do not tell their time")]
 

@@ -21,7 +21,7 @@ from penstock_kafka.connection import check_connection, invalid_settings
 from penstock_kafka.creation import create
 from penstock_kafka.delivery import Delivery
 from penstock_kafka.errors import Kind, describe, is_about_a_batch, kind_of, produce_error
-from penstock_kafka.options import KafkaOptions, topics
+from penstock_kafka.options import ClientOptions, topics
 from penstock_kafka.probing import probe
 
 log = logging.getLogger("penstock.kafka")
@@ -42,7 +42,7 @@ class KafkaProducer(Producer):
     A separate thread polls the client, so that reports arrive while the event loop is busy.
     """
 
-    def __init__(self, name: str, options: KafkaOptions) -> None:
+    def __init__(self, name: str, options: ClientOptions) -> None:
         super().__init__(name, options)
         self._options = options
         self._topic = topics(name, "output")[0]

@@ -15,12 +15,12 @@ from penstock_kafka.connection import check_connection, invalid_settings
 from penstock_kafka.errors import connector_error
 from penstock_kafka.known_keys import CONSUMER, PRODUCER
 from penstock_kafka.message import Partition
-from penstock_kafka.options import KafkaOptions
+from penstock_kafka.options import ClientOptions
 
 _HAS_MEMBERS = {KafkaError.UNKNOWN_MEMBER_ID, KafkaError.NON_EMPTY_GROUP, KafkaError.REBALANCE_IN_PROGRESS}
 
 
-def seek(options: KafkaOptions, partitions: Sequence[Partition], to: str | datetime | tuple[Partition, int]) -> None:
+def seek(options: ClientOptions, partitions: Sequence[Partition], to: str | datetime | tuple[Partition, int]) -> None:
     """Commit other offsets for the group. Blocks.
 
     Args:
@@ -51,7 +51,7 @@ def seek(options: KafkaOptions, partitions: Sequence[Partition], to: str | datet
         raise connector_error(error.args[0], where) from None
 
 
-def _client(options: KafkaOptions) -> AdminClient:
+def _client(options: ClientOptions) -> AdminClient:
     callbacks = ClientCallbacks()
     own = CONSUMER | PRODUCER
     settings = {key: value for key, value in options.client_settings("input").items() if key not in own}

@@ -1,0 +1,195 @@
+"""Kafka's topics as an input queue by a share group: messages are settled one by one, by any number of workers."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from typing import ClassVar
+
+from confluent_kafka import AcknowledgeType
+
+from penstock.connectors import BlockingConsumer, Probed
+from penstock.errors import ConnectorError, FatalConnectorError, NotConnected
+from penstock.message import BrowsedMessage, QueueMessage
+from penstock.timeouts import run_with_timeout
+from penstock_kafka.browsing import Browser
+from penstock_kafka.errors import describe
+from penstock_kafka.options import topics
+from penstock_kafka.probing import probe
+from penstock_kafka.share_group import prepare
+from penstock_kafka.share_member import ACCEPT, RELEASE, Member, ShareMessage, Terms
+from penstock_kafka.share_options import ShareOptions
+
+log = logging.getLogger("penstock.kafka")
+
+POLL_SLICE = 0.02  # seconds of one wait: the members are looked at in turn
+HELD_FOR_LONG = 0.5  # seconds that a member holds messages before another one is opened beside it
+CLOSE_TIMEOUT = 8.0  # seconds to leave the group with all members
+
+
+class ShareGroupConsumer(BlockingConsumer):
+    """Consumes as one or more members of a share group.
+
+    A member takes nothing new before all that it has is settled. So there are several, opened when they are needed.
+    """
+
+    keep_polling: ClassVar[bool] = True  # the client fetches on by itself, and what it has fetched is locked
+
+    def __init__(self, name: str, options: ShareOptions) -> None:
+        super().__init__(name, options)
+        self._options = options
+        self.server = f"Kafka at {options.brokers}"
+        self._where = f"{self.server}: share group {options.group_id!r}"
+        self._browser = Browser(name, options.for_browsing())
+        self._terms = Terms(0.0, 0)
+        self._members: list[Member] = []
+        self._ready: deque[ShareMessage] = deque()  # taken from a member, and not returned by `consume` yet
+        self._opened = 0.0
+        self._settled = threading.Event()
+        self._connected = False
+
+    def connect(self) -> None:
+        """Check brokers and topics, set the group's configuration, and join."""
+        self._terms = Terms(*prepare(self.name, self._options))
+        if not self._members:
+            self._open_member()
+        self._connected = True
+
+    def _open_member(self) -> None:
+        self._members.append(Member(topics(self.name, "input"), self._options, self._where, self._terms))
+        self._opened = time.monotonic()
+
+    def consume(self, max_messages: int, timeout: float) -> Sequence[QueueMessage]:
+        """See `Consumer.consume`. Members that hold nothing are polled in turn."""
+        if not self._connected:
+            raise ConnectorError("not connected; call connect() first, and nothing after shutdown()")
+        deadline = time.monotonic() + timeout
+        while True:
+            if not self._ready:
+                for member in self._free():
+                    self._ready += member.poll(0)
+            self._maintain()  # before anything is returned: what an earlier poll has locked may be locked no longer
+            if found := self._take(max_messages):
+                return found
+            left = min(deadline - time.monotonic(), POLL_SLICE)
+            if left <= 0:
+                return []
+            if max_messages and self._needs_more():
+                self._open_member()
+            if free := self._free():
+                self._members.remove(free[0])
+                self._members.append(free[0])
+                self._ready += free[0].poll(left)
+            else:
+                self._settled.wait(left)
+                self._settled.clear()
+
+    def _take(self, most: int) -> list[ShareMessage]:
+        found: list[ShareMessage] = []
+        while self._ready and len(found) < most:
+            message = self._ready.popleft()
+            if message.member.holds(message):  # else its lock has ended
+                found.append(message)
+        return found
+
+    def _free(self) -> list[Member]:
+        return [member for member in self._members if not member.held]
+
+    def _needs_more(self) -> bool:
+        """Whether a member holds messages for long, so that its partitions may wait for them."""
+        now = time.monotonic()
+        return (
+            len(self._members) < self._options.members
+            and now - self._opened > HELD_FOR_LONG
+            and any(member.held and now - member.since > HELD_FOR_LONG for member in self._members)
+        )
+
+    def _maintain(self) -> None:
+        """Raise what ends consuming, and release what is locked no longer."""
+        for member in self._members:
+            callbacks = member.callbacks
+            if callbacks.fatal is not None:
+                raise FatalConnectorError(f"{self._where}: {describe(callbacks.fatal)}")
+            if callbacks.down:
+                callbacks.down = False  # raised once for each outage, because the client reconnects by itself
+                raise NotConnected(f"{self._where}: {callbacks.reason('all brokers are down')}")
+            if ended := member.ended():
+                self._release(member, ended)
+
+    def _release(self, member: Member, ended: Sequence[ShareMessage]) -> None:
+        waiting = [message for message in list(self._ready) if message.member is member]
+        log.warning(
+            "%s: the locks of %d messages end after %g s, %d of them before their turn, the first of message %s; they "
+            "are delivered again; raise 'share.record.lock.duration.ms' under 'group', or send smaller batches",
+            self._where, len(ended), self._terms.lock, len(waiting), ended[0].position,
+            extra={"position": ended[0].position, "count": len(ended)},
+        )  # fmt: skip
+        self._warn_of_dropped(ended)
+        member.settle(ended, RELEASE)
+
+    def _warn_of_dropped(self, messages: Sequence[ShareMessage]) -> None:
+        for message in messages:
+            if message.attempts >= self._terms.limit:
+                log.error(
+                    "%s: message %s was delivered %d times, and the brokers deliver it no more; it stays in its topic "
+                    "as long as that keeps it", self._where, message.position, message.attempts,
+                    extra={"position": message.position},
+                )  # fmt: skip
+
+    # -- settling, on a second thread: what a member holds is settled there, and only others are polled
+
+    def on_success(self, messages: Sequence[QueueMessage]) -> int:
+        """See `Consumer.on_success`: each message is accepted by itself."""
+        return self._settle(messages, ACCEPT)
+
+    def on_fail(self, messages: Sequence[QueueMessage], delay: float | None = None) -> int:  # noqa: ARG002
+        """Release each message. At its last delivery it is delivered again from here: the brokers would drop it."""
+        ours: Sequence[ShareMessage] = messages  # type: ignore[assignment]
+        late = self._settle([each for each in ours if each.attempts < self._terms.limit], RELEASE)
+        for message in ours:
+            if message.attempts >= self._terms.limit:
+                again = message.member.deliver_again(message)
+                late += again is None
+                self._ready += [again] if again else []
+        return late
+
+    def _settle(self, messages: Sequence[QueueMessage], how: AcknowledgeType) -> int:
+        by_member: dict[Member, list[ShareMessage]] = {}
+        ours: Sequence[ShareMessage] = messages  # type: ignore[assignment]
+        for message in ours:
+            by_member.setdefault(message.member, []).append(message)
+        late = sum(member.settle(some, how) for member, some in by_member.items())
+        self._settled.set()
+        return late
+
+    # -- what tools ask, without joining the group
+
+    def browse(self, limit: int, after: str | None = None) -> Sequence[BrowsedMessage]:
+        """All that the topics keep; see `Consumer.browse`."""
+        return self._browser.browse(limit, after)
+
+    def follow(self, timeout: float) -> Sequence[BrowsedMessage]:
+        """See `Consumer.follow`."""
+        return self._browser.follow(timeout)
+
+    def probe(self) -> Sequence[Probed]:
+        """See `Consumer.probe`."""
+        return probe(self.name, self._options, "input", group=False)
+
+    def shutdown(self) -> None:
+        """Leave the group with all members; the brokers release what is not settled."""
+        self._browser.close()
+        members, self._members, self._connected = self._members, [], False
+        self._ready.clear()
+        held = [message for member in members for message in member.held.values()]
+        self._warn_of_dropped(held)
+        deadline = time.monotonic() + CLOSE_TIMEOUT
+        for member in members:
+            try:
+                run_with_timeout(member.close, max(0.0, deadline - time.monotonic()))
+            except TimeoutError:
+                log.warning("%s: the group was not left in time; it notices by itself", self._where)
+                return
