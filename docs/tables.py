@@ -55,7 +55,9 @@ CONNECTORS = (
     "nats",
     "timer",
     "rabbitmq",
-    "rabbitmq.classic", "zmq", "zmq.reply"
+    "rabbitmq.classic",
+    "zmq",
+    "zmq.reply",
 )
 
 _TABLE = re.compile(r"(?<=<!-- table: )([\w.]+)( -->\n).*?(?=<!-- end -->)", re.DOTALL)

@@ -1,0 +1,3 @@
+"""Penstock's connectors for ZeroMQ sockets."""
+
+__version__ = "0.1.0"
