@@ -9,6 +9,7 @@ import time
 from typing import Any
 
 import pytest
+import redis
 
 from penstock.errors import ConnectorError, NotConnected
 from penstock.message import Record
@@ -301,5 +302,29 @@ def test_a_slow_server_ends_no_lease(redis_server: Any, proxy: Any, opener: Any,
             extending.cancel()
             assert sum(late) == 0
             assert consumer.lost_leases == 0
+
+    asyncio.run(main())
+
+
+def test_a_full_server_can_be_emptied(own_redis: Any, opener: Any, consumed: Any) -> None:
+    """At `maxmemory` it refuses records, for now; a worker that starts then takes, extends, requeues and settles."""
+    server = own_redis()
+    where = {"host": server.host, "port": server.port}
+
+    async def main() -> None:
+        async with opener.producer("streams", **where) as producer, opener.consumer("streams", **where) as consumer:
+            await producer.produce(records(20))
+            await consumer.on_success(await consumed(consumer, 5))
+            with redis.Redis(**where) as admin:
+                admin.config_set("maxmemory", 1)
+            (refused,) = await producer.produce(records(1))
+            assert refused is not None
+            assert refused.retriable
+        async with opener.consumer("streams", **where) as consumer:
+            held = await consumed(consumer, 15)
+            await consumer.extend(held)
+            assert await consumer.on_fail(held[:5]) == 0
+            assert await consumer.on_success([*held[5:], *await consumed(consumer, 5)]) == 0
+            assert await consumer.lag() == 0
 
     asyncio.run(main())

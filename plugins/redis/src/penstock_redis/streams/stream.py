@@ -29,6 +29,10 @@ async def join_group(redis: Connection, options: StreamOptions) -> bool:
     existed = bool(await redis.command("EXISTS", redis.name))
     if not existed and not options.create:
         raise NotConnected(f"Redis at {options.address}: there is no stream {redis.name!r}, and `create` is false")
+    # Asked first: a server without room refuses to create, also what is there, and is to be emptied all the same.
+    groups = await redis.command("XINFO", "GROUPS", redis.name) if existed else []
+    if any(group[1] == options.group.encode() for group in groups):
+        return True
     try:
         await redis.command("XGROUP", "CREATE", redis.name, options.group, options.start, "MKSTREAM")
     except ConnectorError as error:

@@ -2,6 +2,7 @@
 --
 -- ARGV  1 the group, 2 the consumer, 3 its lease in milliseconds, 4 milliseconds after which one is gone
 
+redis.call('HDEL', KEYS[3], ARGV[2]) -- as the ZREM in requeue.lua
 redis.call('HSET', KEYS[3], ARGV[2], ARGV[3])
 for _, info in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
   local seen = {}
