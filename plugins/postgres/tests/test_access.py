@@ -66,12 +66,14 @@ def show(postgres: PostgresServer) -> Iterator[Show]:
             (data / name).chmod(0o600)
             if postgres.user is not None:
                 shutil.chown(data / name, postgres.user)
-        configure("ssl_cert_file = 'test.crt'", "ssl_key_file = 'test.key'", "ssl = on")
+        try:
+            configure("ssl_cert_file = 'test.crt'", "ssl_key_file = 'test.key'", "ssl = on")
+        except psycopg.errors.InvalidParameterValue:
+            missing("postgres-tls", "this PostgreSQL was built without TLS; install another one")
         wanted = ssl.PEM_cert_to_DER_cert(certificate.cert_chain_pems[0].bytes().decode())
         deadline = time.monotonic() + 5
         while shown(postgres) != wanted:
-            if time.monotonic() > deadline:
-                missing("postgres-tls", "this PostgreSQL was built without TLS; install another one")
+            assert time.monotonic() < deadline, "the server does not show the certificate"
             time.sleep(0.05)
 
     def configure(*settings: str) -> None:
