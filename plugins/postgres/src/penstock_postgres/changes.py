@@ -259,7 +259,12 @@ class ChangesConsumer(LogReader[Lsn]):
             await self._session.close()
 
     async def _make_durable(self) -> None:
+        deadline = monotonic() + slots.WITHIN
         if not self._unread:
+            await self._read(0)
+        while self._decoder.inside and not self._unread and monotonic() < deadline:
+            # Every change of the transaction is here, its commit is on the way.
+            await self._stream.get().wait(MOMENT)
             await self._read(0)
         await self._store()
         await slots.wait_for(self._session, self._slot, self._confirmed)
