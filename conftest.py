@@ -20,6 +20,7 @@ pytest_plugins = [
     "tests.servers.rabbitmq",
     "tests.servers.redis",
     "tests.servers.servicebus",
+    "tests.servers.sqs",
     "tests.servers.proxy",
 ]
 

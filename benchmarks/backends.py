@@ -264,6 +264,33 @@ class Rabbitmq(Backend):
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
+class Sqs(Backend):
+    """Two queues for each run, on the server of the tests that is the fastest: fauxqs."""
+
+    def __init__(self, messages: int) -> None:
+        super().__init__(messages)
+        from tests.servers.sqs import fauxqs
+
+        self._folder = Path(tempfile.mkdtemp(prefix="penstock-bench-"))
+        self._server = fauxqs(self._folder)
+        if self._server.process is not None:
+            self._server.process.start()
+
+    def prepare(self, messages: int) -> list[str]:
+        """Endpoint, source queue, target queue."""
+        source, target = self._server.queue(), self._server.queue()
+        place = {**self._server.config(), "create": True}
+        _fill_queue({"connector": "sqs", "value": source, "config": place}, messages)
+        _fill_queue({"connector": "sqs", "value": target, "config": place}, 0)
+        return [self._server.url, source, target]
+
+    def close(self) -> None:
+        """See `Backend.close`."""
+        if self._server.process is not None:
+            self._server.process.kill()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
 class Sqlite(Backend):
     """A file for each run."""
 
@@ -331,6 +358,7 @@ BACKENDS: Mapping[str, Callable[[int], Backend]] = {
     "storage_queue": StorageQueue,
     "http": Http,
     "rabbitmq": Rabbitmq,
+    "sqs": Sqs,
     "memory": Memory,
     "sqlite": Sqlite,
 }

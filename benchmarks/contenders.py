@@ -60,6 +60,8 @@ CONTENDERS: Sequence[Contender] = (
     Contender("penstock", "http", "benchmarks.penstock_app.http", share=0.02),
     Contender("raw aio-pika, pipelined", "rabbitmq", "benchmarks.raw.rabbitmq", share=0.1),
     Contender("penstock", "rabbitmq", "benchmarks.penstock_app.rabbitmq", share=0.1),
+    Contender("raw aiobotocore", "sqs", "benchmarks.raw.sqs"),
+    Contender("penstock", "sqs", "benchmarks.penstock_app.sqs"),
     Contender("raw, no queue", "memory", "benchmarks.raw.memory"),
     Contender("penstock", "memory", "benchmarks.penstock_app.memory"),
     Contender("penstock, async", "memory", "benchmarks.penstock_app.memory", ("async",)),

@@ -58,6 +58,9 @@ CONNECTORS = (
     "rabbitmq.classic",
     "zmq",
     "zmq.reply",
+    "sqs",
+    "sqs.fifo",
+    "sns",
 )
 
 _TABLE = re.compile(r"(?<=<!-- table: )([\w.]+)( -->\n).*?(?=<!-- end -->)", re.DOTALL)

@@ -19,6 +19,7 @@ PLACES = {
     "penstock (core)": "core/src",
     "penstock-kit": "kit/src",
     "gcp": "plugins/gcp/src",
+    "aws (sqs, sns)": "plugins/aws/src",
     "kafka": "plugins/kafka/src",
     "http (poll and webhook)": "plugins/http/src",
     "timer": "plugins/timer/src",

@@ -33,6 +33,7 @@ _PROVIDED: Mapping[str, Mapping[str, Collection[str]]] = {
     "nats": {"connector": ("nats",), "profile": ("nats",)},
     "azure": {"connector": ("servicebus", "storage_queue"), "profile": ("servicebus", "storage_queue")},
     "rabbitmq": {"connector": ("rabbitmq", "rabbitmq.classic"), "profile": ("rabbitmq",)},
+    "aws": {"connector": ("sqs", "sqs.fifo", "sns"), "profile": ("sqs", "sqs.fifo", "sns")},
     "msgpack": {"serializer": ("msgpack",)},
     "kit": {"command": ("new",)},
 }

@@ -1,0 +1,3 @@
+"""Amazon SQS queues and SNS topics for Penstock."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,60 @@
+"""The connectors `sqs` and `sqs.fifo` keep every promise, on a server that speaks SQS."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import pytest
+from tests.servers.sqs import AwsServer
+
+from penstock.message import Record
+from penstock_kit import BackendFixture, ConnectorConformance
+
+
+class SqsBackend(BackendFixture):
+    """Queues on the test server."""
+
+    connector = "sqs"
+    timeout = 20.0
+    idle_timeout = 1.2  # a request waits for a second at least
+    largest_body = 700_000  # bytes grow by a third in base64, and a message has 1 MiB
+    short_lease: ClassVar = {"visibility_timeout": 4}
+    cannot: Mapping[str, str] = {
+        "lag": "SQS hides what a requeue delays as it hides what is in flight",
+        "restart:test_attempts_survive_a_restart_of_the_backend": (
+            "ElasticMQ stores delivery counts a moment after the delivery, and a SIGKILL takes the last ones back"
+        ),
+    }
+
+    def __init__(self, server: AwsServer) -> None:
+        self._server = server
+        if server.durable:
+            self.server = server.process
+        else:
+            reason = "this server is not ours, or forgets its messages"
+            self.cannot = self.cannot | dict.fromkeys(("restart", "stop", "pause"), reason)
+
+    def config(self, queue: str, group: str | None = None, **over: Any) -> dict[str, Any]:  # noqa: ARG002
+        name = f"{queue}{self.suffix}"
+        options = {**self._server.config(), "visibility_timeout": 6, "wait_time": 1, "timeout": 8.0, "create": True}
+        return {"connector": self.connector, "value": name, "config": {**options, **over}}
+
+    suffix = ""
+
+    def nowhere(self, queue: str) -> dict[str, Any]:
+        return self.config(queue, endpoint_url="http://127.0.0.1:9")
+
+    def refusing(self, queue: str) -> tuple[dict[str, Any], Record]:
+        return self.config(queue), Record(bytes(1_040_000))
+
+
+@pytest.mark.filterwarnings("ignore:Sending a large body")  # a record of a megabyte, which SQS refuses
+class TestSqs(ConnectorConformance):
+    """Standard queues."""
+
+    connector = "sqs"
+
+    @pytest.fixture
+    def backend(self, sqs_server: AwsServer) -> BackendFixture:
+        return SqsBackend(sqs_server)
