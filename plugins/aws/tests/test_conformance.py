@@ -16,7 +16,7 @@ class SqsBackend(BackendFixture):
     """Queues on the test server."""
 
     connector = "sqs"
-    timeout = 20.0
+    timeout = 30.0
     idle_timeout = 1.2  # a request waits for a second at least
     largest_body = 700_000  # bytes grow by a third in base64, and a message has 1 MiB
     short_lease: ClassVar = {"visibility_timeout": 4}
@@ -37,7 +37,7 @@ class SqsBackend(BackendFixture):
 
     def config(self, queue: str, group: str | None = None, **over: Any) -> dict[str, Any]:  # noqa: ARG002
         name = f"{queue}{self.suffix}"
-        options = {**self._server.config(), "visibility_timeout": 6, "wait_time": 1, "timeout": 8.0, "create": True}
+        options = {**self._server.config(), "visibility_timeout": 15, "wait_time": 1, "timeout": 8.0, "create": True}
         return {"connector": self.connector, "value": name, "config": {**options, **over}}
 
     suffix = ""
