@@ -40,6 +40,9 @@ def _describe(error: BaseException) -> tuple[str, str]:
         return problem, "CERTIFICATE"
     if isinstance(error, TimeoutError):
         return "no answer in time; it is away, or an alarm about its memory or disk blocks publishers", ""
+    if "'Connection.OpenOk'" in str(error):
+        # The client drops what the server says here.
+        return "the server refuses this user the virtual host, or it does not exist", "NOT_ALLOWED"
     named = _NAMED.search(str(error))
     text = named[1] if named else str(error) or type(error).__name__
     return text, text if named else ""
