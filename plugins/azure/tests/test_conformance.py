@@ -59,7 +59,7 @@ class StorageQueueBackend(ProxiedBackend):
 
     def config(self, queue: str, group: str | None = None, **over: Any) -> dict[str, Any]:  # noqa: ARG002
         options = {"connection_string": self._server.connection_string(self._proxy.port), "create": True}
-        options |= {"timeout": 8.0, "poll_interval": 0.1}
+        options |= {"timeout": 20.0, "poll_interval": 0.1}
         return {"connector": "storage_queue", "value": queue.replace("_", "-").lower(), "config": {**options, **over}}
 
     def nowhere(self, queue: str) -> dict[str, Any]:
