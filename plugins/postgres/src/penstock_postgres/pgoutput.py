@@ -96,6 +96,7 @@ class Decoder:
         self._kinds, self._prefix = kinds, prefix
         self._relations: dict[int, _Relation] = {}
         self._commit: Lsn = 0
+        self._lsn = ""  # of the commit, as text
         self._index = 0
         self._xid = 0
         self._time = ""
@@ -110,6 +111,7 @@ class Decoder:
             yield from self._new(self._row_change(data))
         elif kind == b"B":
             self._commit, time, self._xid = _BEGIN.unpack_from(data, 1)
+            self._lsn = lsn_text(self._commit)
             when = _EPOCH + timedelta(microseconds=time)
             self._time, self._seconds, self._index, self.inside = when.isoformat(), when.timestamp(), 0, True
         elif kind == b"C":
@@ -134,7 +136,7 @@ class Decoder:
 
     @property
     def _position(self) -> str:
-        return f"{lsn_text(self._commit)}/{self._index + 1}"
+        return f"{self._lsn}/{self._index + 1}"
 
     def _learn(self, data: bytes) -> None:
         [oid] = _OID.unpack_from(data, 1)
@@ -186,14 +188,16 @@ class Decoder:
                 )
             )
         row = "null" if new is None else _object(columns, new)
-        unchanged = ",".join(each.quoted for each, value in zip(columns, new or (), strict=False) if value is UNCHANGED)
-        lsn = lsn_text(self._commit)
+        unchanged = ""
+        if new is not None and UNCHANGED in new:
+            unchanged = ",".join(each.quoted for each, value in zip(columns, new, strict=True) if value is UNCHANGED)
+        lsn = self._lsn
         body = (
             f'{{"operation":"{operation}","table":{quoted(relation.name)},"key":{key},"row":{row},"old":{previous},'
             f'"unchanged":[{unchanged}],"lsn":"{lsn}","xid":{self._xid},"committed_at":"{self._time}"}}'
         )
         return Sent(
-            self._position,
+            f"{lsn}/{self._index + 1}",
             body.encode(),
             None if key == "null" else key.encode(),
             change_headers(operation, relation.name, lsn, self._xid),
@@ -207,7 +211,7 @@ class Decoder:
             return
         if not flags & 1:
             # It belongs to no transaction, so it is one of its own.
-            self._commit, self._index, self._seconds = lsn, 0, 0.0
+            self._commit, self._lsn, self._index, self._seconds = lsn, lsn_text(lsn), 0, 0.0
         yield from self._new(Sent(self._position, rest[4:], None, (), self._seconds or None))
         if not flags & 1:
             yield Commit(lsn)  # the end of its record
@@ -219,8 +223,12 @@ UNCHANGED = "\0unchanged"  # a marker that is compared by identity
 
 def change_headers(operation: str, table: str, lsn: str | None, xid: int | str | None) -> Headers:
     """The headers of a change."""
-    pairs = (("operation", operation), ("table", table), ("lsn", lsn), ("xid", xid))
-    return tuple((f"postgres-{name}", str(value).encode()) for name, value in pairs if value is not None)
+    headers = [("postgres-operation", operation.encode()), ("postgres-table", table.encode())]
+    if lsn is not None:
+        headers.append(("postgres-lsn", lsn.encode()))
+    if xid is not None:
+        headers.append(("postgres-xid", str(xid).encode()))
+    return tuple(headers)
 
 
 def lsn_text(lsn: Lsn) -> str:
