@@ -40,6 +40,7 @@ def tls_port(sqs_server: AwsServer) -> Iterator[Callable[[trustme.LeafCert], int
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
+    servers: list[asyncio.Server] = []
 
     async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -59,13 +60,15 @@ def tls_port(sqs_server: AwsServer) -> Iterator[Callable[[trustme.LeafCert], int
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         certificate.configure_cert(context)
         starting = asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
-        server = asyncio.run_coroutine_threadsafe(starting, loop).result(10)
-        port: int = server.sockets[0].getsockname()[1]
+        servers.append(asyncio.run_coroutine_threadsafe(starting, loop).result(10))
+        port: int = servers[-1].sockets[0].getsockname()[1]
         return port
 
     yield start
 
     async def stop() -> None:
+        for server in servers:
+            server.close()
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         for task in tasks:
             task.cancel()
