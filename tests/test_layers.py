@@ -26,7 +26,7 @@ ROWS = """
     observability.health
 
     bulk  client_errors  client_slot  headers  timeouts  transacted  results
-    backoff  blocking  capabilities  options  middleware  routing  dead_letters  routes  worker.listener
+    backoff  blocking  capabilities  lineage  options  middleware  routing  dead_letters  routes  worker.listener
     connectors  offsets  shared_client  pace  tls
     queues.threads  observability.counting
     observability.exposition
@@ -167,6 +167,7 @@ PUBLIC = frozenset(
         "hookspecs",
         "known_secrets",
         "leases",
+        "lineage",
         "message",
         "middleware",
         "model_handlers",

@@ -61,8 +61,8 @@ class Engine:
         queue_config, yaml_config_path: Other names for `config`, for Python data and for a file.
         metrics_port: Port of metrics and health; None for none. By default what the configuration's `worker:` says.
         max_in_flight, max_in_flight_bytes, batch_size, batch_wait, rate, frequency, concurrency, retry, on_invalid,
-            on_failed, delivery, propagate: What the configuration's `engine:` section says for all engines, for this
-            one; see `EngineSettings`.
+            on_failed, delivery, propagate, lineage: What the configuration's `engine:` section says for all engines,
+            for this one; see `EngineSettings`.
         middleware: What stands around each call of the function, the first outermost, inside of what the configuration
             names: functions with one `yield`, `penstock.middleware.Middleware` objects, names, mappings.
         config: The configuration: a YAML or TOML file, a mapping, or a list of `QueueConfig`; `penstock.yml` if not
@@ -94,6 +94,7 @@ class Engine:
         on_failed: str | None = None,
         delivery: str | None = None,
         propagate: Sequence[str] | None = None,
+        lineage: int | None = None,
         middleware: Sequence[AnyMiddleware] = (),
         config: Source | None = None,
     ) -> None:

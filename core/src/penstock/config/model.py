@@ -172,6 +172,8 @@ class EngineSettings(Settings):
         delivery: "exactly_once" needs input and outputs on one backend with transactions.
         propagate: Names of headers that go from an input to its outputs, beside `traceparent`, `tracestate`, `baggage`
             and `penstock-id`, which always do. In any case; an output's own header of a name wins.
+        lineage: How many hops the header `penstock-lineage` of each output keeps: the engines that had it, with queue,
+            position and time; 0 writes none.
         middleware: What stands around each call of the function, the first outermost: names of installed middleware, or
             mappings with a `name` and its options.
     """
@@ -190,6 +192,7 @@ class EngineSettings(Settings):
     on_failed: Literal["requeue", "stop", "skip"] = "requeue"
     delivery: Literal["at_least_once", "exactly_once"] = "at_least_once"
     propagate: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    lineage: int = Field(default=0, ge=0, le=1_000)
     # Not in the repr: an option may be a secret.
     middleware: tuple[Name | dict[str, Any], ...] = Field(default=(), repr=False)
 

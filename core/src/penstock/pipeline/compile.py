@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from penstock.config.without_effect import engine_options_without_effect
 from penstock.errors import ConfigError
 from penstock.events import Observer
+from penstock.lineage import Lineage
 from penstock.middleware import EngineInfo, Limit, Middleware, Wrapper
 from penstock.observability.observers import guarded, together
 from penstock.pace import Bucket, Frequency
@@ -27,6 +28,7 @@ from penstock.pipeline.loop import Pipeline
 from penstock.pipeline.middleware import Surroundings, name_of
 from penstock.pipeline.open_resources import OpenResources
 from penstock.pipeline.poison import Suspicion
+from penstock.pipeline.propagation import Propagation
 from penstock.pipeline.state import EngineState
 from penstock.pipeline.steps import Steps
 from penstock.pipeline.strategy import Strategy
@@ -113,7 +115,9 @@ def compile_pipeline(
         function,
         output_queues,
         whole_batch=whole_batch,
-        propagate=settings.propagate,
+        propagation=Propagation(
+            settings.propagate, Lineage(app, source.value, settings.lineage) if settings.lineage else None
+        ),
         surroundings=Surroundings(around, info) if around else None,
         raise_if_fatal=raise_if_fatal,
     )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from penstock.dead_letters import MESSAGE_ID
+from penstock.lineage import Lineage
 from penstock.message import Headers, QueueMessage
 
 ALWAYS = frozenset({"traceparent", "tracestate", "baggage", MESSAGE_ID})
@@ -31,26 +32,40 @@ class Propagation:
 
     Args:
         names: What `engine.propagate` lists.
+        lineage: Adds the engine to the hops of its outputs; None where that is not asked for.
+
+    Attributes:
+        to_all: Outputs get a header even if their inputs have none.
     """
 
-    def __init__(self, names: Sequence[str]) -> None:
+    def __init__(self, names: Sequence[str], lineage: Lineage | None = None) -> None:
+        self._lineage = lineage
+        self.to_all = lineage is not None
         self._asked_for = frozenset(name.lower() for name in names)
         self._names = ALWAYS | self._asked_for
 
-    def of_message(self, headers: Headers) -> PassedOn | None:
+    def of_message(self, message: QueueMessage) -> PassedOn | None:
         """The headers of one input that its outputs get; None if it has none of them."""
-        return self.divide(self._chosen(headers))
+        return self._traced(self._chosen(message.headers), [message])
 
     def of_batch(self, messages: Sequence[QueueMessage]) -> PassedOn | None:
         """The headers that all inputs of a batch have, with the same value; None if there is none."""
-        if not messages or not (agreed := self._chosen(messages[0].headers)):
+        if not messages:
             return None
+        agreed = self._chosen(messages[0].headers)
         for message in messages[1:]:
+            if not agreed:
+                break
             theirs = {(name.lower(), value) for name, value in self._chosen(message.headers)}
             agreed = [(name, value) for name, value in agreed if (name.lower(), value) in theirs]
-            if not agreed:
-                return None
-        return self.divide(agreed)
+        return self._traced(agreed, messages)
+
+    def _traced(self, pairs: Pairs, messages: Sequence[QueueMessage]) -> PassedOn | None:
+        passed_on = self.divide(pairs)
+        if self._lineage is None:
+            return passed_on
+        asked_for, always = passed_on or PassedOn([], [])
+        return PassedOn([*asked_for, self._lineage.header(messages)], always)
 
     def _chosen(self, headers: Headers) -> Pairs:
         names = self._names

@@ -49,7 +49,7 @@ class Steps:
         function: The user's function.
         targets: Output queues by name, the dead-letter queue among them.
         whole_batch: The function takes a list of models.
-        propagate: Names of headers that go from an input to its outputs, beside those that always do.
+        propagation: Which headers go from an input to its outputs.
         surroundings: The middleware around each call, if there is any.
         raise_if_fatal: Raises an error of the user's code that is not a failed call, but ends the engine.
 
@@ -67,12 +67,12 @@ class Steps:
         targets: Mapping[str, OutputQueue],
         *,
         whole_batch: bool,
-        propagate: Sequence[str] = (),
+        propagation: Propagation,
         surroundings: Surroundings | None = None,
         raise_if_fatal: Callable[[BaseException], None] = raise_if_exit,
     ) -> None:
         self.raise_if_fatal = raise_if_fatal
-        self._propagation = Propagation(propagate)
+        self._propagation = propagation
         self._decode = source.decode
         self._explain = source.codec.explain
         self._open_envelope = source.open_envelope if source.enveloped else None
@@ -354,10 +354,11 @@ class Steps:
             inputs = (None,) * len(all_encoded)
             if any(all_encoded):
                 self._pass_on(self._propagation.of_batch(batch.messages), all_encoded[0])
+        to_all = self._propagation.to_all
         latest, column = "", OutputColumn()  # most often all go to the same queue: that is looked up once
         for message, encoded in zip(inputs, all_encoded, strict=True):
-            if encoded and message is not None and (headers := message.headers):
-                self._pass_on(self._propagation.of_message(headers), encoded)
+            if encoded and message is not None and (message.headers or to_all):
+                self._pass_on(self._propagation.of_message(message), encoded)
             for queue, record in encoded:
                 if queue is not latest:
                     latest, column = queue, columns.setdefault(queue, OutputColumn())

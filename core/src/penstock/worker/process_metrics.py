@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-import urllib.error
-import urllib.request
 from collections.abc import Iterable, Iterator, Mapping
+from http.client import HTTPConnection, HTTPException
 from typing import TYPE_CHECKING, Any
 
 from penstock.observability.exposition import CONTENT_TYPE
@@ -25,13 +24,14 @@ Key = tuple[str, tuple[tuple[str, str], ...]]
 
 def fetch(port: int, path: str) -> bytes | None:
     """What a process answers, whatever the status; None if it does not."""
+    connection = HTTPConnection("127.0.0.1", port, timeout=ANSWER_WITHIN)
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=ANSWER_WITHIN) as answer:
-            return bytes(answer.read())
-    except urllib.error.HTTPError as error:
-        return error.read()
-    except (OSError, ValueError):
+        connection.request("GET", path)
+        return connection.getresponse().read()
+    except (OSError, HTTPException):
         return None
+    finally:
+        connection.close()
 
 
 def report_of(port: int) -> dict[str, Any] | None:
