@@ -33,7 +33,7 @@ CHAINS = {
         "tests/test_docs.py",
     ),
     "another Kafka broker": ("plugins/kafka/",),
-    "a RabbitMQ": ("plugins/rabbitmq/",),
+    "a RabbitMQ": ("plugins/rabbitmq/", "tests/end_to_end/test_three_servers.py"),
 }
 """Files that one process runs, so that two Kafka brokers are started and not one in each process."""
 
