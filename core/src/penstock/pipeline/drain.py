@@ -41,6 +41,8 @@ class DrainDetector:
         if empty is None or self._in_flight or monotonic() < self._expected_until:
             return None
         lag = await self._source.lag()
+        if self._empty_since is None or self._in_flight:
+            return None  # a message came while the backend counted, and is counted no more
         if lag is None and self._source.resolved.capabilities.lag:
             return None  # the backend can tell, but does not know yet, as a group without an assignment
         return None if lag else empty
