@@ -29,8 +29,8 @@ def test_an_unknown_key_that_is_like_none_is_refused_with_the_list() -> None:
 
     assert problems(error) == [
         "the worker: 'zzz' is not a key of the worker; "
-        "its keys are 'metrics_host', 'metrics_port', 'connect_timeout', 'shutdown_timeout', 'tune_garbage_collector', "
-        "'routes', 'log'"
+        "its keys are 'metrics_host', 'metrics_port', 'connect_timeout', 'shutdown_timeout', 'processes', "
+        "'tune_garbage_collector', 'routes', 'log'"
     ]
 
 

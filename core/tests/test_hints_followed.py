@@ -14,6 +14,7 @@ from penstock.config.files import load
 from penstock.config.model import EngineSettings, PluginSettings, QueueConfig, WorkerSettings
 from penstock.config.resolve import problems_of
 from penstock.errors import ConfigError
+from penstock.options import Role
 from penstock.plugins.registry import Registry
 from penstock.retry import RetryPolicy
 from penstock.specs import ConnectorSpec
@@ -79,25 +80,26 @@ SERVERS = {
 """What must be there before anything else is judged."""
 
 
-def connectors() -> list[tuple[str, str]]:
-    """Every option of every connector with typed options."""
+def connectors() -> list[tuple[str, Role, str]]:
+    """Every option of every connector with typed options, each with a role that it has."""
     registry = Registry()
-    found = []
+    found: list[tuple[str, Role, str]] = []
     for name in registry.names("connector"):
         spec = registry.connector(name)
-        if isinstance(spec, ConnectorSpec) and spec.options is not None and name != "kafka":
+        if isinstance(spec, ConnectorSpec) and spec.options is not None and not name.startswith("kafka"):
             model = registry.load(spec, spec.options)
-            found += [(name, field.alias or key) for key, field in model.model_fields.items()]
+            role: Role = "input" if spec.consumer else "output"
+            found += [(name, role, field.alias or key) for key, field in model.model_fields.items()]
     return found
 
 
-@pytest.mark.parametrize(("connector", "key"), connectors())
-def test_the_hint_for_a_misspelt_option_names_one_of_the_connectors(connector: str, key: str) -> None:
+@pytest.mark.parametrize(("connector", "role", "key"), connectors())
+def test_the_hint_for_a_misspelt_option_names_one_of_the_connectors(connector: str, role: Role, key: str) -> None:
     """Kafka's have a test of their own: the client judges them."""
 
     def found(name: str) -> list[str]:
         config = load({"queues": {"q": {"connector": connector, "config": {**SERVERS.get(connector, {}), name: None}}}})
-        return [str(each) for each in problems_of(config, (), [("q", "input")]) if "is not a key of" in str(each)]
+        return [str(each) for each in problems_of(config, (), [("q", role)]) if "is not a key of" in str(each)]
 
     [problem] = found(misspelt(key))
     [meant] = MEANT.findall(problem)

@@ -56,6 +56,7 @@ group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=1000
 auto.create.topics.enable=false
 offsets.topic.num.partitions=4
+num.recovery.threads.per.data.dir=4
 transaction.state.log.num.partitions=4
 num.partitions=4
 share.coordinator.state.topic.num.partitions=4
