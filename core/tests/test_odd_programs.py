@@ -60,7 +60,7 @@ def said(capsys: pytest.CaptureFixture[str], *words: str) -> str:
         ("tidewater", "import needs_it", "the library"),
         ("tidewater", "import tidewater\ntidewater.Client()", "the library"),
         ("wave", "import wave\nwave.Wave_read", "the standard library's"),
-        ("colorsys", "from colorsys import rgb_to_hls", "the standard library's"),
+        ("tabnanny", "from tabnanny import check", "the standard library's"),
     ],
 )
 @pytest.mark.parametrize("form", ["{}.py", "{}/__init__.py"])

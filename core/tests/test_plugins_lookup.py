@@ -54,9 +54,9 @@ def _connector_error(name: str, **policy: object) -> str:
         ("connector", "kafak", "did you mean 'kafka', which comes with pip install 'penstock-core[kafka]'?"),
         ("serializer", "jsn", "did you mean 'json'?"),
         ("serializer", "JSON", "did you mean 'json'?"),
-        ("serializer", "pydantic", "'pydantic' is a model handler; installed are json"),
+        ("serializer", "pydantic", "'pydantic' is a model handler; installed are json, text"),
         ("connector", "msgpack", "'msgpack' is a serializer"),
-        ("serializer", "xyzzy", "installed are json"),
+        ("serializer", "xyzzy", "installed are json, text"),
     ],
 )
 def test_an_unknown_name_is_answered_with_what_to_do(kind: str, name: str, advice: str, install: Install) -> None:
@@ -267,7 +267,7 @@ def test_names_are_those_that_a_config_can_use(install: Install) -> None:
         plugin("acme-alphabet", "alphabet", offers_serializer("abc", "acme_alphabet.codec:Abc")),
     )
 
-    assert (Registry().names("connector"), Registry().names("serializer")) == (["acme"], ["abc", "json"])
+    assert (Registry().names("connector"), Registry().names("serializer")) == (["acme"], ["abc", "json", "text"])
 
 
 def test_a_client_that_fails_is_told_with_its_distribution(install: Install) -> None:

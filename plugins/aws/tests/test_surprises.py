@@ -25,7 +25,7 @@ def test_a_cancelled_long_poll_of_the_plain_client_swallows_a_message(opener: An
             await producer.produce([Record(b"swallowed")])
             counts = await client.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])
             assert int(counts["Attributes"]["ApproximateNumberOfMessagesNotVisible"]) == 1
-            assert "Messages" not in await client.receive_message(QueueUrl=url, WaitTimeSeconds=1)
+            assert not (await client.receive_message(QueueUrl=url, WaitTimeSeconds=1)).get("Messages")
 
     asyncio.run(main())
 
