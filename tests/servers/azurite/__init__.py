@@ -74,7 +74,7 @@ class OwnAzuriteServer(AzuriteServer):
         # A client newer than the emulator is welcome.
         how = ["--silent", "--skipApiVersionCheck", "--disableTelemetry", *arguments]
         self.process = ServerProcess(
-            ["node", main, *where, *how], self._answers, directory / "azurite.log", timeout=READY_WITHIN
+            [npm.node(), main, *where, *how], self._answers, directory / "azurite.log", timeout=READY_WITHIN
         )
         self.pause, self.resume = self.process.pause, self.process.resume  # type: ignore[method-assign]
 
