@@ -95,6 +95,31 @@ def test_finished_messages_are_delivered_while_a_slow_one_of_their_batch_runs(
     assert gate.ended == list(range(10))
 
 
+def test_a_batch_does_not_overtake_the_one_before_it_when_the_event_loop_stood_still(stand: EngineFixture) -> None:
+    """The thread has ended the first and is slow with the second when the loop, which stood still, looks at them."""
+    first, last = threading.Event(), threading.Event()
+    source, sink = Source([b"%d" % n for n in range(4)]), Sink()
+
+    def function(number: int) -> Any:
+        if number in (0, 3):
+            assert (first if number == 0 else last).wait(30)
+        return "out", number
+
+    async def main() -> None:
+        app = stand.engine(function, source=source.queue(), targets=[sink.queue()], batch_size=2)
+        async with running(app):
+            await until(lambda: app.pipeline is not None and len(app.pipeline.executor._batches) == 2)
+            first.set()
+            time.sleep(0.3)  # the event loop stands still, as on a machine that has no time for it
+            await until(lambda: len(sink.bodies) == 3)
+            last.set()
+            await until(lambda: len(source.settled()) == 4)
+
+    asyncio.run(main())
+
+    assert sink.bodies == [b"%d" % n for n in range(4)]
+
+
 @FORMS
 def test_finished_failures_are_dead_lettered_while_a_slow_one_runs(stand: EngineFixture, asynchronous: bool) -> None:
     """A failure before a slow call is not held up either, nor is a body that is not a message."""

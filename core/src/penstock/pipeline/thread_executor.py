@@ -81,7 +81,9 @@ class ThreadExecutor(Executor):
             if batch.began and now - batch.began > SLICE:
                 self._recall()
                 batch.cut = True
-                if now - batch.began > HAND_OFF_AFTER:
+                # The one before it may have ended on the thread, and not be delivered yet: order comes first.
+                in_order = self._concurrency > 1 or batch is self._batches[0]
+                if in_order and now - batch.began > HAND_OFF_AFTER:
                     self._hand_off(batch)
         self._start()
 
