@@ -167,7 +167,6 @@ PUBLIC = frozenset(
         "hookspecs",
         "known_secrets",
         "leases",
-        "lineage",
         "message",
         "middleware",
         "model_handlers",

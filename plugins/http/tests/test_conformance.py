@@ -52,6 +52,7 @@ class HttpBackend(BackendFixture):
         return self.config(queue), Record(b"REFUSE")
 
 
+@pytest.mark.timeout(300)  # one request a message, and 3,000 messages
 class TestHttp(ConnectorConformance):
     """One owner of the place at a time."""
 
