@@ -67,7 +67,10 @@ def test_every_suite_of_ours_has_a_column() -> None:
 @pytest.mark.parametrize("capability", CAPABILITY_NAMES)
 def test_the_matrix_says_what_each_connector_declares(capability: str) -> None:
     """A capability that is declared is there with what was found of it, one that is not is "no"."""
+    installed = Registry().names("connector")
     for suite in suites():
+        if suite.connector not in installed:
+            continue  # a pair that a plugin's tests have made of two connectors
         declared = getattr(Registry().connector(suite.connector).capabilities, capability)
         cell = matrix("capability")[title(suite)][capability]
         assert (cell == "no") == (declared in (False, "none")), f"{title(suite)}: {cell}; {AGAIN}"

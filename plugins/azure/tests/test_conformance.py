@@ -88,7 +88,7 @@ class ServiceBusBackend(ProxiedBackend):
 
     def __init__(self, server: ServiceBusServer, proxy: Proxy) -> None:
         super().__init__(server, proxy)
-        self.short_lease = {"connection_string": server.connection_string(proxy.port, name="short")}
+        self.short_lease = {"connection_string": server.connection_string(proxy.port, name="short"), "lock_duration": 2}
 
     def config(self, queue: str, group: str | None = None, **over: Any) -> dict[str, Any]:  # noqa: ARG002
         options = {"connection_string": self._server.connection_string(self._proxy.port), "timeout": 8.0, **over}
