@@ -34,7 +34,7 @@ rest-sqs {{ enabled = true, bind-port = {port}, bind-hostname = "127.0.0.1", sqs
 rest-stats {{ enabled = false }}
 aws {{ region = "eu-west-1", accountId = "000000000000" }}
 queues-storage {{ enabled = true, path = "{directory}/queues.conf" }}
-messages-storage {{ enabled = true, uri = "jdbc:h2:{directory}/messages;WRITE_DELAY=0" }}
+messages-storage {{ enabled = true, uri = "jdbc:h2:{directory}/messages" }}
 """
 
 # What Node asks of the system's environment, and nothing of ours.
