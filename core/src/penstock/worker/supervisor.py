@@ -80,7 +80,7 @@ class Supervisor:
     async def _keep(self, number: int) -> int:
         """Run one process, again and again if it dies; returns its last exit code."""
         deaths = 0
-        while True:
+        while not self._stopping.is_set():
             child, begun = self._start(number), monotonic()
             code = await self._end_of(child)
             self._reports[number] = None
@@ -101,7 +101,7 @@ class Supervisor:
             log.warning("%s; starting it again in %.1f s", text, wait)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), wait)
-                return 0
+        return 0
 
     def _start(self, number: int) -> subprocess.Popen[bytes]:
         environment = {**os.environ, PROCESS: str(number), FOLDER: str(self._folder)}
