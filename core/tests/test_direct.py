@@ -326,6 +326,24 @@ def test_a_misspelt_queue_is_named(config: dict[str, Any]) -> None:
         queues.send("oders", 1)
 
 
+def test_a_reader_gets_nothing_more_once_the_queues_are_closed(config: dict[str, Any]) -> None:
+    """What was fetched ahead is requeued by then, and another reader may have it."""
+
+    async def main() -> None:
+        queues = Queues(config)
+        await queues.send_batch("orders", [{"id": number} for number in range(3)])
+        seen = []
+        async for delivery in queues.read("orders"):
+            seen.append(delivery.object.id)
+            await delivery.done()
+            await queues.close()
+        assert seen == [0]
+        async with Queues(config) as others:
+            assert await numbers(others) == [1, 2]
+
+    asyncio.run(main())
+
+
 def test_closed_queues_say_so(config: dict[str, Any]) -> None:
     """Instead of opening again."""
 

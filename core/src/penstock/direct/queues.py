@@ -266,7 +266,7 @@ class Queues:
     async def seek(self, queue: str, to: SeekTo) -> None:
         """Let the queue be read from another place on, by its whole group, which must have no other readers.
 
-        A reader of these queues goes on there: what it holds is requeued first.
+        A reader of the queue ends, and what it holds is requeued first; read again to go on there.
 
         Args:
             queue: A queue whose connector has the capability `seek`.
@@ -284,17 +284,13 @@ class Queues:
         if isinstance(to, datetime) and to.tzinfo is None:
             raise FunctionError(f"seek to {to}: the time has no zone; give it one, such as datetime.UTC")
         async with self._opening:
-            ahead = None
             if (source := self._sources.pop(queue, None)) is not None:
-                ahead = source.ahead
                 await source.close()
             seeking = InputQueue(resolved)
             try:
                 await seeking.seek(to)
             finally:
                 await seeking.close()
-        if ahead is not None:
-            await self._source(queue, ahead)
 
     # -- opening
 

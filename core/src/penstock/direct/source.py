@@ -69,6 +69,8 @@ class SourceQueue:
         await self._until(1, idle)
         if self._waiting and fill:
             await self._until(most, fill)
+        if self._stopping:
+            return []  # the connector requeues what still waits here
         taken = [self._waiting.popleft() for _ in range(min(most, len(self._waiting)))]
         self._taken.set()
         return taken
