@@ -31,7 +31,9 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         return
     if any(FIXTURES & set(getattr(item, "fixturenames", ())) for item in session.items):
         try:
-            jars.fetch()
+            from tests.servers.kafka.classes import keep_ready
+
+            keep_ready(jars.fetch())
         except jars.BrokerUnavailableError as error:
             # Told by the fixture, to each test that needs it. Not fetched twice: the failure may have taken long.
             global _why_no_broker

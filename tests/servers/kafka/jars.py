@@ -9,6 +9,9 @@ from tests.servers import maven
 VERSION = "4.3.1"
 POM = Path(__file__).with_name("pom.xml")
 
+CLASSES = "classes.jsa"
+"""The file, beside the jars, of the classes that a broker loads, as Java keeps them ready."""
+
 
 class BrokerUnavailableError(Exception):
     """This machine cannot run a real broker; the text is one line that says why and what would help."""

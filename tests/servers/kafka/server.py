@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
 import uuid
+from contextlib import suppress
 from typing import ClassVar
 
 import pytest
@@ -13,7 +15,10 @@ from confluent_kafka.cimpl import NewTopic
 
 USER, PASSWORD = "alice", "alices-secret"
 
-READY_TIMEOUT = 60.0  # seconds for a broker to answer; 3 are usual
+READY_TIMEOUT = 90.0  # seconds for a broker to answer; 3 are usual
+
+OLD_TOPICS = 20
+"""How many topics of earlier tests are kept: a broker that starts reads the log of each of their partitions."""
 
 
 class KafkaServer:
@@ -33,6 +38,9 @@ class KafkaServer:
     sasl_bootstrap: str | None = None
     behind_proxy: tuple[int, int] | None = None
 
+    def __init__(self) -> None:
+        self._topics: dict[str, str] = {}  # and the test that made it
+
     def topic(self, name: str | None = None, partitions: int = 4) -> str:
         """Create a topic and wait until it has its leaders.
 
@@ -43,6 +51,7 @@ class KafkaServer:
         Returns:
             The topic's name.
         """
+        self._delete_old_topics()
         topic = name or f"test-{uuid.uuid4().hex[:12]}"
         admin = self._admin()
         future = admin.create_topics([NewTopic(topic, partitions, 1)], operation_timeout=30)[topic]
@@ -52,7 +61,17 @@ class KafkaServer:
             if error.args[0].name() != "TOPIC_ALREADY_EXISTS":
                 raise
         self._wait_for_leaders(admin, topic)
+        self._topics[topic] = current_test()
         return topic
+
+    def _delete_old_topics(self) -> None:
+        old = [topic for topic, test in self._topics.items() if test != current_test()]
+        if len(old) < OLD_TOPICS:
+            return
+        for topic, future in self._admin().delete_topics(old, operation_timeout=30).items():
+            with suppress(KafkaException):  # a test may have deleted it
+                future.result(30)
+            del self._topics[topic]
 
     def start(self) -> None:
         """Start after `kill`, on the same log directories and port; returns when it answers."""
@@ -103,8 +122,14 @@ class ExternalServer(KafkaServer):
     """A Kafka that runs already; PENSTOCK_TEST_KAFKA names it."""
 
     def __init__(self, bootstrap: str) -> None:
+        super().__init__()
         self.bootstrap = bootstrap
         wait_until_ready(bootstrap, READY_TIMEOUT)
+
+
+def current_test() -> str:
+    """The test that runs, whatever its phase; empty outside of pytest."""
+    return os.environ.get("PYTEST_CURRENT_TEST", "").rsplit(" ", 1)[0]
 
 
 def wait_until_ready(bootstrap: str, timeout: float) -> None:
