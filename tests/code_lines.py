@@ -20,6 +20,7 @@ PLACES = {
     "penstock-kit": "kit/src",
     "gcp": "plugins/gcp/src",
     "aws (sqs, sns)": "plugins/aws/src",
+    "compat": "plugins/compat/src",
     "kafka": "plugins/kafka/src",
     "http (poll and webhook)": "plugins/http/src",
     "timer": "plugins/timer/src",

@@ -19,7 +19,8 @@ from tests.sources import CORE, KIT, PLUGINS, ROOT, Import, imports, modules, pa
 ROWS = """
     known_secrets  version  terminal.colours  strict_model  probes  receives  shadowing
 
-    exports errors events message serializers model_handlers data_models progress turns
+    exports
+    errors events message serializers model_handlers data_models progress turns
     queues.cancellation  queues.forks  starting
     observability.observers  observability.metric_definitions  observability.outages  observability.log_fields
     observability.frames

@@ -6,9 +6,10 @@ cheap.
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
-from penstock.exports import lazy_exports
+from penstock.exports import OfferedModules, lazy_exports
 from penstock.version import __version__
 
 if TYPE_CHECKING:
@@ -77,6 +78,8 @@ __all__ = [
 
 if not TYPE_CHECKING:  # a type checker that saw it would take every misspelt name for Any
     __getattr__ = lazy_exports(__name__, _HOMES)
+
+sys.meta_path.append(OfferedModules)  # the last one: it is asked for what no other finder finds
 
 
 def __dir__() -> list[str]:

@@ -42,6 +42,7 @@ from penstock.transacted import Refusal, Transacted
 if TYPE_CHECKING:
     from penstock.options import ConnectorOptions, FromEnvironment, OptionProblem, Role
 else:
+    __path__: list[str] = []  # so that a distribution may offer modules below this one
     _OPTIONS = ("ConnectorOptions", "FromEnvironment", "OptionProblem", "Role")
     __getattr__ = lazy_exports(__name__, dict.fromkeys(_OPTIONS, "penstock.options"))
 

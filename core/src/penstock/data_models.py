@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pydantic import BaseModel, ConfigDict
+
+from penstock.exports import lazy_exports
+
+if not TYPE_CHECKING:
+    __getattr__ = lazy_exports(__name__, {})
 
 
 class GenericMessage(BaseModel):

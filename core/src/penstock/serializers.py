@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from penstock.exports import lazy_exports
+
+if not TYPE_CHECKING:
+    __path__: list[str] = []  # so that a distribution may offer modules below this one
+    __getattr__ = lazy_exports(__name__, {})
 
 
 class Serializer(ABC):

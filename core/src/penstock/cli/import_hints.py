@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from penstock.plugins.hints import nearest
+from penstock.plugins.hints import extra_for, nearest
+from penstock.plugins.install_commands import install
 from penstock.shadowing import hidden_library
 
 
@@ -21,6 +22,8 @@ def import_hint(error: BaseException, place: str) -> str | None:
         return None
     if "relative import" in str(error):
         return _relative(Path(place))
+    if (extra := extra_for("module", error.name or "")) is not None:
+        return install(extra)
     if isinstance(error, ModuleNotFoundError) and error.name:
         return _missing(error.name.partition(".")[0], Path(place))
     return None

@@ -35,6 +35,7 @@ _PROVIDED: Mapping[str, Mapping[str, Collection[str]]] = {
     "rabbitmq": {"connector": ("rabbitmq", "rabbitmq.classic"), "profile": ("rabbitmq",)},
     "aws": {"connector": ("sqs", "sqs.fifo", "sns"), "profile": ("sqs", "sqs.fifo", "sns")},
     "msgpack": {"serializer": ("msgpack",)},
+    "compat": {"module": ("penstock.connectors.base", "penstock.logging")},
     "kit": {"command": ("new",)},
 }
 """Extra of the core → kind → the names it brings; a profile's name may go on after a dash."""

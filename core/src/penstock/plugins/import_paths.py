@@ -12,7 +12,8 @@ from types import ModuleType
 from typing import Any
 
 from penstock.errors import PluginError
-from penstock.plugins.hints import nearest
+from penstock.plugins.hints import extra_for, nearest
+from penstock.plugins.install_commands import install
 from penstock.shadowing import hidden_library
 from penstock.starting import importing
 
@@ -100,6 +101,8 @@ def _missing_module(name: str) -> str:
     parent, _, last = name.rpartition(".")
     if not parent:
         return f"there is no module {name!r}"
+    if (extra := extra_for("module", name)) is not None:
+        return f"{parent!r} has no module {last!r}; {install(extra)}"
     return f"{parent!r} has no module {last!r}{_did_you_mean(last, _submodules(import_module(parent)))}"
 
 
