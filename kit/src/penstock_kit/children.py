@@ -23,7 +23,7 @@ from penstock_kit.limits import until
 if TYPE_CHECKING:
     from penstock_kit.kit import Kit
 
-START_LIMIT = 30.0  # seconds for a process to start and import a client library, on a busy machine
+START_LIMIT = 60.0  # seconds for a process to start and import a client library, on a busy machine
 
 # Forked from a server that has imported the core: a fresh Python would spend a second of CPU on that, for each child.
 _FORKSERVER = multiprocessing.get_context("forkserver")
