@@ -32,16 +32,25 @@ CHAINS = {
         "tests/end_to_end/test_intro.py",
         "tests/test_docs.py",
     ),
+    "a Kafka broker with share groups": (
+        "plugins/kafka/tests/test_conformance_share.py",
+        "plugins/kafka/tests/test_share.py",
+    ),
     "another Kafka broker": ("plugins/kafka/",),
     "a RabbitMQ": ("plugins/rabbitmq/", "tests/end_to_end/test_three_servers.py"),
 }
-"""Files that one process runs, so that two Kafka brokers are started and not one in each process."""
+"""Files that one process runs, so that three Kafka brokers are started and not one in each process."""
 
 LONGEST = (
     *CHAINS["a Kafka broker"],
     *CHAINS["another Kafka broker"],
+    "plugins/azure/",
+    "plugins/aws/",
+    "plugins/http/",
     "tests/third_party/",
     "kit/tests/test_conformance_kit.py",
+    "plugins/gcp/",
+    "plugins/nats/",
     "plugins/rabbitmq/",
     "plugins/postgres/",
     "tests/end_to_end/",
@@ -74,7 +83,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Keep the tests of a chain in one process, and otherwise those of a file, as `--dist loadfile` does."""
+    """Keep the tests of a chain in one process, and otherwise those of a file, as `--dist loadfile` does.
+
+    A conformance class takes minutes, so each of a file's classes stays together by itself.
+    """
     if config.getvalue("dist") != "loadfile":
         return None
     from xdist.scheduler import LoadFileScheduling
@@ -82,6 +94,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     class ChainScheduling(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
             chain = next((name for name, files in CHAINS.items() if nodeid.startswith(files)), None)
+            file, *names = nodeid.split("::")
+            if chain is None and "/test_conformance" in file and len(names) > 1:
+                return f"{file}::{names[0]}"
             return chain or super()._split_scope(nodeid)
 
     return ChainScheduling(config, log)
