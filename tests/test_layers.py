@@ -20,7 +20,8 @@ ROWS = """
     known_secrets  version  terminal.colours  strict_model  probes  receives  shadowing
 
     exports
-    errors events message serializers model_handlers data_models progress turns
+    errors events message model_handlers data_models progress turns
+    serializers
     queues.cancellation  queues.forks  starting
     observability.observers  observability.metric_definitions  observability.outages  observability.log_fields
     observability.frames
@@ -69,6 +70,7 @@ ROWS = """
     config.resolve
     config.report
 
+    queues.packing
     queues.queue  queues.browsing
     operations.letters  operations.lines  operations.open  operations.peek  operations.probe
     operations.create  operations.lag  operations.publish  operations.taking  operations.origins

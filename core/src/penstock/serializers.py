@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from penstock.exports import lazy_exports
+from penstock.message import Headers, QueueMessage, Record
 
 if not TYPE_CHECKING:
     __path__: list[str] = []  # so that a distribution may offer modules below this one
@@ -21,6 +22,9 @@ class Serializer(ABC):
 
     format: ClassVar[str] = ""
     """The wire format's name ("json", "msgpack"). A model handler that reads it itself skips the serializer."""
+
+    headers_in_body: ClassVar[bool] = False
+    """The format has a place for headers inside the body, so `read_headers` and `write_headers` are called, too."""
 
     @abstractmethod
     def serialize(self, data: Any) -> bytes:
@@ -38,3 +42,11 @@ class Serializer(ABC):
             Exception: whatever the library raises, for bytes that are not of this format; the engine treats it as
                 a message that does not parse. It must not crash or hang on hostile input.
         """
+
+    def read_headers(self, message: QueueMessage) -> Headers:  # noqa: ARG002  (what derives from this, reads it)
+        """The headers inside a body; none if it is not of this format: `deserialize` says what is wrong with it."""
+        return ()
+
+    def write_headers(self, record: Record) -> Record:
+        """The record with those of its headers in the body that have a place there. The given one stays as it is."""
+        return record

@@ -106,14 +106,14 @@ class SourceQueue:
             if not messages:
                 continue
             self._in_flight.add(messages, asked_at)
-            self._waiting.extend(self._opened(messages) if self.queue.enveloped else messages)
+            self._waiting.extend(self._opened(messages) if self.queue.packing.needed else messages)
             self._changed.set()
 
     def _opened(self, messages: Sequence[QueueMessage]) -> Sequence[QueueMessage]:
-        copies = self._in_flight.working_copies(messages)
+        copies = self._in_flight.working_copies(messages, self.queue.packing.is_packed)
         for copy in copies:
             try:
-                self.queue.open_envelope(copy)
+                self.queue.packing.unpack(copy)
             except DecodeError as error:
                 self._damaged[copy] = error
         return copies

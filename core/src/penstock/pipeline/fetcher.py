@@ -98,8 +98,8 @@ class Fetcher:
             self._window.weigh(messages)
             for limit in self._limits:
                 limit.took(len(messages), loop.time())
-            if source.enveloped:
-                messages = self._in_flight.working_copies(messages)
+            if source.packing.needed:
+                messages = self._in_flight.working_copies(messages, source.packing.is_packed)
             if not state.stopping:  # otherwise they are requeued when the consumer shuts down
                 await suspects.submit(messages)
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from time import monotonic
 
-from penstock import envelope
 from penstock.message import QueueMessage
 
 
@@ -46,9 +45,11 @@ class InFlight:
         for message in messages:
             received_at[message] = asked_at
 
-    def working_copies(self, messages: Sequence[QueueMessage]) -> Sequence[QueueMessage]:
-        """The same messages, with a copy in the place of each that may be an envelope: opening one changes it."""
-        return [self._copy(message) if envelope.is_envelope(message.message) else message for message in messages]
+    def working_copies(
+        self, messages: Sequence[QueueMessage], is_packed: Callable[[QueueMessage], bool]
+    ) -> Sequence[QueueMessage]:
+        """The same messages, with a copy in the place of each that is packed: unpacking one changes it."""
+        return [self._copy(message) if is_packed(message) else message for message in messages]
 
     def release(self, messages: Sequence[QueueMessage]) -> None:
         """These left the engine: they are settled or requeued."""

@@ -75,7 +75,7 @@ class Steps:
         self._propagation = propagation
         self._decode = source.decode
         self._explain = source.codec.explain
-        self._open_envelope = source.open_envelope if source.enveloped else None
+        self._unpack = source.packing.unpack if source.packing.needed else None
         self.function = function.name
         self._targets = targets
         # With its name: what the function gives may be equal to it and of another type.
@@ -112,7 +112,7 @@ class Steps:
     def decode(self, batch: Batch) -> None:
         """Bodies → models, for a function that takes the whole batch."""
         decode = self._decode
-        if self._open_envelope is None:
+        if self._unpack is None:
             try:
                 batch.models = [decode(message.message) for message in batch.messages]
             except BaseException as error:  # noqa: BLE001  (which one it was is found out below)
@@ -130,9 +130,9 @@ class Steps:
 
     def decode_one(self, message: QueueMessage) -> Any:
         """One body → a model; the failure if that is not possible."""
-        if self._open_envelope is not None:
+        if self._unpack is not None:
             try:
-                self._open_envelope(message)
+                self._unpack(message)
             except DecodeError as error:
                 return Failure(message, "decode", error)
         try:
@@ -300,7 +300,7 @@ class Steps:
                 return encoded
             return () if result is None or result is True else encode(result, message)
 
-        if plain is None or self._open_envelope is not None:
+        if plain is None or self._unpack is not None:
             return one
         decode, encoders = self._decode, self._encoders
 

@@ -24,6 +24,7 @@ from penstock.queues.adapters import make_consumer, make_producer
 from penstock.queues.answers import consume_problem, count_problem, lag_problem, transact_problem
 from penstock.queues.codec import Codec
 from penstock.queues.connection import Connection
+from penstock.queues.packing import Packing, open_envelope
 from penstock.queues.record_rules import RecordRules, add_headers
 from penstock.results import Created
 from penstock.transacted import Refusal, Transacted
@@ -104,7 +105,8 @@ class InputQueue(_Queue):
     Attributes:
         decode: Body → object, by serializer and model handler; `codec.explain` says why one was refused.
         consumer: The connector, which never changes.
-        enveloped: Messages may come in envelopes: call `open_envelope` for each before its body is decoded.
+        enveloped: Messages may come in envelopes.
+        packing: What takes key and headers out of bodies, before those are decoded.
     """
 
     def __init__(
@@ -120,7 +122,8 @@ class InputQueue(_Queue):
         self._stopped = asyncio.Event()
         self._begun: set[QueueMessage] = set()  # calls recorded in the backend, and not yet ended there
         self._settling: dict[object, float] = {}  # when each call began; the oldest first
-        self.enveloped = envelope.uses_envelope(resolved.capabilities)
+        self.packing = Packing(resolved)
+        self.enveloped = self.packing.opens_envelopes
         self.decode = self.codec.decode
 
     @property
@@ -156,17 +159,7 @@ class InputQueue(_Queue):
         """Let a `consume` that waits for a backend that is away return, empty; settlements still wait for it."""
         self._stopped.set()
 
-    @staticmethod
-    def open_envelope(message: QueueMessage) -> None:
-        """Take body, key and headers out of the envelope they came in; a plain body is left as it is.
-
-        The message is changed, so give it a copy: opened again, a body that begins like an envelope would be lost.
-
-        Raises:
-            DecodeError: it is an envelope, and damaged.
-        """
-        if message.message is not None and (opened := envelope.unwrap(message.message)) is not None:
-            message.message, message.key, message.headers = opened
+    open_envelope = staticmethod(open_envelope)
 
     async def on_success(self, messages: Sequence[QueueMessage]) -> int:
         """Settle for good; returns how many were lost to another consumer before."""
@@ -296,7 +289,7 @@ class OutputQueue(_Queue):
         self._rules = RecordRules(str(self), resolved, self._producer)
         self.check = self._rules.check
         self.any_body = self._producer.any_body
-        self._enveloped = envelope.uses_envelope(resolved.capabilities)
+        self._packed = Packing(resolved).pack
         self.encode = self.codec.encode
 
     async def create(self) -> Created:
@@ -378,15 +371,6 @@ class OutputQueue(_Queue):
                 f"the producer answered a {type(error).__name__} for a record, which is neither None nor a ProduceError"
             )
         return error.retriable
-
-    def _packed(self, records: Sequence[Record]) -> Sequence[Record]:
-        return [self._in_envelope(record) for record in records] if self._enveloped else records
-
-    def _in_envelope(self, record: Record) -> Record:
-        if not envelope.needs_envelope(record, self.resolved.capabilities):
-            return record
-        key = record.key if self.carries_keys else None
-        return Record(envelope.wrap(record), key, (), record.delay, record.options)
 
 
 def _rejected_outputs(
