@@ -30,6 +30,7 @@ ROWS = """
     bulk  client_errors  client_slot  headers  timeouts  transacted  results
     backoff  blocking  capabilities  lineage  options  middleware  routing  dead_letters  routes  worker.listener
     connectors  offsets  shared_client  pace  tls
+    queues.plain_bodies  queues.foreign_codecs
     queues.threads  observability.counting
     observability.exposition
     confirmations  leases  polling  redelivery  retry  envelope  worker.signals

@@ -63,6 +63,7 @@ class Engine:
         max_in_flight, max_in_flight_bytes, batch_size, batch_wait, rate, frequency, concurrency, retry, on_invalid,
             on_failed, delivery, propagate, lineage: What the configuration's `engine:` section says for all engines,
             for this one; see `EngineSettings`.
+        poll_interval_seconds: Has no effect; programs written for py-volley have it. Messages are waited for.
         middleware: What stands around each call of the function, the first outermost, inside of what the configuration
             names: functions with one `yield`, `penstock.middleware.Middleware` objects, names, mappings.
         config: The configuration: a YAML or TOML file, a mapping, or a list of `QueueConfig`; `penstock.yml` if not
@@ -95,6 +96,7 @@ class Engine:
         delivery: str | None = None,
         propagate: Sequence[str] | None = None,
         lineage: int | None = None,
+        poll_interval_seconds: float | None = None,
         middleware: Sequence[AnyMiddleware] = (),
         config: Source | None = None,
     ) -> None:

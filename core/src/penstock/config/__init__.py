@@ -7,4 +7,4 @@ from typing import TYPE_CHECKING
 from penstock.exports import lazy_exports
 
 if not TYPE_CHECKING:
-    __getattr__ = lazy_exports(__name__, {})
+    __getattr__ = lazy_exports(__name__, {"QueueConfig": "penstock.config.model"})

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from penstock.config.resolution import Resolution
+from penstock.config.resolution import Resolution, stands_for
 from penstock.dead_letters import error_text
 from penstock.errors import ConfigError
 from penstock.model_handlers import ModelHandler
+from penstock.queues.foreign_codecs import foreign_form
 from penstock.serializers import Serializer
 
 DEFAULT_SERIALIZER = "json"
@@ -92,18 +93,23 @@ def _stage(resolution: Resolution, key: str, default: str, contract: type[_Made]
         return registry.load(spec, spec.target)
 
     def make() -> _Made:
-        return _made(key, value, resolution.target(key, value, by_name), contract)
+        target = resolution.target(key, value, by_name)
+        name = stands_for(target)
+        return _made(key, value, target if name is None else by_name(name), contract)
 
     return None if value is None else resolution.attempt(key, make)
 
 
 def _made(key: str, value: Any, target: Any, contract: type[_Made]) -> _Made:
     shown = repr(value) if isinstance(value, str) else getattr(value, "__qualname__", type(value).__name__)
-    if not (isinstance(target, type) and issubclass(target, contract)):
+    derived = isinstance(target, type) and issubclass(target, contract)
+    foreign = None if derived else foreign_form(target, contract)
+    if not derived and foreign is None:
         home = f"{contract.__module__}.{contract.__name__}"
         raise ConfigError(f"{key!r} is {shown}, which is not a class derived from {home}")
     try:
-        return target()
+        made: _Made = target() if foreign is None else foreign(target())
+        return made
     except KeyboardInterrupt:
         raise
     # The constructor may raise anything; it is a problem of this key.

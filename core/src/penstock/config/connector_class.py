@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from penstock.capabilities import Capabilities
-from penstock.config.resolution import Resolution
+from penstock.config.resolution import Resolution, stands_for
 from penstock.errors import PluginError, UnknownNameError
 from penstock.queues.adapters import undeclared_capabilities
 from penstock.specs import ConnectorSpec
@@ -39,7 +39,11 @@ def choose_connector_class(resolution: Resolution) -> ConnectorChoice | None:
     own = getattr(resolution.queue, side)
     spec = _spec(resolution, side, needed=own is None)
     if own is not None:
-        return _own_class(resolution, side, own, spec)
+        found: Any = resolution.attempt(side, lambda: resolution.imported(side, own))
+        name = stands_for(found)
+        if found is None or name is None:
+            return None if found is None else _own_class(resolution, side, own, found, spec)
+        spec = resolution.attempt(side, lambda: resolution.registry.connector(name))
     if spec is None:
         return None
     import_string = getattr(spec, side)
@@ -107,11 +111,10 @@ def _note_no_connector(resolution: Resolution, side: str) -> None:
     )
 
 
-def _own_class(resolution: Resolution, side: str, own: Any, spec: ConnectorSpec | None) -> ConnectorChoice | None:
+def _own_class(
+    resolution: Resolution, side: str, own: Any, found: Any, spec: ConnectorSpec | None
+) -> ConnectorChoice | None:
     resolution.origins[side] = resolution.written(side)
-    found = resolution.attempt(side, lambda: resolution.imported(side, own))
-    if found is None:
-        return None
     method = "consume" if side == "consumer" else "produce"
     shown = repr(own) if isinstance(own, str) else getattr(own, "__qualname__", repr(own))
     if not isinstance(found, type):

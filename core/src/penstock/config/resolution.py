@@ -112,3 +112,11 @@ class Resolution:
         if isinstance(value, str) and not self.registry.is_import_path(value):
             return find(value)
         return self.imported(key, value)
+
+
+def stands_for(target: Any) -> str | None:
+    """The installed name that a class stands for by its own attribute `stands_for`; None, as a rule.
+
+    So a distribution can give an old dotted name to what a plugin offers, without importing the plugin.
+    """
+    return vars(target).get("stands_for") if isinstance(target, type) else None

@@ -146,6 +146,8 @@ def _parameters(
     others = [each for each in parameters if each is not context and each not in taken]
     variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     required = [each for each in others if each.default is each.empty and each.kind not in variadic]
+    if not required and [each.kind for each in others] == [inspect.Parameter.VAR_POSITIONAL]:
+        required = others  # f(*args) gets the message as its only argument
     if len(required) != 1 or required[0] is not others[0] or required[0].kind is inspect.Parameter.KEYWORD_ONLY:
         shown = ", ".join(str(each) for each in parameters)
         also = f", and the resources {', '.join(resources)}" if resources else ""
@@ -222,7 +224,8 @@ def _bind(
     context_annotation: Any,
     resources: Mapping[str, Any],
 ) -> Callable[[Any, Any], Any]:
-    by_position, name = message.kind is inspect.Parameter.POSITIONAL_ONLY, message.name
+    by_position = message.kind in (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.VAR_POSITIONAL)
+    name = message.name
     if context is None:
         if resources and by_position:
             return lambda model, _message: function(model, **resources)

@@ -35,7 +35,14 @@ _PROVIDED: Mapping[str, Mapping[str, Collection[str]]] = {
     "rabbitmq": {"connector": ("rabbitmq", "rabbitmq.classic"), "profile": ("rabbitmq",)},
     "aws": {"connector": ("sqs", "sqs.fifo", "sns"), "profile": ("sqs", "sqs.fifo", "sns")},
     "msgpack": {"serializer": ("msgpack",)},
-    "compat": {"module": ("penstock.connectors.base", "penstock.logging")},
+    "compat": {
+        "module": (
+            *("penstock.connectors.base", "penstock.connectors.confluent", "penstock.connectors.rsmq"),
+            *("penstock.connectors.zmq", "penstock.data_models.QueueMessage", "penstock.logging", "penstock.models"),
+            *("penstock.models.base", "penstock.serializers.JsonSerialization", "penstock.serializers.base"),
+            *("penstock.serializers.MsgPackSerialization", "penstock.serializers.OrJsonSerialization"),
+        )
+    },
     "kit": {"command": ("new",)},
 }
 """Extra of the core → kind → the names it brings; a profile's name may go on after a dash."""

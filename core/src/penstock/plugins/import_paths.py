@@ -112,6 +112,8 @@ def _walk(found: Any, attributes: list[str]) -> Any:
             found = getattr(found, attribute)
         except AttributeError as error:
             what = f"module {_name_of(found)}" if isinstance(found, ModuleType) else _name_of(found)
+            if isinstance(found, ModuleType) and (extra := extra_for("module", f"{found.__name__}.{attribute}")):
+                raise PluginError(f"{what} has no attribute {attribute!r}; {install(extra)}") from error
             names = [*_public(found), *_submodules(found)] if isinstance(found, ModuleType) else dir(found)
             raise PluginError(f"{what} has no attribute {attribute!r}{_did_you_mean(attribute, names)}") from error
         except KeyboardInterrupt:

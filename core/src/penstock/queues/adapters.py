@@ -5,18 +5,23 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from penstock.capabilities import Capabilities
 from penstock.connectors import BlockingConsumer, BlockingProducer, Consumer, Producer, Transacted
 from penstock.errors import ConfigError, ConnectorError, ProduceError
 from penstock.message import BrowsedMessage, QueueMessage, Record
 from penstock.probes import Probed
+from penstock.queues.foreign_codecs import ForeignModelHandler
 from penstock.queues.one_at_a_time import KEYWORDS, OneAtATimeConsumer, OneAtATimeProducer, keywords_of
+from penstock.queues.plain_bodies import plain_encoder
 from penstock.queues.threads import DaemonThreadPool
 from penstock.results import Backlog, Created
+
+if TYPE_CHECKING:
+    from penstock.queues.resolved_queue import ResolvedQueue
 
 log = logging.getLogger("penstock")
 
@@ -173,6 +178,19 @@ def make_producer(connector_class: type[Any], name: str, options: Any) -> Produc
         return ThreadedProducer(producer) if isinstance(producer, BlockingProducer) else producer
     _refuse_misfit(connector_class, "producer", ("produce", "shutdown"))
     return OneAtATimeProducer(connector_class, name, options)
+
+
+def plain_encoder_for(producer: Producer, resolved: ResolvedQueue) -> Callable[[Any], bytes | None] | None:
+    """What encodes for a producer that gets plain data instead of bytes; None for all others.
+
+    It does if it is written one message at a time, the queue has no serializer, and the producer's class or the model
+    handler is one of py-volley's kind.
+    """
+    if resolved.serializer is not None or not isinstance(producer, OneAtATimeProducer):
+        return None
+    if not producer.plain_data and not isinstance(resolved.model_handler, ForeignModelHandler):
+        return None
+    return plain_encoder(resolved.model_handler, resolved.data_model)
 
 
 def undeclared_capabilities(connector_class: type[Any]) -> Capabilities:

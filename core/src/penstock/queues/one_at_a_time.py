@@ -14,6 +14,7 @@ from penstock.connectors import Consumer, Producer
 from penstock.dead_letters import error_text
 from penstock.errors import ConnectorError, FatalConnectorError, NotConnected, ProduceError
 from penstock.message import QueueMessage, Record
+from penstock.queues.plain_bodies import PlainBody
 from penstock.queues.threads import DaemonThreadPool
 
 log = logging.getLogger("penstock")
@@ -190,13 +191,15 @@ class OneAtATimeProducer(Producer):
 
     Such a class is made as `MyProducer(queue_name, host, config)` and has
     `produce(queue_name, message, message_context, **options) -> bool` and `shutdown()`. It is made and called on one
-    thread. A key, headers or a delay come among the options. Whatever `produce` raises, and every result that is not
+    thread. A key, headers or a delay come among the options. `message` is bytes, or plain data where the queue has no
+    serializer and the class says `plain_data = True`. Whatever `produce` raises, and every result that is not
     true, means that the record is not stored and is sent again.
     """
 
     def __init__(self, connector_class: type[Any], name: str, options: Any) -> None:
         super().__init__(name, options)
         self.keywords = keywords_of(connector_class)
+        self.plain_data = bool(getattr(connector_class, "plain_data", False))
         self._thread = DaemonThreadPool(f"penstock-produce-{name}")
         self._legacy = LegacyConnector(connector_class, name, options, self._thread)
 
@@ -229,9 +232,11 @@ class OneAtATimeProducer(Producer):
             options["headers"] = record.headers
         if record.delay:
             options["delay"] = record.delay
+        body = record.message
+        message = body.data if isinstance(body, PlainBody) else body
         produce = self._legacy.connector.produce
         try:
-            done = self._legacy.call(".produce()", produce, self.name, record.message, None, **options)
+            done = self._legacy.call(".produce()", produce, self.name, message, None, **options)
         except (NotConnected, FatalConnectorError):
             raise
         except ProduceError as error:

@@ -20,7 +20,7 @@ from penstock.errors import ConnectorError, NotConnected, ProduceError
 from penstock.message import QueueMessage, Record
 from penstock.observability.health import Health
 from penstock.observability.outages import FIRST_REMINDER, Trouble, duration
-from penstock.queues.adapters import make_consumer, make_producer
+from penstock.queues.adapters import make_consumer, make_producer, plain_encoder_for
 from penstock.queues.answers import consume_problem, count_problem, lag_problem, transact_problem
 from penstock.queues.codec import Codec
 from penstock.queues.connection import Connection
@@ -290,7 +290,7 @@ class OutputQueue(_Queue):
         self.check = self._rules.check
         self.any_body = self._producer.any_body
         self._packed = Packing(resolved).pack
-        self.encode = self.codec.encode
+        self.encode = plain_encoder_for(self._producer, resolved) or self.codec.encode
 
     async def create(self) -> Created:
         """Make the queue unless it is there; see `Producer.create`. The queue need not be open."""
