@@ -109,7 +109,7 @@ ROWS = """
     testing.test_runner
     testing.harness
 
-    cli.configured  cli.json_lines  cli.exits  cli.letters_text  cli.lines_file  cli.trace
+    cli.configured  cli.env_file  cli.json_lines  cli.exits  cli.letters_text  cli.lines_file  cli.trace
     cli.feed  cli.import_hints
     cli.apps
     cli.checked
@@ -128,6 +128,7 @@ LAZY = {
     ("cli.main", "plugins.hints"): "only a command of a plugin is looked up",
     ("cli.main", "plugins.registry"): "only a command of a plugin is looked up",
     ("cli.main", "terminal.colours"): "only an option or an error needs it",
+    ("cli.main", "cli.env_file"): "only an option needs it",
     ("cli.main", "observability.printable"): "only an error is escaped",
     ("config.model", "config.validation"): "only a rejected value needs an explanation",
     ("engine", "config.files"): RUNS,

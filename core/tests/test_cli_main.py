@@ -82,6 +82,50 @@ def test_an_error_is_red_where_colours_are_on(
     assert shown.endswith("\x1b[0m\n")
 
 
+def test_a_file_sets_variables_that_are_not_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`--env-file`, before or behind the command; the environment wins."""
+    monkeypatch.setattr(os, "environ", dict(os.environ, SHOP_SET="environment"))
+    file, queues = tmp_path / ".env", tmp_path / "queues.yml"
+    file.write_text(
+        '# the shop\n\nSHOP_PLAIN = a=b c # why\nexport SHOP_QUOTED="it\'s # here" # why\n'
+        "SHOP_SET=file\nSHOP_EMPTY=\nSHOP_RAW='${HOME}'\n"
+    )
+    queues.write_text("orders: {profile: memory}\n")
+
+    assert cli.main(["--env-file", str(file), "check", str(queues)]) == 0
+    assert cli.main(["check", str(queues), f"--env-file={file}"]) == 0
+    assert {name: value for name, value in os.environ.items() if name.startswith("SHOP_")} == {
+        "SHOP_PLAIN": "a=b c",
+        "SHOP_QUOTED": "it's # here",
+        "SHOP_SET": "environment",
+        "SHOP_EMPTY": "",
+        "SHOP_RAW": "${HOME}",
+    }
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ("A=1\nhunter2\n", ":2: is not NAME=value; correct the line, or begin it with # if it is a comment"),
+        ('A="hunter2\n', ":1: the quote does not end on its line; write the whole value on one line"),
+        (b"A=\xff", ": byte 2 is not UTF-8; save the file as UTF-8"),
+        (None, ": cannot be read: No such file or directory"),
+    ],
+)
+def test_a_wrong_file_of_variables_is_named(
+    tmp_path: Path, content: str | bytes | None, problem: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With its line, which is not shown."""
+    file = tmp_path / ".env"
+    if content is not None:
+        file.write_bytes(content.encode() if isinstance(content, str) else content)
+
+    assert cli.main(["run", "app.py", "--env-file", str(file)]) == 2
+    assert capsys.readouterr().err == f"penstock: --env-file {file}{problem}\n"
+
+
 def test_help_lists_every_command_and_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
     """`penstock --help`."""
     with pytest.raises(SystemExit) as caught:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,8 @@ class TestForms:
         expected = parts(load(written(tmp_path, YAML), {}))
 
         assert parts(load(written(tmp_path, TOML, "queues.toml"), {})) == expected
+        as_json = json.dumps({"queues": {"orders": ORDERS, "audit": AUDIT}, **REST})
+        assert parts(load(written(tmp_path, as_json, "queues.json"), {})) == expected
         assert parts(load({"queues": {"orders": ORDERS, "audit": AUDIT}, **REST}, {})) == expected
         assert (
             parts(load({"queues": [{"name": "orders", **ORDERS}, {"name": "audit", **AUDIT}], **REST}, {})) == expected

@@ -118,7 +118,9 @@ def test_endless_and_deep_nesting_are_refused(tmp_path: Path, text: str) -> None
     [
         ("c.toml", 'a = "hunter2', "c.toml: is not well-formed TOML: "),
         ("c.toml", "a = 1\na = 2\n", "c.toml: is not well-formed TOML: "),
-        ("c.json", "{}", "c.json: a configuration is YAML or TOML; let the name end in .yml, .yaml or .toml"),
+        ("c.json", '{\n "a": "hunter2', "c.json:2:7: is not well-formed JSON: "),
+        ("c.json", '{"a": {"b": 1, "b": 2}}', "c.json: the key 'b' is given twice; rename or remove one"),
+        ("c.ini", "", "c.ini: a configuration is YAML, TOML or JSON; let the name end in .yml, .yaml, .toml or .json"),
         ("c.yml", b"a: \xff\n", "c.yml: byte 3 is not UTF-8; save the file as UTF-8"),
         ("c.yml", b"a: \x01\n", "c.yml: character 3 is one that YAML does not allow"),
         ("c.yml", "a: 1\n---\nb: 2\n", "c.yml:2:1: is not well-formed YAML: but found another document"),

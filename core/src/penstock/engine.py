@@ -66,8 +66,8 @@ class Engine:
         poll_interval_seconds: Has no effect; programs written for py-volley have it. Messages are waited for.
         middleware: What stands around each call of the function, the first outermost, inside of what the configuration
             names: functions with one `yield`, `penstock.middleware.Middleware` objects, names, mappings.
-        config: The configuration: a YAML or TOML file, a mapping, or a list of `QueueConfig`; `penstock.yml` if not
-            given. A file is read when the engine runs; `penstock run --config` replaces it.
+        config: The configuration: a YAML, TOML or JSON file, a mapping, or a list of `QueueConfig`; `penstock.yml` if
+            not given. A file is read when the engine runs; `penstock run --config` replaces it.
 
     Raises:
         ConfigError: more than one configuration is given, or a setting is impossible.

@@ -21,7 +21,7 @@ from penstock.starting import importing
 
 log = logging.getLogger("penstock")
 
-CONFIGURATIONS = (".yml", ".yaml", ".toml")
+CONFIGURATIONS = (".yml", ".yaml", ".toml", ".json")
 
 
 def find_engines(names: Sequence[str]) -> list[Engine]:

@@ -26,7 +26,10 @@ from penstock.terminal.tables import print_table
 def configure(parser: ArgumentParser) -> None:
     """Add the arguments of `penstock check`."""
     parser.add_argument(
-        "targets", nargs="+", metavar="APP|CONFIG", help="a program, as `penstock run` takes it, or a YAML or TOML file"
+        "targets",
+        nargs="+",
+        metavar="APP|CONFIG",
+        help="a program, as `penstock run` takes it, or a YAML, TOML or JSON file",
     )
     parser.add_argument("--config", metavar="FILE", help="check the programs with this configuration, not their own")
     parser.add_argument("--all", action="store_true", help="print all values, not only those that are not the default")

@@ -19,7 +19,7 @@ from penstock.plugins.install_commands import install_libraries
 from penstock.plugins.registry import Registry
 
 SHELLS = ("bash", "zsh", "fish")
-CONFIGURATIONS = ("yml", "yaml", "toml")
+CONFIGURATIONS = ("yml", "yaml", "toml", "json")
 QUEUES = ("QUEUE", "NAME", "QUEUE=FILE")
 """How arguments are shown that are names of queues."""
 

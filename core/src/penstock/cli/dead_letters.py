@@ -40,7 +40,7 @@ UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `penstock dead-letters`."""
-    parser.add_argument("config", metavar="CONFIG", help="a YAML or TOML file")
+    parser.add_argument("config", metavar="CONFIG", help="a YAML, TOML or JSON file")
     parser.add_argument("queue", metavar="QUEUE", help="the dead-letter queue")
     parser.set_defaults(reject=parser.error)
     actions = parser.add_subparsers(dest="action", metavar="list | show | export | replay | drop", required=True)

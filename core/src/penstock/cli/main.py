@@ -51,6 +51,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         import_module("penstock.cli.completion").complete()
     if any(word.startswith("--color") for word in argv):
         argv = _choose_colours(argv)
+    if any(word.startswith("--env-file") for word in argv):
+        try:
+            argv = _read_env_files(argv)
+        except PenstockError as error:
+            print(_shown(error), file=sys.stderr)
+            return exit_code(error)
     with listening(stop_early, _end_at_once) as listener:
         try:
             streams.guard(patient=_asked(argv) != "run")
@@ -70,6 +76,18 @@ def _choose_colours(argv: Sequence[str]) -> list[str]:
     parser.add_argument("--color", choices=colours.CHOICES, default="auto")
     options, others = parser.parse_known_args(argv)
     colours.choose(options.color)
+    return others
+
+
+def _read_env_files(argv: Sequence[str]) -> list[str]:
+    """Do what `--env-file` says, wherever it stands; returns the other words."""
+    from penstock.cli.env_file import fill_environment  # only an option needs it
+
+    parser = argparse.ArgumentParser(prog="penstock", add_help=False, allow_abbrev=False)
+    parser.add_argument("--env-file", action="append", metavar="FILE")
+    options, others = parser.parse_known_args(argv)
+    for path in options.env_file or ():
+        fill_environment(path)
     return others
 
 
@@ -150,6 +168,12 @@ def command_line() -> tuple[argparse.ArgumentParser, Any]:
         "--color",
         metavar="{auto,always,never}",
         help="colours; auto: on a terminal, unless NO_COLOR is set. It may stand behind the command, too",
+    )
+    parser.add_argument(
+        "--env-file",
+        metavar="FILE",
+        help="variables, NAME=value a line, for what the environment does not set (repeatable). It may stand behind "
+        "the command, too",
     )
     commands = parser.add_subparsers(metavar="COMMAND")
     for name, summary in COMMANDS.items():

@@ -35,7 +35,7 @@ WATCH = 2.0  # seconds between two counts
 
 def configure(parser: ArgumentParser) -> None:
     """Add the arguments of `penstock queue`."""
-    parser.add_argument("config", metavar="CONFIG", help="a YAML or TOML file")
+    parser.add_argument("config", metavar="CONFIG", help="a YAML, TOML or JSON file")
     actions = parser.add_subparsers(metavar="ACTION", required=True)
     publish = _action(actions, _publish, "publish", "publish messages", "and wait until each is confirmed")
     publish.add_argument("name", metavar="NAME", help="a queue of the configuration")

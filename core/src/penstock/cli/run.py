@@ -44,7 +44,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="APP",
         help="a file (app.py), a module, or module:attribute; none, with --config, to --feed or --collect alone",
     )
-    parser.add_argument("--config", metavar="FILE", help="YAML or TOML; replaces what the apps name themselves")
+    parser.add_argument("--config", metavar="FILE", help="YAML, TOML or JSON; replaces what the apps name themselves")
     parser.add_argument(
         "--drain", action="store_true", help="stop once every input queue is empty; exit code 3 if stopped before"
     )
@@ -64,7 +64,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     existing = parser.add_mutually_exclusive_group()
     existing.add_argument("--append", action="store_true", help="collect behind what a file holds already")
-    existing.add_argument("--overwrite", action="store_true", help="refile what a file holds by what is collected")
+    existing.add_argument("--overwrite", action="store_true", help="replace what a file holds by what is collected")
     parser.add_argument(
         "--processes",
         metavar="N",

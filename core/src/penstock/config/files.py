@@ -1,4 +1,4 @@
-"""Reads a configuration in any of its forms (YAML, TOML, dict, `QueueConfig` objects) into one `Configuration`."""
+"""Reads a configuration in any form (YAML, TOML, JSON, dict, `QueueConfig` objects) into one `Configuration`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def load(source: Source | Configuration, environment: Mapping[str, str] = os.env
     """Read a configuration. Never changes its argument.
 
     Args:
-        source: A path to a YAML or TOML file, or the same as Python data: a mapping with `queues` and, if wanted,
+        source: A path to a YAML, TOML or JSON file, or the same as Python data: a mapping with `queues` and, if wanted,
             `engine`, `worker` and `plugins`; a mapping from queue names to their settings; a list of queues.
         environment: Fills `${NAME}` in values.
 

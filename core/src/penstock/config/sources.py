@@ -1,8 +1,9 @@
-"""Reads YAML and TOML into plain data and the location of every key. No other module knows a file format."""
+"""Reads YAML, TOML and JSON into plain data and the location of every key. No other module knows a file format."""
 
 from __future__ import annotations
 
 import errno
+import json
 import os
 import stat
 import tomllib
@@ -31,7 +32,7 @@ class Parsed:
 
     Attributes:
         values: Plain data, without the parts that `problems` reports.
-        marks: Line and column, from 1, of each key and list item; TOML has none.
+        marks: Line and column, from 1, of each key and list item; TOML and JSON have none.
         problems: What is wrong in well-formed text, such as a key given twice.
     """
 
@@ -48,8 +49,10 @@ def parse(file: FilePath) -> Parsed:
             since it may hold a secret.
     """
     suffix = file.suffix.lower()
-    if suffix not in (".yml", ".yaml", ".toml"):
-        raise ConfigError(f"{file}: a configuration is YAML or TOML; let the name end in .yml, .yaml or .toml")
+    if suffix not in (".yml", ".yaml", ".toml", ".json"):
+        raise ConfigError(
+            f"{file}: a configuration is YAML, TOML or JSON; let the name end in .yml, .yaml, .toml or .json"
+        )
     try:
         text = _content(file).decode("utf-8-sig")
     except FileNotFoundError:
@@ -59,7 +62,7 @@ def parse(file: FilePath) -> Parsed:
     except OSError as error:
         raise ConfigError(f"{file}: cannot be read: {error.strerror}") from None
     try:
-        return _toml(file, text) if suffix == ".toml" else _Yaml(file, text).parse()
+        return _PARSERS[suffix](file, text) if suffix in _PARSERS else _Yaml(file, text).parse()
     except RecursionError:
         raise ConfigError(f"{file}: is nested too deeply") from None
 
@@ -122,6 +125,27 @@ def _reject_many_dots(file: FilePath, text: str) -> None:
             raise ConfigError(
                 f"{file}:{number}: the keys up to here have more than {MAX_DOTS:,} dots; write tables instead"
             )
+
+
+def _json(file: FilePath, text: str) -> Parsed:
+    def once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        for key, value in pairs:
+            if key in values:
+                raise ConfigError(f"{file}: the key {key!r} is given twice; rename or remove one")
+            values[key] = value
+        return values
+
+    try:
+        return Parsed(json.loads(text, object_pairs_hook=once))
+    except json.JSONDecodeError as error:
+        place = f"{file}:{error.lineno}:{error.colno}"
+        raise ConfigError(f"{place}: is not well-formed JSON: {error.msg}") from None
+    except ValueError as error:  # a number with more digits than Python reads
+        raise ConfigError(f"{file}: is not well-formed JSON: {error}") from None
+
+
+_PARSERS: Mapping[str, Callable[[FilePath, str], Parsed]] = {".toml": _toml, ".json": _json}
 
 
 class _Yaml:

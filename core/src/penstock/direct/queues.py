@@ -91,7 +91,7 @@ class Queues:
     What was read and not settled when the block ends is requeued.
 
     Args:
-        config: A YAML or TOML file, or the same as Python data; sections for engines and workers are not used.
+        config: A YAML, TOML or JSON file, or the same as Python data; sections for engines and workers are not used.
         connect_timeout: Seconds to wait for a server that is away when a queue is opened; None waits.
 
     Raises:
