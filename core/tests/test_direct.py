@@ -135,6 +135,19 @@ def test_a_batch_waits_until_it_is_full_or_its_time_is_over(config: dict[str, An
     asyncio.run(main())
 
 
+def test_a_list_and_its_deliveries_have_the_same_objects(config: dict[str, Any]) -> None:
+    """Whichever was asked for first: what the reader changes is not undone."""
+    with BlockingQueues(config) as queues:
+        queues.send_batch("orders", [Order(id=number) for number in range(4)])
+        first = True
+        for batch in queues.read("orders", batch=2, idle=0.3):
+            made = batch.objects if first else [each.object for each in batch]
+            found = [each.object for each in batch] if first else batch.objects
+            assert all(one is other for one, other in zip(made, found, strict=True))
+            assert batch.done() == len(batch)
+            first = False
+
+
 @pytest.mark.parametrize("name", ["orders", "here"])
 def test_what_is_not_settled_comes_again(config: dict[str, Any], name: str) -> None:
     """At the end of the block it is requeued, what was only fetched ahead as well."""

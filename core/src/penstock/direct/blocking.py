@@ -53,7 +53,8 @@ class BlockingDeliveryBatch(ReceivedBatch[BlockingDelivery]):
     """Several deliveries, to be settled together or one by one."""
 
     def __init__(self, batch: DeliveryBatch, run: Run) -> None:
-        super().__init__([BlockingDelivery(each, run) for each in batch])
+        made = batch._make
+        super().__init__(batch._messages, batch._decode, lambda message: BlockingDelivery(made(message), run))
         self._batch = batch
         self._run = run
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 from penstock.message import Headers, QueueMessage
@@ -72,10 +73,24 @@ class Received:
 
 
 class ReceivedBatch(Sequence[D], Generic[D]):
-    """Several deliveries, in the order in which they came."""
+    """Several deliveries, in the order in which they came.
 
-    def __init__(self, deliveries: Sequence[D]) -> None:
-        self._deliveries = deliveries
+    Args:
+        messages: Theirs.
+        decode: Makes the object of a message.
+        make: Makes the delivery of a message, when it is asked for: a reader of whole lists needs none.
+    """
+
+    def __init__(
+        self,
+        messages: Sequence[QueueMessage],
+        decode: Callable[[QueueMessage], Any],
+        make: Callable[[QueueMessage], D],
+    ) -> None:
+        self._messages = messages
+        self._decode = decode
+        self._make = make
+        self._objects: list[Any] | None = None
 
     @property
     def objects(self) -> list[Any]:
@@ -84,10 +99,20 @@ class ReceivedBatch(Sequence[D], Generic[D]):
         Raises:
             MessageError: a body is rejected; `delivery.object` says which.
         """
-        return [each.object for each in self._deliveries]
+        if self._objects is None:
+            made = self.__dict__.get("_deliveries")
+            self._objects = [each.object for each in made] if made else list(map(self._decode, self._messages))
+        return list(self._objects)
+
+    @cached_property
+    def _deliveries(self) -> Sequence[D]:
+        deliveries = [self._make(message) for message in self._messages]
+        for delivery, obj in zip(deliveries, self._objects or (), strict=False):
+            delivery._object = obj
+        return deliveries
 
     def __len__(self) -> int:
-        return len(self._deliveries)
+        return len(self._messages)
 
     def __getitem__(self, index: Any) -> Any:
         return self._deliveries[index]

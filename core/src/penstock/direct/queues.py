@@ -70,19 +70,19 @@ class Delivery(Received):
 class DeliveryBatch(ReceivedBatch[Delivery]):
     """Several deliveries, to be settled together or one by one."""
 
-    def __init__(self, deliveries: Sequence[Delivery], source: SourceQueue) -> None:
-        super().__init__(deliveries)
+    def __init__(
+        self, messages: Sequence[QueueMessage], decode: Callable[[QueueMessage], Any], source: SourceQueue
+    ) -> None:
+        super().__init__(messages, decode, lambda message: Delivery(message, decode, source))
         self._source = source
 
     async def done(self) -> int:
         """Settle all for good; returns how many were still ours."""
-        messages = [each.message for each in self]
-        return len(messages) - await self._source.settle(messages)
+        return len(self) - await self._source.settle(self._messages)
 
     async def requeue(self, delay: float | None = None) -> int:
         """Let all be delivered again, after `delay` seconds; returns how many were still ours."""
-        messages = [each.message for each in self]
-        return len(messages) - await self._source.requeue(messages, delay)
+        return len(self) - await self._source.requeue(self._messages, delay)
 
 
 class Queues:
@@ -215,11 +215,10 @@ class Queues:
         source = await self._source(queue, 2 * batch if batch else AHEAD)
         decode = source.decoder(model)
         while taken := await source.take(batch or 1, wait, idle):
-            deliveries = [Delivery(message, decode, source) for message in taken]
             if batch:
-                yield DeliveryBatch(deliveries, source)
+                yield DeliveryBatch(taken, decode, source)
             else:
-                yield deliveries[0]
+                yield Delivery(taken[0], decode, source)
 
     async def process(
         self,

@@ -127,11 +127,13 @@ class SourceQueue:
         if model is not None:
             codec = Codec(resolved.serializer, resolved.model_handler, model)
 
+        damaged, decode_body = self._damaged, codec.decode
+
         def decode(message: QueueMessage) -> Any:
-            if message in self._damaged:
-                raise self._damaged[message]
+            if damaged and message in damaged:
+                raise damaged[message]
             try:
-                return codec.decode(message.message)
+                return decode_body(message.message)
             except BaseException as error:  # noqa: BLE001  (any error of a codec means that the message is not valid)
                 raise_if_exit(error)
                 raise codec.explain(message.message, error)[1] from None
@@ -155,14 +157,15 @@ class SourceQueue:
 
     def _own(self, messages: Sequence[QueueMessage]) -> Sequence[QueueMessage]:
         own = self._in_flight.originals(messages)
-        if any(message not in self._in_flight.received_at for message in own):
+        if not all(map(self._in_flight.received_at.__contains__, own)):
             raise PenstockError(f"{self.queue}: a delivery that is settled already cannot be settled again")
         return own
 
     def _release(self, messages: Sequence[QueueMessage]) -> None:
         self._in_flight.release(messages)
-        for message in messages:
-            self._damaged.pop(message, None)
+        if self._damaged:
+            for message in messages:
+                self._damaged.pop(message, None)
 
     async def close(self) -> None:
         """Stop fetching, and close. The connector requeues what is not settled."""
