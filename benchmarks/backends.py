@@ -349,6 +349,8 @@ class Memory(Backend):
 
 BACKENDS: Mapping[str, Callable[[int], Backend]] = {
     "kafka": Kafka,
+    "kafka.send": Kafka,
+    "kafka.read": Kafka,
     "postgres": Postgres,
     "postgres-exactly-once": Postgres,
     "redis.streams": partial(Redis, connector="redis.streams"),

@@ -38,6 +38,12 @@ CONTENDERS: Sequence[Contender] = (
     Contender(
         "FastStream", "kafka", "benchmarks.peers.fast_stream", share=0.02, requires=("faststream[confluent]==0.7.8",)
     ),
+    Contender("raw, send", "kafka.send", "benchmarks.raw.kafka_alone", ("send",)),
+    Contender("penstock, send_batch", "kafka.send", "benchmarks.penstock_app.kafka_alone", ("send",)),
+    Contender("penstock, blocking", "kafka.send", "benchmarks.penstock_app.kafka_alone", ("send", "blocking")),
+    Contender("raw, read", "kafka.read", "benchmarks.raw.kafka_alone", ("read",)),
+    Contender("penstock, read", "kafka.read", "benchmarks.penstock_app.kafka_alone", ("read",)),
+    Contender("penstock, blocking", "kafka.read", "benchmarks.penstock_app.kafka_alone", ("read", "blocking")),
     Contender("raw, leased", "postgres", "benchmarks.raw.postgres", ("leased",)),
     Contender("penstock", "postgres", "benchmarks.penstock_app.postgres"),
     Contender("raw, one transaction", "postgres-exactly-once", "benchmarks.raw.postgres", ("transaction",)),

@@ -30,6 +30,12 @@ def peak(reading: Reading) -> Peak:
     return Peak(id=reading.id, user=reading.user, max=max(reading.values))
 
 
+def readings(count: int) -> Iterator[Reading]:
+    """The objects of the bodies."""
+    for i in range(count):
+        yield Reading(id=i, user=f"user-{i % 100}", values=[1.0 * i, 2.0, 3.0], note="x" * 110)
+
+
 def bodies(count: int) -> Iterator[tuple[bytes, bytes]]:
     """Key and body of each message; the same every time."""
     for i in range(count):
