@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import random
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -14,6 +17,8 @@ from rsmq import RedisSMQ
 from tests.end_to_end.workers import APPS, wait_until, worker
 from tests.servers.kafka.server import KafkaServer
 from tests.servers.redis import RedisServer
+
+from penstock import BlockingQueues
 
 MESSAGES = 20_000
 KILLS = 3
@@ -133,3 +138,42 @@ engine: {{max_in_flight: {IN_FLIGHT}}}
                 bodies.append(message.value())
         assert_complete(bodies, bound=KILLS * (IN_FLIGHT + int(RATE * COMMIT_INTERVAL)))
     reader.close()
+
+
+@pytest.mark.parametrize("connector", ["kafka", "redis.streams"])
+def test_what_a_killed_program_had_read_comes_again(connector: str, request: pytest.FixtureRequest) -> None:
+    """A program without an engine, between `read` and `done`: every message is delivered to the next one."""
+    queues = {"orders": {"connector": connector, **_place(connector, request)}}
+    program = f"""
+import os, signal
+from penstock import BlockingQueues
+with BlockingQueues({queues!r}) as queues:
+    read = []
+    for batch in queues.read("orders", batch=5):
+        read += batch.objects
+        if len(read) == 5:
+            os.kill(os.getpid(), signal.SIGKILL)
+"""
+    with BlockingQueues(queues) as first:
+        first.send_batch("orders", list(range(5)))
+    assert subprocess.run([sys.executable, "-c", program], check=False, timeout=120).returncode == -9
+
+    seen: list[int] = []
+    with BlockingQueues(queues) as second:
+        for delivery in second.read("orders"):
+            seen.append(delivery.object)
+            delivery.done()
+            if len(seen) == 5:
+                break
+    assert seen == list(range(5))
+
+
+def _place(connector: str, request: pytest.FixtureRequest) -> dict[str, Any]:
+    if connector == "kafka":
+        kafka: KafkaServer = request.getfixturevalue("real_kafka")
+        topic = kafka.topic(partitions=1)
+        # The broker hands a killed member's partitions over when its session ends.
+        session = {"consumer": {"session.timeout.ms": 6000, "heartbeat.interval.ms": 1000}}
+        return {"value": topic, "config": {"bootstrap.servers": kafka.bootstrap, "group.id": topic, **session}}
+    server: RedisServer = request.getfixturevalue("redis_server")
+    return {"value": server.queue(), "config": {"host": server.host, "port": server.port, "lease": 1}}
