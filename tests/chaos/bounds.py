@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tests.chaos.limits import COMMIT_INTERVAL
+from tests.chaos.limits import COMMIT_INTERVAL, LONGEST_ATTEMPTS
 from tests.chaos.scenarios import Trial
-from tests.chaos.servers import KAFKA
+from tests.chaos.servers import KAFKA, POSTGRES_CHANGES
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,10 @@ def bound(trial: Trial) -> Bound:
         since_commit = round(COMMIT_INTERVAL * trial.concurrency / trial.pause)
         total += again * since_commit
         reasons.append(f"{again} × {since_commit} settled since the last commit")
+    if trial.scenario.source == POSTGRES_CHANGES and again:
+        behind = round(LONGEST_ATTEMPTS * trial.concurrency / trial.pause)
+        total += again * behind
+        reasons.append(f"{again} × {behind} settled behind an unsettled one")
     # Kafka's producer is idempotent: what it repeats by itself is stored once.
     if sent_again and set(trial.scenario.outputs.values()) != {KAFKA}:
         total += sent_again * in_flight

@@ -17,7 +17,7 @@ from tests.chaos.bounds import Bound, bound
 from tests.chaos.ledger import Findings, Ledger
 from tests.chaos.scenarios import Trial
 from tests.chaos.servers import Place, Servers
-from tests.chaos.waiting import LONGEST, LOOK, Stop
+from tests.chaos.waiting import LONGEST, LONGEST_REST, LOOK, REST, Stop
 from tests.chaos.workers import Supervisor
 
 ALL_WITHIN = 600.0  # seconds for what a trial waits for, even if something moves all the time
@@ -210,6 +210,7 @@ class Round:
         last, moved = None, time.monotonic()
         deadline = moved + ALL_WITHIN
         while not done():
+            began = time.monotonic()
             self.supervisor.tend()
             # A crash is a step as well, where a message is to be declared poison by its crashes.
             crashes = self.supervisor.started if self._trial.poison else 0
@@ -221,5 +222,5 @@ class Round:
             now = time.monotonic()
             if self.supervisor.hopeless or now - moved > LONGEST or now > deadline:
                 return False
-            time.sleep(LOOK)
+            time.sleep(max(LOOK, min(LONGEST_REST, REST * (time.monotonic() - began))))
         return True

@@ -10,13 +10,18 @@ from tests.chaos.ledger import SHARES, Kind
 from tests.chaos.servers import (
     HTTP,
     KAFKA,
+    KAFKA_SHARE,
     NATS,
     POSTGRES,
+    POSTGRES_CHANGES,
     PUBSUB,
+    RABBITMQ,
     REDIS,
     REDIS_LISTS,
     REDIS_STREAMS,
     SERVICE_BUS,
+    SQLITE,
+    SQS,
     STORAGE_QUEUE,
 )
 
@@ -62,9 +67,14 @@ SCENARIOS = {
     )
 }
 
-_PAIRED = (REDIS_STREAMS, REDIS_LISTS, NATS, PUBSUB, SERVICE_BUS, STORAGE_QUEUE, HTTP)
+_PAIRED = (
+    KAFKA_SHARE, REDIS_STREAMS, REDIS_LISTS, RABBITMQ, NATS, SQS, PUBSUB, SERVICE_BUS, STORAGE_QUEUE, HTTP, SQLITE,
+    POSTGRES_CHANGES,
+)  # fmt: skip
 PAIRS = {each.name: each for each in map(_pair, _PAIRED)}
-"""From a queue to another one of the same connector: many messages, and workers that are killed three times."""
+"""From a queue to another one of the same connector, which only 3-kills tries."""
+KILLED = ("kafka", "rsmq", "postgres", "postgres-exactly-once", *PAIRS)
+"""What 3-kills tries: many messages from a queue to another one, and workers that are killed three times."""
 
 
 @dataclass(frozen=True)
@@ -169,4 +179,4 @@ def full() -> list[Trial]:
     for name in ("rsmq", "postgres"):
         trials += [poison(name, how) for how in ("exit", "segv", "abort")]
         trials += [crashes(name, 20), replace(crashes(name, 6, max_deliveries=3), title="6-crashes")]
-    return [*trials, *map(pair, PAIRS), slow_database(5_000)]
+    return [*trials, *map(pair, KILLED), slow_database(5_000)]

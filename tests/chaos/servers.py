@@ -16,6 +16,8 @@ from tests.servers.proxy import Proxy
 KAFKA, REDIS, POSTGRES = "kafka", "redis", "postgres"
 NATS, PUBSUB = "nats", "pubsub"
 HTTP = "http"
+RABBITMQ, SQS, SQLITE = "rabbitmq", "sqs", "sqlite"
+KAFKA_SHARE, POSTGRES_CHANGES = "kafka.share", "postgres.changes"
 REDIS_STREAMS, REDIS_LISTS = "redis.streams", "redis.lists"
 SERVICE_BUS, STORAGE_QUEUE = "servicebus", "storage_queue"
 
@@ -31,6 +33,22 @@ class Server(Protocol):
 
     def start(self) -> None:
         """Start it again, with what it had."""
+
+
+class NoServer:
+    """What stands for the server of a backend that has none: processes share its files.
+
+    Attributes:
+        directory: Where they are.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def kill(self) -> None:
+        """Nothing: there is none."""
+
+    stop = start = kill
 
 
 class Place:
@@ -85,13 +103,16 @@ class Servers:
             raise self._unavailable[name]
         if name not in self._places:
             start: Callable[[], Place] = {
-                KAFKA: self._kafka,
-                POSTGRES: self._postgres,
+                **{kafka: partial(self._kafka, kafka) for kafka in (KAFKA, KAFKA_SHARE)},
+                **{postgres: partial(self._postgres, postgres) for postgres in (POSTGRES, POSTGRES_CHANGES)},
                 NATS: self._nats,
                 PUBSUB: self._pubsub,
                 SERVICE_BUS: self._service_bus,
                 STORAGE_QUEUE: self._storage_queue,
                 HTTP: self._http,
+                RABBITMQ: self._rabbitmq,
+                SQS: self._sqs,
+                SQLITE: self._sqlite,
                 **{redis: partial(self._redis, redis) for redis in (REDIS, REDIS_STREAMS, REDIS_LISTS)},
             }[name]
             try:
@@ -106,7 +127,7 @@ class Servers:
         self._unavailable[name] = Unavailable(reason, required)
         return self._unavailable[name]
 
-    def _kafka(self) -> Place:
+    def _kafka(self, name: str) -> Place:
         from tests.servers.kafka import jars
         from tests.servers.requirement import missing
 
@@ -119,7 +140,7 @@ class Servers:
         self._stack.callback(broker.close)
         assert broker.behind_proxy is not None
         behind, listen = broker.behind_proxy
-        return Place(KAFKA, broker, int(broker.bootstrap.rpartition(":")[2]), self._proxy(behind, listen))
+        return Place(name, broker, int(broker.bootstrap.rpartition(":")[2]), self._proxy(behind, listen))
 
     def _redis(self, name: str) -> Place:
         from tests.servers.redis import OwnRedisServer, binary
@@ -129,13 +150,13 @@ class Servers:
         server.start()
         return Place(name, server, server.port, self._proxy(server.port))
 
-    def _postgres(self) -> Place:
+    def _postgres(self, name: str) -> Place:
         from tests.servers.postgres import OwnPostgresServer, binaries
 
         server = OwnPostgresServer(binaries(), self._folder())
         self._stack.callback(server.kill)
         server.start()
-        return Place(POSTGRES, server, server.port, self._proxy(server.port))
+        return Place(name, server, server.port, self._proxy(server.port))
 
     def _nats(self) -> Place:
         from tests.servers.nats import OwnNatsServer, binary
@@ -167,6 +188,26 @@ class Servers:
         self._stack.callback(server.process.kill)
         server.process.start()
         return Place(STORAGE_QUEUE, server.process, server.port, self._proxy(server.port))
+
+    def _rabbitmq(self) -> Place:
+        from tests.servers.rabbitmq import RabbitmqServer, server_script
+
+        server = RabbitmqServer(server_script()[0], self._folder())
+        self._stack.callback(server.kill)
+        server.start()
+        return Place(RABBITMQ, server, server.port, self._proxy(server.port))
+
+    def _sqs(self) -> Place:
+        from tests.servers.sqs import own_elasticmq
+
+        server = own_elasticmq(self._folder())
+        assert server.process is not None
+        self._stack.callback(server.process.kill)
+        server.process.start()
+        return Place(SQS, server.process, server.port, self._proxy(server.port))
+
+    def _sqlite(self) -> Place:
+        return Place(SQLITE, NoServer(self._folder()), 0, self._proxy(0))
 
     def _http(self) -> Place:
         from tests.servers.feed import FeedServer

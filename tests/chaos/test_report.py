@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import entry_points
 from typing import Any
 
 import pytest
@@ -81,6 +82,7 @@ def test_the_table_shows_what_was_asked_for() -> None:
         ("postgres/freeze", IN_FLIGHT),
         ("postgres-exactly-once/blackhole", 0),
         ("postgres-exactly-once/kill", 0),
+        ("postgres.changes/3-kills", 3 * (IN_FLIGHT + 2_000)),
     ],
 )
 def test_the_bound_is_that_of_the_manual(name: str, allowed: int) -> None:
@@ -109,6 +111,19 @@ def test_every_scenario_and_every_fault_is_tried() -> None:
     short = scenarios.short()
     assert {trial.scenario.name for trial in short} == set(scenarios.SCENARIOS)
     assert {trial.scenario.name for trial in short if Kind.POISON in trial.shares} == {"rsmq", "postgres"}
+
+
+def test_every_durable_connector_has_a_row_of_kills() -> None:
+    """What is left out holds no messages, or is a kind, the input or the output of one that is in."""
+    left_out = {
+        *("memory", "redis.pubsub", "zmq", "zmq.reply", "timer", "sns", "sqs.fifo", "rabbitmq.classic"),
+        *("postgres.table", "postgres.poll", "http.poll", "http.webhook"),
+    }
+    rows = {trial.scenario.name: trial.messages for trial in scenarios.full() if trial.title == "3-kills"}
+    plugins = [entry.load() for entry in entry_points(group="penstock")]
+    connectors = {spec.name for plugin in plugins for spec in getattr(plugin, "penstock_connectors", list)()}
+    assert set(rows) == (connectors - left_out) | {"http", "postgres-exactly-once"}
+    assert set(rows.values()) == {20_000}
 
 
 def test_names_are_unique() -> None:

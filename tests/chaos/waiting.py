@@ -8,6 +8,8 @@ from collections.abc import Callable
 
 LONGEST = 90.0  # seconds for anything that must happen
 LOOK = 0.05  # seconds between two looks
+REST = 10  # times as long as a look took: the ledger leaves the machine to the workers
+LONGEST_REST = 2.0  # seconds
 
 
 class Stopped(Exception):

@@ -140,8 +140,11 @@ def _sqs(directory: Path) -> AwsServer:
     wanted = os.environ.get(ADDRESS, "")
     if wanted == "fauxqs":
         return fauxqs(directory)
-    if wanted:
-        return AwsServer(wanted)
+    return AwsServer(wanted) if wanted else own_elasticmq(directory)
+
+
+def own_elasticmq(directory: Path) -> AwsServer:
+    """One that is not started yet; a skipped test where it cannot be had."""
     try:
         return ElasticMq(maven.fetch(f"elasticmq-{VERSION}", HERE / "elasticmq" / "pom.xml"), directory)
     except maven.UnavailableError as error:

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any, Protocol
 
 from tests.chaos.ledger import Letter, Sent
 from tests.chaos.servers import (
     HTTP,
     KAFKA,
+    KAFKA_SHARE,
     NATS,
     POSTGRES,
+    POSTGRES_CHANGES,
     PUBSUB,
+    RABBITMQ,
     REDIS,
     REDIS_LISTS,
     REDIS_STREAMS,
     SERVICE_BUS,
+    SQLITE,
+    SQS,
     STORAGE_QUEUE,
     Place,
 )
@@ -55,38 +61,28 @@ class Backend(Protocol):
         """Close the clients."""
 
 
+MODULES = {
+    KAFKA: "kafka:KafkaBackend",
+    KAFKA_SHARE: "kafka:ShareBackend",
+    REDIS: "rsmq:RsmqBackend",
+    REDIS_STREAMS: "redis:StreamsBackend",
+    REDIS_LISTS: "redis:ListsBackend",
+    NATS: "nats:NatsBackend",
+    PUBSUB: "pubsub:PubSubBackend",
+    SERVICE_BUS: "azure:ServiceBusBackend",
+    STORAGE_QUEUE: "azure:StorageQueueBackend",
+    RABBITMQ: "rabbitmq:RabbitmqBackend",
+    SQS: "sqs:SqsBackend",
+    SQLITE: "sqlite:SqliteBackend",
+    HTTP: "http:HttpBackend",
+    POSTGRES: "postgres:PostgresBackend",
+    POSTGRES_CHANGES: "postgres:ChangesBackend",
+}
+"""By the name of the place. Imported late: a machine without one client can still try the others."""
+
+
 def open_backend(place: Place, label: str) -> Backend:
     """The backend behind a place; `label` keeps the queues of rounds apart."""
-    # Imported late: a machine without one client can still try the others.
-    if place.name == KAFKA:
-        from tests.chaos.backends.kafka import KafkaBackend
-
-        return KafkaBackend(place, label)
-    if place.name == REDIS:
-        from tests.chaos.backends.rsmq import RsmqBackend
-
-        return RsmqBackend(place, label)
-    if place.name == NATS:
-        from tests.chaos.backends.nats import NatsBackend
-
-        return NatsBackend(place, label)
-    if place.name == PUBSUB:
-        from tests.chaos.backends.pubsub import PubSubBackend
-
-        return PubSubBackend(place, label)
-    if place.name in (REDIS_STREAMS, REDIS_LISTS):
-        from tests.chaos.backends.redis import ListsBackend, StreamsBackend
-
-        return (StreamsBackend if place.name == REDIS_STREAMS else ListsBackend)(place, label)
-    if place.name in (SERVICE_BUS, STORAGE_QUEUE):
-        from tests.chaos.backends.azure import ServiceBusBackend, StorageQueueBackend
-
-        return ServiceBusBackend(place, label) if place.name == SERVICE_BUS else StorageQueueBackend(place, label)
-    if place.name == HTTP:
-        from tests.chaos.backends.http import HttpBackend
-
-        return HttpBackend(place, label)
-    assert place.name == POSTGRES
-    from tests.chaos.backends.postgres import PostgresBackend
-
-    return PostgresBackend(place, label)
+    module, _, name = MODULES[place.name].partition(":")
+    backend: Backend = getattr(import_module(f"{__name__}.{module}"), name)(place, label)
+    return backend

@@ -8,6 +8,7 @@ from typing import Any, cast
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from tests.chaos.backends.by_outputs import without_output
 from tests.chaos.ledger import Letter, Sent
 from tests.chaos.limits import COMMIT_INTERVAL
 from tests.chaos.servers import Place
@@ -107,3 +108,29 @@ class KafkaBackend:
 
     def close(self) -> None:
         self._reader.close()
+
+
+class ShareBackend(KafkaBackend):
+    """See `Backend`. The input is read by a share group."""
+
+    def __init__(self, place: Place, label: str) -> None:
+        super().__init__(place, label)
+        self._sent = 0
+        self._results: list[str] = []
+
+    def queue(self, name: str, lease: float, dead_letters: bool = False) -> dict[str, Any]:
+        if name != "source":
+            self._results.append(name)
+            return super().queue(name, lease, dead_letters)
+        self._server.topic(self._topic(name), PARTITIONS)
+        config = {"bootstrap.servers": self._through_proxy, "group.id": self._label}
+        return {"profile": "kafka-share", "value": self._topic(name), "config": config}
+
+    def fill(self, name: str, messages: Sequence[Sent]) -> None:
+        # What was sent as one batch is locked as one.
+        self._clients |= {"batch.num.messages": 100}
+        super().fill(name, messages)
+        self._sent = len(messages)
+
+    def unsettled(self, name: str) -> int | None:  # noqa: ARG002
+        return without_output(self, self._sent, self._results)

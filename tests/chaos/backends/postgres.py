@@ -1,11 +1,11 @@
-"""Queues in PostgreSQL, seen by plain SQL alone."""
+"""Queues in PostgreSQL and a replication slot, seen by plain SQL alone."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, LiteralString, cast
 
 import psycopg
 
@@ -63,3 +63,46 @@ class PostgresBackend:
     def close(self) -> None:
         if self._connection is not None:
             self._connection.close()
+
+
+TRANSACTION = 10  # messages of one
+END = "SELECT (pg_current_wal_lsn() - '0/0')::bigint"
+CONFIRMED = "SELECT (confirmed_flush_lsn - '0/0')::bigint FROM pg_replication_slots WHERE slot_name = %s"
+
+
+class ChangesBackend(PostgresBackend):
+    """See `Backend`. The input are logical messages of a slot, a few in each transaction; the rest are queues."""
+
+    def __init__(self, place: Place, label: str) -> None:
+        super().__init__(place, label)
+        self._slot = label.replace("-", "_")
+        self._ends: list[tuple[int, int]] = []
+
+    def queue(self, name: str, lease: float, dead_letters: bool = False) -> dict[str, Any]:
+        if name != "source":
+            return super().queue(name, lease, dead_letters)
+        with psycopg.connect(self._dsn, autocommit=True) as connection:
+            connection.execute(cast(LiteralString, f"CREATE PUBLICATION {self._slot}"))
+        self._ask("SELECT pg_create_logical_replication_slot(%s, 'pgoutput')", self._slot)
+        config = {"dsn": self._through_proxy, "messages": self._slot, "session_timeout": lease}
+        return {"profile": "postgres-changes", "value": self._slot, "config": config}
+
+    def fill(self, name: str, messages: Sequence[Sent]) -> None:  # noqa: ARG002
+        emit = "SELECT pg_logical_emit_message(true, %s, body) FROM unnest(%s::bytea[]) AS bodies(body)"
+        for start in range(0, len(messages), TRANSACTION):
+            bodies = [sent.body for sent in messages[start : start + TRANSACTION]]
+            self._ask(emit, self._slot, bodies)
+            [[end]] = self._ask(END)
+            self._ends.append((end, len(bodies)))
+
+    def unsettled(self, name: str) -> int | None:  # noqa: ARG002
+        try:
+            [[confirmed]] = self._ask(CONFIRMED, self._slot)
+        except psycopg.OperationalError:
+            return None
+        return sum(count for end, count in self._ends if end > confirmed)
+
+    def close(self) -> None:
+        super().close()
+        with psycopg.connect(self._dsn, autocommit=True) as connection:
+            connection.execute("SELECT pg_drop_replication_slot(%s)", (self._slot,))

@@ -51,8 +51,10 @@ class StreamsBackend:
             groups = self._client.xinfo_groups(key)
             if not groups:
                 return self.count(name)
-            waiting = len(self._client.xrange(key, min=b"(" + groups[0]["last-delivered-id"]))
-            return waiting + int(groups[0]["pending"])
+            waiting = groups[0].get("lag")
+            if waiting is None:  # Redis 6.2, which does not count
+                waiting = len(self._client.xrange(key, min=b"(" + groups[0]["last-delivered-id"]))
+            return int(waiting) + int(groups[0]["pending"])
         except redis.RedisError:
             return None
 

@@ -18,6 +18,7 @@ from tests.servers.kafka.jars import CLASSES, BrokerUnavailableError
 from tests.servers.kafka.server import PASSWORD, READY_TIMEOUT, USER, KafkaServer, wait_until_ready
 
 STOP_TIMEOUT = 30.0  # seconds for an orderly stop
+FORMAT_TIMEOUT = 300.0  # seconds; 3 are usual, and a busy machine took more than 120
 
 QUICK = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 """For Java: tests start more brokers than they load, and compiling well takes longer than most of them run."""
@@ -190,7 +191,7 @@ class Broker(KafkaServer):
         cluster = "p" + cluster[1:]
         command = [*self._java, "kafka.tools.StorageTool", "format", "--standalone"]
         command += ["-t", cluster, "-c", str(self._properties), *more.format]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=FORMAT_TIMEOUT, check=False)
         if done.returncode != 0:
             last = (done.stdout + done.stderr).strip().splitlines()[-1:] or ["no output"]
             raise BrokerUnavailableError(f"no real Kafka broker: its storage cannot be formatted: {last[0][:300]}")
