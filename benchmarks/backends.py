@@ -17,6 +17,7 @@ from benchmarks.work import bodies
 
 PARTITIONS = 4
 CHUNK = 5_000  # records of one call that fills a queue
+TRANSACTION = 100  # rows of one, where changes of a table are read
 
 
 class Backend(ABC):
@@ -111,6 +112,30 @@ class Postgres(Backend):
         if hasattr(self._server, "kill"):
             self._server.kill()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+class PostgresChanges(Postgres):
+    """A database for each run, with a table that was filled after its slot was made."""
+
+    def prepare(self, messages: int) -> list[str]:
+        """The DSN."""
+        import psycopg
+
+        dsn = self._server.fresh()
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            # A slot for each run keeps the log of all runs.
+            connection.execute("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE NOT active")
+            connection.execute('CREATE TABLE source (id bigint PRIMARY KEY, "user" text, values jsonb, note text)')
+            connection.execute("CREATE TABLE target (id bigserial PRIMARY KEY, body bytea, key bytea)")
+            connection.execute("CREATE PUBLICATION source FOR TABLE source")
+            connection.execute("SELECT pg_create_logical_replication_slot('source', 'pgoutput')")
+            texts = [body.decode() for _key, body in bodies(messages)]
+            fill = (
+                "INSERT INTO source SELECT r.* FROM unnest(%s::jsonb[]) AS b, jsonb_populate_record(NULL::source, b) r"
+            )
+            for start in range(0, len(texts), TRANSACTION):
+                connection.execute(fill, [texts[start : start + TRANSACTION]])
+        return [dsn]
 
 
 class Redis(Backend):
@@ -351,8 +376,10 @@ BACKENDS: Mapping[str, Callable[[int], Backend]] = {
     "kafka": Kafka,
     "kafka.send": Kafka,
     "kafka.read": Kafka,
+    "kafka.share": Kafka,
     "postgres": Postgres,
     "postgres-exactly-once": Postgres,
+    "postgres.changes": PostgresChanges,
     "redis.streams": partial(Redis, connector="redis.streams"),
     "redis.lists": partial(Redis, connector="redis.lists"),
     "rsmq": partial(Redis, connector="rsmq"),

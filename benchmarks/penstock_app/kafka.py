@@ -1,6 +1,6 @@
 """The same work under Penstock, with its defaults.
 
-python -m benchmarks.penstock_app.kafka BOOTSTRAP SOURCE TARGET MESSAGES [sync|async|batch]
+python -m benchmarks.penstock_app.kafka BOOTSTRAP SOURCE TARGET MESSAGES [sync|async|batch|share]
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ def main(bootstrap: str, source: str, target: str, messages: int, kind: str = "s
     """Run an engine until it has settled `messages` messages, print the result."""
     servers = {"bootstrap.servers": bootstrap}
     consumer = servers | {"group.id": f"penstock-{target}"}
+    reader = "kafka.share" if kind == "share" else "kafka"
     app = Engine(
         "source",
         ["target"],
         queue_config={
-            "source": {"connector": "kafka", "value": source, "config": consumer, "batch": kind == "batch"},
+            "source": {"connector": reader, "value": source, "config": consumer, "batch": kind == "batch"},
             "target": {"connector": "kafka", "value": target, "config": servers, "data_model": Peak},
         },
     )
