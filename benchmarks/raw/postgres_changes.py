@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import select
 import sys
+from contextlib import closing
 from struct import Struct
 
 import psycopg
@@ -29,7 +30,7 @@ def main(dsn: str, messages: int) -> None:
     encode = Peak.__pydantic_serializer__.to_json
     clock, done = Clock(), 0
     with (
-        psycopg.connect(dsn, replication="database", autocommit=True, prepare_threshold=None) as reader,
+        closing(psycopg.connect(dsn, replication="database", autocommit=True, prepare_threshold=None)) as reader,
         psycopg.connect(dsn, autocommit=True) as connection,
     ):
         cursor = connection.cursor(binary=True)

@@ -44,7 +44,11 @@ async def run(endpoint: str, source: str, target: str, messages: int) -> None:
                 if not received:
                     continue
                 sent = [
-                    {"Id": str(n), "MessageBody": encode(peak(decode(each["Body"]))).decode()}
+                    {
+                        "Id": str(n),
+                        "MessageBody": encode(peak(decode(each["Body"]))).decode(),
+                        "MessageAttributes": each.get("MessageAttributes", {}),  # the key
+                    }
                     for n, each in enumerate(received)
                 ]
                 answer = await client.send_message_batch(QueueUrl=here, Entries=sent)
