@@ -172,6 +172,7 @@ PUBLIC = frozenset(
         "hookspecs",
         "known_secrets",
         "leases",
+        "lineage",
         "message",
         "middleware",
         "model_handlers",
@@ -195,6 +196,9 @@ PUBLIC = frozenset(
     }
 )
 """What plugins may import."""
+
+FOR_PROGRAMS = frozenset({"penstock_compat"})
+"""Distributions that run programs written for other libraries: they may import what programs import, the root."""
 
 MODULES = {name.removeprefix("penstock").removeprefix("."): path for name, path in modules(CORE).items()}
 FOLDERS = {name for name, path in MODULES.items() if path.name == "__init__.py"}
@@ -446,7 +450,10 @@ def test_a_plugin_imports_only_public_modules(package: str, name: str) -> None:
     """What ours can do, a third party's can do; no name with an underscore, and no other plugin."""
     path = modules(next(folder for folder in packages() if folder.name == package))[name]
 
-    assert private_imports(package, path.read_text()) == []
+    problems = private_imports(package, path.read_text())
+    if package in FOR_PROGRAMS:
+        problems = [each for each in problems if not re.fullmatch(r"line \d+: penstock \w+", each)]
+    assert problems == []
 
 
 def test_a_private_import_is_seen() -> None:
