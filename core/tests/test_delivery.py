@@ -127,6 +127,24 @@ def test_a_dead_letter_queue_comes_before_on_invalid_skip(stand: EngineFixture) 
     assert stand.bodies("dead") == [b"bad"]
 
 
+def test_a_dead_letter_queue_may_have_a_serializer(stand: EngineFixture) -> None:
+    """Dead letters pass it by: they are the bytes that came."""
+    stand.put(b"bad \xff")
+
+    drain(stand.engine(echo, targets=[stand.memory("dead")], dead_letters=True))
+
+    assert stand.bodies("dead") == [b"bad \xff"]
+
+
+def test_a_function_may_send_to_the_dead_letter_queue_itself(stand: EngineFixture) -> None:
+    """As to any output queue; the message is done."""
+    stand.numbers(1)
+
+    drain(stand.engine(lambda _: [("dead", b"bytes")], dead_letters=True))
+
+    assert (stand.bodies("dead"), stand.bodies("in")) == ([b"bytes"], [])
+
+
 def test_a_dead_letter_for_a_backend_without_headers_can_be_read_back(stand: EngineFixture) -> None:
     """An envelope carries key, headers and the reasons."""
     dead = Sink()
