@@ -15,7 +15,7 @@ NAMES = """
     penstock.Engine  penstock.engine.Engine  penstock.QueueConfig  penstock.config.QueueConfig
     penstock.data_models.GenericMessage  penstock.data_models.QueueMessage  penstock.logging.logger
     penstock.models.PydanticModelHandler  penstock.models.PydanticParserModelHandler  penstock.models.PydanticListParser
-    penstock.models.base.BaseModelHandler
+    penstock.models.base.BaseModelHandler  penstock.models.pydantic_model.PydanticModelHandler
     penstock.serializers.JsonSerialization  penstock.serializers.OrJsonSerialization
     penstock.serializers.MsgPackSerialization  penstock.serializers.base.BaseSerialization
     penstock.connectors.base.BaseConsumer  penstock.connectors.base.BaseProducer

@@ -37,10 +37,19 @@ _PROVIDED: Mapping[str, Mapping[str, Collection[str]]] = {
     "msgpack": {"serializer": ("msgpack",)},
     "compat": {
         "module": (
-            *("penstock.connectors.base", "penstock.connectors.confluent", "penstock.connectors.rsmq"),
-            *("penstock.connectors.zmq", "penstock.data_models.QueueMessage", "penstock.logging", "penstock.models"),
-            *("penstock.models.base", "penstock.serializers.JsonSerialization", "penstock.serializers.base"),
-            *("penstock.serializers.MsgPackSerialization", "penstock.serializers.OrJsonSerialization"),
+            "penstock.connectors.base",
+            "penstock.connectors.confluent",
+            "penstock.connectors.rsmq",
+            "penstock.connectors.zmq",
+            "penstock.data_models.QueueMessage",
+            "penstock.logging",
+            "penstock.models",
+            "penstock.models.base",
+            "penstock.models.pydantic_model",
+            "penstock.serializers.JsonSerialization",
+            "penstock.serializers.MsgPackSerialization",
+            "penstock.serializers.OrJsonSerialization",
+            "penstock.serializers.base",
         )
     },
     "kit": {"command": ("new",)},

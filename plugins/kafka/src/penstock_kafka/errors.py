@@ -82,8 +82,9 @@ _REMEDIES: dict[str, str] = {
     "GROUP_AUTHORIZATION_FAILED": "let the brokers grant this user access to the group, or use another 'group.id'",
     "CLUSTER_AUTHORIZATION_FAILED": "let the brokers grant this user IdempotentWrite, or set "
     "'enable.idempotence: false'",
-    "INCONSISTENT_GROUP_PROTOCOL": "the members of this group use another assignment; stop them all before a change "
-    "of 'partition.assignment.strategy', or use another 'group.id'",
+    "INCONSISTENT_GROUP_PROTOCOL": "the members of this group use another assignment; set "
+    "'partition.assignment.strategy' to theirs (librdkafka's own is 'range,roundrobin'), or stop them all first, or "
+    "use another 'group.id'",
     "INVALID_GROUP_ID": "use another 'group.id'",
     "GROUP_MAX_SIZE_REACHED": "start fewer workers in this group",
     "FENCED_INSTANCE_ID": "another worker has the same 'group.instance.id'; give each its own",
