@@ -63,7 +63,7 @@ def _exists(written: str) -> bool:
     """Whether code, a command with its options, a key of a configuration, or what a plugin offers is there."""
     if written.startswith("penstock "):
         return _in_command_line(*written.split()[1:])
-    if written.startswith("penstock."):
+    if written.startswith(("penstock.", "penstock_compat.")):
         return _in_python(written)
     connector, colon, option = written.partition(": ")
     if colon:
