@@ -249,6 +249,7 @@ MUTANTS = [
     consumer("reading:LagIsUnknown", LAG),
     consumer("reading:LagForgetsFailures", "lag_is_not_zero_while_a_message_waits"),
     consumer("reading:LagForgetsDelays", "lag_counts_what_a_delay_holds_back"),
+    consumer("reading:LagForgetsWhatIsFetched", "lag_counts_what_the_client_has_fetched"),
     # browsing
     consumer("settling:CutsDelays", DELAYED),
     consumer("settling:CountsUntilARestart", "attempts_survive_a_restart_of_the_backend"),

@@ -137,3 +137,22 @@ class LagForgetsDelays(ReferenceConsumer):
 
     async def lag(self) -> int | None:
         return self.opened().claimable()
+
+
+class LagForgetsWhatIsFetched(ReferenceConsumer):
+    """Leaves its request under way after an empty consume, and does not count what that brings."""
+
+    fetching: asyncio.Task[Sequence[QueueMessage]] | None = None
+
+    async def consume(self, max_messages: int, timeout: float) -> Sequence[QueueMessage]:
+        self.fetching = self.fetching or asyncio.create_task(super().consume(max(max_messages, 1), 1e6))
+        done, _ = await asyncio.wait({self.fetching}, timeout=timeout)
+        if not done or not max_messages:
+            return []
+        fetched, self.fetching = self.fetching.result(), None
+        return fetched
+
+    async def shutdown(self) -> None:
+        if self.fetching is not None:
+            self.fetching.cancel()
+        await super().shutdown()

@@ -19,6 +19,7 @@ from penstock.queues.queue import InputQueue
 
 IDLE_TIMEOUT = 0.5  # seconds of one consume() without messages; how long a stop may have to wait for it
 DRAIN_TIMEOUT = 0.02  # seconds of one consume() while draining, which waits for the queue to be empty
+UNCOUNTED_TIMEOUT = 1.0  # the same for a queue that has no lag: a message may still be on its way to the client
 FULL_WAIT = 0.1  # seconds between two polls of a client that must be polled while there is no room
 SLOW_SETTLEMENT = 0.5  # of a lease; while a settlement waits for longer than that, nothing is fetched
 
@@ -65,6 +66,7 @@ class Fetcher:
         self._state = state
         self._observe = observe
         self._limits = limits
+        self._drain_timeout = DRAIN_TIMEOUT if source.resolved.capabilities.lag else UNCOUNTED_TIMEOUT
         self._asked_at = monotonic()
 
     async def run(self) -> None:
@@ -86,7 +88,7 @@ class Fetcher:
                 await self._wait_for_room(wait)
                 continue
             asked_at = monotonic()
-            timeout = min(DRAIN_TIMEOUT if state.draining else IDLE_TIMEOUT, suspects.due_in)
+            timeout = min(self._drain_timeout if state.draining else IDLE_TIMEOUT, suspects.due_in)
             messages = await source.consume(min(room, self._batch_size), timeout)
             self._asked_at = monotonic()
             if not messages:

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Set
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 
 from penstock.message import Record
 from penstock_kit.bare import Bare
@@ -19,6 +20,7 @@ from penstock_kit.watched import WatchedConsumer
 
 ROUNDS = 3  # how often everything is opened and closed; each round shows a leak once
 DELAY = 0.5  # seconds
+FETCHED, LOOKS = 0.4, 20  # seconds that a client may need to fetch a message, and how often the lag is asked then
 GONE_WITHIN = 3.0  # seconds for threads and sockets to end after shutdown has returned
 
 
@@ -142,6 +144,26 @@ class Lifecycle:
         kit.run(main)
 
     @proves("lag", probe=False)
+    def test_lag_counts_what_the_client_has_fetched(self, kit: Kit) -> None:
+        """A request may still wait after `consume` was empty. What it brings counts: a drain must not stop before."""
+
+        async def main() -> None:
+            async with kit.producer() as producer, kit.consumer() as consumer:
+                for again in range(3):
+                    await consumer.find_empty(kit.backend.idle_timeout if consumer.inner.keep_polling else 0.0, 1)
+                    await producer.send([kit.record(b"%d" % again, b"k")])
+                    lag = await _lag_of_fetched(consumer, kit.timeout)
+                    must(
+                        lag != 0,
+                        "lag is 0 only when nothing waits; a message was stored after an empty consume, no consume has "
+                        "returned it, and lag said 0",
+                        "lag: what a request under way has taken from the queue, and what the client keeps",
+                    )
+                    await consumer.succeed([await consumer.one()])
+
+        kit.run(main)
+
+    @proves("lag", probe=False)
     def test_lag_counts_what_a_delay_holds_back(self, kit: Kit) -> None:
         """A delayed record or a requeued message counts while it waits: a drain must not stop before it comes."""
         records, requeues = (declares(kit.capabilities, name) for name in ("record_delay", "requeue_delay"))
@@ -208,6 +230,21 @@ def _target(descriptor: Path) -> str:
         return os.readlink(descriptor)
     except OSError:
         return ""  # the descriptor of the listing itself, closed by now, or a system without links
+
+
+async def _lag_of_fetched(consumer: WatchedConsumer, timeout: float) -> int | None:
+    """The lowest lag while the client has time to fetch a message; one that must be polled hears of it then."""
+    if consumer.inner.keep_polling:
+        deadline = monotonic() + timeout
+        while (lag := await consumer.lag()) == 0 and monotonic() < deadline:
+            await consumer.consume(0, 0.0)
+            await asyncio.sleep(FETCHED / LOOKS)
+        return lag
+    known: set[int | None] = set()
+    for _look in range(LOOKS):
+        known.add(await consumer.lag())
+        await asyncio.sleep(FETCHED / LOOKS)
+    return 0 if 0 in known else known.pop()
 
 
 async def _quietly(connector: Bare, what: str) -> None:

@@ -18,7 +18,7 @@ from penstock.receives import Receives
 from penstock.timeouts import whole_seconds
 from penstock.turns import Turns
 from penstock_aws.options import SqsOptions
-from penstock_aws.queue import DELAYED, WAITING, SqsQueue
+from penstock_aws.queue import DELAYED, IN_FLIGHT, WAITING, SqsQueue
 from penstock_aws.sending import OURS
 from penstock_aws.wire import read, unwrapped
 
@@ -153,9 +153,10 @@ class SqsConsumer(Consumer):
         return [messages[int(entry["Id"])] for entry in failed]
 
     async def lag(self) -> int | None:
-        """See `Consumer.lag`. What a requeue delays counts as in flight: SQS cannot tell the two apart."""
+        """See `Consumer.lag`. What other workers have in flight counts as waiting: SQS cannot tell it apart from what a
+        request under way has fetched for us, and from what a requeue delays."""
         counts = await self._queue.attributes()
-        return int(counts[WAITING]) + int(counts[DELAYED])
+        return int(counts[WAITING]) + int(counts[DELAYED]) + max(0, int(counts[IN_FLIGHT]) - len(self._leases))
 
     async def backlog(self) -> Backlog:
         """See `Consumer.backlog`."""
