@@ -7,6 +7,8 @@ from time import monotonic
 
 from penstock.errors import NotConnected
 
+MOST = 1_000  # hosts that are remembered as failing: records may name any number of them
+
 
 @dataclass(slots=True)
 class Breaker:
@@ -48,6 +50,35 @@ class Breaker:
             wait = max(wait, self.pause)
         self.closed_until = max(self.closed_until, monotonic() + wait)
 
-    def succeeded(self) -> None:
-        """The host has answered."""
-        self.failures, self.closed_until = 0, 0.0
+
+class Breakers:
+    """Those of the hosts that have failed last.
+
+    Args:
+        limit, pause: As of `Breaker`.
+    """
+
+    def __init__(self, limit: int, pause: float) -> None:
+        self._limit = limit
+        self._pause = pause
+        self._failing: dict[str, Breaker] = {}  # the one that failed last comes last
+
+    def __len__(self) -> int:
+        return len(self._failing)
+
+    def enter(self, host: str) -> None:
+        """See `Breaker.enter`."""
+        if breaker := self._failing.get(host):
+            breaker.enter()
+
+    def failed(self, host: str, asked_for: float | None) -> None:
+        """See `Breaker.failed`."""
+        breaker = self._failing.pop(host, None) or Breaker(host, self._limit, self._pause)
+        breaker.failed(asked_for)
+        self._failing[host] = breaker
+        if len(self._failing) > MOST:
+            del self._failing[next(iter(self._failing))]
+
+    def answered(self, host: str) -> None:
+        """The host can be used."""
+        self._failing.pop(host, None)

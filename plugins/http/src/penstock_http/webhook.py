@@ -19,7 +19,7 @@ from penstock.connectors import Probed, Producer
 from penstock.errors import ConnectorError, FatalConnectorError, NotConnected, ProduceError
 from penstock.headers import dump_headers
 from penstock.message import Record
-from penstock_http.breaker import Breaker
+from penstock_http.breaker import Breakers
 from penstock_http.check import HEADER, url_problem
 from penstock_http.client import ERRORS, HttpClient, PrivateAddress, wait_asked_for
 from penstock_http.options import WebhookOptions
@@ -56,7 +56,7 @@ class WebhookProducer(Producer):
         self.server = f"HTTP at {', '.join(url.authority for url in self._urls)}" if self._urls else ""
         self._keys = [key for each in options.signing_secrets if (key := key_of(each.get_secret_value()))]
         self._client = self._new_client()
-        self._breakers: dict[str, Breaker] = {}  # of the hosts that have failed last
+        self._breakers = Breakers(options.breaker_failures, options.breaker_pause)
         self._sending: dict[str, _Sending] = {}  # by id
         self._room = asyncio.Semaphore(options.concurrency)
         self._in_order = asyncio.Lock()
@@ -150,8 +150,8 @@ class WebhookProducer(Producer):
         Raises:
             NotConnected: it may be accepted later, or has been, and no answer came.
         """
-        host, breaker = url.authority, self._breaker(url.authority)
-        breaker.enter()
+        host, breakers = url.authority, self._breakers
+        breakers.enter(host)
         try:
             with ERRORS.translating(host):
                 call = self._client.session.request(
@@ -164,25 +164,21 @@ class WebhookProducer(Producer):
         except NotConnected as error:
             if isinstance(getattr(error.__cause__, "os_error", None), PrivateAddress):
                 return ProduceError(str(error), retriable=False)
-            breaker.failed(None)
+            breakers.failed(host, None)
             raise
         except FatalConnectorError as error:  # the client takes no such URL
             return ProduceError(str(error), retriable=False)
         text = f"{host} answers {answer.status} {answer.reason}"
         if answer.status in self.options.retriable_statuses:
             wait = wait_asked_for(answer.headers)
-            breaker.failed(wait)
+            breakers.failed(host, wait)
             raise NotConnected(text, wait)
-        self._breakers.pop(host, None)
+        breakers.answered(host)
         if answer.status in (self.options.success_statuses or range(200, 300)):
             return None
         if answer.status == 401 and self._urls:
             raise FatalConnectorError(f"{text}; check `token`, `password` or `headers`")
         return ProduceError(text, retriable=False)
-
-    def _breaker(self, host: str) -> Breaker:
-        options = self.options
-        return self._breakers.setdefault(host, Breaker(host, options.breaker_failures, options.breaker_pause))
 
     def _headers(self, record: Record, identity: str) -> CIMultiDict[str]:
         headers = CIMultiDict[str]()
