@@ -10,18 +10,22 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+import redis
 
 from penstock_kit import ServerProcess
 from tests.servers.requirement import missing
 
 VERSION = "PENSTOCK_TEST_REDIS_VERSION"
+SLOTS = 16384  # of a cluster
 READY_WITHIN = 20.0  # seconds; it takes 0.1, but a busy machine that replays a log may need more
 
 
@@ -150,13 +154,14 @@ def _fetch_redis_8() -> None:
 
 
 def _free_port() -> int:
-    port = 65536
-    # A cluster's node also listens on its port + 10,000.
-    while port > 55535:
-        with socket.socket() as probe:
+    while True:
+        with socket.socket() as probe, socket.socket() as bus:
             probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-    return port
+            port: int = probe.getsockname()[1]
+            # A cluster's node also listens on its port + 10,000.
+            with suppress(OSError, OverflowError):
+                bus.bind(("127.0.0.1", port + 10_000))
+                return port
 
 
 def _answers(host: str, port: int) -> bool:
@@ -221,3 +226,20 @@ def tls_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[...
     yield start
     for server in servers:
         server.kill()
+
+
+def joined(*servers: RedisServer) -> None:
+    """Make a cluster of servers that were started for it, the slots dealt out in equal parts."""
+    admins: list[Any] = [redis.Redis(host=server.host, port=server.port) for server in servers]
+    try:
+        share = SLOTS // len(admins)
+        for number, admin in enumerate(admins):
+            admin.execute_command("CLUSTER", "ADDSLOTS", *range(number * share, (number + 1) * share))
+            admin.execute_command("CLUSTER", "MEET", servers[0].host, servers[0].port)
+        deadline = time.monotonic() + 20
+        while not all(b"cluster_state:ok" in admin.execute_command("CLUSTER", "INFO") for admin in admins):
+            assert time.monotonic() < deadline, "the cluster did not form within 20 s"
+            time.sleep(0.05)
+    finally:
+        for admin in admins:
+            admin.close()

@@ -3,33 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import Any
 
 import pytest
 import redis
+from tests.servers.redis import SLOTS, joined
 
 from penstock.errors import FatalConnectorError, NotConnected
 from penstock.message import Record
-
-SLOTS = 16384
-
-
-def joined(*servers: Any) -> None:
-    """Make a cluster of servers that were started for it, the slots dealt out in equal parts."""
-    admins: list[Any] = [redis.Redis(host=server.host, port=server.port) for server in servers]
-    try:
-        share = SLOTS // len(admins)
-        for number, admin in enumerate(admins):
-            admin.execute_command("CLUSTER", "ADDSLOTS", *range(number * share, (number + 1) * share))
-            admin.execute_command("CLUSTER", "MEET", servers[0].host, servers[0].port)
-        deadline = time.monotonic() + 20
-        while not all(b"cluster_state:ok" in admin.execute_command("CLUSTER", "INFO") for admin in admins):
-            assert time.monotonic() < deadline, "the cluster did not form within 20 s"
-            time.sleep(0.05)
-    finally:
-        for admin in admins:
-            admin.close()
 
 
 def test_a_queue_is_found_on_the_node_that_has_its_slot(own_redis: Any, opener: Any, consumed: Any) -> None:

@@ -35,11 +35,11 @@ BY_CODE: dict[str, type[ConnectorError]] = {
 }
 _PASSWORD = "check `username` and `password`, or the environment variable REDIS_PASSWORD"  # noqa: S105
 _PERMISSION = "check the ACL of `username`; the connector's README lists the commands that the user needs"
-_CLUSTER = "name the node that has this queue as `host`, and put a hash tag around the queue's name, `{orders}`"
+_CLUSTER = "put a hash tag around the queue's name, `{orders}`"
 REMEDIES: dict[str | type[BaseException], str] = {
     **dict.fromkeys(("NOAUTH", "WRONGPASS", r.AuthenticationError), _PASSWORD),
     **dict.fromkeys(("NOPERM", r.NoPermissionError, r.AuthorizationError), _PERMISSION),
-    **dict.fromkeys(("CROSSSLOT", r.ClusterCrossSlotError, r.MovedError), _CLUSTER),
+    **dict.fromkeys(("CROSSSLOT", r.ClusterCrossSlotError), _CLUSTER),
     "WRONGTYPE": "the key holds something else; choose another `value`, or the connector that fits",
 }
 
