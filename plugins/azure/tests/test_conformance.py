@@ -1,7 +1,7 @@
 """The connectors of Azure keep every promise: `storage_queue` on Azurite, `servicebus` on a double of our own.
 
 Azurite is Microsoft's emulator. For Service Bus there is none in any package registry, so what is proved is that the
-official client is used rightly, not that the service agrees; `test_servicebus_namespace.py` asks a real one.
+official client is used rightly, not that the service agrees; `test_servicebus.py` asks a real one once.
 """
 
 from __future__ import annotations

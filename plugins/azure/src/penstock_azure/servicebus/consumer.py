@@ -15,7 +15,7 @@ from penstock.errors import ConnectorError
 from penstock.leases import Leases, Settlements
 from penstock.message import BrowsedMessage, QueueMessage
 from penstock.turns import Turns
-from penstock_azure.servicebus.client import Connection, GoneError
+from penstock_azure.servicebus.client import CLOSE_TIMEOUT, Connection, GoneError
 from penstock_azure.servicebus.wire import read
 
 SHORTEST_WAIT = 0.05  # seconds; the client takes no 0
@@ -135,7 +135,7 @@ class ServiceBusConsumer(Consumer):
     async def shutdown(self) -> None:
         """See `Consumer.shutdown`: unsettled messages are available to others at once."""
         try:
-            await self._settlements.close()
+            await self._settlements.close(timeout=9.0 - CLOSE_TIMEOUT)
         finally:
             await self._connection.close()
 
