@@ -43,6 +43,15 @@ def test_every_record_is_confirmed_and_stored_in_order(bench: Any) -> None:
     assert [message.value() for message in bench.read(topic, 500)] == expected
 
 
+def test_a_long_call_keeps_its_order_around_a_record_with_headers(bench: Any) -> None:
+    """The client gets the records in several calls, and those around a special one singly."""
+    topic = bench.topic()
+    records = [Record(b"%d" % i) for i in range(2_500)]
+    records[1_500].headers = [("special", b"")]
+    assert bench.produce(topic, records) == [None] * 2_500
+    assert [message.value() for message in bench.read(topic, 2_500)] == [record.message for record in records]
+
+
 def test_a_full_queue_of_the_client_is_waited_for(bench: Any) -> None:
     """A client that takes 50 records at a time still gets all of them, in order, also beside other calls."""
     topic = bench.topic()

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka import Producer as Client
@@ -30,6 +31,7 @@ POLL_SLICE = 0.1  # seconds of one wait for reports; a full queue or a shutdown 
 ASK_AFTER = 5.0  # seconds in which no record that waits is reported; then the client has to ask for the brokers
 ASK_TIMEOUT = 1.0  # seconds for their answer
 FLUSH_TIMEOUT = 9.0  # seconds that a shutdown waits for confirmations
+AT_ONCE = 1_000  # records of one call to the client
 ANY_PARTITION = -1
 
 _MOST = {"partition": 2**31 - 1, "timestamp": 2**63 - 1}
@@ -175,10 +177,32 @@ class KafkaProducer(Producer):
 
     def _give(self, client: Client, delivery: Delivery) -> bool:
         """Give the client as many records as it accepts; returns False if its queue is full."""
+        while records := delivery.records[delivery.next : delivery.next + AT_ONCE]:
+            plain: list[dict[str, Any]] = [
+                {"value": record.message, "key": record.key}
+                for record in records
+                if not (record.headers or record.options or record.delay)
+            ]
+            if len(plain) == len(records):
+                has_room = self._give_together(client, delivery, plain)
+            else:
+                has_room = self._give_one_by_one(client, delivery, records)
+            if not has_room:
+                return False
+            delivery.next += len(records)
+        return True
+
+    def _give_together(self, client: Client, delivery: Delivery, plain: list[dict[str, Any]]) -> bool:
+        """In one call, which knows no headers. It marks what the client does not accept."""
+        if client.produce_batch(self._topic, plain, ANY_PARTITION, delivery.reported) < len(plain):
+            for index, each in enumerate(plain, delivery.next):
+                if "_error" in each and not self._not_accepted(delivery, index, each["_error"]):
+                    return False
+        return True
+
+    def _give_one_by_one(self, client: Client, delivery: Delivery, records: Sequence[Record]) -> bool:
         produce, topic, reported = client.produce, self._topic, delivery.reported
-        records = delivery.records
-        for index in range(delivery.next, len(records)):
-            record = records[index]
+        for index, record in enumerate(records, delivery.next):
             try:
                 if record.headers or record.options or record.delay:
                     self._give_special(client, delivery, index)
@@ -188,12 +212,17 @@ class KafkaProducer(Producer):
                 delivery.next = index
                 return False
             except KafkaException as refusal:
-                error: KafkaError = refusal.args[0]
-                if error.code() == KafkaError._QUEUE_FULL:
-                    delivery.next = index
+                if not self._not_accepted(delivery, index, refusal.args[0]):
                     return False
-                self._raise_if_fatal(error)
-                delivery.refuse(index, produce_error(error, self._where))
+        return True
+
+    def _not_accepted(self, delivery: Delivery, index: int, error: KafkaError) -> bool:
+        """Refuse a record that the client did not accept; returns False if its queue is full."""
+        if error.code() == KafkaError._QUEUE_FULL:
+            delivery.next = index
+            return False
+        self._raise_if_fatal(error)
+        delivery.refuse(index, produce_error(error, self._where))
         return True
 
     def _give_special(self, client: Client, delivery: Delivery, index: int) -> None:
