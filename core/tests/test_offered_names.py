@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -80,3 +81,18 @@ def test_a_missing_module_of_ours_says_what_to_install(monkeypatch: pytest.Monke
 
     with pytest.raises(PluginError, match=r"'penstock' has no module 'logging'; pip install .*compat"):
         resolve("penstock.logging:logger")
+
+
+def test_an_import_of_our_own_module_reads_no_metadata(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python asks the package for its name first, at the start of every worker."""
+    import penstock
+
+    asked: list[Any] = []
+    monkeypatch.setattr("penstock.exports._offers", lambda path: asked.append(path) or [])
+    for name in ("envelope", "config"):
+        monkeypatch.delitem(vars(penstock), name, raising=False)
+        assert not hasattr(penstock, name)
+
+    assert asked == []
+    assert not hasattr(penstock, "envelopes")
+    assert asked

@@ -7,6 +7,7 @@ library find its names, and Penstock need not know them.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -69,8 +70,9 @@ class OfferedModules:
 def _offered(module: str, name: str) -> Any:
     """What the one distribution that offers a name of this module has there."""
     found = {}
-    # Python itself asks modules for names with underscores, such as `__path__`.
-    for home in () if name.startswith("_") else _homes(module):
+    # Python itself asks modules for names with underscores, such as `__path__`, and for modules of ours before it
+    # imports them; no metadata are read for either.
+    for home in () if name.startswith("_") or _is_own_module(module, name) else _homes(module):
         values = import_module(home)
         if name in values.__all__:
             found[home] = getattr(values, name)
@@ -79,6 +81,11 @@ def _offered(module: str, name: str) -> Any:
     if len(found) > 1:
         raise ImportError(f"{module}.{name} is offered by {' and by '.join(found)}; uninstall all but one", name=module)
     return next(iter(found.values()))
+
+
+def _is_own_module(package: str, name: str) -> bool:
+    places = [os.path.join(folder, name) for folder in vars(sys.modules[package]).get("__path__", ())]
+    return any(os.path.isdir(place) or os.path.isfile(f"{place}.py") for place in places)
 
 
 def _homes(module: str) -> Iterator[str]:
