@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import confluent_kafka
@@ -28,6 +30,7 @@ from penstock_compat.predicthq.kafka import (
 if TYPE_CHECKING:
     from tests.servers.kafka.server import KafkaServer
 
+PAGE = Path(__file__).parents[3] / "docs" / "how_to" / "from_predicthq_kafka.md"
 TIMEOUT = 60.0  # seconds for anything that must happen
 
 
@@ -63,6 +66,32 @@ def test_a_batch_is_committed_when_its_function_has_returned_and_not_after_an_er
     assert item == {"data": 3}
     assert ref["hist"]["svc"] == "my-service-name"
     assert format_kafka_ref(ref) == f"{topic}:0:3:id-3"
+
+
+def test_the_pages_example_runs(kafka: KafkaServer) -> None:
+    """As it stands in the manual, but for the addresses and the names of topics."""
+    text = PAGE.read_text().partition("```python\n")[2].partition("```")[0]
+    source, target, servers = kafka.topic(partitions=1), kafka.topic(partitions=1), kafka.bootstrap.split(",")
+    changed = {"kafka:9092": kafka.bootstrap, "input-topic": source, "output-topic": target}
+    for old, new in changed.items():
+        text = text.replace(old, new)
+    program: dict[str, Any] = {"__name__": "page"}
+    exec(text, program)
+    sender = Producer("sender", source, servers)
+    sender.produce_batch([Message("some_id", {"data": "my message"}, [])])
+    sender.close()
+    working = threading.Thread(target=program["consumer"].process, args=[program["process_messages"]])
+    working.start()
+    reading = get_kafka_consumer(servers, "last", {})
+    reading.subscribe([target])
+    item, ref = _next(reading)
+    reading.close()
+    program["consumer"].close()
+    working.join(TIMEOUT)
+    program["producer"].close()
+
+    assert not working.is_alive()
+    assert (item, ref["key"], ref["hist"]["svc"]) == ({"data": "my message"}, "some_id", "my-service-name")
 
 
 def test_the_way_goes_through_both_kinds_of_services(kafka: KafkaServer) -> None:

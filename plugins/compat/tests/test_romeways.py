@@ -110,6 +110,9 @@ class Program:
             self.process.kill()
 
 
+PAGE = Path(__file__).parents[3] / "docs" / "how_to" / "from_romeways.md"
+
+
 def test_the_documents_example_runs_with_the_packages_name_changed(tmp_path: Path) -> None:
     """In a process of its own, and a handler that raises the resend exception twice is called a third time."""
     start = """
@@ -129,6 +132,17 @@ asyncio.run(romeways.start())
     assert {line.partition(" ")[0] for line in program.lines()} == {"False"}
     assert code == 0
     assert "is lost if it is killed" in (tmp_path / "log").read_text()
+
+
+def test_the_pages_example_runs(tmp_path: Path) -> None:
+    """As it stands in the manual."""
+    program = Program(tmp_path, PAGE.read_text().partition("```python title=controller.py\n")[2].partition("```")[0])
+    try:
+        assert program.wait_for(3, "paid") == ["0", "1", "2"]
+    finally:
+        code = program.stop()
+
+    assert code == 0
 
 
 def test_a_process_that_is_killed_is_replaced_and_nothing_is_lost(tmp_path: Path) -> None:
