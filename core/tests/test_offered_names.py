@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from importlib import import_module
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from penstock.cli.import_hints import import_hint
 from penstock.errors import PluginError
 from penstock.plugins.import_paths import resolve
 
@@ -96,3 +98,20 @@ def test_an_import_of_our_own_module_reads_no_metadata(monkeypatch: pytest.Monke
     assert asked == []
     assert not hasattr(penstock, "envelopes")
     assert asked
+
+
+@pytest.mark.parametrize(
+    "statement", ["import penstock.models", "from penstock.serializers import OrJsonSerialization"]
+)
+def test_a_program_that_needs_an_offered_name_is_told_what_to_install(
+    statement: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By `penstock run` and `penstock check`."""
+    monkeypatch.setattr("penstock.exports._offers", lambda _path: [])
+    monkeypatch.delitem(sys.modules, "penstock.models", raising=False)
+    monkeypatch.delitem(vars(import_module("penstock.serializers")), "OrJsonSerialization", raising=False)
+
+    with pytest.raises(ImportError) as raised:
+        exec(statement)
+
+    assert re.fullmatch("pip install .*compat.*", import_hint(raised.value, "app.py") or "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from penstock.plugins.hints import extra_for, nearest
@@ -22,7 +23,9 @@ def import_hint(error: BaseException, place: str) -> str | None:
         return None
     if "relative import" in str(error):
         return _relative(Path(place))
-    if (extra := extra_for("module", error.name or "")) is not None:
+    missing = re.match(r"cannot import name '(\w+)'", str(error))
+    wanted = ".".join([error.name or "", *(missing.groups() if missing else ())])
+    if (extra := extra_for("module", wanted)) is not None:
         return install(extra)
     if isinstance(error, ModuleNotFoundError) and error.name:
         return _missing(error.name.partition(".")[0], Path(place))
