@@ -83,7 +83,7 @@ ROWS = """
     pipeline.lease_extender  pipeline.tasks  pipeline.drain  pipeline.resources
     pipeline.open_resources  pipeline.extensions  pipeline.stream_app
     pipeline.engine_queues
-    pipeline.steps  pipeline.outcomes  pipeline.strategy
+    pipeline.steps  pipeline.outcomes  pipeline.strategy  pipeline.latest
     pipeline.executor  pipeline.at_least_once  pipeline.exactly_once  pipeline.dead_lettering  pipeline.side_tasks
     pipeline.delivery  pipeline.suspects  pipeline.thread_executor  pipeline.task_executor
     pipeline.fetcher  pipeline.middleware

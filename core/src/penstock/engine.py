@@ -60,9 +60,9 @@ class Engine:
         dead_letter_queue: Name of the queue for messages that are not valid, or whose attempts are used up.
         queue_config, yaml_config_path: Other names for `config`, for Python data and for a file.
         metrics_port: Port of metrics and health; None for none. By default what the configuration's `worker:` says.
-        max_in_flight, max_in_flight_bytes, batch_size, batch_wait, rate, frequency, concurrency, retry, on_invalid,
-            on_failed, delivery, propagate, lineage: What the configuration's `engine:` section says for all engines,
-            for this one; see `EngineSettings`.
+        max_in_flight, max_in_flight_bytes, batch_size, batch, batch_wait, rate, frequency, concurrency, retry,
+            on_invalid, on_failed, delivery, propagate, lineage: What the configuration's `engine:` section says for all
+            engines, for this one; see `EngineSettings`.
         poll_interval_seconds: Has no effect; programs written for py-volley have it. Messages are waited for.
         middleware: What stands around each call of the function, the first outermost, inside of what the configuration
             names: functions with one `yield`, `penstock.middleware.Middleware` objects, names, mappings.
@@ -86,6 +86,7 @@ class Engine:
         max_in_flight: int | None = None,
         max_in_flight_bytes: int | str | None = None,
         batch_size: int | None = None,
+        batch: str | None = None,
         batch_wait: float | None = None,
         rate: float | str | None = None,
         frequency: float | None = None,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from penstock.observability.health import State
     from penstock.pipeline.settlement import Failure
 
-Outcome = Literal["succeeded", "dead_lettered", "requeued", "skipped", "late", "unsettled"]
+Outcome = Literal["succeeded", "dead_lettered", "requeued", "skipped", "superseded", "late", "unsettled"]
 """What became of a message in the end, as the metric `penstock_messages_settled_total` counts it."""
 
 Became = Literal["retried", "held", "requeued", "dead_lettered", "skipped", "late", "unsettled", "stopping"]

@@ -159,6 +159,8 @@ class EngineSettings(Settings):
         max_in_flight: The most messages that are consumed and not yet settled; at the limit no more are fetched.
         max_in_flight_bytes: The same in bytes of bodies; a number, or text like "64MiB".
         batch_size: The most messages that travel together.
+        batch: "latest": of the messages that wait for the function together, it gets the newest of each key; the older
+            ones are settled with it, and counted as superseded. A message without a key is always given.
         batch_wait: Seconds that a list of messages may wait to be full, from its first message on; for functions that
             take lists.
         rate: The most messages a second that are fetched: a number, or text like "10/s", "600/m", "1000/h".
@@ -183,6 +185,7 @@ class EngineSettings(Settings):
     max_in_flight: int = Field(default=10_000, ge=1)
     max_in_flight_bytes: Bytes = Field(default=ByteSize(64 * 1024 * 1024), ge=1)
     batch_size: int = Field(default=1_000, ge=1)
+    batch: Literal["latest"] | None = None
     batch_wait: float = Field(default=0.0, ge=0, le=3600)
     rate: Rate | None = None
     frequency: float | None = Field(default=None, gt=0)
@@ -195,6 +198,12 @@ class EngineSettings(Settings):
     lineage: int = Field(default=0, ge=0, le=1_000)
     # Not in the repr: an option may be a secret.
     middleware: tuple[Name | dict[str, Any], ...] = Field(default=(), repr=False)
+
+    @model_validator(mode="after")
+    def _latest_in_no_transaction(self) -> EngineSettings:
+        if self.batch == "latest" and self.delivery == "exactly_once":
+            raise ValueError("'batch: latest' needs delivery: at_least_once; superseded messages are in no transaction")
+        return self
 
 
 def _lower(value: Any) -> Any:

@@ -26,6 +26,8 @@ def engine_options_without_effect(
         yield "'on_invalid' has no effect: messages that are not valid go to the dead-letter queue"
     if "on_failed" in given and dead_letters:
         yield "'on_failed' has no effect: messages whose attempts are used up go to the dead-letter queue"
+    if settings.batch is not None and not source.capabilities.keys:
+        yield f"'batch: latest' has no effect: connector {source.connector!r} has no keys"
     if settings.batch_wait and not source.batch:
         yield "'batch_wait' has no effect: the function takes one message; set batch: true on its queue"
     if "max_deliveries" in retry.model_fields_set and not (dead_letters and counts_deliveries):

@@ -45,7 +45,7 @@ class Metric:
 ENGINE_LABELS = ("app", "queue", "connector")
 """On every metric of an engine: its app name, its input queue, and that queue's connector."""
 
-OUTCOMES = ("succeeded", "dead_lettered", "requeued", "skipped", "late", "unsettled")
+OUTCOMES = ("succeeded", "dead_lettered", "requeued", "skipped", "superseded", "late", "unsettled")
 STAGES = ("decode", "validate", "function", "output", "produce", "delivery")
 
 RECEIVED = Metric("penstock_messages_received_total", "counter", "Messages that the input queue delivered.")
@@ -53,9 +53,10 @@ SETTLED = Metric(
     "penstock_messages_settled_total",
     "counter",
     "Messages by what became of them, each counted in one outcome, once the backend has confirmed it: succeeded; "
-    "dead_lettered; requeued; skipped (settled without a result, as configured); late (lost to another consumer before "
-    "it was to be settled, which decides); unsettled (not settled when the engine ended, to be redelivered). Their sum "
-    "is what was received, less what is in flight.",
+    "dead_lettered; requeued; skipped (settled without a result, as configured); superseded (settled with a newer "
+    "message of its key, where only the latest is wanted); late (lost to another consumer before it was to be settled, "
+    "which decides); unsettled (not settled when the engine ended, to be redelivered). Their sum is what was received, "
+    "less what is in flight.",
     "outcome",
 )
 DEAD_LETTERS = Metric(

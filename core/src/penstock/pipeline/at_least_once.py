@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from penstock.errors import ProduceError
 from penstock.events import Produced
-from penstock.message import QueueMessage, Record
+from penstock.message import Record
 from penstock.pipeline.batch import Batch
 from penstock.pipeline.settlement import Failure
 from penstock.pipeline.strategy import Delivered, Stored, Strategy
@@ -24,7 +24,7 @@ class AtLeastOnce(Strategy):
             await self._send(batch)
         if not batch.messages:
             return Delivered()
-        return Delivered(batch.messages, await self._settle(batch.messages))
+        return Delivered(batch.messages, await self.settle(batch.messages))
 
     async def store_dead_letters(
         self, queue: OutputQueue, records: Sequence[Record], failures: Sequence[Failure]
@@ -33,11 +33,8 @@ class AtLeastOnce(Strategy):
         errors = await queue.produce(records) or [None] * len(records)
         answers = list(zip(failures, errors, strict=True))
         stored = [failure for failure, error in answers if error is None]
-        late = await self._settle([failure.message for failure in stored]) if stored else 0
+        late = await self.settle([failure.message for failure in stored]) if stored else 0
         return Stored(stored, late, refused=[(failure, error) for failure, error in answers if error is not None])
-
-    async def _settle(self, messages: Sequence[QueueMessage]) -> int:
-        return await self._source.on_success(self._in_flight.for_settlement(messages))
 
     async def _send(self, batch: Batch) -> None:
         """Produce every record. An input of which the backend refuses an output for good becomes a failure."""

@@ -24,6 +24,7 @@ from penstock.pipeline.exactly_once import ExactlyOnce, require_transactions
 from penstock.pipeline.executor import Executor, OnBatchDone
 from penstock.pipeline.failure_log import FailureLog
 from penstock.pipeline.in_flight import InFlight
+from penstock.pipeline.latest import Latest
 from penstock.pipeline.loop import Pipeline
 from penstock.pipeline.middleware import Surroundings, name_of
 from penstock.pipeline.open_resources import OpenResources
@@ -136,7 +137,10 @@ def compile_pipeline(
     suspicion = Suspicion(
         settings.retry, counted=source.capabilities.redelivery_count, dead_letters=dead_letters is not None
     )
-    make_executor = partial(_executor, steps, state, settings, is_async=function.is_async, whole_batch=whole_batch)
+    latest = Latest(in_flight) if settings.batch == "latest" else None
+    make_executor = partial(
+        _executor, steps, state, settings, latest, is_async=function.is_async, whole_batch=whole_batch
+    )
     return Pipeline(
         app,
         queues,
@@ -185,6 +189,7 @@ def _executor(
     steps: Steps,
     state: EngineState,
     settings: EngineSettings,
+    latest: Latest | None,
     on_batch_done: OnBatchDone,
     *,
     is_async: bool,
@@ -193,8 +198,8 @@ def _executor(
     concurrency, batch_size = settings.concurrency, settings.batch_size
     wait = settings.batch_wait if whole_batch else 0.0
     if is_async:
-        return TaskExecutor(steps, state, concurrency, batch_size, on_batch_done, wait, whole_batch=whole_batch)
-    return ThreadExecutor(steps, state, concurrency, batch_size, on_batch_done, wait)
+        return TaskExecutor(steps, state, concurrency, batch_size, on_batch_done, wait, latest, whole_batch=whole_batch)
+    return ThreadExecutor(steps, state, concurrency, batch_size, on_batch_done, wait, latest)
 
 
 def _stop_from_any_thread(state: EngineState) -> Callable[[Exception], None]:

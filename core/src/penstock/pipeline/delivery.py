@@ -138,14 +138,14 @@ class Delivery:
             self._failed(group.failures, "held", delay)
             await self._state.pause(delay)
             delay = 0.0
-        late = await self._source.on_fail(self._in_flight.for_settlement(messages), delay)
+        late = await self._strategy.requeue(messages, delay)
         if not held:
             self._failed(group.failures, "requeued", delay)
         self._observe(Settled(self._app, "requeued", messages, late))
         return Outcomes(requeued=(messages, delay))
 
     async def _skip(self, group: Group) -> Outcomes:
-        late = await self._source.on_success(self._in_flight.for_settlement(group.messages))
+        late = await self._strategy.settle(group.messages)
         self._failed(group.failures, "skipped")
         self._observe(Settled(self._app, "skipped", group.messages, late))
         return Outcomes(settled=group.messages)

@@ -25,9 +25,9 @@ class ExactlyOnce(Strategy):
         """See `Strategy.deliver`."""
         messages = batch.messages
         columns = [(name, column) for name, column in batch.outputs.items() if column.records]
-        originals = self._in_flight.for_settlement(messages)
         if not columns:
-            return Delivered(messages, await self._source.on_success(originals))
+            return Delivered(messages, await self.settle(messages))
+        originals = self._in_flight.for_settlement(messages)
         started = time.perf_counter()
         answer = await self._source.transact(
             originals, [(self._targets[name], column.records) for name, column in columns]

@@ -15,6 +15,7 @@ from typing import ClassVar
 from penstock.message import QueueMessage
 from penstock.pipeline.batch import Batch
 from penstock.pipeline.batch_fill import BatchFill
+from penstock.pipeline.latest import Latest
 from penstock.pipeline.state import EngineState
 from penstock.pipeline.steps import Steps
 from penstock.queues import forks
@@ -32,6 +33,7 @@ class Executor(ABC):
         batch_size: How many messages one call, or one thread, takes at most.
         on_batch_done: Gets each finished batch, encoded, on the event loop's thread.
         batch_wait: Seconds that messages may wait, from the first one on, until there are `batch_size`.
+        latest: Where messages wait, if only the newest of each key is wanted.
 
     Attributes:
         on_threads: Whether the function runs on threads, not on the event loop.
@@ -50,13 +52,14 @@ class Executor(ABC):
         batch_size: int,
         on_batch_done: OnBatchDone,
         batch_wait: float = 0.0,
+        latest: Latest | None = None,
     ) -> None:
         self._steps = steps
         self._state = state
         self._concurrency = concurrency
         self._batch_size = batch_size
         self._on_batch_done = on_batch_done
-        self._waiting: deque[QueueMessage] = deque()
+        self._waiting: deque[QueueMessage] = deque() if latest is None else latest
         self._fill = BatchFill(batch_size, batch_wait) if batch_wait else None
         self._active = 0
         self._stopped = False
@@ -78,9 +81,10 @@ class Executor(ABC):
         if self._stopped:
             self.unstarted += messages
             return
+        before = len(self._waiting)
         self._waiting.extend(messages)
         if self._fill is not None:
-            self._fill.arrived(len(messages))
+            self._fill.arrived(len(self._waiting) - before)
         self._start()
 
     def _ready(self) -> bool:

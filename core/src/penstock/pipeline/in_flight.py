@@ -29,6 +29,7 @@ class InFlight:
         self.settled = 0
         self.space_freed = asyncio.Event()
         self._originals: dict[QueueMessage, QueueMessage] = {}
+        self._superseded: dict[QueueMessage, list[QueueMessage]] = {}  # by the connector's message
 
     def __len__(self) -> int:
         return len(self.received_at)
@@ -51,8 +52,27 @@ class InFlight:
         """The same messages, with a copy in the place of each that is packed: unpacking one changes it."""
         return [self._copy(message) if is_packed(message) else message for message in messages]
 
-    def release(self, messages: Sequence[QueueMessage]) -> None:
-        """These left the engine: they are settled or requeued."""
+    def supersede(self, older: QueueMessage, newer: QueueMessage) -> None:
+        """The function gets `newer` in the place of `older`, which from now on shares its fate."""
+        (old, new), superseded = self.originals([older, newer]), self._superseded
+        superseded[new] = [*superseded.get(new, ()), *superseded.pop(old, ()), older]
+
+    def superseded_by(self, messages: Sequence[QueueMessage]) -> Sequence[QueueMessage]:
+        """The older messages that share the fate of these."""
+        if not self._superseded:
+            return ()
+        return [older for each in self.originals(messages) for older in self._superseded.get(each, ())]
+
+    def came_at(self, message: QueueMessage) -> float:
+        """When a message was asked for, by `monotonic`."""
+        return self.received_at[self.originals([message])[0]]
+
+    def release(self, messages: Sequence[QueueMessage]) -> Sequence[QueueMessage]:
+        """These left the engine, settled or requeued, and those that share their fate; returns them all."""
+        if self._superseded:
+            messages = [*messages, *self.superseded_by(messages)]
+            for message in self.originals(messages):
+                self._superseded.pop(message, None)
         received_at = self.received_at
         for message in self.originals(messages):
             received_at.pop(message, None)
@@ -60,6 +80,7 @@ class InFlight:
             for message in messages:
                 self._originals.pop(message, None)
         self.space_freed.set()
+        return messages
 
     def next_attempt(self, messages: Iterable[QueueMessage]) -> list[QueueMessage]:
         """Copies of these messages for the next attempt."""
@@ -98,3 +119,4 @@ class InFlight:
         """The engine has ended: forget what is left."""
         self.received_at.clear()
         self._originals.clear()
+        self._superseded.clear()

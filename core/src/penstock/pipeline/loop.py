@@ -233,8 +233,7 @@ class Pipeline:
         """Apply what a delivery returns. There is no await after it: a message is counted and released together."""
         outcomes = await delivery
         if outcomes.settled:
-            self._in_flight.settled += len(outcomes.settled)
-            self._release(outcomes.settled)
+            self._in_flight.settled += self._release(outcomes.settled)
         if outcomes.requeued is not None:
             messages, delay = outcomes.requeued
             self._release(messages)
@@ -249,9 +248,10 @@ class Pipeline:
         if outcomes.stop is not None:
             self.stop_with(outcomes.stop)
 
-    def _release(self, messages: Sequence[QueueMessage]) -> None:
-        self._in_flight.release(messages)
-        self._suspects.ended(messages)
+    def _release(self, messages: Sequence[QueueMessage]) -> int:
+        released = self._in_flight.release(messages)
+        self._suspects.ended(released)
+        return len(released)
 
     def _retry_later(self, messages: Sequence[QueueMessage], delay: float) -> None:
         self._suspects.ended(messages)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from penstock.errors import PenstockError
-from penstock.events import Observer
+from penstock.events import Observer, Outcome, Settled
 from penstock.message import QueueMessage, Record
 from penstock.pipeline.batch import Batch
 from penstock.pipeline.in_flight import InFlight
@@ -79,6 +79,24 @@ class Strategy(ABC):
         self._in_flight = in_flight
         self._observe = observe
         self._tasks = tasks
+
+    async def settle(self, messages: Sequence[QueueMessage]) -> int:
+        """Settle messages, those that they supersede in the same call; returns how many were lost before."""
+        older = self._in_flight.superseded_by(messages)
+        late = await self._source.on_success(self._in_flight.for_settlement([*older, *messages]))
+        return self._count_older("superseded", older, late, len(messages))
+
+    async def requeue(self, messages: Sequence[QueueMessage], delay: float) -> int:
+        """Requeue messages, those that they supersede with them; returns how many were lost before."""
+        older = self._in_flight.superseded_by(messages)
+        late = await self._source.on_fail(self._in_flight.for_settlement([*older, *messages]), delay)
+        return self._count_older("requeued", older, late, len(messages))
+
+    def _count_older(self, outcome: Outcome, older: Sequence[QueueMessage], late: int, newer: int) -> int:
+        """Count the superseded ones; returns how many of the others were late, as far as can be told."""
+        if older:
+            self._observe(Settled(self._app, outcome, older, max(0, late - newer)))
+        return min(late, newer)
 
     @abstractmethod
     async def deliver(self, batch: Batch) -> Delivered:

@@ -9,6 +9,7 @@ from penstock.message import QueueMessage
 from penstock.pipeline.batch import Batch
 from penstock.pipeline.call_context import begin
 from penstock.pipeline.executor import Executor, OnBatchDone
+from penstock.pipeline.latest import Latest
 from penstock.pipeline.settlement import Failure
 from penstock.pipeline.state import EngineState
 from penstock.pipeline.steps import SLICE, Steps, fail_all, failure
@@ -34,10 +35,11 @@ class TaskExecutor(Executor):
         batch_size: int,
         on_batch_done: OnBatchDone,
         batch_wait: float = 0.0,
+        latest: Latest | None = None,
         *,
         whole_batch: bool,
     ) -> None:
-        super().__init__(steps, state, concurrency, batch_size, on_batch_done, batch_wait)
+        super().__init__(steps, state, concurrency, batch_size, on_batch_done, batch_wait, latest)
         self._decode, self._call, self._encode = steps.decode_one, steps.call, steps.encode
         self._work = self._work_on_batches if whole_batch else self._work_on_messages
         self._done = Batch()

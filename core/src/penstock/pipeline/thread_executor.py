@@ -10,6 +10,7 @@ from time import perf_counter
 from penstock.message import QueueMessage
 from penstock.pipeline.batch import ThreadBatch
 from penstock.pipeline.executor import Executor, OnBatchDone
+from penstock.pipeline.latest import Latest
 from penstock.pipeline.state import EngineState
 from penstock.pipeline.steps import SLICE, Steps
 from penstock.queues.threads import DaemonThreadPool
@@ -34,8 +35,9 @@ class ThreadExecutor(Executor):
         batch_size: int,
         on_batch_done: OnBatchDone,
         batch_wait: float = 0.0,
+        latest: Latest | None = None,
     ) -> None:
-        super().__init__(steps, state, concurrency, batch_size, on_batch_done, batch_wait)
+        super().__init__(steps, state, concurrency, batch_size, on_batch_done, batch_wait, latest)
         self._threads = DaemonThreadPool("penstock-function", concurrency)
         self._batches: list[ThreadBatch] = []  # the oldest first
         # How many messages a thread takes now: few of a slow function, so that the rest waits where others can take it.

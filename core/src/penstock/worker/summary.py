@@ -23,9 +23,9 @@ def summary(counters: EngineMetrics) -> str:
 
 
 def all_succeeded(counters: EngineMetrics) -> bool:
-    """Whether all messages so far have succeeded."""
+    """Whether all messages so far have succeeded, or were superseded as configured."""
     counts = counters.counts()
-    return counts[RECEIVED, ""] == counts[SETTLED, "succeeded"]
+    return counts[RECEIVED, ""] == counts[SETTLED, "succeeded"] + counts[SETTLED, "superseded"]
 
 
 def left_in(queue: str, ending: Ending | None) -> str | None:
