@@ -116,7 +116,7 @@ class Browser:
         """Where the group goes on in a partition, and how many messages it has not settled."""
         low, high = self._ends_of(client, key)
         if progress is None:  # it has committed nothing
-            at_end = str(self._options.passed_through("input").get("auto.offset.reset")) in LATEST
+            at_end = str(self._options.merged_settings("input").get("auto.offset.reset")) in LATEST
             return (high, 0) if at_end else (low, high - low)
         first = max(progress.offset, low)
         return first, max(0, high - first - sum(after - start for start, after in progress.settled))

@@ -32,7 +32,7 @@ class Commits:
     Args:
         tracker: Knows what is safe, and learns what was confirmed.
         metadata: Writes the text that is committed with an offset.
-        interval: Seconds between two commits.
+        interval: Seconds between two commits; None to commit nothing.
         where: For messages.
 
     Attributes:
@@ -40,7 +40,7 @@ class Commits:
     """
 
     def __init__(
-        self, tracker: OffsetTracker[Partition], metadata: CommitMetadata, interval: float, where: str
+        self, tracker: OffsetTracker[Partition], metadata: CommitMetadata, interval: float | None, where: str
     ) -> None:
         self.failure: ConnectorError | None = None
         self._tracker = tracker
@@ -57,7 +57,7 @@ class Commits:
     def maintain(self, client: Client) -> None:
         """Commit if it is time."""
         now = time.monotonic()
-        if now < self._next:
+        if self._interval is None or now < self._next:
             return
         self._report_delay(now)
         # One at a time: while the coordinator is away, the client keeps all and sends them in any order.
@@ -130,7 +130,9 @@ class Commits:
 
         Meanwhile nothing new is delivered: all of it would come again if the partitions were lost.
         """
-        return self._behind_since is not None and time.monotonic() - self._behind_since > self._interval
+        if self._interval is None or self._behind_since is None:
+            return False
+        return time.monotonic() - self._behind_since > self._interval
 
     def lost(self) -> None:
         """The partitions are lost, and what was not committed with them: no answer is waited for any more."""
@@ -138,7 +140,7 @@ class Commits:
 
     def behind(self) -> bool:
         """Whether something is settled and not committed."""
-        return bool(self._tracker.progress())
+        return self._interval is not None and bool(self._tracker.progress())
 
     def _revision(self, answer: TopicPartition) -> int | None:
         sent, revision = self._last.get((answer.topic, answer.partition), (answer, None))
@@ -165,6 +167,8 @@ class Commits:
                     self._where, now - since, self._rejection or "the brokers do not answer")  # fmt: skip
 
     def _safe(self, keys: Iterable[Partition] | None) -> list[TopicPartition]:
+        if self._interval is None:
+            return []
         safe = self._tracker.progress(keys)
         offsets = self._metadata.write(safe)
         for each, (key, progress) in zip(offsets, safe.items(), strict=True):

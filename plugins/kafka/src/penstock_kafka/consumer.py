@@ -30,6 +30,7 @@ from penstock_kafka.errors import connector_error, describe
 from penstock_kafka.message import KafkaMessage, Partition
 from penstock_kafka.options import KafkaOptions, topics
 from penstock_kafka.probing import probe
+from penstock_kafka.start import begin_at
 
 log = logging.getLogger("penstock.kafka")
 
@@ -59,7 +60,7 @@ class KafkaConsumer(BlockingConsumer):
         self._settled = threading.Event()
         self._tracker: OffsetTracker[Partition] = OffsetTracker()
         self._metadata = CommitMetadata(self.server)
-        self._commits = Commits(self._tracker, self._metadata, options.commit_interval, self.server)
+        self._commits = self._make_commits()
         self._connected: tuple[Client, Assignment] | None = None
         self._subscribed = self._closing = False
         self._full_since: float | None = None
@@ -111,12 +112,16 @@ class KafkaConsumer(BlockingConsumer):
         log.warning("%s: no answer for %.0f s; trying with a new client", self.server, now - self._unanswered_since)
         client, _assignment = self._connected
         self._connected, self._subscribed, self._unanswered_since = None, False, None
-        self._commits = Commits(self._tracker, self._metadata, self._options.commit_interval, self.server)
+        self._commits = self._make_commits()
         try:
             with suppress(TimeoutError):
                 run_with_timeout(client.close, CLOSE_TIMEOUT)
         except KafkaException as error:
             log.warning("%s: the old client did not close cleanly: %s", self.server, describe(error.args[0]))
+
+    def _make_commits(self) -> Commits:
+        interval = None if self._options.commit == "never" else self._options.commit_interval
+        return Commits(self._tracker, self._metadata, interval, self.server)
 
     def _make_client(self) -> tuple[Client, Assignment]:
         if libversion()[1] < LIBRDKAFKA:
@@ -131,6 +136,10 @@ class KafkaConsumer(BlockingConsumer):
             client = Client(self._reader.callbacks.listening(settings))
         except KafkaException as error:
             raise invalid_settings(error) from None
+        if options.commit == "never":
+            log.warning("%s: 'commit: never': group %r commits nothing, so each start, and each partition that moves "
+                        "to another worker, is read again from where the group stands",
+                        self.server, options.group_id)  # fmt: skip
         alone = len(self._topics) == 1 and not self.name.startswith("^")
         topic = self._topics[0] if alone else None
         return client, Assignment(
@@ -264,7 +273,9 @@ class KafkaConsumer(BlockingConsumer):
 
     # -- rebalances; called on the polling thread, inside of the client's calls
 
-    def _on_assign(self, assignment: Assignment, _client: Client, partitions: list[TopicPartition]) -> None:
+    def _on_assign(self, assignment: Assignment, client: Client, partitions: list[TopicPartition]) -> None:
+        if isinstance(self._options.start, datetime):
+            partitions = begin_at(client, partitions, self._options.start, self.server)
         assignment.assigned(partitions)
         log.info("%s: assigned: %s", self.server, _names(partitions))
 

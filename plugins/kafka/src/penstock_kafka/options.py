@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Self
+from datetime import datetime
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, WithJsonSchema
 
 from penstock.errors import ConfigError
 from penstock.options import ConnectorOptions, FromEnvironment, OptionProblem, Role, not_text
 from penstock_kafka.known_keys import CODE, FRACTION, TEXT, WHOLE, WHOLE_OR_ALL
+from penstock_kafka.start import read_start
 
 BOTH_DEFAULTS: Mapping[str, Any] = {
     "client.id": "penstock",
@@ -259,12 +261,37 @@ class KafkaOptions(ClientOptions):
             paused until that message is settled.
         revoke_timeout: Seconds to wait for settlements of a partition before another worker gets it.
         poll_interval: The longest wait for messages in seconds; None leaves it to the engine.
+        start: Where a group begins that has committed nothing: `earliest`, `latest`, a time (`2026-11-27T02:00:00Z`),
+            or how long ago (`90s`, `30m`, `2h`, `7d`). None leaves it to `auto.offset.reset`, which is `earliest`.
+        commit: `settled`: what is settled is committed. `never`: nothing is, so that each start, and each rebalance,
+            reads again from where the group stands.
     """
 
     commit_interval: float = Field(default=1.0, gt=0, le=60)
     max_uncommitted: int = Field(default=100_000, ge=1)
     revoke_timeout: float = Field(default=10.0, ge=0, le=300)
     poll_interval: float | None = Field(default=None, gt=0)
+    start: Annotated[
+        Literal["earliest", "latest"] | datetime | None,
+        BeforeValidator(read_start),
+        WithJsonSchema({"type": ["string", "null"]}),
+    ] = None
+    commit: Literal["settled", "never"] = "settled"
+
+    def problems(self, role: Role) -> list[str]:
+        """See `ClientOptions.problems`."""
+        found = super().problems(role)
+        if self.start is not None and "auto.offset.reset" in self.passed_through("input"):
+            text = "'start' and 'auto.offset.reset' both say where a new group begins; give one of them"
+            found.append(OptionProblem(text, "start"))
+        return found
+
+    def merged_settings(self, role: Role) -> dict[str, Any]:
+        """See `ClientOptions.merged_settings`."""
+        settings = super().merged_settings(role)
+        if role == "input" and isinstance(self.start, str):
+            settings["auto.offset.reset"] = self.start
+        return settings
 
     def for_tools(self) -> Self:
         """See `ConnectorOptions.for_tools`; after a crash they repeat what they had settled since the last commit."""
@@ -272,9 +299,8 @@ class KafkaOptions(ClientOptions):
         if self.passed_through("input").get("group.protocol") != "consumer":
             # As long as a group waits for a tool that was killed.
             consumer.setdefault("session.timeout.ms", TOOLS_SESSION_MS)
-        return self.model_copy(
-            update={"group_id": TOOLS_GROUP, "commit_interval": TOOLS_COMMIT_INTERVAL, "consumer": consumer}
-        )
+        own = {"group_id": TOOLS_GROUP, "commit_interval": TOOLS_COMMIT_INTERVAL, "commit": "settled", "start": None}
+        return self.model_copy(update={**own, "consumer": consumer})
 
     def cooperative(self) -> bool:
         """Whether a rebalance revokes only the partitions that move."""
