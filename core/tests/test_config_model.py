@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from penstock.config.files import load
 from penstock.config.model import EngineSettings, PluginSettings, QueueConfig, WorkerSettings
+from penstock.config.resolve import problems_of
 from penstock.errors import ConfigError, PenstockError
 from penstock.retry import RetryPolicy
 
@@ -77,6 +81,41 @@ def test_text_that_yaml_took_for_a_number_gets_the_hint_about_quotes() -> None:
     assert problems(error) == [
         "queue 'orders': 'value' must be text, not a number (put it in quotes if it is text)",
         "queue 'orders': 'serializer' must be text or a class, not a list",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "name"), [(None, "orders"), ("a", "a"), (["a"], "a"), (("a", "^b.*"), "a,^b.*"), ("a, b", "a, b")]
+)
+def test_a_value_may_be_a_list_of_names(value: Any, name: str) -> None:
+    """The connector gets them with commas between them."""
+    assert QueueConfig(name="orders", value=value).backend_name == name
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        ([], "'value' must be at least 1 entries long"),
+        (["a", 7], "'value[1]' must be text, not a number (put it in quotes if it is text)"),
+        (["a,b"], "'value[0]': a name in a list has no comma; write each name as an item of its own"),
+    ],
+)
+def test_a_wrong_list_of_names_is_refused(value: Any, problem: str) -> None:
+    """With the item."""
+    with pytest.raises(ConfigError) as error:
+        QueueConfig(name="orders", value=value)
+
+    assert problems(error) == [f"queue 'orders': {problem}"]
+
+
+def test_a_list_is_refused_where_the_connector_reads_one_place() -> None:
+    """Before it would look for a place with a comma in its name."""
+    configuration = load([QueueConfig(name="orders", connector="memory", value=["a", "b"])])
+
+    found = problems_of(configuration, [], [("orders", "input")])
+
+    assert [each.text for each in found] == [
+        "'value' is a list, but this connector reads one place; make a queue for each, or write one name as text"
     ]
 
 

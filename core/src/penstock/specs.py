@@ -56,6 +56,7 @@ class ConnectorSpec(_Spec):
         record_options: Names that `Record.options` may have; a record with another one is rejected before it reaches
             the producer. None leaves the check to the producer.
         max_record_bytes: The largest record, with key and headers; a larger one is rejected likewise.
+        several: An input's `value` may be several names, as a list or with commas between them.
         browse_config: Options that an input needs and `browse` does not, with what stands in for them: a queue that is
             opened only to be browsed has these where the configuration gives none.
     """
@@ -72,6 +73,7 @@ class ConnectorSpec(_Spec):
     summary: str = ""
     record_options: frozenset[str] | None = None
     max_record_bytes: int | None = None
+    several: bool = False
     browse_config: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

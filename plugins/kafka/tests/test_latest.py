@@ -16,7 +16,7 @@ def test_each_topic_has_its_own_keys_and_all_is_committed(bench: Any) -> None:
     bench.fill(first, [b"3", b"4"], key=b"y")
     bench.fill(second, [b"5", b"6"], key=b"x")
     config = {"bootstrap.servers": bench.server.bootstrap, "group.id": bench.group}
-    queue = {"connector": "kafka", "value": f"{first},{second}", "config": config, "batch": True}
+    queue = {"connector": "kafka", "value": [first, second], "config": config, "batch": True}
     app = Engine("in", queue_config={"in": queue}, batch="latest", batch_wait=3.0, batch_size=100)
     seen: list[int] = []
     app.stream_app(lambda numbers: seen.extend(numbers))

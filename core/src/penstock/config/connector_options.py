@@ -112,7 +112,7 @@ def _check(resolution: Resolution, choice: ConnectorChoice, options: Any, values
     if check is None:
         return
     try:
-        texts = list(check(resolution.queue.value or resolution.queue.name, options, resolution.role))
+        texts = list(check(resolution.queue.backend_name, options, resolution.role))
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001  (as above)

@@ -12,11 +12,14 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     ByteSize,
     ConfigDict,
+    Discriminator,
     Field,
     InstanceOf,
+    Tag,
     ValidationError,
     WithJsonSchema,
     model_validator,
@@ -87,6 +90,12 @@ def per_second(rate: Any) -> Any:
     return float(found[1]) / {"s": 1, "m": 60, "h": 3600}[found[2]]
 
 
+def _one_name(name: str) -> str:
+    if "," in name:
+        raise ValueError("a name in a list has no comma; write each name as an item of its own")
+    return name
+
+
 _RATE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*/\s*([smh])")
 
 
@@ -108,6 +117,12 @@ Rate = Annotated[
 ]
 Processes = Annotated[int, Field(ge=1, le=1_000)] | Literal["auto"]
 KeyField = Annotated[Name | Callable[[Any], Any] | None, _TEXT_OR_NULL]
+Names = Annotated[tuple[Annotated[Name, AfterValidator(_one_name)], ...], Field(min_length=1)]
+# By its kind: a number would else be told that it could be a list.
+Value = Annotated[
+    Annotated[Name | None, Tag("text")] | Annotated[Names, Tag("list")],
+    Discriminator(lambda value: "list" if isinstance(value, list | tuple) else "text"),
+]
 Port = Annotated[Annotated[int, Field(ge=0, le=65535)] | None, BeforeValidator(_off)]
 
 
@@ -118,7 +133,8 @@ class QueueConfig(Settings):
 
     Attributes:
         name: What engines and functions call it.
-        value: The backend's own name (topic, stream, table); the same as `name` if not given.
+        value: The backend's own name (topic, stream, table); the same as `name` if not given. An input of some
+            connectors takes several, as a list or with commas between them.
         profile: A preset for all that follows, offered by a plugin.
         connector: The backend, by the name that a plugin offers (or a `ConnectorSpec`).
         consumer, producer: A class, or the dotted path of one, instead of the connector's own.
@@ -134,7 +150,7 @@ class QueueConfig(Settings):
     owner: ClassVar[str] = "a queue"
 
     name: Name
-    value: Name | None = None
+    value: Value = None
     profile: Name | None = None
     connector: ConnectorName | None = None
     consumer: ClassPath | None = None
@@ -146,6 +162,11 @@ class QueueConfig(Settings):
     config: Annotated[dict[str, Any], BeforeValidator(_nothing)] = Field(default_factory=dict, repr=False)
     key: KeyField = None
     batch: bool | None = None
+
+    @property
+    def backend_name(self) -> str:
+        """The backend's own name; several with commas between them."""
+        return self.value if isinstance(self.value, str) else ",".join(self.value or (self.name,))
 
     def given(self, key: str) -> bool:
         """Whether the configuration gives `key`, also if it turns it off."""

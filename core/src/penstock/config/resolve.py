@@ -122,11 +122,14 @@ def validate(
     codec = choose_codec(resolution)
     batch = _batch(resolution)
     resolution.origins["value"] = resolution.written("value") if queue.value else "default"
+    if not isinstance(queue.value, str | None) and not (choice and choice.spec and choice.spec.several):
+        text = "'value' is a list, but this connector reads one place; make a queue for each, or write one name as text"
+        resolution.problem(("value",), text)
     if resolution.problems or choice is None:
         return resolution
     resolution.resolved = ResolvedQueue(
         name=name,
-        value=queue.value or name,
+        value=queue.backend_name,
         location=resolution.location(),
         role=role,
         connector=choice.name,

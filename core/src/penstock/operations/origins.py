@@ -43,7 +43,7 @@ class Origins:
         names = [
             name
             for name, queue in self._configuration.queues.items()
-            if (queue.value or name) == value and name != self._name
+            if queue.backend_name == value and name != self._name
         ]
         if not names:
             file = self._configuration.locations.file or "the configuration"

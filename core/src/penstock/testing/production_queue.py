@@ -73,7 +73,7 @@ def look(configuration: Configuration, queue: QueueConfig, registry: Registry, p
     spec = _spec(queue, profile, registry)
     named = queue.connector if isinstance(queue.connector, str) else None
     backend = spec.name if spec else named or hints.extra_for("profile", queue.profile or "") or queue.profile or ""
-    value = queue.name if queue.value is None or "value" in unset else queue.value
+    value = queue.name if "value" in unset else queue.backend_name
     return ProductionQueue(backend, value, spec, settings)
 
 

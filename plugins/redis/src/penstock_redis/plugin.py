@@ -71,6 +71,7 @@ def penstock_connectors() -> Sequence[ConnectorSpec]:
             capabilities=Capabilities(ordering="queue"),
             record_options=frozenset(),
             max_record_bytes=512 * 2**20,
+            several=True,
             summary="Redis Pub/Sub; at most once",
         ),
     ]
