@@ -45,6 +45,23 @@ def needs_envelope(record: Record, capabilities: Capabilities) -> bool:
     )
 
 
+def carried(record: Record, capabilities: Capabilities, *, wrapped: bool = True) -> Record:
+    """A record as the backend can carry it.
+
+    Args:
+        record: The record.
+        capabilities: What the backend can do.
+        wrapped: In an envelope, if it needs one; else the body goes alone, and a tombstone as an empty one.
+    """
+    if not needs_envelope(record, capabilities):
+        return record
+    key = record.key if capabilities.keys else None
+    if wrapped:
+        return Record(wrap(record), key, (), record.delay, record.options)
+    body = b"" if record.message is None and not capabilities.tombstones else record.message
+    return Record(body, key, record.headers if capabilities.headers else (), record.delay, record.options)
+
+
 def is_envelope(body: bytes | None) -> bool:
     """Whether these bytes are an envelope, perhaps a damaged one."""
     return body is not None and body.startswith(MAGIC)

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 import redis
+from core.tests.engine_fixture import EngineFixture, drain
 from rsmq import RedisSMQ
 from rsmq.cmd.exceptions import NoMessageInQueue
 
+from penstock.config.model import QueueConfig
 from penstock.message import Record
 
 
@@ -144,3 +146,17 @@ def test_ids_are_unique_and_in_order_inside_a_bulk_and_between_senders(
         calls.setdefault(message_id[-22:], []).append(message_id)
     assert sorted(len(call) for call in calls.values()) == [500] * 8
     assert all(call == sorted(call) for call in calls.values())
+
+
+def test_another_reader_gets_raw_dead_letters_without_the_envelope(
+    redis_server: Any, pyrsmq: RedisSMQ, queue: str
+) -> None:
+    """`envelope: off`: what a program has always read there, byte for byte."""
+    stand = EngineFixture()
+    config = {"url": redis_server.url}
+    dead = QueueConfig(name="dead", value=queue, profile="rsmq-dlq", envelope="off", config=config)
+    stand.put(b"bad \xff")
+
+    drain(stand.engine(lambda _message: None, targets=[dead], dead_letters=True))
+
+    assert pyrsmq.receiveMessage().execute()["message"] == b"bad \xff"

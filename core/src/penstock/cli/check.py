@@ -13,7 +13,11 @@ from typing import Any
 from penstock.cli.apps import CONFIGURATIONS
 from penstock.cli.checked import ROLES, Checked, CheckedQueue, check_configuration, check_programs
 from penstock.config.report import Row, engine_rows, queue_rows, section_rows
-from penstock.config.without_effect import engine_options_without_effect, worker_options_without_effect
+from penstock.config.without_effect import (
+    engine_options_without_effect,
+    notes_on_envelopes,
+    worker_options_without_effect,
+)
 from penstock.errors import ConfigError, FunctionError, PluginError
 from penstock.known_secrets import hide
 from penstock.observability.printable import lines, one_line
@@ -135,6 +139,10 @@ def _parts(checked: Checked) -> Iterable[tuple[str, Sequence[Row], Sequence[str]
         source = next(view for view in checked.queues[engine.input_queue].views if view.role == "input")
         dead_letters = engine.dead_letter_queue is not None
         notes = list(engine_options_without_effect(engine.settings, source, dead_letters=dead_letters))
+        outputs = dict.fromkeys([*engine.output_queues, engine.dead_letter_queue or ""])
+        known = [checked.queues[name] for name in outputs if name in checked.queues]
+        targets = [view for queue in known for view in queue.views if view.role == "output"]
+        notes += notes_on_envelopes(targets, engine.dead_letter_queue)
         yield f"engine {one_line(engine.app_name)}", rows, notes
     for name, queue in checked.queues.items():
         uses = f": {', '.join(queue.uses)}" if queue.uses else ""

@@ -144,6 +144,8 @@ class QueueConfig(Settings):
         config: The connector's options.
         key: Of an output: the field of each object that is its message's key ("user_id", "customer.id"), or in Python a
             function of the object. An output's own key wins.
+        envelope: Whether key and headers that the backend cannot carry travel inside the body. Off: bodies are written
+            and read as they are, and a dead letter does not say why it is one.
         batch: The function gets a list of messages instead of one; None leaves it to the profile.
     """
 
@@ -161,6 +163,7 @@ class QueueConfig(Settings):
     # Not in the repr: it may hold passwords that no options model has marked yet.
     config: Annotated[dict[str, Any], BeforeValidator(_nothing)] = Field(default_factory=dict, repr=False)
     key: KeyField = None
+    envelope: bool = True
     batch: bool | None = None
 
     @property

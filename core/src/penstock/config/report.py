@@ -50,7 +50,18 @@ def queue_rows(queue: QueueConfig, views: Iterable[ResolvedQueue]) -> list[Row]:
     return rows
 
 
-_ORDER = ("value", "profile", "connector", "consumer", "producer", "serializer", "model_handler", "data_model", "batch")
+_ORDER = (
+    "value",
+    "profile",
+    "connector",
+    "consumer",
+    "producer",
+    "serializer",
+    "model_handler",
+    "data_model",
+    "envelope",
+    "batch",
+)
 
 
 def _order(key: str) -> int:
@@ -71,6 +82,8 @@ def _view_rows(queue: QueueConfig, view: ResolvedQueue) -> Iterator[Row]:
     yield row("serializer", "off" if view.serializer is None else type(view.serializer))
     yield row("model_handler", "off" if view.model_handler is None else type(view.model_handler))
     yield row("data_model", "off" if view.model_handler is None else view.data_model)
+    if not view.envelope:
+        yield row("envelope", "off")
     yield row("batch", "no" if view.batch is None else view.batch)
     yield from _option_rows(view)
 

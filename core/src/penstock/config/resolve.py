@@ -125,6 +125,7 @@ def validate(
     if not isinstance(queue.value, str | None) and not (choice and choice.spec and choice.spec.several):
         text = "'value' is a list, but this connector reads one place; make a queue for each, or write one name as text"
         resolution.problem(("value",), text)
+    resolution.origins["envelope"] = resolution.written("envelope")
     if resolution.problems or choice is None:
         return resolution
     resolution.resolved = ResolvedQueue(
@@ -142,6 +143,7 @@ def validate(
         data_model_is_default=codec.data_model_is_default,
         batch=batch,
         origins=resolution.origins,
+        envelope=queue.envelope,
         key_of=key_reader(queue.key) if role == "output" and queue.key is not None else None,
         record_options=None if choice.spec is None else choice.spec.record_options,
         max_record_bytes=None if choice.spec is None else choice.spec.max_record_bytes,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from penstock.config.model import EngineSettings, WorkerSettings
+from penstock.envelope import uses_envelope
 from penstock.queues.resolved_queue import ResolvedQueue
 
 _WAITS = ("initial_delay", "factor", "max_delay", "jitter")
@@ -38,6 +39,24 @@ def engine_options_without_effect(
         yield f"{', '.join(waits)}: without effect, since 'retry.max_attempts' is 1, and nothing is tried again"
     if "batch_size" in given and settings.batch_size > settings.max_in_flight:
         yield f"'batch_size' has no effect beyond 'max_in_flight', which is {settings.max_in_flight}"
+
+
+def notes_on_envelopes(targets: Iterable[ResolvedQueue], dead_letters: str | None) -> Iterator[str]:
+    """One sentence for each output whose envelope is off: what that costs, or that it changes nothing."""
+    for target in targets:
+        capabilities = target.capabilities
+        if target.envelope:
+            continue
+        if not uses_envelope(capabilities):
+            yield f"'envelope: off' of queue {target.name!r} has no effect: connector {target.connector!r} needs none"
+        elif target.name == dead_letters:
+            yield (
+                f"'envelope: off': dead letters in {target.name!r} are the raw bodies, without reason, attempts, "
+                "origin, key and headers; only this log says why each is one"
+            )
+        else:
+            lost = " and ".join(name for name in ("keys", "headers") if not getattr(capabilities, name))
+            yield f"'envelope: off': messages in {target.name!r} are the raw bodies, without {lost}"
 
 
 def worker_options_without_effect(settings: WorkerSettings) -> Iterator[str]:

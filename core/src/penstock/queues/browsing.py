@@ -69,7 +69,7 @@ class BrowsedQueue:
         # A default model may be replaced by a function's annotation, which is not known here.
         model_handler = None if resolved.data_model_is_default else resolved.model_handler
         self._codec = Codec(resolved.serializer, model_handler, resolved.data_model)
-        self._enveloped = envelope.uses_envelope(resolved.capabilities)
+        self._enveloped = resolved.envelope and envelope.uses_envelope(resolved.capabilities)
         self._consumer = make_consumer(resolved.connector_class, resolved.value, resolved.options)
         self._connection = Connection(
             self._consumer, str(self), resolved.connector_class, Health(), f"browse {resolved.name}", None

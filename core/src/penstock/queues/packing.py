@@ -19,9 +19,10 @@ class Packing:
 
     def __init__(self, resolved: ResolvedQueue) -> None:
         serializer = resolved.serializer
-        self._capabilities = resolved.capabilities
+        self._resolved = resolved
         self._serializer = serializer if serializer is not None and serializer.headers_in_body else None
-        self.opens_envelopes = envelope.uses_envelope(resolved.capabilities)
+        self._carries_less = envelope.uses_envelope(resolved.capabilities)
+        self.opens_envelopes = resolved.envelope and self._carries_less
         self.needed = self.opens_envelopes or self._serializer is not None
 
     def is_packed(self, message: QueueMessage) -> bool:
@@ -43,13 +44,10 @@ class Packing:
         """The records as they are sent."""
         if self._serializer is not None:
             records = [self._serializer.write_headers(record) for record in records]
-        return [self._in_envelope(record) for record in records] if self.opens_envelopes else records
-
-    def _in_envelope(self, record: Record) -> Record:
-        if not envelope.needs_envelope(record, self._capabilities):
-            return record
-        key = record.key if self._capabilities.keys else None
-        return Record(envelope.wrap(record), key, (), record.delay, record.options)
+        if not self._carries_less:
+            return records
+        resolved = self._resolved
+        return [envelope.carried(record, resolved.capabilities, wrapped=resolved.envelope) for record in records]
 
 
 def open_envelope(message: QueueMessage) -> None:

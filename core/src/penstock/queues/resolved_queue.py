@@ -32,6 +32,7 @@ class ResolvedQueue:
         serializer, model_handler: None if it is turned off.
         data_model: What the model handler builds; None without one.
         data_model_is_default: The configuration does not choose it, so a function's annotation may replace it.
+        envelope: Whether key and headers that the backend cannot carry travel inside the body.
         batch: The function gets lists; None if neither queue nor profile set it.
         origins: For each key ("connector", "config.port") where its value came from.
     """
@@ -52,5 +53,6 @@ class ResolvedQueue:
     batch: bool | None
     origins: Mapping[str, str] = field(repr=False)
     key_of: KeyOf | None = None
+    envelope: bool = True
     record_options: Set[str] | None = None
     max_record_bytes: int | None = None
