@@ -84,7 +84,8 @@ ROWS = """
     pipeline.open_resources  pipeline.extensions  pipeline.stream_app
     pipeline.engine_queues
     pipeline.steps  pipeline.outcomes  pipeline.strategy  pipeline.latest
-    pipeline.executor  pipeline.at_least_once  pipeline.exactly_once  pipeline.dead_lettering  pipeline.side_tasks
+    pipeline.executor  pipeline.at_least_once  pipeline.exactly_once  pipeline.dead_lettering  pipeline.tail
+    pipeline.side_tasks
     pipeline.delivery  pipeline.suspects  pipeline.thread_executor  pipeline.task_executor
     pipeline.fetcher  pipeline.middleware
     pipeline.loop

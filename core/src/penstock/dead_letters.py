@@ -28,6 +28,9 @@ MESSAGE_ID = HEADER_PREFIX + "id"
 REPLAYS = HEADER_PREFIX + "replays"
 """The header that counts how often a message was sent back to its queue. A message that dies again keeps it."""
 
+TRIES = HEADER_PREFIX + "tries"
+"""The header that counts how often the function was tried, of a message that was sent to the tail of its queue."""
+
 TEXT_LENGTH = 1000  # characters of an error's text that are kept; backends limit the size of headers
 
 ERROR_HEADERS = frozenset(
@@ -186,7 +189,12 @@ def _validation_text(error: BaseException | None) -> str | None:
 
 
 def _own_headers(headers: Headers) -> list[tuple[str, bytes | None]]:
-    return [(name, value) for name, value in headers if name not in ERROR_HEADERS]
+    return [(name, value) for name, value in headers if name not in ERROR_HEADERS and name.lower() != TRIES]
+
+
+def attempts_of(message: QueueMessage) -> int:
+    """How often the function was tried with a message, before it was sent to the tail of its queue, too."""
+    return message.attempts + _number(_own(message.headers, TRIES))
 
 
 def own_id(headers: Headers) -> str:

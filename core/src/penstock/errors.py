@@ -27,7 +27,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 
 from penstock.known_secrets import hide
 
@@ -156,21 +156,28 @@ class Retry(Exception):
     Args:
         delay: Seconds until it may be delivered again, up to 1e9; None uses the engine's backoff.
         reason: Shown in logs and, once the attempts are used up, in the dead letter.
+        to: "tail" sends the message behind the younger ones of its queue, which the engine must have among its outputs;
+            without a delay at once.
 
     Raises:
-        ValueError: the delay is not a number of seconds.
+        ValueError: the delay is not a number of seconds, or `to` is another word.
     """
 
-    def __init__(self, delay: float | None = None, reason: str = "") -> None:
+    to: Literal["queue", "tail"] = "queue"
+
+    def __init__(self, delay: float | None = None, reason: str = "", *, to: Literal["queue", "tail"] = "queue") -> None:
+        if to not in ("queue", "tail"):
+            raise ValueError("Retry(to=…): write 'tail', or 'queue', which is the default")
         if delay is not None and (problem := delay_problem(delay)) is not None:
             raise ValueError(f"Retry(delay={_shown(delay)}): the delay is {problem}")
         self.delay = delay
         self.reason = reason
+        self.to = to
         super().__init__(reason or ("later" if delay is None else f"in {delay} s"))
 
-    def __reduce__(self) -> tuple[type[Retry], tuple[float | None, str]]:
+    def __reduce__(self) -> tuple[type[Retry], tuple[float | None, str], dict[str, str]]:
         # The function may raise it in a process pool, which pickles it.
-        return type(self), (self.delay, self.reason)
+        return type(self), (self.delay, self.reason), {"to": self.to}
 
 
 def _shown(delay: object) -> object:

@@ -12,6 +12,7 @@ from rsmq import RedisSMQ
 from rsmq.cmd.exceptions import NoMessageInQueue
 
 from penstock.config.model import QueueConfig
+from penstock.errors import Retry
 from penstock.message import Record
 
 
@@ -160,3 +161,25 @@ def test_another_reader_gets_raw_dead_letters_without_the_envelope(
     drain(stand.engine(lambda _message: None, targets=[dead], dead_letters=True))
 
     assert pyrsmq.receiveMessage().execute()["message"] == b"bad \xff"
+
+
+def test_a_message_that_goes_to_the_tail_has_its_tries_in_an_envelope(
+    redis_server: Any, pyrsmq: RedisSMQ, queue: str
+) -> None:
+    """RSMQ has no headers, and the tries are bounded all the same."""
+    stand = EngineFixture()
+    tasks = QueueConfig(name="in", value=queue, profile="rsmq", config={"url": redis_server.url})
+    calls: list[int] = []
+
+    def fail(number: int) -> None:
+        calls.append(number)
+        raise Retry(to="tail")
+
+    app = stand.engine(fail, ["in"], source=tasks, dead_letters=True)
+    pyrsmq.createQueue().execute()
+    pyrsmq.sendMessage(message="7").execute()
+
+    drain(app)
+
+    assert calls == [7, 7, 7]
+    assert [message.message for message in stand.take("dead")] == [b"7"]

@@ -33,6 +33,7 @@ from penstock.pipeline.propagation import Propagation
 from penstock.pipeline.state import EngineState
 from penstock.pipeline.steps import Steps
 from penstock.pipeline.strategy import Strategy
+from penstock.pipeline.tail import Tail
 from penstock.pipeline.task_executor import TaskExecutor
 from penstock.pipeline.tasks import WatchedTasks
 from penstock.pipeline.thread_executor import ThreadExecutor
@@ -129,6 +130,7 @@ def compile_pipeline(
         input_queue,
         strategy,
         dead_letters,
+        Tail(app, source.name, output_queues.get(source.name), strategy, observe, state),
         settings.retry,
         settings.on_invalid,
         settings.on_failed,

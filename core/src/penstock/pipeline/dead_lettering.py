@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from penstock.dead_letters import FORMS, dead_letter, own_id
+from penstock.dead_letters import FORMS, attempts_of, dead_letter, own_id
 from penstock.events import Failed, Observer, Settled
 from penstock.message import QueueMessage
 from penstock.pipeline.outcomes import Group
@@ -68,7 +68,7 @@ class DeadLetters:
                 failure.message,
                 stage=failure.stage,
                 error=failure.error,
-                attempts=failure.message.attempts,
+                attempts=attempts_of(failure.message),
                 queue=self._source.resolved.value,
                 app=self._app,
                 now=self._clock(),

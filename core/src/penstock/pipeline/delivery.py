@@ -17,6 +17,7 @@ from penstock.pipeline.outcomes import Group, Outcomes
 from penstock.pipeline.settlement import Decision, Failure, OnFailed, OnInvalid, Outcome, StopEngine, decide
 from penstock.pipeline.state import EngineState
 from penstock.pipeline.strategy import Delivered, Strategy
+from penstock.pipeline.tail import Tail
 from penstock.queues.queue import InputQueue
 from penstock.retry import RetryPolicy
 
@@ -33,6 +34,7 @@ class Delivery:
         source: The input queue.
         strategy: At least once, or exactly once.
         dead_letters: Stores dead letters; None if the engine has no dead-letter queue.
+        tail: Sends messages behind the younger ones.
         policy: When a failed call is made again.
         on_invalid: What becomes of a message that is not valid, where there is no dead-letter queue.
         on_failed: What becomes, there, of one whose attempts are used up.
@@ -47,6 +49,7 @@ class Delivery:
         source: InputQueue,
         strategy: Strategy,
         dead_letters: DeadLetters | None,
+        tail: Tail,
         policy: RetryPolicy,
         on_invalid: OnInvalid,
         on_failed: OnFailed,
@@ -58,6 +61,7 @@ class Delivery:
         self._source = source
         self._strategy = strategy
         self._dead_letters = dead_letters
+        self._tail = tail
         self._policy = policy
         self._on_invalid: OnInvalid = on_invalid
         self._on_failed: OnFailed = on_failed
@@ -83,6 +87,8 @@ class Delivery:
                     return await self._requeue(group)
                 case Outcome.SKIP:
                     return await self._skip(group)
+                case Outcome.TAIL:
+                    return await self._tail.send(group)
                 case _:
                     return await self._store_dead_letters(group)
 
@@ -104,6 +110,7 @@ class Delivery:
     def _decide(self, failures: Sequence[Failure], outcomes: Outcomes) -> None:
         by_decision: dict[Decision, list[Failure]] = defaultdict(list)
         for failure in failures:
+            self._tail.check(failure)
             decision = decide(
                 failure,
                 policy=self._policy,

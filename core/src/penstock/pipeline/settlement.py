@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Literal
 
+from penstock.dead_letters import attempts_of
 from penstock.errors import Retry
 from penstock.message import QueueMessage
 from penstock.retry import RetryPolicy
@@ -43,6 +44,7 @@ class Outcome(Enum):
 
     RETRY = "retry"  # the same worker tries again after `delay`
     DEAD_LETTER = "dead_letter"  # it goes to the dead-letter queue, then it is settled
+    TAIL = "tail"  # it is sent to its own queue again, behind the younger ones, then it is settled
     REQUEUE = "requeue"  # the backend gets it back, to deliver it again after `delay`
     SKIP = "skip"  # it is settled and logged, because the config says so
     STOP = "stop"  # the engine stops and leaves it unsettled
@@ -81,7 +83,7 @@ def decide(
         used_up = Decision(Outcome.SKIP)
     elif on_failed == "stop" or draining:
         used_up = Decision(Outcome.STOP)
-    attempts, error = failure.message.attempts, failure.error
+    attempts, error = attempts_of(failure.message), failure.error
     match failure.stage:
         case "decode" | "validate":
             # The same bytes fail the same way however often they are read.
@@ -96,6 +98,8 @@ def decide(
                 return Decision(Outcome.REQUEUE, policy.delay(attempts))
             if isinstance(error, Retry):
                 if policy.again(attempts):
+                    if error.to == "tail":
+                        return Decision(Outcome.TAIL, error.delay or 0.0)
                     return Decision(Outcome.REQUEUE, policy.delay(attempts) if error.delay is None else error.delay)
             elif policy.again(attempts):
                 return Decision(Outcome.RETRY, policy.delay(attempts))
