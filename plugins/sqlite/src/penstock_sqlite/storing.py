@@ -43,14 +43,14 @@ def store(connection: sqlite3.Connection, queue: str, records: Sequence[Record],
 def _packed(records: Sequence[Record]) -> Iterator[tuple[bytes, str]]:
     """Blobs of records, each with its layout: see `statements.STORE`."""
     parts: list[bytes] = []
-    layout: list[str] = []
+    layout: list[int | list[float | None]] = []
     offset = 0
     for record in records:
         body = record.message
         if body is None or record.key is not None or record.headers or record.delay or record.options:
             headers = dump_headers(record.headers)
             written = None if headers is None else headers.encode()
-            places: list[int | None] = []
+            places: list[float | None] = []
             for part in (body, record.key, written):
                 if part is None:
                     places.append(None)
@@ -59,13 +59,13 @@ def _packed(records: Sequence[Record]) -> Iterator[tuple[bytes, str]]:
                     parts.append(part)
                     offset += len(part)
             priority = (record.options or {}).get("priority", 0)
-            layout.append(json.dumps([*places, priority, record.delay or None]))
+            layout.append([*places, priority, record.delay or None])
         else:
-            layout.append(str(offset << BODY_BITS | len(body)))
+            layout.append(offset << BODY_BITS | len(body))
             parts.append(body)
             offset += len(body)
         if offset >= MAX_BLOB:
-            yield b"".join(parts), f"[{','.join(layout)}]"
+            yield b"".join(parts), json.dumps(layout)
             parts, layout, offset = [], [], 0
     if layout:
-        yield b"".join(parts), f"[{','.join(layout)}]"
+        yield b"".join(parts), json.dumps(layout)
