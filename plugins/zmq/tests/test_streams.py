@@ -208,3 +208,17 @@ def test_every_error_of_the_client_has_a_meaning(address: str) -> None:
     consumer.shutdown()
     with pytest.raises(ConnectorError, match="not connected"):
         PushProducer(address, ZmqOptions()).produce([Record(b"")])
+
+
+def test_an_error_of_the_socket_takes_no_message_with_it(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    """One that waits to be delivered again still waits, and is counted at the end."""
+    consumer, producer = make(PullConsumer), make(PushProducer)
+    producer.produce([Record(b"1")])
+    consumer.on_fail(take(consumer, 1))
+    consumer._endpoint.socket.close()
+
+    with pytest.raises(ConnectorError):
+        consumer.consume(2, 0.0)
+    consumer.shutdown()
+
+    assert "1 messages were not settled, and are lost" in caplog.text

@@ -58,16 +58,24 @@ class PullConsumer(BlockingConsumer):
             raise ConnectorError(f"queue {self.name!r} is not connected")
         deadline = time.monotonic() + timeout
         while True:
-            found = [self._again.popleft() for _ in range(min(max_messages, len(self._again)))]
-            with self._lock, ERRORS.translating(endpoint.address):
-                while len(found) < max_messages and (frames := endpoint.receive()) is not None:
-                    if (message := self._message(frames)) is not None:
-                        found.append(message)
+            found = self._found(endpoint, max_messages)
             left = deadline - time.monotonic()
             if found or left <= 0:
                 self._held.update({each: (each.message, each.key, tuple(each.headers)) for each in found})
                 return found
             endpoint.wait(min(left, SLICE))
+
+    def _found(self, endpoint: Endpoint, most: int) -> list[QueueMessage]:
+        found = [self._again.popleft() for _ in range(min(most, len(self._again)))]
+        try:
+            with self._lock, ERRORS.translating(endpoint.address):
+                while len(found) < most and (frames := endpoint.receive()) is not None:
+                    if (message := self._message(frames)) is not None:
+                        found.append(message)
+        except BaseException:
+            self._again.extendleft(reversed(found))  # else an error would take them with it, uncounted
+            raise
+        return found
 
     def _message(self, frames: list[bytes]) -> QueueMessage | None:
         """A message of frames; None for what is none, which is logged."""
