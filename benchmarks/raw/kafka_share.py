@@ -25,7 +25,8 @@ def main(bootstrap: str, source: str, target: str, messages: int) -> None:
     servers, group = {"bootstrap.servers": bootstrap}, f"raw-{target}"
     earliest = ConfigEntry("share.auto.offset.reset", "earliest", incremental_operation=AlterConfigOpType.SET)
     resource = ConfigResource(ResourceType.GROUP, group, incremental_configs=[earliest])
-    for answer in AdminClient(servers).incremental_alter_configs([resource]).values():
+    admin = AdminClient(servers)
+    for answer in admin.incremental_alter_configs([resource]).values():
         answer.result(30)
     consumer = ShareConsumer({**servers, "group.id": group, **SHARE_DEFAULTS})
     consumer.subscribe([source])
