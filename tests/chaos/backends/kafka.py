@@ -123,7 +123,9 @@ class ShareBackend(KafkaBackend):
             self._results.append(name)
             return super().queue(name, lease, dead_letters)
         self._server.topic(self._topic(name), PARTITIONS)
-        config = {"bootstrap.servers": self._through_proxy, "group.id": self._label}
+        # A member that a busy machine does not let speak is not one that died.
+        group = {"share.session.timeout.ms": int(lease * 1000)}
+        config = {"bootstrap.servers": self._through_proxy, "group.id": self._label, "group": group}
         return {"profile": "kafka-share", "value": self._topic(name), "config": config}
 
     def fill(self, name: str, messages: Sequence[Sent]) -> None:

@@ -34,7 +34,7 @@ class RsmqBackend:
         return {
             "profile": "rsmq-dlq" if dead_letters else "rsmq",
             "value": self._name(name),
-            "config": {"host": "127.0.0.1", "port": self._port, "vt": lease, "timeout": TIMEOUT},
+            "config": {"host": "127.0.0.1", "port": self._port, "vt": lease, "timeout": max(TIMEOUT, lease / 2)},
         }
 
     def _name(self, name: str) -> str:
