@@ -36,7 +36,7 @@ ROWS = """
     confirmations  leases  polling  redelivery  retry  envelope  worker.signals
     queues.one_at_a_time  queues.connection  queues.answers  observability.printable  observability.log_formats
     observability.log_lines
-    checkpoints
+    checkpoints  leased
     worker.child_process
     pipeline.poison  pipeline.settlement  specs  worker.streams  worker.log_guard  worker.collector
     queues.adapters  queues.keys  queues.record_rules  terminal.tables
@@ -172,6 +172,7 @@ PUBLIC = frozenset(
         "headers",
         "hookspecs",
         "known_secrets",
+        "leased",
         "leases",
         "lineage",
         "message",

@@ -295,7 +295,7 @@ def test_a_slow_server_ends_no_lease(redis_server: Any, proxy: Any, opener: Any,
             async def keep(consumer: StreamConsumer) -> None:
                 while True:
                     await asyncio.sleep(1.0 / 3)
-                    await consumer.extend([message for message in held if message in consumer._leases])
+                    await consumer.extend([message for message in held if message in consumer.leases])
 
             extending = asyncio.create_task(keep(consumer))
             late = await asyncio.gather(*(settle(message) for message in held))

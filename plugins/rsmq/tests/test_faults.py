@@ -417,7 +417,7 @@ def test_settlements_that_are_joined_say_each_how_many_were_late(
             for lost in (4, 5, 9):
                 raw.zadd(f"rsmq:{queue}", {messages[lost].message_context: time.time() * 1000 + 50_000})
             pairs = [messages[start : start + 2] for start in range(0, 10, 2)]
-            async with consumer._turns:
+            async with consumer.turns:
                 calls = [asyncio.create_task(consumer.on_success(pair)) for pair in pairs]
                 await asyncio.sleep(0)
             assert await asyncio.gather(*calls) == [0, 0, 2, 0, 1]

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from penstock.backoff import Backoff
-from penstock.bulk import AdaptiveLimit, chunks
-from penstock.connectors import Backlog, Consumer, Probed
+from penstock.bulk import AdaptiveLimit
+from penstock.connectors import Backlog, Probed
 from penstock.errors import ConnectorError, FatalConnectorError
-from penstock.leases import Leases, Settlements
+from penstock.leased import LeasedConsumer
 from penstock.message import BrowsedMessage, QueueMessage
 from penstock.polling import Poller
-from penstock.turns import Turns
 from penstock_rsmq.browsing import backlog, browse
 from penstock_rsmq.client import RsmqClient
 from penstock_rsmq.keys import sent_at
@@ -54,7 +53,7 @@ class RsmqMessage(QueueMessage):
         return sent_at(self.message_context)
 
 
-class RsmqConsumer(Consumer):
+class RsmqConsumer(LeasedConsumer[RsmqMessage]):
     """Reads one queue.
 
     RSMQ has no order that survives a redelivery, no receive that waits on the server, and no owner of a message but the
@@ -62,23 +61,14 @@ class RsmqConsumer(Consumer):
     """
 
     def __init__(self, name: str, options: Any) -> None:
-        super().__init__(name, options)
+        # An extension changes the token that a deletion shows, so the two take turns.
+        super().__init__(name, options, log, remedy="raise `vt`", most=MAX_MESSAGES)
         self.server = f"Redis at {options.address}"
         self._client = RsmqClient(name, options)
         self._browsing = RsmqClient(name, options.model_copy(update={"create": False}))
-        # An extension changes the token that a deletion shows, so the two take turns; an extension has the next one,
-        # however many settlements wait.
-        self._turns = Turns()
-        self._leases = Leases[RsmqMessage](name, "raise `vt`", log)
-        self._settlements = Settlements(self._leases, self._turns, self._delete, self._requeue, lambda: MAX_MESSAGES)
         self._poller = Poller(Backoff(initial=FIRST_PAUSE, maximum=options.poll_interval, jitter=0.0))
         self._limit = AdaptiveLimit(MAX_MESSAGES, FIRST_MESSAGES)
         self._lease_ms = 0
-
-    @property
-    def lost_leases(self) -> int:
-        """How many leases ended before they were extended; their messages are, or will be, delivered again."""
-        return self._leases.lost
 
     async def connect(self) -> None:
         """See `Consumer.connect`. What was delivered before stays settleable: a token belongs to no connection."""
@@ -108,7 +98,7 @@ class RsmqConsumer(Consumer):
             messages += batch
             if len(batch) < wanted:
                 break
-        self._leases.deliver(messages)
+        self.leases.deliver(messages)
         return messages
 
     async def claim(self, positions: Sequence[str]) -> Sequence[QueueMessage]:
@@ -121,7 +111,7 @@ class RsmqConsumer(Consumer):
             )
             if not batch:
                 break
-            self._leases.deliver(batch)
+            self.leases.deliver(batch)
             messages += batch
             # Further ones of this call may wait for room, and they stand behind the last one that came.
             wanted = wanted[wanted.index(batch[-1].message_context) + 1 :]
@@ -141,7 +131,7 @@ class RsmqConsumer(Consumer):
             start = end
         if suspects := answer[4].decode().split():
             # A lease that ended in this process is not a death.
-            here = self._leases.delivered_here(batch)
+            here = self.leases.delivered_here(batch)
             for position, abandoned in zip(suspects[::2], suspects[1::2], strict=True):
                 if (message := batch[int(position)]) not in here:
                     message.abandoned = int(abandoned)
@@ -149,45 +139,26 @@ class RsmqConsumer(Consumer):
             self._limit.fit(len(batch), len(bodies), MAX_BYTES)
         return batch
 
-    async def on_success(self, messages: Sequence[QueueMessage]) -> int | None:
-        """See `Consumer.on_success`: deletes, if the lease is still ours."""
-        return await self._settlements.delete(messages)
-
-    async def _delete(self, messages: Sequence[RsmqMessage]) -> list[RsmqMessage]:
+    async def delete(self, messages: Sequence[RsmqMessage]) -> Collection[RsmqMessage]:
+        """See `LeasedConsumer.delete`."""
         return [messages[position] for position in await self._client.run(DELETE, _deliveries(messages))]
 
-    async def on_fail(self, messages: Sequence[QueueMessage], delay: float | None = None) -> int | None:
-        """See `Consumer.on_fail`: visible at once, behind what is visible already, or after `delay` seconds."""
-        return await self._settlements.requeue(messages, delay)
-
-    async def _requeue(self, messages: Sequence[RsmqMessage], delay: float) -> list[RsmqMessage]:
+    async def requeue(self, messages: Sequence[RsmqMessage], delay: float) -> Collection[RsmqMessage]:
+        """See `LeasedConsumer.requeue`: behind what is visible already."""
         answer = await self._client.run(VISIBILITY, round(delay * 1000), _deliveries(messages), KEEP_MARKS)
         return [messages[position] for position in answer[1:]]
 
-    async def extend(self, messages: Sequence[QueueMessage]) -> None:
-        """See `Consumer.extend`: hidden for another full lease from now, under a new token."""
-        for some in chunks(messages, MAX_MESSAGES):
-            async with self._turns.first():
-                # What was settled while this call waited is not lost.
-                if held := self._leases.held(some):
-                    token, *lost = await self._client.run(VISIBILITY, self._lease_ms, _deliveries(held), 0)
-                    for message in held:
-                        message.token = token.decode()
-                    self._leases.lose([held[position] for position in lost])
+    async def prolong(self, messages: Sequence[RsmqMessage]) -> Collection[RsmqMessage]:
+        """See `LeasedConsumer.prolong`: under a new token."""
+        token, *lost = await self._client.run(VISIBILITY, self._lease_ms, _deliveries(messages), 0)
+        for message in messages:
+            message.token = token.decode()
+        return [messages[position] for position in lost]
 
-    async def begin_call(self, messages: Sequence[QueueMessage]) -> None:
-        """See `Consumer.begin_call`."""
-        await self._record_calls({message: message.abandoned or 0 for message in messages})
-
-    async def end_call(self, messages: Sequence[QueueMessage]) -> None:
-        """See `Consumer.end_call`."""
-        await self._record_calls(dict.fromkeys(messages, 0))
-
-    async def _record_calls(self, calls: Mapping[QueueMessage, int]) -> None:
-        async with self._turns:
-            for some in chunks(self._leases.held(calls), MAX_MESSAGES):
-                recorded = " ".join(f"{_deliveries([message])} {calls[message]}" for message in some)
-                await self._client.run(RECORD_CALLS, recorded, KEEP_MARKS)
+    async def record_calls(self, messages: Sequence[RsmqMessage], calls: int) -> None:
+        """See `LeasedConsumer.record_calls`."""
+        recorded = " ".join(f"{_deliveries([message])} {calls}" for message in messages)
+        await self._client.run(RECORD_CALLS, recorded, KEEP_MARKS)
 
     async def lag(self) -> int | None:
         """How many messages are visible now.
@@ -209,13 +180,10 @@ class RsmqConsumer(Consumer):
         """See `Consumer.probe`."""
         return await self._client.probe()
 
-    async def shutdown(self) -> None:
-        """See `Consumer.shutdown`: unsettled messages are visible to others at once."""
-        try:
-            await self._settlements.close()
-        finally:
-            await self._client.close()
-            await self._browsing.close()
+    async def close(self) -> None:
+        """See `LeasedConsumer.close`."""
+        await self._client.close()
+        await self._browsing.close()
 
 
 def _deliveries(messages: Sequence[RsmqMessage]) -> str:

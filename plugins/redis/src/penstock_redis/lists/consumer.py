@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from penstock.backoff import Backoff
-from penstock.bulk import AdaptiveLimit, chunks
-from penstock.connectors import Backlog, Consumer, Probed
-from penstock.leases import Leases, Settlements
+from penstock.bulk import AdaptiveLimit
+from penstock.connectors import Backlog, Probed
+from penstock.leased import LeasedConsumer
 from penstock.message import QueueMessage
 from penstock.polling import Poller
-from penstock.turns import Turns
 from penstock_redis.connection import MAX_BYTES, MAX_MESSAGES, Connection
 from penstock_redis.lists.keys import COUNT, SETTLE, TAKE, list_keys
 from penstock_redis.lists.producer import push
@@ -41,26 +40,18 @@ class ListMessage(QueueMessage):
         self.delivery = f"{number} {attempts}"
 
 
-class ListConsumer(Consumer):
+class ListConsumer(LeasedConsumer[ListMessage]):
     """Takes from one list. What is taken moves into a hash beside the list, under a number that counts up."""
 
     def __init__(self, name: str, options: Any) -> None:
-        super().__init__(name, options)
+        super().__init__(name, options, log, remedy="raise `lease`", most=MAX_MESSAGES)
         self.server = f"Redis at {options.address}"
         self.lease = None if options.raw else options.lease
         self._lease_ms = 0 if options.raw else round(options.lease * 1000)
         self._redis = Connection(name, options, list_keys(name))
-        self._turns = Turns()
-        self._leases = Leases[ListMessage](name, "raise `lease`", log)
-        self._settlements = Settlements(self._leases, self._turns, self._delete, self._requeue, lambda: MAX_MESSAGES)
         self._poller = Poller(Backoff(initial=FIRST_PAUSE, maximum=options.poll_interval, jitter=0.0))
         self._limit = AdaptiveLimit(MAX_MESSAGES, FIRST_MESSAGES)
         self._warned = not options.raw
-
-    @property
-    def lost_leases(self) -> int:
-        """How many leases ended before they were extended; their messages are, or will be, delivered again."""
-        return self._leases.lost
 
     async def connect(self) -> None:
         """See `Consumer.connect`."""
@@ -86,26 +77,24 @@ class ListConsumer(Consumer):
             start = end
         if messages:
             # A lease that ended in this process is not a death.
-            for message in self._leases.delivered_here(messages):
+            for message in self.leases.delivered_here(messages):
                 message.abandoned = 0
-            self._leases.deliver(messages)
+            self.leases.deliver(messages)
             self._limit.fit(len(messages), len(bodies), MAX_BYTES)
         return messages
 
-    async def on_success(self, messages: Sequence[QueueMessage]) -> int | None:
-        """See `Consumer.on_success`: deletes, if the lease is still ours."""
-        return await self._settlements.delete(messages)
-
-    async def _delete(self, messages: Sequence[ListMessage]) -> Collection[ListMessage]:
+    async def delete(self, messages: Sequence[ListMessage]) -> Collection[ListMessage]:
+        """See `LeasedConsumer.delete`."""
         return () if self.options.raw else await self._fenced("settle", messages, 0)
 
     async def on_fail(self, messages: Sequence[QueueMessage], delay: float | None = None) -> int | None:
         """See `Consumer.on_fail`: before all others at once, or after `delay` seconds."""
-        late = await self._settlements.requeue(messages, delay)
+        late = await super().on_fail(messages, delay)
         self._poller.wake()
         return late
 
-    async def _requeue(self, messages: Sequence[ListMessage], delay: float) -> Collection[ListMessage]:
+    async def requeue(self, messages: Sequence[ListMessage], delay: float) -> Collection[ListMessage]:
+        """See `LeasedConsumer.requeue`."""
         if not self.options.raw:
             return await self._fenced("requeue", messages, round(delay * 1000))
         # The oldest is pushed last, because it is to be taken first.
@@ -114,26 +103,13 @@ class ListConsumer(Consumer):
         await push(self._redis, self.options.take_from, bodies)
         return ()
 
-    async def extend(self, messages: Sequence[QueueMessage]) -> None:
-        """See `Consumer.extend`."""
-        for some in chunks(messages, MAX_MESSAGES):
-            async with self._turns.first():
-                # What was settled while this call waited is not lost.
-                if held := self._leases.held(some):
-                    self._leases.lose(await self._fenced("extend", held, self._lease_ms))
+    async def prolong(self, messages: Sequence[ListMessage]) -> Collection[ListMessage]:
+        """See `LeasedConsumer.prolong`."""
+        return await self._fenced("extend", messages, self._lease_ms)
 
-    async def begin_call(self, messages: Sequence[QueueMessage]) -> None:
-        """See `Consumer.begin_call`."""
-        await self._record_calls({message: message.abandoned or 0 for message in messages})
-
-    async def end_call(self, messages: Sequence[QueueMessage]) -> None:
-        """See `Consumer.end_call`."""
-        await self._record_calls(dict.fromkeys(messages, 0))
-
-    async def _record_calls(self, calls: Mapping[QueueMessage, int]) -> None:
-        async with self._turns:
-            for message in self._leases.held(calls):
-                await self._fenced("calls", [message], calls[message])
+    async def record_calls(self, messages: Sequence[ListMessage], calls: int) -> None:
+        """See `LeasedConsumer.record_calls`."""
+        await self._fenced("calls", messages, calls)
 
     async def _fenced(self, what: str, messages: Sequence[ListMessage], number: int) -> list[ListMessage]:
         """Do it for those of these deliveries that are still ours; returns the others."""
@@ -156,9 +132,6 @@ class ListConsumer(Consumer):
         await self._redis.run(COUNT)
         return [*answers, Probed("authorised", True, "may run scripts")]
 
-    async def shutdown(self) -> None:
-        """See `Consumer.shutdown`: unsettled messages come to others at once, in their order."""
-        try:
-            await self._settlements.close()
-        finally:
-            await self._redis.close()
+    async def close(self) -> None:
+        """See `LeasedConsumer.close`."""
+        await self._redis.close()

@@ -8,18 +8,17 @@ import os
 import re
 import socket
 import uuid
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from datetime import datetime
 from time import monotonic
 from typing import Any
 
 from penstock.bulk import AdaptiveLimit, chunks
-from penstock.connectors import Backlog, Consumer, Probed
+from penstock.connectors import Backlog, Probed
 from penstock.errors import ConnectorError, NotConnected
-from penstock.leases import Leases, Settlements
+from penstock.leased import LeasedConsumer
 from penstock.message import BrowsedMessage, QueueMessage
-from penstock.turns import Turns
 from penstock_redis.connection import MAX_BYTES, MAX_MESSAGES, Connection, Script
 from penstock_redis.streams.entries import opened
 from penstock_redis.streams.stream import join_group, stream_keys, trim
@@ -67,7 +66,7 @@ class StreamMessage(QueueMessage):
         return int(self.message_context.partition("-")[0]) / 1000
 
 
-class StreamConsumer(Consumer):
+class StreamConsumer(LeasedConsumer[StreamMessage]):
     """Reads one stream for one group.
 
     A delivery is ours as long as the group's list of pending entries has it under our name with our count. What was
@@ -75,23 +74,15 @@ class StreamConsumer(Consumer):
     """
 
     def __init__(self, name: str, options: Any) -> None:
-        super().__init__(name, options)
+        super().__init__(name, options, log, remedy="raise `lease`", most=MAX_MESSAGES)
         self.server = f"Redis at {options.address}"
         self.lease = options.lease
         self._group: str = options.group
         self._me = options.consumer or f"penstock:{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self._redis = Connection(name, options, stream_keys(name, options.group))
-        self._turns = Turns()
-        self._leases = Leases[StreamMessage](name, "raise `lease`", log)
-        self._settlements = Settlements(self._leases, self._turns, self._delete, self._requeue, lambda: MAX_MESSAGES)
         self._limit = AdaptiveLimit(MAX_MESSAGES, FIRST_MESSAGES)
         self._look_at = self._look_for_leases_at = 0.0
         self._unread = False  # whether the server may have delivered what never arrived
-
-    @property
-    def lost_leases(self) -> int:
-        """How many leases ended before they were extended; their messages are, or will be, delivered again."""
-        return self._leases.lost
 
     async def connect(self) -> None:
         """See `Consumer.connect`. What was delivered before stays settleable: a name belongs to no connection."""
@@ -150,15 +141,15 @@ class StreamConsumer(Consumer):
 
     def _delivered(self, messages: list[StreamMessage]) -> list[StreamMessage]:
         if messages:
-            self._leases.deliver(messages)
+            self.leases.deliver(messages)
             self._limit.fit(len(messages), sum(len(each.message or b"") for each in messages), MAX_BYTES)
         return messages
 
     async def _requeue_unread(self) -> None:
         """What the server delivered into a connection that broke, or to this name before a crash, comes again now."""
-        async with self._turns:
+        async with self.turns:
             words = ("XPENDING", self.name, self._group, "-", "+", 100_000, self._me)
-            held = {message.message_context for message in self._leases}
+            held = {message.message_context for message in self.leases}
             pending = [(entry[0].decode(), entry[3]) for entry in await self._redis.command(*words)]
             for some in chunks([f"{each} {count}" for each, count in pending if each not in held], MAX_MESSAGES):
                 await self._redis.run(REQUEUE, self._group, self._me, " ".join(some), 0)
@@ -166,45 +157,32 @@ class StreamConsumer(Consumer):
 
     async def on_success(self, messages: Sequence[QueueMessage]) -> int | None:
         """See `Consumer.on_success`: acknowledges, if the lease is still ours."""
-        late = await self._settlements.delete(messages)
+        late = await super().on_success(messages)
         with suppress(ConnectorError):  # what is settled is settled; the next call trims
             await trim(self._redis, self.options)
         return late
 
-    async def _delete(self, messages: Sequence[StreamMessage]) -> Collection[StreamMessage]:
+    async def delete(self, messages: Sequence[StreamMessage]) -> Collection[StreamMessage]:
+        """See `LeasedConsumer.delete`."""
         return await self._fenced(ACK, messages)
 
     async def on_fail(self, messages: Sequence[QueueMessage], delay: float | None = None) -> int | None:
         """See `Consumer.on_fail`: at once, or after `delay` seconds."""
-        late = await self._settlements.requeue(messages, delay)
+        late = await super().on_fail(messages, delay)
         self._look_at = 0.0
         return late
 
-    async def _requeue(self, messages: Sequence[StreamMessage], delay: float) -> Collection[StreamMessage]:
+    async def requeue(self, messages: Sequence[StreamMessage], delay: float) -> Collection[StreamMessage]:
+        """See `LeasedConsumer.requeue`."""
         return await self._fenced(REQUEUE, messages, round(delay * 1000))
 
-    async def extend(self, messages: Sequence[QueueMessage]) -> None:
-        """See `Consumer.extend`."""
-        for some in chunks(messages, MAX_MESSAGES):
-            async with self._turns.first():
-                # What was settled while this call waited is not lost.
-                if held := self._leases.held(some):
-                    self._leases.lose(await self._fenced(EXTEND, held))
+    async def prolong(self, messages: Sequence[StreamMessage]) -> Collection[StreamMessage]:
+        """See `LeasedConsumer.prolong`."""
+        return await self._fenced(EXTEND, messages)
 
-    async def begin_call(self, messages: Sequence[QueueMessage]) -> None:
-        """See `Consumer.begin_call`."""
-        await self._record_calls({message: message.abandoned or 0 for message in messages})
-
-    async def end_call(self, messages: Sequence[QueueMessage]) -> None:
-        """See `Consumer.end_call`."""
-        await self._record_calls(dict.fromkeys(messages, 0))
-
-    async def _record_calls(self, calls: Mapping[QueueMessage, int]) -> None:
-        async with self._turns:
-            for number in set(calls.values()):
-                of_number = [message for message, each in calls.items() if each == number]
-                for some in chunks(self._leases.held(of_number), MAX_MESSAGES):
-                    await self._fenced(RECORD_CALLS, some, number)
+    async def record_calls(self, messages: Sequence[StreamMessage], calls: int) -> None:
+        """See `LeasedConsumer.record_calls`."""
+        await self._fenced(RECORD_CALLS, messages, calls)
 
     async def _fenced(self, script: Script, messages: Sequence[StreamMessage], *more: int) -> list[StreamMessage]:
         """Run a script for those of these deliveries that are still ours; returns the others."""
@@ -268,10 +246,9 @@ class StreamConsumer(Consumer):
         exists = Probed("exists", True, f"stream {self.name!r}; what is missing is created when a worker starts")
         return [*answers, Probed("authorised", True, "may run scripts"), exists]
 
-    async def shutdown(self) -> None:
-        """See `Consumer.shutdown`: unsettled messages come to others at once."""
+    async def close(self) -> None:
+        """See `LeasedConsumer.close`."""
         try:
-            await self._settlements.close()
             with suppress(ConnectorError, TimeoutError):
                 async with asyncio.timeout(1.0):
                     await self._redis.run(LEAVE, self._group, self._me)
