@@ -29,7 +29,7 @@ class Receives(Generic[T]):
     Args:
         queue: The queue's name, for the log.
         receive: Asks for up to so many messages, and waits on the server for a limited time.
-        log: The connector's logger.
+        log: The connector's logger; None: requests that are given up at the end are nothing to tell.
         max_messages: Of one request.
         at_once: How many requests may be under way.
     """
@@ -38,7 +38,7 @@ class Receives(Generic[T]):
         self,
         queue: str,
         receive: Callable[[int], Awaitable[Sequence[T]]],
-        log: logging.Logger,
+        log: logging.Logger | None,
         *,
         max_messages: int,
         at_once: int = 1,
@@ -104,20 +104,27 @@ class Receives(Generic[T]):
             self._under_way.pop(me, None)
             self._changed.set()
 
-    async def close(self, timeout: float) -> list[T]:
-        """Wait up to `timeout` seconds for the requests under way.
-
-        Returns:
-            What was brought and not taken; the caller requeues it.
-        """
+    async def end(self, timeout: float) -> None:
+        """Before a new connection: wait up to `timeout` seconds for the requests under way, and forget their errors."""
         if self._under_way:
             await asyncio.wait(self._under_way, timeout=timeout)
         if left := list(self._under_way):
-            self._log.warning("queue %s: %d requests had no answer within %g s; what they bring comes back when its "
-                              "lease ends", self._queue, len(left), timeout, extra={"count": len(left)})  # fmt: skip
+            if self._log is not None:
+                self._log.warning("queue %s: %d requests had no answer within %g s; what they bring comes back when "
+                                  "its lease ends", self._queue, len(left), timeout,
+                                  extra={"count": len(left)})  # fmt: skip
             for task in left:
                 task.cancel()
             await asyncio.gather(*left, return_exceptions=True)
             self._under_way.clear()
+        self._error = None
+
+    async def close(self, timeout: float) -> list[T]:
+        """End the requests under way.
+
+        Returns:
+            What was brought and not taken; the caller requeues it.
+        """
+        await self.end(timeout)
         brought, self._brought = self._brought, []
         return brought

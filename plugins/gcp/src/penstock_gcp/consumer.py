@@ -11,13 +11,13 @@ from typing import Any
 
 from google.pubsub_v1.types import PullResponse
 
-from penstock.bulk import AdaptiveLimit, chunks
-from penstock.connectors import Consumer, Probed
-from penstock.errors import ConnectorError, NotConnected
-from penstock.leases import Leases, Settlements
+from penstock.bulk import AdaptiveLimit
+from penstock.connectors import Probed
+from penstock.errors import NotConnected
+from penstock.leased import LeasedConsumer
 from penstock.message import QueueMessage
+from penstock.receives import Receives
 from penstock.timeouts import whole_seconds
-from penstock.turns import Turns
 from penstock_gcp.client import LONGEST, PubSubClient, log
 from penstock_gcp.errors import Refused
 from penstock_gcp.options import PubSubOptions
@@ -32,11 +32,15 @@ REMEMBERED = 100_000  # messages whose deliveries are counted here
 
 
 class PubSubMessage(QueueMessage):
-    """A delivery; its `message_context` is the client's own `ReceivedMessage`."""
+    """A delivery; its `message_context` is the client's own `ReceivedMessage`.
 
-    __slots__ = ()
+    Attributes:
+        until: When its lease ends, by `time.monotonic`.
+    """
 
-    def __init__(self, received: Any, attempts: int) -> None:
+    __slots__ = ("until",)
+
+    def __init__(self, received: Any, attempts: int, until: float) -> None:
         message = received.message
         body, key, headers = read(message)
         published = message.publish_time
@@ -44,9 +48,10 @@ class PubSubMessage(QueueMessage):
             received, body, key, headers,
             timestamp=published.seconds + published.nanos / 1e9, attempts=attempts, position=message.message_id,
         )  # fmt: skip
+        self.until = until
 
 
-class PubSubConsumer(Consumer):
+class PubSubConsumer(LeasedConsumer[PubSubMessage]):
     """One worker of a subscription.
 
     Pub/Sub answers OK to an acknowledgement that comes too late, and ignores it, unless the subscription has
@@ -58,24 +63,20 @@ class PubSubConsumer(Consumer):
     lease: float
 
     def __init__(self, name: str, options: PubSubOptions) -> None:
-        super().__init__(name, options)
+        # An extension must not come after the requeue of its message, whose end it would put off.
+        super().__init__(name, options, log, remedy="raise `ack_deadline`", most=MOST)
         self.server = f"Google Pub/Sub at {options.address}"
         self.lease = options.ack_deadline
         self._client = PubSubClient(name, options)
-        self._leases = Leases[PubSubMessage](name, "raise `ack_deadline`", log)
-        # An extension must not come after the requeue of its message, whose end it would put off.
-        self._turns = Turns()
-        self._settlements = Settlements(self._leases, self._turns, self._acknowledge, self._requeue, lambda: MOST)
+        self._receives = Receives(name, self._receive, None, max_messages=MOST)
         self._limit = AdaptiveLimit(MOST, 100)
-        self._pull: asyncio.Task[list[Any]] | None = None
-        self._arrived: list[tuple[Any, float]] = []  # deliveries that `consume` has not taken, and when they end
         self._deliveries: dict[str, int] = {}  # of messages that are not acknowledged, as far as they came here
         self._server_counts_so = False  # the subscription's own ack deadline is ours
         self._exactly_once = False
 
     async def connect(self) -> None:
         """See `Consumer.connect`. What was delivered before stays settleable: any connection may acknowledge it."""
-        await self._end_pull()
+        await self._receives.end(END_TIMEOUT)
         await self._client.open()
         found = await self._client.find_subscription(self.options.create)
         self._exactly_once = self.options.exactly_once if found is None else found.enable_exactly_once_delivery
@@ -89,22 +90,23 @@ class PubSubConsumer(Consumer):
 
     async def consume(self, max_messages: int, timeout: float) -> Sequence[QueueMessage]:
         """See `Consumer.consume`. A pull that brings nothing in time goes on; a later call returns its messages."""
-        deadline = monotonic() + timeout
-        while max_messages > 0 and not self._arrived:
-            if self._pull is None:
-                self._pull = asyncio.create_task(self._ask_for(min(max_messages, self._limit.value)))
-            before = monotonic()  # at which nothing had arrived
-            await asyncio.wait({self._pull}, timeout=max(0.0, min(deadline - before, self.lease / SHARE)))
-            if self._pull.done():
-                pull, self._pull = self._pull, None
-                self._keep(pull.result(), before)
-            if monotonic() >= deadline:
-                break
-        return self._deliver(max_messages)
+        return self._deliver(await self._receives.take(max_messages, timeout))
 
-    async def _ask_for(self, count: int) -> list[Any]:
-        request = {"subscription": self._client.subscription, "max_messages": count}
-        answer = PullResponse.pb(await self._client.call("pull", request, PULL_TIMEOUT))
+    def _deliver(self, messages: list[PubSubMessage]) -> list[PubSubMessage]:
+        for message in messages:
+            self.leases.deliver([message], message.until)
+        return messages
+
+    async def _receive(self, count: int) -> list[PubSubMessage]:
+        request = {"subscription": self._client.subscription, "max_messages": min(count, self._limit.value)}
+        pull = asyncio.ensure_future(self._client.call("pull", request, PULL_TIMEOUT))
+        try:
+            before = monotonic()  # at which nothing had arrived
+            while not (await asyncio.wait({pull}, timeout=self.lease / SHARE))[0]:
+                before = monotonic()
+        finally:
+            pull.cancel()
+        answer = PullResponse.pb(pull.result())
         received = list(answer.received_messages)
         if received:
             self._limit.fit(len(received), answer.ByteSize(), MAX_BYTES)
@@ -112,19 +114,12 @@ class PubSubConsumer(Consumer):
                 # Without an answer they are ours for as long as the subscription says; the next call tells why.
                 with suppress(NotConnected):
                     await self._modify(received, self.options.ack_deadline)
-        return received
+        return [
+            PubSubMessage(each, each.delivery_attempt or self._counted(each), self._until(before)) for each in received
+        ]
 
-    def _keep(self, received: list[Any], before: float) -> None:
-        until = math.inf if self._exactly_once else before + self.lease
-        self._arrived += [(each, until) for each in received]
-
-    def _deliver(self, count: int) -> list[PubSubMessage]:
-        delivered: list[PubSubMessage] = []
-        for received, until in self._arrived[:count]:
-            delivered.append(PubSubMessage(received, received.delivery_attempt or self._counted(received)))
-            self._leases.deliver(delivered[-1:], until)
-        del self._arrived[:count]
-        return delivered
+    def _until(self, since: float) -> float:
+        return math.inf if self._exactly_once else since + self.lease
 
     def _counted(self, received: Any) -> int:
         if len(self._deliveries) > REMEMBERED:
@@ -133,31 +128,22 @@ class PubSubConsumer(Consumer):
         count = self._deliveries[message_id] = self._deliveries.get(message_id, 0) + 1
         return count
 
-    async def on_success(self, messages: Sequence[QueueMessage]) -> int | None:
-        """See `Consumer.on_success`."""
-        return await self._settlements.delete(messages)
+    async def prolong(self, messages: Sequence[PubSubMessage]) -> list[PubSubMessage]:
+        """See `LeasedConsumer.prolong`."""
+        until = self._until(monotonic())
+        lost = await self._modify([each.message_context for each in messages], self.options.ack_deadline)
+        self.leases.extend(messages, until)
+        return [each for each in messages if each.message_context.ack_id in lost]
 
-    async def on_fail(self, messages: Sequence[QueueMessage], delay: float | None = None) -> int | None:
-        """See `Consumer.on_fail`."""
-        return await self._settlements.requeue(messages, delay)
-
-    async def extend(self, messages: Sequence[QueueMessage]) -> None:
-        """See `Consumer.extend`."""
-        for some in chunks(messages, MOST):
-            async with self._turns.first():
-                if held := self._leases.held(some):
-                    until = math.inf if self._exactly_once else monotonic() + self.lease
-                    lost = await self._modify([each.message_context for each in held], self.options.ack_deadline)
-                    self._leases.lose([each for each in held if each.message_context.ack_id in lost])
-                    self._leases.extend(held, until)
-
-    async def _acknowledge(self, messages: Sequence[PubSubMessage]) -> list[PubSubMessage]:
+    async def delete(self, messages: Sequence[PubSubMessage]) -> list[PubSubMessage]:
+        """See `LeasedConsumer.delete`."""
         late = await self._settle("acknowledge", [each.message_context for each in messages])
         for each in messages:
             self._deliveries.pop(each.position, None)
         return [each for each in messages if each.message_context.ack_id in late]
 
-    async def _requeue(self, messages: Sequence[PubSubMessage], delay: float) -> list[PubSubMessage]:
+    async def requeue(self, messages: Sequence[PubSubMessage], delay: float) -> list[PubSubMessage]:
+        """See `LeasedConsumer.requeue`."""
         late = await self._modify([each.message_context for each in messages], min(whole_seconds(delay), LONGEST))
         return [each for each in messages if each.message_context.ack_id in late]
 
@@ -183,22 +169,10 @@ class PubSubConsumer(Consumer):
         """See `Consumer.probe`."""
         return await self._client.probe("input")
 
-    async def shutdown(self) -> None:
-        """See `Consumer.shutdown`."""
-        try:
-            await self._end_pull()
-            self._deliver(len(self._arrived))
-            await self._settlements.close(timeout=6.0)
-        finally:
-            await self._client.close()
+    async def collect(self) -> None:
+        """See `LeasedConsumer.collect`."""
+        self._deliver(await self._receives.close(END_TIMEOUT))
 
-    async def _end_pull(self) -> None:
-        """Let the pull under way end, and keep what it brings."""
-        if self._pull is None:
-            return
-        before = monotonic()
-        pull, self._pull = self._pull, None
-        if not (await asyncio.wait({pull}, timeout=END_TIMEOUT))[0]:
-            pull.cancel()
-        with suppress(ConnectorError, asyncio.CancelledError):
-            self._keep(await pull, before)
+    async def close(self) -> None:
+        """See `LeasedConsumer.close`."""
+        await self._client.close()
