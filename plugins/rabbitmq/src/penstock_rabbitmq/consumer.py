@@ -14,11 +14,10 @@ from uuid import uuid4
 from aiormq.abc import DeliveredMessage
 from aiormq.channel import Channel
 
-from penstock.connectors import Backlog, Consumer, Probed
+from penstock.connectors import Backlog, Probed
 from penstock.errors import ConnectorError, NotConnected
-from penstock.leases import Leases, Settlements
+from penstock.leased import LeasedConsumer
 from penstock.message import Headers, QueueMessage
-from penstock.turns import Turns
 from penstock_rabbitmq.client import LONGEST, Client, Publication
 from penstock_rabbitmq.options import RabbitmqOptions
 from penstock_rabbitmq.wire import DELIVERIES, KEY, NULL, SERVERS, deliveries, read_headers
@@ -63,7 +62,7 @@ class RabbitmqMessage(QueueMessage):
         return read_headers(table) if table else ()
 
 
-class RabbitmqConsumer(Consumer):
+class RabbitmqConsumer(LeasedConsumer[RabbitmqMessage]):
     """Reads one queue.
 
     A delivery belongs to its channel: when that is closed, the server delivers again what was not settled. So the
@@ -73,7 +72,7 @@ class RabbitmqConsumer(Consumer):
     options: RabbitmqOptions
 
     def __init__(self, name: str, options: RabbitmqOptions) -> None:
-        super().__init__(name, options)
+        super().__init__(name, options, log, remedy="see the log for why the connection was lost", most=10_000)
         self.server = f"RabbitMQ at {options.address}"
         self._client = Client(name, options)
         self._client.on_loss = lambda: self._wake.set()
@@ -84,15 +83,13 @@ class RabbitmqConsumer(Consumer):
         self._requeued: dict[str, int] = {}  # by position, where the server does not count deliveries
         self._returned = (0.0, 0)  # until when so many requeued messages may not be counted yet
         self._closing = False
-        self._leases = Leases[RabbitmqMessage](name, "see the log for why the connection was lost", log)
-        self._settlements = Settlements(self._leases, Turns(), self._acknowledge, self._requeue, lambda: 10_000)
 
     async def connect(self) -> None:
         """See `Consumer.connect`. A connection that still answers is kept, with its deliveries."""
         with suppress(ConnectorError):
             await self._client.ready()
             return
-        self._leases.connection_lost()
+        self.leases.connection_lost()
         self._arrived.clear()
         self._unsettled.clear()
         self._room = 0
@@ -102,7 +99,7 @@ class RabbitmqConsumer(Consumer):
     async def consume(self, max_messages: int, timeout: float) -> Sequence[QueueMessage]:
         """See `Consumer.consume`."""
         deadline = monotonic() + timeout
-        await self._make_room(len(self._leases) + max_messages)
+        await self._make_room(len(self.leases) + max_messages)
         while not self._arrived:
             self._wake.clear()
             _ = self._client.channel  # raises if it was lost
@@ -136,18 +133,11 @@ class RabbitmqConsumer(Consumer):
         arrived, self._arrived = self._arrived[:count], self._arrived[count:]
         seen = self._requeued
         messages = [RabbitmqMessage(each, seen.get(each.header.properties.message_id or "", 0)) for each in arrived]
-        self._leases.deliver(messages)
+        self.leases.deliver(messages)
         return messages
 
-    async def on_success(self, messages: Sequence[QueueMessage]) -> int | None:
-        """See `Consumer.on_success`."""
-        return await self._settlements.delete(messages)
-
-    async def on_fail(self, messages: Sequence[QueueMessage], delay: float | None = None) -> int | None:
-        """See `Consumer.on_fail`. With a delay, a copy is stored in the queue of that delay first."""
-        return await self._settlements.requeue(messages, delay)
-
-    async def _acknowledge(self, messages: Sequence[RabbitmqMessage]) -> Sequence[RabbitmqMessage]:
+    async def delete(self, messages: Sequence[RabbitmqMessage]) -> Sequence[RabbitmqMessage]:
+        """See `LeasedConsumer.delete`."""
         tags = {message.tag for message in messages}
         # One acknowledgement for all that are the oldest, one for each of the others.
         oldest = 0
@@ -164,10 +154,11 @@ class RabbitmqConsumer(Consumer):
 
         return await self._settle(messages, acknowledge)
 
-    async def _requeue(self, messages: Sequence[RabbitmqMessage], delay: float) -> Sequence[RabbitmqMessage]:
+    async def requeue(self, messages: Sequence[RabbitmqMessage], delay: float) -> Sequence[RabbitmqMessage]:
+        """See `LeasedConsumer.requeue`. With a delay, a copy is stored in the queue of that delay first."""
         if delay:
             await self._store_copies(messages, min(delay, LONGEST))
-            return await self._acknowledge(messages)
+            return await self.delete(messages)
 
         async def reject(channel: Channel) -> None:
             # From RabbitMQ 4.3 on only a rejection counts as a delivery that failed, not a requeue at shutdown.
@@ -219,17 +210,17 @@ class RabbitmqConsumer(Consumer):
         """See `Consumer.probe`."""
         return await self._client.probe(reads=True)
 
-    async def shutdown(self) -> None:
-        """See `Consumer.shutdown`."""
+    async def collect(self) -> None:
+        """See `LeasedConsumer.collect`."""
         self._closing = True
-        try:
-            with suppress(ConnectorError, TimeoutError):
-                async with asyncio.timeout(1.0), self._client.calling() as channel:
-                    await channel.basic_cancel(self._subscription, nowait=True)
-            self._deliver(len(self._arrived))
-            await self._settlements.close()
-        finally:
-            await self._client.close()
+        with suppress(ConnectorError, TimeoutError):
+            async with asyncio.timeout(1.0), self._client.calling() as channel:
+                await channel.basic_cancel(self._subscription, nowait=True)
+        self._deliver(len(self._arrived))
+
+    async def close(self) -> None:
+        """See `LeasedConsumer.close`."""
+        await self._client.close()
 
 
 def _copy(message: RabbitmqMessage, queue: str) -> Publication:
