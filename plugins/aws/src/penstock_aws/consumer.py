@@ -5,18 +5,15 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Collection, Mapping, Sequence
-from functools import partial
 from time import monotonic
 from typing import Any
 
-from penstock.bulk import chunks, run_at_once
-from penstock.connectors import Backlog, Consumer, Probed
+from penstock.connectors import Backlog, Probed
 from penstock.errors import NotConnected
-from penstock.leases import Leases, Settlements
+from penstock.leased import LeasedConsumer
 from penstock.message import QueueMessage
 from penstock.receives import Receives
 from penstock.timeouts import whole_seconds
-from penstock.turns import Turns
 from penstock_aws.options import SqsOptions
 from penstock_aws.queue import DELAYED, IN_FLIGHT, WAITING, SqsQueue
 from penstock_aws.sending import OURS
@@ -57,7 +54,7 @@ class SqsMessage(QueueMessage):
         self.asked = asked
 
 
-class SqsConsumer(Consumer):
+class SqsConsumer(LeasedConsumer[SqsMessage]):
     """Reads one queue.
 
     SQS may take a deletion for a delivery that another worker has by now. So the fence is here, and it is the clock: a
@@ -68,16 +65,13 @@ class SqsConsumer(Consumer):
     lease: float
 
     def __init__(self, name: str, options: SqsOptions) -> None:
-        super().__init__(name, options)
+        remedy = "raise `visibility_timeout`; SQS ends each lease after 12 hours"
+        super().__init__(name, options, log, remedy=remedy, most=MOST, at_once=AT_ONCE)
         self.lease = options.visibility_timeout
         self._queue = SqsQueue(name, options)
         self.server = self._queue.server
         self._wait = max(1, min(options.wait_time, options.visibility_timeout // SHARE))
         self._receives = Receives(name, self._receive, log, max_messages=MOST, at_once=options.receives)
-        self._leases = Leases[SqsMessage](name, "raise `visibility_timeout`; SQS ends each lease after 12 hours", log)
-        self._settlements = Settlements(
-            self._leases, Turns(), self._delete, self._requeue, lambda: MOST, at_once=AT_ONCE
-        )
         self._warned = False
 
     async def connect(self) -> None:
@@ -93,9 +87,11 @@ class SqsConsumer(Consumer):
 
     async def consume(self, max_messages: int, timeout: float) -> Sequence[QueueMessage]:
         """See `Consumer.consume`."""
-        messages = await self._receives.take(max_messages, timeout)
+        return self._deliver(await self._receives.take(max_messages, timeout))
+
+    def _deliver(self, messages: list[SqsMessage]) -> list[SqsMessage]:
         for message in messages:
-            self._leases.deliver([message], until=message.asked + self.lease)
+            self.leases.deliver([message], until=message.asked + self.lease)
         return messages
 
     async def _receive(self, count: int) -> list[SqsMessage]:
@@ -107,34 +103,25 @@ class SqsConsumer(Consumer):
         )  # fmt: skip
         return [SqsMessage(message, asked, self.options.unwrap_sns) for message in answer.get("Messages", ())]
 
-    async def on_success(self, messages: Sequence[QueueMessage]) -> int | None:
-        """See `Consumer.on_success`."""
-        return await self._settlements.delete(messages)
-
-    async def _delete(self, messages: Sequence[SqsMessage]) -> Collection[SqsMessage]:
+    async def delete(self, messages: Sequence[SqsMessage]) -> Collection[SqsMessage]:
+        """See `LeasedConsumer.delete`."""
         return await self._each("delete_message_batch", {message: {} for message in messages})
 
-    async def on_fail(self, messages: Sequence[QueueMessage], delay: float | None = None) -> int | None:
-        """See `Consumer.on_fail`."""
-        return await self._settlements.requeue(messages, delay)
-
-    async def _requeue(self, messages: Sequence[SqsMessage], delay: float) -> Collection[SqsMessage]:
+    async def requeue(self, messages: Sequence[SqsMessage], delay: float) -> Collection[SqsMessage]:
+        """See `LeasedConsumer.requeue`."""
         now = monotonic()
         return await self._change({message: min(whole_seconds(delay), _left(message, now)) for message in messages})
 
-    async def extend(self, messages: Sequence[QueueMessage]) -> None:
-        """See `Consumer.extend`. At the end of the 12 hours that SQS allows, a lease is left to its end."""
+    async def prolong(self, messages: Sequence[SqsMessage]) -> Collection[SqsMessage]:
+        """See `LeasedConsumer.prolong`. At the end of the 12 hours that SQS allows, a lease is left to its end."""
         asked = monotonic()
-        seconds = {message: min(int(self.lease), _left(message, asked)) for message in self._leases.held(messages)}
-
-        async def prolong(some: Sequence[SqsMessage]) -> None:
-            late = await self._change({message: seconds[message] for message in some})
-            self._leases.lose(late)
-            for message in some:
-                self._leases.extend([message], until=asked + seconds[message])
-
-        extensible = [message for message in seconds if seconds[message] > 0]
-        await run_at_once((partial(prolong, some) for some in chunks(extensible, MOST)), AT_ONCE)
+        seconds = {message: left for message in messages if (left := min(int(self.lease), _left(message, asked)))}
+        if not seconds:
+            return ()
+        late = await self._change(seconds)
+        for message, left in seconds.items():
+            self.leases.extend([message], until=asked + left)
+        return late
 
     async def _change(self, seconds: Mapping[SqsMessage, int]) -> Collection[SqsMessage]:
         entries = {message: {"VisibilityTimeout": visible_in} for message, visible_in in seconds.items()}
@@ -156,7 +143,7 @@ class SqsConsumer(Consumer):
         """See `Consumer.lag`. What other workers have in flight counts as waiting: SQS cannot tell it apart from what a
         request under way has fetched for us, and from what a requeue delays."""
         counts = await self._queue.attributes()
-        return int(counts[WAITING]) + int(counts[DELAYED]) + max(0, int(counts[IN_FLIGHT]) - len(self._leases))
+        return int(counts[WAITING]) + int(counts[DELAYED]) + max(0, int(counts[IN_FLIGHT]) - len(self.leases))
 
     async def backlog(self) -> Backlog:
         """See `Consumer.backlog`."""
@@ -166,13 +153,13 @@ class SqsConsumer(Consumer):
         """See `Consumer.probe`."""
         return await self._queue.probe()
 
-    async def shutdown(self) -> None:
-        """See `Consumer.shutdown`: what requests still bring is requeued as well."""
-        try:
-            self._leases.deliver(await self._receives.close(FINISH))
-            await self._settlements.close(9.0 - FINISH)
-        finally:
-            await self._queue.aws.close()
+    async def collect(self) -> None:
+        """See `LeasedConsumer.collect`."""
+        self._deliver(await self._receives.close(FINISH))
+
+    async def close(self) -> None:
+        """See `LeasedConsumer.close`."""
+        await self._queue.aws.close()
 
 
 def _left(message: SqsMessage, now: float) -> int:
