@@ -169,7 +169,7 @@ def test_at_shutdown_what_was_delivered_or_has_arrived_is_requeued() -> None:
 
 def test_a_shutdown_is_bounded(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """A backend that does not answer is given up, and the client closed all the same."""
-    monkeypatch.setattr("penstock.leased.SHUTDOWN_TIMEOUT", 0.05)
+    monkeypatch.setattr("penstock.leased.SHUTDOWN_TIMEOUT", AcmeConsumer.close_timeout + 0.05)
 
     async def main() -> float:
         consumer = AcmeConsumer()

@@ -23,7 +23,7 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 from time import monotonic
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from penstock.bulk import chunks, run_at_once
 from penstock.connectors import Consumer
@@ -33,7 +33,7 @@ from penstock.turns import Turns
 
 M = TypeVar("M", bound=QueueMessage)
 
-SHUTDOWN_TIMEOUT = 8.5  # seconds of the 10 that a shutdown may take; the rest is for `close`
+SHUTDOWN_TIMEOUT = 9.0  # seconds of the 10 that a shutdown may take
 
 
 class LeasedConsumer(Consumer, Generic[M]):
@@ -51,6 +51,9 @@ class LeasedConsumer(Consumer, Generic[M]):
         leases: What is held; `consume` delivers to it.
         turns: Held during each settlement, and during each extension if `at_once` is 1.
     """
+
+    close_timeout: ClassVar[float] = 0.5
+    """Seconds that `close` may take; so much less is left for what is released before."""
 
     def __init__(
         self, name: str, options: Any, log: logging.Logger, *, remedy: str, most: int, at_once: int = 1
@@ -128,7 +131,7 @@ class LeasedConsumer(Consumer, Generic[M]):
 
     async def shutdown(self) -> None:
         """See `Consumer.shutdown`: what is not settled comes to others at once."""
-        deadline = monotonic() + SHUTDOWN_TIMEOUT
+        deadline = monotonic() + SHUTDOWN_TIMEOUT - self.close_timeout
         try:
             await self.collect()
             await self._settlements.close(deadline - monotonic())

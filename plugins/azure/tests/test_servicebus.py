@@ -29,7 +29,7 @@ def test_renewals_at_the_same_time_do_not_end_the_connection(bus: Any, consumed:
             await asyncio.gather(*(consumer.extend([message]) for message in held), consumer.browse(1))
             assert await waiting == []
             assert await consumer.on_success(held) == 0
-            assert consumer._leases.lost == 0
+            assert consumer.lost_leases == 0
 
     asyncio.run(main())
 
@@ -144,7 +144,7 @@ def test_a_slow_service_ends_no_lock(servicebus_server: ServiceBusServer, proxy:
             extending.cancel()
             with suppress(asyncio.CancelledError):
                 await extending
-            assert (sum(late), consumer._leases.lost) == (0, 0)
+            assert (sum(late), consumer.lost_leases) == (0, 0)
 
     asyncio.run(main())
 

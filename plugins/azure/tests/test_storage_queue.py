@@ -68,7 +68,7 @@ def test_an_extension_and_a_settlement_at_the_same_time_do_not_lose_the_message(
             assert late[1] == 0
             assert all(message.receipt != old for message, old in zip(held[10:], before[10:], strict=True))
             assert await consumer.on_success(held[10:]) == 0
-            assert (await consumer.lag(), consumer._leases.lost) == (0, 0)
+            assert (await consumer.lag(), consumer.lost_leases) == (0, 0)
 
     asyncio.run(main())
 
@@ -134,7 +134,7 @@ def test_a_slow_server_ends_no_lease(azurite_server: AzuriteServer, proxy: Any, 
             extending.cancel()
             with suppress(asyncio.CancelledError):
                 await extending
-            assert (sum(late), consumer._leases.lost) == (0, 0)
+            assert (sum(late), consumer.lost_leases) == (0, 0)
 
     asyncio.run(main())
 

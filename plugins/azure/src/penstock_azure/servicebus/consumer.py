@@ -5,16 +5,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from azure.servicebus import ServiceBusMessageState, ServiceBusReceivedMessage
 from azure.servicebus.amqp import AmqpMessageBodyType
 
-from penstock.connectors import Consumer, Probed
+from penstock.connectors import Probed
 from penstock.errors import ConnectorError
-from penstock.leases import Leases, Settlements
+from penstock.leased import LeasedConsumer
 from penstock.message import BrowsedMessage, QueueMessage
-from penstock.turns import Turns
 from penstock_azure.servicebus.client import CLOSE_TIMEOUT, Connection, GoneError
 from penstock_azure.servicebus.wire import read
 
@@ -46,18 +45,17 @@ class ServiceBusMessage(QueueMessage):
         )  # fmt: skip
 
 
-class ServiceBusConsumer(Consumer):
+class ServiceBusConsumer(LeasedConsumer[ServiceBusMessage]):
     """Reads one queue. A lock belongs to its message, so that a new connection settles what an old one received."""
 
+    close_timeout: ClassVar[float] = CLOSE_TIMEOUT
+
     def __init__(self, name: str, options: Any) -> None:
-        super().__init__(name, options)
+        remedy = "raise the queue's lock duration"
+        super().__init__(name, options, log, remedy=remedy, most=1, at_once=options.requests_at_once)
         self.server = f"Azure Service Bus at {options.address}"
         self.lease: float = options.lock_duration
         self._connection = Connection(name, options, receives=True)
-        self._leases = Leases[ServiceBusMessage](name, "raise the queue's lock duration", log)
-        self._settlements = Settlements(
-            self._leases, Turns(), self._complete, self._abandon, lambda: 1, at_once=options.requests_at_once
-        )
 
     async def connect(self) -> None:
         """See `Consumer.connect`."""
@@ -72,7 +70,7 @@ class ServiceBusConsumer(Consumer):
         async with self._connection.calling(wait + self.options.timeout) as receiver:
             received = await receiver.receive_messages(max_message_count=max_messages, max_wait_time=wait)
         messages = [ServiceBusMessage(each, receiver) for each in received]
-        self._leases.deliver(messages)
+        self.leases.deliver(messages)
         self._notice_lease(messages)
         return messages
 
@@ -81,26 +79,20 @@ class ServiceBusConsumer(Consumer):
             left = (until - datetime.now(UTC)).total_seconds()
             self.lease = max(SHORTEST_LEASE, min(self.lease, left))
 
-    async def on_success(self, messages: Sequence[QueueMessage]) -> int | None:
-        """See `Consumer.on_success`: completes, if the lock is still held; the service has answered."""
-        return await self._settlements.delete(messages)
-
-    async def _complete(self, messages: Sequence[ServiceBusMessage]) -> Sequence[ServiceBusMessage]:
+    async def delete(self, messages: Sequence[ServiceBusMessage]) -> Sequence[ServiceBusMessage]:
+        """See `LeasedConsumer.delete`."""
         return () if await self._ours("complete_message", messages[0]) else messages
 
-    async def on_fail(self, messages: Sequence[QueueMessage], delay: float | None = None) -> int | None:
-        """See `Consumer.on_fail`: available at once; the service has no delay for it."""
-        return await self._settlements.requeue(messages, delay)
-
-    async def _abandon(self, messages: Sequence[ServiceBusMessage], _delay: float) -> Sequence[ServiceBusMessage]:
+    async def requeue(self, messages: Sequence[ServiceBusMessage], delay: float) -> Sequence[ServiceBusMessage]:  # noqa: ARG002
+        """See `LeasedConsumer.requeue`. The service has no delay for it."""
         return () if await self._ours("abandon_message", messages[0]) else messages
 
     async def extend(self, messages: Sequence[QueueMessage]) -> None:
         """See `Consumer.extend`: locked for another full span from now. The client has no call for several."""
-        for message in self._leases.held(messages):
+        for message in self.leases.held(messages):
             # It may have been settled meanwhile.
-            if message in self._leases and not await self._ours("renew_message_lock", message):
-                self._leases.lose([message])
+            if message in self.leases and not await self._ours("renew_message_lock", message):
+                self.leases.lose([message])
 
     async def _ours(self, method: str, message: ServiceBusMessage) -> bool:
         """Call a method of the client's receiver for a message; returns whether its lock was still held."""
@@ -132,12 +124,9 @@ class ServiceBusConsumer(Consumer):
             Probed("exists", True, f"queue {self.name!r} exists"),
         ]
 
-    async def shutdown(self) -> None:
-        """See `Consumer.shutdown`: unsettled messages are available to others at once."""
-        try:
-            await self._settlements.close(timeout=9.0 - CLOSE_TIMEOUT)
-        finally:
-            await self._connection.close()
+    async def close(self) -> None:
+        """See `LeasedConsumer.close`."""
+        await self._connection.close()
 
 
 def _browsed(peeked: ServiceBusReceivedMessage) -> BrowsedMessage:

@@ -13,13 +13,12 @@ from azure.storage.queue import QueueMessage as Delivery
 
 from penstock.backoff import Backoff
 from penstock.bulk import run_at_once
-from penstock.connectors import Consumer, Probed
+from penstock.connectors import Probed
 from penstock.errors import ConnectorError
-from penstock.leases import Leases, Settlements
+from penstock.leased import LeasedConsumer
 from penstock.message import QueueMessage
 from penstock.polling import Poller
 from penstock.timeouts import whole_seconds
-from penstock.turns import Turns
 from penstock_azure.storage_queue.bodies import decoded
 from penstock_azure.storage_queue.client import GoneError, StorageClient
 from penstock_azure.storage_queue.options import LONGEST
@@ -54,18 +53,15 @@ class StorageMessage(QueueMessage):
         self.changing = asyncio.Lock()
 
 
-class StorageQueueConsumer(Consumer):
+class StorageQueueConsumer(LeasedConsumer[StorageMessage]):
     """Reads one queue. The service has no receive that waits, and no call for several messages but the receive."""
 
     def __init__(self, name: str, options: Any) -> None:
-        super().__init__(name, options)
+        at_once = options.requests_at_once
+        super().__init__(name, options, log, remedy="raise `visibility_timeout`", most=1, at_once=at_once)
         self.server = f"Azure Storage at {options.address}"
         self.lease = float(options.visibility_timeout)
         self._client = StorageClient(name, options)
-        self._leases = Leases[StorageMessage](name, "raise `visibility_timeout`", log)
-        self._settlements = Settlements(
-            self._leases, Turns(), self._delete, self._requeue, lambda: 1, at_once=options.requests_at_once
-        )
         self._poller = Poller(Backoff(initial=min(FIRST_PAUSE, options.poll_interval), maximum=options.poll_interval))
 
     async def connect(self) -> None:
@@ -78,7 +74,7 @@ class StorageQueueConsumer(Consumer):
 
     async def _receive(self, max_messages: int) -> list[StorageMessage]:
         messages = await self._page(min(max_messages, MOST)) if max_messages else []
-        self._leases.deliver(messages)
+        self.leases.deliver(messages)
         if len(messages) == MOST and (left := max_messages - MOST):
             sizes = [MOST] * (left // MOST) + [left % MOST] * (left % MOST > 0)
             more: list[StorageMessage] = []
@@ -89,7 +85,7 @@ class StorageQueueConsumer(Consumer):
 
     async def _add(self, messages: list[StorageMessage], count: int) -> None:
         page = await self._page(count)
-        self._leases.deliver(page)
+        self.leases.deliver(page)
         messages += page
 
     async def _page(self, count: int) -> list[StorageMessage]:
@@ -101,11 +97,8 @@ class StorageQueueConsumer(Consumer):
                 return [StorageMessage(delivery, encoding) async for delivery in page]
         return []
 
-    async def on_success(self, messages: Sequence[QueueMessage]) -> int | None:
-        """See `Consumer.on_success`: deletes, if the receipt is still the message's."""
-        return await self._settlements.delete(messages)
-
-    async def _delete(self, messages: Sequence[StorageMessage]) -> Sequence[StorageMessage]:
+    async def delete(self, messages: Sequence[StorageMessage]) -> Sequence[StorageMessage]:
+        """See `LeasedConsumer.delete`."""
         (message,) = messages
         async with message.changing:
             try:
@@ -115,25 +108,19 @@ class StorageQueueConsumer(Consumer):
                 return messages
         return ()
 
-    async def on_fail(self, messages: Sequence[QueueMessage], delay: float | None = None) -> int | None:
-        """See `Consumer.on_fail`: visible at once, or after `delay` seconds, at most seven days."""
-        return await self._settlements.requeue(messages, delay)
-
-    async def _requeue(self, messages: Sequence[StorageMessage], delay: float) -> Sequence[StorageMessage]:
+    async def requeue(self, messages: Sequence[StorageMessage], delay: float) -> Sequence[StorageMessage]:
+        """See `LeasedConsumer.requeue`: after seven days at most."""
         (message,) = messages
         async with message.changing:
             return () if await self._hide(message, min(whole_seconds(delay), LONGEST)) else messages
 
-    async def extend(self, messages: Sequence[QueueMessage]) -> None:
-        """See `Consumer.extend`: hidden for another full lease from now, under a new receipt."""
-        held = self._leases.held(messages)
-        await run_at_once((partial(self._extend, message) for message in held), self.options.requests_at_once)
-
-    async def _extend(self, message: StorageMessage) -> None:
+    async def prolong(self, messages: Sequence[StorageMessage]) -> Sequence[StorageMessage]:
+        """See `LeasedConsumer.prolong`: under a new receipt."""
+        (message,) = messages
         async with message.changing:
             # It may be settled by now.
-            if message in self._leases and not await self._hide(message, self.options.visibility_timeout):
-                self._leases.lose([message])
+            ours = message not in self.leases or await self._hide(message, self.options.visibility_timeout)
+        return () if ours else messages
 
     async def _hide(self, message: StorageMessage, seconds: int) -> bool:
         try:
@@ -148,15 +135,12 @@ class StorageQueueConsumer(Consumer):
 
     async def lag(self) -> int | None:
         """See `Consumer.lag`. What other workers have in flight counts as waiting: the service cannot tell it apart."""
-        return max(0, await self._client.count() - len(self._leases))
+        return max(0, await self._client.count() - len(self.leases))
 
     async def probe(self) -> Sequence[Probed]:
         """See `Consumer.probe`."""
         return await self._client.probe()
 
-    async def shutdown(self) -> None:
-        """See `Consumer.shutdown`: unsettled messages are visible to others at once."""
-        try:
-            await self._settlements.close()
-        finally:
-            await self._client.close()
+    async def close(self) -> None:
+        """See `LeasedConsumer.close`."""
+        await self._client.close()
