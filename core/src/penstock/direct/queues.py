@@ -36,7 +36,7 @@ from penstock.routing import INHERIT, Inherit, Output
 T = TypeVar("T")
 
 AHEAD = 100  # messages that are fetched ahead for a reader of single ones
-CHUNK = 10_000  # records of one call of a producer
+CHUNK = 100_000  # records of one call of a producer: between two calls nothing is on its way
 
 Key = str | bytes | None
 SeekTo = str | datetime
