@@ -169,3 +169,31 @@ def test_closing_returns_what_requests_still_bring(caplog: pytest.LogCaptureFixt
         ]
 
     run(main())
+
+
+def test_a_new_connection_keeps_what_the_old_one_brought(caplog: pytest.LogCaptureFixture) -> None:
+    """And forgets why the old one ended; a request that is usually given up is not told of without a log."""
+
+    async def main() -> None:
+        answers = iter([[1, 2], NotConnected("away"), [3]])
+
+        async def receive(_count: int) -> Sequence[int]:
+            answer = next(answers, None)
+            if answer is None:
+                await asyncio.sleep(60)
+            if isinstance(answer, NotConnected):
+                raise answer
+            return answer or ()
+
+        receives = Receives("q", receive, None, max_messages=2)
+        assert await receives.take(1, 0.0) == []
+        await receives.end(10.0)
+        assert await receives.take(2, 10.0) == [1, 2]
+        assert await receives.take(2, 0.0) == []
+        await receives.end(10.0)
+        assert await receives.take(2, 10.0) == [3]
+        assert await receives.take(2, 0.0) == []
+        await receives.end(0.01)
+        assert caplog.records == []
+
+    run(main())
