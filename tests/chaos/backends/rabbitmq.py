@@ -16,7 +16,7 @@ from tests.chaos.ledger import Letter, Sent
 from tests.chaos.servers import Place
 
 TIMEOUT = 30.0  # seconds; only workers are killed here, so a server that is slow on a busy machine is not away
-READ_WITHIN = 60.0  # seconds
+READ_WITHIN = 400.0  # seconds for 20,000 messages; a busy machine took more than 60
 
 T = TypeVar("T")
 
