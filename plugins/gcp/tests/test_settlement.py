@@ -158,3 +158,16 @@ def test_a_record_that_pubsub_refuses_stops_no_other(opener: Any, consumed: Any)
             assert {message.key for message in messages} == {None, bytes(2000)}
 
     asyncio.run(main())
+
+
+def test_an_acknowledgement_that_failed_for_a_while_is_repeated_alone(opener: Any, consumed: Any) -> None:
+    """The others of its call are settled by then: sent again they would be refused, and counted as late."""
+
+    async def main() -> None:
+        options = {"exactly_once": True, "ack_deadline": 10}
+        async with opener.producer(**options) as producer, opener.consumer(**options) as consumer:
+            assert not any(await producer.produce([Record(b"0"), Record(b"stumbles"), Record(b"2")]))
+            assert await consumer.on_success(await consumed(consumer, 3)) == 0
+            assert not await consumer.consume(1, 0.6)
+
+    asyncio.run(main())

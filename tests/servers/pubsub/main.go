@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 
 	pb "cloud.google.com/go/pubsub/v2/apiv1/pubsubpb"
 	"cloud.google.com/go/pubsub/v2/pstest"
@@ -23,9 +24,12 @@ import (
 
 const maxBytes = 10_000_000 // of a message, and of a request
 
+const stumbles = "stumbles" // a message whose first acknowledgement fails for a while, with exactly-once delivery
+
 type rules struct {
-	fake  *pstest.Server
-	token string
+	fake     *pstest.Server
+	token    string
+	stumbled sync.Map // the acknowledgement ids that did
 }
 
 func (r *rules) intercept(
@@ -42,9 +46,9 @@ func (r *rules) intercept(
 			return nil, err
 		}
 	case *pb.AcknowledgeRequest:
-		return r.settle(ctx, typed.Subscription, typed.AckIds, request, handle)
+		return r.settle(ctx, typed.Subscription, &typed.AckIds, request, handle)
 	case *pb.ModifyAckDeadlineRequest:
-		return r.settle(ctx, typed.Subscription, typed.AckIds, request, handle)
+		return r.settle(ctx, typed.Subscription, &typed.AckIds, request, handle)
 	}
 	return handle(ctx, request)
 }
@@ -82,20 +86,25 @@ func checkPublish(request *pb.PublishRequest) error {
 
 // settle tells, on a subscription with exactly-once delivery, which acknowledgements were not for the last delivery.
 func (r *rules) settle(
-	ctx context.Context, subscription string, ids []string, request any, handle grpc.UnaryHandler,
+	ctx context.Context, subscription string, ids *[]string, request any, handle grpc.UnaryHandler,
 ) (any, error) {
 	found, err := r.fake.GServer.GetSubscription(ctx, &pb.GetSubscriptionRequest{Subscription: subscription})
 	if err != nil || !found.EnableExactlyOnceDelivery {
 		return handle(ctx, request)
 	}
-	failed := map[string]string{}
-	for _, id := range ids {
+	failed, carried := map[string]string{}, []string{}
+	for _, id := range *ids {
 		number, delivery, _ := strings.Cut(id, ":")
 		message := r.fake.Message(number)
 		if message == nil || message.Acks > 0 || fmt.Sprint(message.Deliveries) != delivery {
 			failed[id] = "PERMANENT_FAILURE_INVALID_ACK_ID"
+		} else if _, again := r.stumbled.LoadOrStore(id, true); string(message.Data) == stumbles && !again {
+			failed[id] = "TRANSIENT_FAILURE_SERVICE_UNAVAILABLE"
+			continue
 		}
+		carried = append(carried, id)
 	}
+	*ids = carried
 	answer, err := handle(ctx, request)
 	if err != nil || len(failed) == 0 {
 		return answer, err
@@ -131,7 +140,7 @@ func main() {
 	flag.Parse()
 
 	fake := pstest.NewServer() // it listens on a port of its own as well, which is not used
-	checks := &rules{fake, *token}
+	checks := &rules{fake: fake, token: *token}
 	options := []grpc.ServerOption{grpc.MaxRecvMsgSize(2 * maxBytes), grpc.UnaryInterceptor(checks.intercept)}
 	if *certificate != "" {
 		loaded, err := credentials.NewServerTLSFromFile(*certificate, *key)

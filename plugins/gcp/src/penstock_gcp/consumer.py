@@ -27,6 +27,7 @@ MOST = 1_000  # acknowledgements of a request, which may have 512 KiB
 MAX_BYTES = 32 * 2**20  # of bodies that one pull may bring, as far as the last one tells
 PULL_TIMEOUT = 100.0  # seconds; the service answers an empty pull after at most 90
 END_TIMEOUT = 2.0  # seconds for a pull under way to end: a cancelled one may take messages with it
+PAUSES = (0.1, 0.3, 1.0)  # seconds between calls for acknowledgements that failed for a while
 SHARE = 4  # a lease counts from a moment at most a fourth of it before the messages arrived
 REMEMBERED = 100_000  # messages whose deliveries are counted here
 
@@ -151,19 +152,31 @@ class PubSubConsumer(LeasedConsumer[PubSubMessage]):
         return await self._settle("modify_ack_deadline", received, ack_deadline_seconds=seconds)
 
     async def _settle(self, method: str, received: Sequence[Any], **more: int) -> set[str]:
-        """Call this for deliveries; returns the ack ids that, by the service's word, were not ours any more."""
-        request = {"subscription": self._client.subscription, "ack_ids": [each.ack_id for each in received], **more}
-        try:
-            await self._client.call(method, request)
-        except Refused as refused:
-            # With exactly-once delivery it answers for each.
-            failures: dict[str, str] = getattr(refused.__cause__, "metadata", None) or {}
-            if not all(reason.startswith(("PERMANENT_", "TRANSIENT_")) for reason in failures.values()) or not failures:
-                raise
-            if any(reason.startswith("TRANSIENT_") for reason in failures.values()):
-                raise NotConnected(f"{refused}; some acknowledgements may be repeated") from refused
-            return set(failures)
-        return set()
+        """Call this for deliveries; returns the ack ids that, by the service's word, were not ours any more.
+
+        With exactly-once delivery the service answers for each. Those that failed for a while are sent again by
+        themselves: the others are settled, and to settle them twice would fail.
+        """
+        late: set[str] = set()
+        waiting = [each.ack_id for each in received]
+        for pause in (*PAUSES, None):
+            try:
+                await self._client.call(method, {"subscription": self._client.subscription, "ack_ids": waiting, **more})
+            except Refused as refused:
+                failures: dict[str, str] = getattr(refused.__cause__, "metadata", None) or {}
+                kinds = {reason.partition("_")[0] for reason in failures.values()}
+                if not kinds or not kinds <= {"PERMANENT", "TRANSIENT"}:
+                    raise
+                waiting = [each for each, reason in failures.items() if reason.startswith("TRANSIENT_")]
+                late.update(failures.keys() - waiting)
+                if waiting and pause is None:
+                    raise NotConnected(f"{refused}; {len(waiting)} acknowledgements may be repeated") from refused
+            else:
+                break
+            if not waiting:
+                break
+            await asyncio.sleep(pause or 0.0)
+        return late
 
     async def probe(self) -> Sequence[Probed]:
         """See `Consumer.probe`."""
