@@ -494,7 +494,8 @@ def test_an_async_function_that_never_suspends_lets_the_event_loop_turn(stand: E
 
     asyncio.run(main())
 
-    assert max(later - earlier for earlier, later in pairwise(turns)) < 0.5
+    # Not in seconds: on a busy machine a sleep of 20 ms takes longer.
+    assert max(later - earlier for earlier, later in pairwise(turns)) < (turns[-1] - turns[0]) / 2
 
 
 def test_an_async_batch_function_that_never_suspends_lets_the_event_loop_turn(stand: EngineFixture) -> None:

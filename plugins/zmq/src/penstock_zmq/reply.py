@@ -103,8 +103,8 @@ class ReplyConsumer(PullConsumer):
         """Forget the requests. One that has no answer gets an empty one, so that no requester waits for ever."""
         for message in messages:
             request = self._requests.pop(message.position, None) if message in self._held else None
-            if request is not None and not request.answered:
-                self._send(request, [b""])
+            if request is not None and not request.answered and self._send(request, [b""]) is not None:
+                log.warning("queue %s: an empty answer is dropped: its requester reads none", self.name)
         return super().on_success(messages)
 
     def shutdown(self) -> None:
