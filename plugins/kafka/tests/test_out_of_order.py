@@ -289,8 +289,9 @@ def test_a_partition_is_held_back_before_the_text_is_full(
     consumer.shutdown()
     assert len(stored(real_bench, topic).metadata or "") < metadata_module.LIMIT
     consumer = real_bench.consumer(topic, commit_interval=0.01)
-    again = take(consumer, held)
-    assert [message.offset for message in again] == [message.offset for message in waiting]
+    # The last call of the first consumer brought some beyond the limit; at it, this one is held back.
+    again = take(consumer, held - 20)
+    assert [message.offset for message in again] == [message.offset for message in waiting[: held - 20]]
 
     found: list[Any] = again
     while found or consumer.lag() != 0:
