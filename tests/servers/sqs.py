@@ -106,7 +106,15 @@ class ElasticMq(AwsServer):
         super().__init__(f"http://127.0.0.1:{free_port()}")
         settings = directory / "elasticmq.conf"
         settings.write_text(SETTINGS.format(port=self.port, directory=directory, store=SYNCED))
-        java = ["java", "-Xmx256m", "-XX:TieredStopAtLevel=1", f"-Dconfig.file={settings}", "-cp", f"{jars}/*"]
+        java = [
+            "java",
+            "-Xmx256m",
+            "-XX:TieredStopAtLevel=1",
+            "-XX:+UseSerialGC",
+            f"-Dconfig.file={settings}",
+            "-cp",
+            f"{jars}/*",
+        ]
         self.process = ServerProcess(
             [*java, "org.elasticmq.server.Main"], self.answers, directory / "elasticmq.log", timeout=180.0
         )

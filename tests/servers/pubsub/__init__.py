@@ -104,9 +104,9 @@ def started(directory: Path, *arguments: str) -> PubSubServer:
     return server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def pubsub_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PubSubServer]:
-    """A server of the session's own."""
+    """A server of the test's own: it starts in 20 ms, and looks at each subscription a hundred times a second."""
     server = started(tmp_path_factory.mktemp("pubsub"))
     try:
         yield server
