@@ -29,11 +29,13 @@ def sleeper(message):
 
 IMPORT
 """
-IMPORTING = "os.write(1, b'importing\\n'); time.sleep(60)"
-SWALLOWING = """
+# Not one long sleep: a signal that comes just before it is seen only at its end.
+SLEEPING = "for _ in range(600): time.sleep(0.1)"
+IMPORTING = f"os.write(1, b'importing\\n')\n{SLEEPING}"
+SWALLOWING = f"""
 os.write(1, b'importing\\n')
 try:
-    time.sleep(60)
+    {SLEEPING}
 except BaseException:
     raise RuntimeError("swallowed") from None
 """
