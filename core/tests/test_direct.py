@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -355,6 +356,15 @@ def test_a_reader_gets_nothing_more_once_the_queues_are_closed(config: dict[str,
             assert await numbers(others) == [1, 2]
 
     asyncio.run(main())
+
+
+def test_threads_may_close_the_same_queues(config: dict[str, Any]) -> None:
+    """One that reads ends by closing them, and so does the one that started it."""
+    for _ in range(20):
+        queues = BlockingQueues(config)
+        with ThreadPoolExecutor(8) as threads:
+            for each in [threads.submit(queues.close) for _ in range(8)]:
+                each.result()
 
 
 def test_closed_queues_say_so(config: dict[str, Any]) -> None:

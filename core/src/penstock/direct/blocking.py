@@ -82,6 +82,7 @@ class BlockingQueues:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="penstock-queues", daemon=True)
         self._thread.start()
+        self._closing = threading.Lock()
 
     def __enter__(self) -> Self:
         return self
@@ -93,14 +94,15 @@ class BlockingQueues:
 
     def close(self) -> None:
         """See `Queues.close`."""
-        if self._loop.is_closed():
-            return
-        try:
-            self._run(self._queues.close())
-        finally:
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join()
-            self._loop.close()
+        with self._closing:  # a thread that reads closes its queues, and so may the one that started it
+            if self._loop.is_closed():
+                return
+            try:
+                self._run(self._queues.close())
+            finally:
+                self._loop.call_soon_threadsafe(self._loop.stop)
+                self._thread.join()
+                self._loop.close()
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
