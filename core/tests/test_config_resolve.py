@@ -242,6 +242,7 @@ class TestWhoseWordCounts:
             "model_handler": "profile acme",
             "data_model": "profile acme",
             "batch": "default",
+            "envelope": "default",
             "value": f"{file}:3, environment NAME",
         }
 

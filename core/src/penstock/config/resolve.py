@@ -125,7 +125,8 @@ def validate(
     if not isinstance(queue.value, str | None) and not (choice and choice.spec and choice.spec.several):
         text = "'value' is a list, but this connector reads one place; make a queue for each, or write one name as text"
         resolution.problem(("value",), text)
-    resolution.origins["envelope"] = resolution.written("envelope")
+    given = "envelope" in queue.model_fields_set
+    resolution.origins["envelope"] = resolution.written("envelope") if given else "default"
     if resolution.problems or choice is None:
         return resolution
     resolution.resolved = ResolvedQueue(
