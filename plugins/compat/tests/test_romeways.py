@@ -8,12 +8,14 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from penstock_compat import romeways
 from penstock_compat.romeways import registry
+from penstock_compat.romeways.processes import Processes
 
 SECONDS = 120.0  # for anything that must happen
 
@@ -245,3 +247,29 @@ def test_a_body_that_is_not_a_message_sent_again_is_its_payload(body: bytes) -> 
     assert (message.payload, message.rw_resend_times) == (body.decode(), 0)
     again = message.raise_resend_counter()
     assert romeways.Message.from_message(again.to_json()) == romeways.Message(body.decode(), 1)
+
+
+async def blocks_on_one(message: romeways.Message) -> None:
+    """Runs in a process: the first message blocks it, so that it reads no other meanwhile."""
+    if message.payload == "first":
+        time.sleep(1.0)
+
+
+def test_a_handler_that_blocks_its_process_does_not_stop_the_worker() -> None:
+    """The pipe is full then: the worker's event loop turns, for leases and for other queues."""
+    turns: list[float] = []
+
+    async def main() -> None:
+        with Processes(1) as processes:
+            await processes.call(blocks_on_one, b"started")
+            # Its process reads one more while the first one blocks it.
+            bodies = (b"first", bytes(5_000_000), bytes(5_000_000))
+            calls = asyncio.gather(*(processes.call(blocks_on_one, body) for body in bodies))
+            while not calls.done():
+                turns.append(time.monotonic())
+                await asyncio.sleep(0.005)
+            assert await calls == [None] * 3
+
+    asyncio.run(main())
+
+    assert max(later - earlier for earlier, later in pairwise(turns)) < (turns[-1] - turns[0]) / 2

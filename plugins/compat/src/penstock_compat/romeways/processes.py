@@ -73,6 +73,7 @@ class _Child:
         self._loop = asyncio.get_running_loop()
         self._waiting: dict[int, asyncio.Future[bytes | None]] = {}
         self._ids = count()
+        self._sending = asyncio.Lock()
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
         self._process.start()
@@ -85,9 +86,14 @@ class _Child:
         answer: asyncio.Future[bytes | None] = self._loop.create_future()
         self._waiting[number] = answer
         try:
-            self._pipe.send((number, handler, body))
+            # On a thread: a handler that blocks its process lets the pipe fill, and the worker must go on.
+            async with self._sending:
+                await asyncio.to_thread(self._pipe.send, (number, handler, body))
         except OSError:
-            self._died()
+            pass  # it has died, as the thread that receives tells all that wait
+        except BaseException:
+            self._waiting.pop(number, None)
+            raise
         return await answer
 
     def _receive(self) -> None:
@@ -95,12 +101,13 @@ class _Child:
             while True:
                 self._loop.call_soon_threadsafe(self._answered, *self._pipe.recv())
         except (EOFError, OSError):
+            self._process.join(CLOSED)
             with suppress(RuntimeError):  # the loop has ended
                 self._loop.call_soon_threadsafe(self._died)
 
     def _answered(self, number: int, error: str | None, again: bytes | None) -> None:
-        answer = self._waiting.pop(number)
-        if answer.done():  # its caller was cancelled
+        answer = self._waiting.pop(number, None)
+        if answer is None or answer.done():  # its caller was cancelled
             return
         if error is None:
             answer.set_result(again)
@@ -111,7 +118,6 @@ class _Child:
         if self.dead:
             return
         self.dead = True
-        self._process.join(CLOSED)
         log.warning("process %d of the handlers, %s, has ended with exit code %s; the next message gets another one",
                     self._number, self._process.pid, self._process.exitcode)  # fmt: skip
         for answer in self._waiting.values():
