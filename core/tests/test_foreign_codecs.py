@@ -127,7 +127,7 @@ def test_an_async_method_is_refused() -> None:
 
 
 def test_a_function_may_take_its_message_by_a_star() -> None:
-    """As programs written for py-volley do; and their poll interval is no error."""
+    """Programs written for py-volley have both; neither is an error."""
     engine = Engine("rows", poll_interval_seconds=0.5, metrics_port=None)
 
     @engine.stream_app

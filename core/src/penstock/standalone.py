@@ -21,6 +21,7 @@ from penstock.envelope import uses_envelope
 from penstock.message import QueueMessage
 from penstock.options import Role
 from penstock.queues import adapters
+from penstock.queues.packing import open_envelope
 from penstock.queues.queue import InputQueue, OutputQueue
 from penstock.queues.resolved_queue import ResolvedQueue
 
@@ -70,4 +71,4 @@ def open_envelopes(messages: Iterable[QueueMessage], capabilities: Capabilities)
     """
     if uses_envelope(capabilities):
         for message in messages:
-            InputQueue.open_envelope(message)
+            open_envelope(message)

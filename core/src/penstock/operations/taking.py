@@ -13,6 +13,7 @@ from penstock.bulk import chunks
 from penstock.errors import DecodeError, NotConnected
 from penstock.message import QueueMessage
 from penstock.operations.letters import Death
+from penstock.queues.packing import open_envelope
 from penstock.queues.queue import InputQueue
 
 MOST = 500  # messages of one claim
@@ -180,6 +181,6 @@ def open_envelopes(messages: Sequence[QueueMessage]) -> None:
     """Take messages out of their envelopes; one that is damaged stays as it came."""
     for message in messages:
         try:
-            InputQueue.open_envelope(message)
+            open_envelope(message)
         except DecodeError:
             continue

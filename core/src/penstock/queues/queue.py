@@ -24,7 +24,7 @@ from penstock.queues.adapters import make_consumer, make_producer, plain_encoder
 from penstock.queues.answers import consume_problem, count_problem, lag_problem, transact_problem
 from penstock.queues.codec import Codec
 from penstock.queues.connection import Connection
-from penstock.queues.packing import Packing, open_envelope
+from penstock.queues.packing import Packing
 from penstock.queues.record_rules import RecordRules, add_headers
 from penstock.results import Created
 from penstock.transacted import Refusal, Transacted
@@ -158,8 +158,6 @@ class InputQueue(_Queue):
     def stop(self) -> None:
         """Let a `consume` that waits for a backend that is away return, empty; settlements still wait for it."""
         self._stopped.set()
-
-    open_envelope = staticmethod(open_envelope)
 
     async def on_success(self, messages: Sequence[QueueMessage]) -> int:
         """Settle for good; returns how many were lost to another consumer before."""
