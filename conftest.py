@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import signal
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -72,6 +74,16 @@ def pytest_configure() -> None:
 def _secrets_of_one_test(monkeypatch: pytest.MonkeyPatch) -> None:
     """What one test took for a password is an ordinary word in the next."""
     monkeypatch.setattr(known_secrets, "_known", set())
+
+
+@pytest.fixture(autouse=True)
+def _loggers_speak_again() -> Iterator[None]:
+    """A test that leaves a logger of ours silent fails itself, not the next one that reads the log."""
+    yield
+    loggers = [(name, each) for name, each in logging.root.manager.loggerDict.items() if name.startswith("penstock")]
+    silent = [name for name, each in loggers if isinstance(each, logging.Logger) and each.disabled]
+    if silent:
+        pytest.fail(f"loggers that this test left disabled: {silent}")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

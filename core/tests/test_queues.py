@@ -19,6 +19,7 @@ from penstock.errors import ConnectorError, FatalConnectorError, FunctionError, 
 from penstock.message import Record
 from penstock.observability.health import Health
 from penstock.options import Role
+from penstock.queues.packing import open_envelope
 from penstock.queues.queue import InputQueue, OutputQueue
 from penstock.queues.resolved_queue import ResolvedQueue
 
@@ -380,7 +381,7 @@ def test_a_backend_without_headers_gets_them_in_an_envelope_and_only_then() -> N
             assert inbox.enveloped
             plain, wrapped = await inbox.consume(10, 1.0)
             for message in (plain, wrapped):
-                inbox.open_envelope(message)
+                open_envelope(message)
             assert (plain.message, plain.key, list(plain.headers)) == (b"plain", None, [])
             assert (wrapped.message, wrapped.key) == (b"\x00body", b"key")
             assert list(wrapped.headers) == [("h", b"1"), ("h", b"\xff")]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from pathlib import Path
 from typing import Any
@@ -80,6 +79,5 @@ def test_the_start_and_a_check_tell_it(
 
     assert main(["check", "useless.py"]) == 0
     assert f"  note: {told}" in capsys.readouterr().out
-    logging.getLogger("penstock.options").disabled = False
     assert main(["run", "useless.py", "--drain"]) == 0
     assert f"engine 'till': {told}" in caplog.text + capsys.readouterr().err

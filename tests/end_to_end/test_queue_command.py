@@ -17,6 +17,7 @@ from tests.servers.postgres import PostgresServer
 from tests.servers.redis import RedisServer
 
 from penstock.cli.main import main
+from penstock.queues.packing import open_envelope
 from penstock.standalone import InputQueue, resolve
 
 
@@ -87,7 +88,7 @@ async def take(settings: Mapping[str, Any]) -> list[tuple[Any, int]]:
         while len(taken) < 3:
             found = await queue.consume(3, 30.0)
             for message in found:
-                queue.open_envelope(message)
+                open_envelope(message)
             taken += [(queue.decode(message.message).n, message.attempts) for message in found]
             await queue.on_success(found)
         return taken

@@ -6,7 +6,8 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from penstock.cli.apps import find_engines
@@ -151,9 +152,20 @@ def check_programs(names: Sequence[str], config: str | None) -> Checked:
             engine.configure(configuration)
     if problems:
         raise ConfigError(*dict.fromkeys(problems))
-    logging.getLogger("penstock.options").disabled = True  # its warnings are notes of the report
-    asyncio.run(Worker(engines).check())
-    return Checked(", ".join(names), engines[0].configuration, _used_queues(engines), engines)
+    with _silent("penstock.options"):  # its warnings are notes of the report
+        asyncio.run(Worker(engines).check())
+        return Checked(", ".join(names), engines[0].configuration, _used_queues(engines), engines)
+
+
+@contextmanager
+def _silent(name: str) -> Iterator[None]:
+    """Let a logger say nothing inside this block."""
+    logger = logging.getLogger(name)
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
 
 
 def _used_queues(engines: Iterable[Engine]) -> dict[str, CheckedQueue]:
