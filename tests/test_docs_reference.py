@@ -9,7 +9,7 @@ import re
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from pydantic import BaseModel
@@ -17,9 +17,9 @@ from pydantic import BaseModel
 from penstock import Engine, Worker, dead_letters, errors, hookspecs, specs
 from penstock.capabilities import CAPABILITY_NAMES
 from penstock.cli.main import COMMANDS
+from penstock.config.arguments import NOT_GIVEN
 from penstock.config.model import EngineSettings, LogSettings, PluginSettings, QueueConfig, WorkerSettings
 from penstock.config.schema import configuration_schema
-from penstock.engine import NOT_GIVEN
 from penstock.message import QueueMessage
 from penstock.observability.health import State
 from penstock.observability.metric_definitions import METRICS
@@ -138,7 +138,7 @@ def test_every_metric_stands_on_its_page() -> None:
 
 def test_every_state_of_health_stands_on_its_page() -> None:
     """As `/readyz` shows them."""
-    assert not [state for state in State.__args__ if f"`{state}`" not in text("metrics")]
+    assert not [state for state in get_args(State) if f"`{state}`" not in text("metrics")]
 
 
 def test_every_error_stands_on_its_page_in_its_place() -> None:
@@ -160,7 +160,7 @@ def test_every_header_of_a_dead_letter_stands_on_its_page() -> None:
     """And every stage that one of them may name."""
     documented = {name for name in rows(text("headers")) if name.startswith("penstock-")}
     assert documented == dead_letters.ERROR_HEADERS | {"penstock-envelope"}
-    assert set(Stage.__args__) <= rows(text("headers")).keys()
+    assert set(get_args(Stage)) <= rows(text("headers")).keys()
 
 
 def test_every_command_and_option_stands_on_its_page() -> None:

@@ -10,6 +10,7 @@ import pytest
 from core.tests import acme
 
 from penstock.cli.main import main
+from penstock.hookspecs import hookimpl
 from penstock.specs import ConnectorSpec
 
 
@@ -34,7 +35,7 @@ def test_a_connector_that_does_not_load_is_told_on_stderr(
 ) -> None:
     """The rest of the schema is still good."""
     spec = ConnectorSpec("acme-gone", consumer=f"{acme.HERE}:AcmeConsumer", options="acme_gone:Options")
-    monkeypatch.setattr(acme, "penstock_connectors", acme.hookimpl(specname="penstock_connectors")(lambda: [spec]))
+    monkeypatch.setattr(acme, "penstock_connectors", hookimpl(specname="penstock_connectors")(lambda: [spec]))
 
     assert main(["schema"]) == 0
 

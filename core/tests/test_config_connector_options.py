@@ -10,8 +10,10 @@ from core.tests import acme
 
 from penstock.config.files import load
 from penstock.config.resolve import registry_for, validate
+from penstock.hookspecs import hookimpl
 from penstock.options import Role
 from penstock.plugins.registry import Registry
+from penstock.specs import Profile
 
 
 @pytest.fixture(autouse=True)
@@ -74,8 +76,8 @@ def test_a_wrong_value_from_elsewhere_names_its_source(monkeypatch: pytest.Monke
     assert problems({"connector": "acme"}, ACME_HOST="h", ACME_PORT="hunter2") == [
         " (environment ACME_PORT): 'config.port' must be a whole number, not this text"
     ]
-    profile = acme.Profile("acme", connector="acme", config={"prt": 1, "host": "h"})
-    monkeypatch.setattr(acme, "penstock_profiles", acme.hookimpl(specname="penstock_profiles")(lambda: [profile]))
+    profile = Profile("acme", connector="acme", config={"prt": 1, "host": "h"})
+    monkeypatch.setattr(acme, "penstock_profiles", hookimpl(specname="penstock_profiles")(lambda: [profile]))
     assert problems({"profile": "acme"}) == [
         " (profile acme): 'config.prt' is not a key of connector 'acme'; did you mean 'port'?"
     ]

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, SecretBytes, SecretStr
 
-from penstock.config.masking import MASK, is_secret, mask_text, scrub, shown
+from penstock.config.masking import is_secret, mask_text, scrub, shown
+from penstock.known_secrets import MASK
 from penstock.options import ConnectorOptions, FromEnvironment
 
 

@@ -21,7 +21,7 @@ def problems(error: pytest.ExceptionInfo[ConfigError]) -> list[str]:
 def test_an_unknown_key_is_refused_with_the_nearest_one() -> None:
     """The misspelling of the reference's own manual is named and mended."""
     with pytest.raises(ConfigError) as error:
-        QueueConfig(name="orders", model_hander="pydantic")
+        QueueConfig(name="orders", model_hander="pydantic")  # type: ignore[call-arg]
 
     assert problems(error) == ["queue 'orders': 'model_hander' is not a key of a queue; did you mean 'model_handler'?"]
 
@@ -29,7 +29,7 @@ def test_an_unknown_key_is_refused_with_the_nearest_one() -> None:
 def test_an_unknown_key_that_is_like_none_is_refused_with_the_list() -> None:
     """Who is far off sees what there is."""
     with pytest.raises(ConfigError) as error:
-        WorkerSettings(zzz=1)
+        WorkerSettings(zzz=1)  # type: ignore[call-arg]
 
     assert problems(error) == [
         "the worker: 'zzz' is not a key of the worker; "
@@ -203,4 +203,4 @@ def test_the_defaults_are_the_safe_ones() -> None:
 def test_a_refusal_is_an_error_of_ours() -> None:
     """`except PenstockError` catches what the models raise."""
     with pytest.raises(PenstockError):
-        QueueConfig()
+        QueueConfig()  # type: ignore[call-arg]

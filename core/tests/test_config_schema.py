@@ -12,6 +12,7 @@ from core.tests import acme
 from pydantic import BaseModel, ConfigDict
 
 from penstock.config.schema import attribute_texts, configuration_schema
+from penstock.hookspecs import hookimpl
 from penstock.options import ConnectorOptions
 from penstock.plugins.registry import Registry
 from penstock.specs import ConnectorSpec
@@ -152,7 +153,7 @@ def test_a_connector_whose_options_have_no_schema_is_left_open(monkeypatch: pyte
         ConnectorSpec("acme-odd", consumer=f"{acme.HERE}:AcmeConsumer", options=f"{__name__}:OddOptions"),
         ConnectorSpec("acme-gone", consumer=f"{acme.HERE}:AcmeConsumer", options="acme_gone:Options"),
     ]
-    monkeypatch.setattr(acme, "penstock_connectors", acme.hookimpl(specname="penstock_connectors")(lambda: specs))
+    monkeypatch.setattr(acme, "penstock_connectors", hookimpl(specname="penstock_connectors")(lambda: specs))
 
     schema, problems = configuration_schema(Registry())
 

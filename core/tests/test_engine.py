@@ -44,7 +44,8 @@ def test_the_decorated_function_is_callable_as_itself(stand: EngineFixture) -> N
     assert double(4) == [("out", 8)]
     assert double(4, factor=3) == [("out", 12)]
     assert double(number=1) == [("out", 2)]
-    assert (double.__name__, double.__doc__, double.engine) == ("double", "Twice.", app)
+    name = double.__name__  # type: ignore[attr-defined]
+    assert (name, double.__doc__, double.engine) == ("double", "Twice.", app)
 
 
 def test_a_decorated_coroutine_function_is_callable_as_itself() -> None:

@@ -14,6 +14,7 @@ from core.tests.engine_fixture import EngineFixture, drain, for_a_while, running
 from core.tests.scripted import Sink, Source
 
 from penstock.dead_letters import read
+from penstock.pipeline.thread_executor import ThreadExecutor
 
 
 class Gate:
@@ -108,7 +109,10 @@ def test_a_batch_does_not_overtake_the_one_before_it_when_the_event_loop_stood_s
     async def main() -> None:
         app = stand.engine(function, source=source.queue(), targets=[sink.queue()], batch_size=2)
         async with running(app):
-            await until(lambda: app.pipeline is not None and len(app.pipeline.executor._batches) == 2)
+            await until(lambda: app.pipeline is not None)
+            executor = app.pipeline.executor
+            assert isinstance(executor, ThreadExecutor)
+            await until(lambda: len(executor._batches) == 2)
             first.set()
             time.sleep(0.3)  # the event loop stands still, as on a machine that has no time for it
             await until(lambda: len(sink.bodies) == 3)

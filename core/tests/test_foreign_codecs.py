@@ -141,4 +141,4 @@ def test_the_configuration_has_its_model() -> None:
     """As `volley.config` has it."""
     from penstock import config
 
-    assert config.QueueConfig is QueueConfig
+    assert config.QueueConfig is QueueConfig  # type: ignore[attr-defined]

@@ -125,7 +125,7 @@ def test_a_message_of_a_plain_subclass_can_be_copied() -> None:
     """Also with attributes that have no slot."""
 
     class Plain(QueueMessage):
-        pass
+        extra: int
 
     message = Plain("7", b"body", key=b"k")
     message.extra = 1

@@ -1,5 +1,7 @@
 """Names below `penstock` that other distributions offer."""
 
+# mypy: disable-error-code="attr-defined, import-not-found"
+
 from __future__ import annotations
 
 import re

@@ -111,14 +111,14 @@ def test_an_unknown_key_is_refused_unless_the_connector_passes_it_on() -> None:
 def test_options_cannot_be_changed() -> None:
     """A queue's options are what its config said."""
     with pytest.raises(ValidationError, match="frozen"):
-        Options().port = 2  # type: ignore[misc]
+        Options().port = 2  # type: ignore[call-arg, misc]
 
 
 def test_no_error_and_no_repr_shows_a_secret() -> None:
     """Not the wrong value of another key either, for that may be a secret in the wrong place."""
-    options = Options(password="hunter2")  # type: ignore[arg-type]
+    options = Options(password="hunter2")  # type: ignore[arg-type, call-arg]
     with pytest.raises(ValidationError) as raised:
-        Options(port="hunter2", password="hunter2")  # type: ignore[arg-type]
+        Options(port="hunter2", password="hunter2")  # type: ignore[arg-type, call-arg]
 
     assert "hunter2" not in repr(options) + str(options) + str(raised.value) + options.model_dump_json()
     assert options.password.get_secret_value() == "hunter2"

@@ -22,7 +22,7 @@ from penstock_kit.accounts import balance, shown, shown_headers
 from penstock_kit.children import children
 from penstock_kit.completeness import missing_tests
 from penstock_kit.kit import Kit
-from penstock_kit.report import Finding, SuiteReport
+from penstock_kit.report import Finding, Outcome, SuiteReport
 from penstock_kit.watched import call, check_answers, check_messages
 
 
@@ -324,7 +324,7 @@ ACME = SuiteReport(
 class TestMatrix:
     def test_each_capability_and_family_has_its_cell(self) -> None:
         """Declared and proved, declared and broken, hidden, unprovable."""
-        capabilities, families = (dict(table) for table in matrix.tables([ACME]))
+        capabilities, families = ({row[0]: row[1] for row in table} for table in matrix.tables([ACME]))
         assert capabilities["capability"] == "acme (old)"
         assert capabilities["headers"] == "proved"
         assert capabilities["keys"] == "BROKEN"
@@ -338,7 +338,7 @@ class TestMatrix:
 
     def test_a_capability_that_is_proved_in_part_says_how_many_tests_could_run(self) -> None:
         """What is not promised does not count; what could not run does."""
-        outcomes = ("proved", "proved", "not provable", "skipped", "not promised")
+        outcomes: tuple[Outcome, ...] = ("proved", "proved", "not provable", "skipped", "not promised")
         findings = [Finding(f"test_{n}", "leases", "lease", outcome) for n, outcome in enumerate(outcomes)]
         suite = SuiteReport("acme", "", {"lease": True}, findings)
 

@@ -26,8 +26,8 @@ from penstock.cli.main import main
 from penstock.dead_letters import MESSAGE_ID, REPLAYS, dead_letter
 from penstock.message import QueueMessage, Record
 from penstock.operations import open as open_queue
-from penstock.operations.letters import BrowsedQueue, dead_letter_queue
-from penstock.queues.browsing import OpenedMessage
+from penstock.operations.letters import dead_letter_queue
+from penstock.queues.browsing import BrowsedQueue, OpenedMessage
 
 LETTERS = int(os.environ.get("PENSTOCK_TEST_LETTERS", "300"))  # 10,000 for the long form
 KILLED_RATE = 400  # letters a second of the replay that is killed; a quarter of them is a batch

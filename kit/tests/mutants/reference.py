@@ -57,7 +57,7 @@ class ReferenceConsumer(Consumer):
     def __init__(self, name: str, options: ReferenceOptions) -> None:
         super().__init__(name, options)
         self.lease = options.lease
-        self.server = Server(options.path)
+        self.backend = Server(options.path)
         self.store: Store | None = None
         self.held: dict[int, QueueMessage] = {}
 
@@ -65,7 +65,7 @@ class ReferenceConsumer(Consumer):
         return Store(self.options.path, self.name, self.options.group)
 
     async def connect(self) -> None:
-        await self.server.connect()
+        await self.backend.connect()
         if self.store is None:
             self.store = self.open()
 
@@ -77,7 +77,7 @@ class ReferenceConsumer(Consumer):
     async def consume(self, max_messages: int, timeout: float) -> Sequence[QueueMessage]:
         deadline = time.monotonic() + timeout
         while True:
-            await self.server.answer()
+            await self.backend.answer()
             messages = self.opened().take(max_messages, self.options.lease)
             for message in messages:
                 if message.message_context[0] in self.held:
@@ -93,30 +93,30 @@ class ReferenceConsumer(Consumer):
                 del self.held[message.message_context[0]]
 
     async def on_success(self, messages: Sequence[QueueMessage]) -> int | None:
-        await self.server.answer()
+        await self.backend.answer()
         settled = self.opened().settle(messages)
         self.forget(messages)
         return len(messages) - settled
 
     async def on_fail(self, messages: Sequence[QueueMessage], delay: float | None = None) -> None:
-        await self.server.answer()
+        await self.backend.answer()
         self.opened().requeue(messages, delay or 0.0)
         self.forget(messages)
 
     async def extend(self, messages: Sequence[QueueMessage]) -> None:
-        await self.server.answer()
+        await self.backend.answer()
         self.opened().extend(messages, self.options.lease)
 
     async def begin_call(self, messages: Sequence[QueueMessage]) -> None:
-        await self.server.answer()
+        await self.backend.answer()
         self.opened().record(messages, [message.abandoned or 0 for message in messages])
 
     async def end_call(self, messages: Sequence[QueueMessage]) -> None:
-        await self.server.answer()
+        await self.backend.answer()
         self.opened().record(messages, [0] * len(messages))
 
     async def lag(self) -> int | None:
-        await self.server.answer()
+        await self.backend.answer()
         return self.opened().lag()
 
     async def browse(self, limit: int, after: str | None = None) -> Sequence[BrowsedMessage]:
@@ -125,7 +125,7 @@ class ReferenceConsumer(Consumer):
         return self.opened().browse(limit, int(after or 0))
 
     async def claim(self, positions: Sequence[str]) -> Sequence[QueueMessage]:
-        await self.server.answer()
+        await self.backend.answer()
         messages = self.opened().take(len(positions), self.options.lease, [int(position) for position in positions])
         self.held.update({message.message_context[0]: message for message in messages})
         return messages
@@ -147,7 +147,7 @@ class ReferenceConsumer(Consumer):
     async def transact(
         self, messages: Sequence[QueueMessage], outputs: Sequence[tuple[Producer, Sequence[Record]]]
     ) -> Transacted:
-        await self.server.answer()
+        await self.backend.answer()
         refused = refusals(outputs)
         if refused:
             return Transacted(refused=refused)
@@ -171,14 +171,14 @@ class ReferenceProducer(Producer):
 
     def __init__(self, name: str, options: ReferenceOptions) -> None:
         super().__init__(name, options)
-        self.server = Server(options.path)
+        self.backend = Server(options.path)
         self.store: Store | None = None
 
     def open(self) -> Store:
         return Store(self.options.path, self.name, self.options.group)
 
     async def connect(self) -> None:
-        await self.server.connect()
+        await self.backend.connect()
         if self.store is None:
             self.store = self.open()
 
@@ -188,13 +188,13 @@ class ReferenceProducer(Producer):
         return self.store
 
     async def produce(self, records: Sequence[Record]) -> Sequence[ProduceError | None]:
-        await self.server.answer()
+        await self.backend.answer()
         answers = [self.refusal(record) for record in records]
         self.opened().add([record for record, error in zip(records, answers, strict=True) if error is None])
         return answers
 
     async def create(self) -> Created:
-        await self.server.connect()
+        await self.backend.connect()
         existed = Path(self.options.path).exists()
         self.open().close()
         return Created(existed, f"a queue in {self.options.path}")

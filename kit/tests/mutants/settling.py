@@ -229,7 +229,7 @@ class ForgetsBegunCalls(ReferenceConsumer):
     """Records a call in its own memory only."""
 
     async def begin_call(self, messages: Sequence[QueueMessage]) -> None:  # noqa: ARG002
-        await self.server.answer()
+        await self.backend.answer()
 
 
 class CountsClaims(ReferenceConsumer):
@@ -245,7 +245,7 @@ class KeepsEndedCalls(ReferenceConsumer):
     """Leaves the records of calls that ended."""
 
     async def end_call(self, messages: Sequence[QueueMessage]) -> None:  # noqa: ARG002
-        await self.server.answer()
+        await self.backend.answer()
 
 
 class CutsDelays(ReferenceConsumer):
@@ -263,7 +263,7 @@ class CountsUntilARestart(ReferenceConsumer):
     async def consume(self, max_messages: int, timeout: float) -> Sequence[QueueMessage]:
         messages = await super().consume(max_messages, timeout)
         for message in messages:
-            delivery = self.options.path, self.server.start(), message.position
+            delivery = self.options.path, self.backend.start(), message.position
             self.counts[delivery] += 1
             message.attempts = self.counts[delivery]
         return messages

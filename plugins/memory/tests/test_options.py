@@ -20,7 +20,7 @@ def test_a_url_leads_to_sqlite() -> None:
     with pytest.raises(
         ValidationError, match="for several processes use `connector: sqlite` with the `path` of a file"
     ):
-        MemoryOptions(url="unix:///tmp/a.sock")
+        MemoryOptions(url="unix:///tmp/a.sock")  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize(

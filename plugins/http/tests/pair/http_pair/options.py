@@ -13,7 +13,8 @@ from penstock_http.options import PollOptions, WebhookOptions
 class PairOptions(PollOptions, WebhookOptions):
     """Each side takes its own."""
 
-    method: Literal["GET", "POST"] = "GET"  # type: ignore[assignment]  (the producer's is always POST)
+    # The producer's is always POST.
+    method: Literal["GET", "POST"] = "GET"  # type: ignore[assignment]
 
 
 def check(name: str, options: PairOptions, role: Role) -> Sequence[str]:
