@@ -26,8 +26,9 @@ examples:
   nox -s chaos -- --only 'kafka/*' --rounds 10     each fault on Kafka ten times, each time at other moments
   nox -s chaos -- --only rsmq/kill --seed 17       one row again, with the seed that a broken row names
 
-exit codes: 0 every bound is kept; 1 a bound is broken, or a server that PENSTOCK_TEST_REQUIRE
-names is missing; the rows are named; 2 the command line is wrong
+exit codes: 0 every bound is kept; 1 a bound is broken, a row failed, or a server that
+PENSTOCK_TEST_REQUIRE names is missing; the rows are named; 2 the command line is wrong;
+130 or 143 a signal ended the run, and the table has what had ended by then
 """
 
 
@@ -52,9 +53,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"{len(planned)} trials, seed {seed}, {options.jobs} at a time", file=sys.stderr, flush=True)
     with Servers() as servers:
         runner = Runner(servers, Progress(len(planned)))
-        runner.run(planned, options.jobs)
-    print(table(runner.results, runner.skipped))
-    broken = any(result.broken() for result in runner.results)
+        try:
+            runner.run(planned, options.jobs)
+        except KeyboardInterrupt:
+            return 130
+        finally:
+            print(table(runner.results, runner.skipped, runner.failed), flush=True)
+    broken = any(result.broken() for result in runner.results) or bool(runner.failed)
     return 1 if broken or any(each.required for each in runner.skipped) else 0
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tests.chaos.rounds import Result
+from tests.chaos.scenarios import Trial
 
 HEADINGS = ("scenario", "faults", "sent", "lost", "dupl.", "bound", "healthy in DLQ", "stuck", "order", "seconds", "")
 
@@ -20,6 +21,15 @@ class Skipped:
     faults: str
     reason: str
     required: bool
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A row that a fault of the ledger ended: it has nothing to judge, and is not good."""
+
+    trial: Trial
+    seed: int
+    reason: str
 
 
 def row(result: Result) -> tuple[str, ...]:
@@ -41,9 +51,10 @@ def row(result: Result) -> tuple[str, ...]:
     )
 
 
-def table(results: Sequence[Result], skipped: Sequence[Skipped]) -> str:
+def table(results: Sequence[Result], skipped: Sequence[Skipped], failed: Sequence[Failed] = ()) -> str:
     """All rows, and below them why each bound is what it is, and what is broken."""
     rows = [HEADINGS, *map(row, results)]
+    rows += [(each.trial.scenario.name, each.trial.fault_names, *[""] * 8, "FAILED") for each in failed]
     rows += [(each.scenario, each.faults, *[""] * 8, "not run") for each in skipped]
     widths = [max(len(cells[column]) for cells in rows) for column in range(len(HEADINGS))]
     right = range(2, 10)
@@ -53,13 +64,15 @@ def table(results: Sequence[Result], skipped: Sequence[Skipped]) -> str:
         shown = [cell.rjust(width) if at in right else cell.ljust(width) for at, (cell, width) in columns]
         lines.append("  ".join(shown).rstrip())
     lines.insert(1, "  ".join("-" * width for width in widths))
-    return "\n".join(lines + _notes(results, skipped))
+    return "\n".join(lines + _notes(results, skipped, failed))
 
 
-def _notes(results: Sequence[Result], skipped: Sequence[Skipped]) -> list[str]:
+def _notes(results: Sequence[Result], skipped: Sequence[Skipped], failed: Sequence[Failed]) -> list[str]:
     lines = [""]
-    for each in dict.fromkeys((one.scenario, one.reason) for one in skipped):
-        lines.append(f"not run: {each[0]}: {each[1]}")
+    for scenario, reason in dict.fromkeys((one.scenario, one.reason) for one in skipped):
+        lines.append(f"not run: {scenario}: {reason}")
+    for trial in {result.trial.name: result.trial for result in results if result.trial.fewer}.values():
+        lines.append(f"{trial.name}: only {trial.messages:,} messages: {trial.fewer}")
     for result in results:
         if result.yardstick_seconds is not None:
             lines.append(
@@ -68,10 +81,15 @@ def _notes(results: Sequence[Result], skipped: Sequence[Skipped]) -> list[str]:
             )
     for result in results:
         if broken := result.broken():
-            again = f"nox -s chaos -- --only {result.trial.name} --seed {result.seed}"
             lines += [f"BROKEN {result.trial.name}: {text}" for text in broken]
-            lines.append(f"       again: {again}")
+            lines.append(_again(result.trial, result.seed))
+    for each in failed:
+        lines += [f"FAILED {each.trial.name}: {each.reason}", _again(each.trial, each.seed)]
     return lines
+
+
+def _again(trial: Trial, seed: int) -> str:
+    return f"       again: nox -s chaos -- --only {trial.name} --seed {seed}"
 
 
 class Progress:
@@ -101,6 +119,11 @@ class Progress:
         """Say that it is not run."""
         self._ended += 1
         self._print(f"{name}: not run: {reason}")
+
+    def fail(self, name: str, traceback: str) -> None:
+        """Say that a fault of the ledger ended it, and where."""
+        self._ended += 1
+        self._print(f"{name}: FAILED\n{traceback}")
 
     def _print(self, text: str) -> None:
         seconds = time.monotonic() - self._start

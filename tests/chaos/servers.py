@@ -71,7 +71,7 @@ class Unavailable(Exception):
     """A server cannot be had on this machine; the text says why, and what would help.
 
     Attributes:
-        required: PENSTOCK_TEST_REQUIRE names it: a failure, not a row that is left out.
+        required: PENSTOCK_TEST_REQUIRE names it, or it did not start: a failure, not a row that is left out.
     """
 
     def __init__(self, reason: str, required: bool) -> None:
@@ -119,7 +119,7 @@ class Servers:
                 self._places[name] = start()
             except pytest.skip.Exception as skipped:
                 raise self._remember(name, str(skipped)) from None
-            except pytest.fail.Exception as failed:
+            except (pytest.fail.Exception, Exception) as failed:  # noqa: BLE001  (its rows fail, the others go on)
                 raise self._remember(name, str(failed), required=True) from None
         return self._places[name]
 

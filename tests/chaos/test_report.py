@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import signal
+import sys
+import threading
+import time
+import traceback
 from importlib.metadata import entry_points
 from typing import Any
 
 import pytest
 
-from tests.chaos import command_line, scenarios
+from tests.chaos import command_line, runner, scenarios
 from tests.chaos.bounds import Bound, bound
 from tests.chaos.ledger import Findings, Kind
 from tests.chaos.report import HEADINGS, Skipped, row, table
@@ -15,6 +20,7 @@ from tests.chaos.rounds import Result
 from tests.chaos.runner import Runner
 from tests.chaos.scenarios import IN_FLIGHT, Trial
 from tests.chaos.servers import Servers, Unavailable
+from tests.chaos.waiting import Stop
 
 TRIALS = {trial.name: trial for trial in [*scenarios.short(), *scenarios.full()]}
 
@@ -119,11 +125,85 @@ def test_every_durable_connector_has_a_row_of_kills() -> None:
         *("memory", "redis.pubsub", "zmq", "zmq.reply", "timer", "sns", "sqs.fifo", "rabbitmq.classic"),
         *("postgres.table", "postgres.poll", "http.poll", "http.webhook"),
     }
-    rows = {trial.scenario.name: trial.messages for trial in scenarios.full() if trial.title == "3-kills"}
+    rows = {trial.scenario.name: trial for trial in scenarios.full() if trial.title == "3-kills"}
     plugins = [entry.load() for entry in entry_points(group="penstock")]
     connectors = {spec.name for plugin in plugins for spec in getattr(plugin, "penstock_connectors", list)()}
     assert set(rows) == (connectors - left_out) | {"http", "postgres-exactly-once"}
-    assert set(rows.values()) == {20_000}
+    assert {trial.messages for trial in rows.values() if not trial.fewer} == {20_000}
+    assert [name for name, trial in rows.items() if trial.fewer] == ["storage_queue"]
+
+
+def test_a_row_with_fewer_messages_says_why() -> None:
+    """Below the table."""
+    printed = table([result("storage_queue/3-kills"), result("sqs/3-kills")], [])
+    assert [line for line in printed.splitlines() if "only" in line] == [
+        f"storage_queue/3-kills: only 2,000 messages: {scenarios.AZURITE}"
+    ]
+
+
+def test_a_fault_of_the_ledger_fails_its_row_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The other rows run, and the table has them all; the exit code is 1."""
+
+    def faulty(trial: Trial, *_rest: object) -> Result:
+        if trial.name == "rsmq/kill":
+            raise TimeoutError("the server did not tell what it has")
+        return result(trial.name)
+
+    monkeypatch.setattr(Servers, "get", lambda _self, _name: None)
+    monkeypatch.setattr(runner, "run", faulty)
+    assert command_line.main(["--only", "rsmq/kill", "--only", "rsmq/term", "--seed", "17"]) == 1
+    printed = capsys.readouterr().out.splitlines()
+    assert [line.split()[:2] + line.split()[-1:] for line in printed[2:4]] == [
+        ["rsmq", "term", "ok"],
+        ["rsmq", "kill", "FAILED"],
+    ]
+    assert printed[-2:] == [
+        "FAILED rsmq/kill: TimeoutError: the server did not tell what it has",
+        "       again: nox -s chaos -- --only rsmq/kill --seed 17",
+    ]
+
+
+def test_a_server_that_does_not_start_fails_its_rows_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the reason, also where it is not required."""
+
+    def dead(_self: Servers, _name: str) -> Any:
+        raise OSError("it ended at once")
+
+    monkeypatch.setattr(Servers, "_redis", dead)
+    assert command_line.main(["--only", "rsmq/kill"]) == 1
+    assert "not run: rsmq: it ended at once" in capsys.readouterr().out.splitlines()
+
+
+def test_an_interrupted_run_prints_what_has_ended(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And names what it left out, whether that had begun or not."""
+
+    def interrupted(trial: Trial, _servers: Servers, _seed: int, stop: Stop) -> Result:
+        if trial.name == "rsmq/kill":
+            return result(trial.name)
+        main = threading.main_thread().ident or 0
+        # A signal while the lanes start would find the pool half made.
+        while "result" not in {frame.name for frame in traceback.extract_stack(sys._current_frames()[main])}:
+            time.sleep(0.01)
+        signal.pthread_kill(main, signal.SIGINT)
+        while True:
+            stop.check()
+            time.sleep(0.01)
+
+    monkeypatch.setattr(Servers, "get", lambda _self, _name: None)
+    monkeypatch.setattr(runner, "run", interrupted)
+    assert command_line.main(["--only", "rsmq/kill", "--only", "rsmq/term", "--only", "rsmq/freeze"]) == 130
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert rows[2][:2] == ["rsmq", "kill"]
+    assert rows[2][-1] == "ok"
+    left_out = sorted(each for each in rows if each[2:] == ["not", "run"])
+    assert left_out == [["rsmq", "freeze", "not", "run"], ["rsmq", "term", "not", "run"]]
+    assert ["not", "run:", "rsmq:", "the", "run", "was", "interrupted"] in rows
 
 
 def test_names_are_unique() -> None:
