@@ -16,7 +16,7 @@ from penstock.cli.main import command_line, configured
 from penstock.config.schema import configuration_schema
 from penstock.options import environment_fields
 from penstock.plugins.registry import Registry
-from penstock.retry import RetryPolicy
+from penstock.retry import QueueRetry, RetryPolicy
 from tests.sources import ROOT
 
 PAGE = (ROOT / "docs" / "reference" / "features.md").read_text()
@@ -110,6 +110,7 @@ def _schema() -> Any:
 def _keys() -> set[str]:
     """The keys of each section, those of a section in it too."""
     found = {f"{section}.{key}" for section in SECTIONS for key in _schema()[section]["properties"]}
+    found |= {f"queue.retry.{key}" for key in QueueRetry.model_fields}
     return found | {f"engine.retry.{key}" for key in RetryPolicy.model_fields}
 
 

@@ -27,7 +27,7 @@ from penstock.options import environment_fields
 from penstock.pipeline.settlement import Stage
 from penstock.plugins.policy import ALLOW_VARIABLE, BLOCK_VARIABLE
 from penstock.plugins.registry import Registry
-from penstock.retry import RetryPolicy
+from penstock.retry import QueueRetry, RetryPolicy
 
 DOCS = Path(__file__).parents[1] / "docs"
 REFERENCE = DOCS / "reference"
@@ -79,6 +79,7 @@ def test_the_tables_that_are_made_from_the_code_are_current(page: Path) -> None:
     ("heading", "model"),
     [
         ("A queue", QueueConfig),
+        ("A queue's `retry`", QueueRetry),
         ("`engine`", EngineSettings),
         ("`engine.retry`", RetryPolicy),
         ("`worker`", WorkerSettings),

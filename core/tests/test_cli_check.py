@@ -75,6 +75,16 @@ def test_a_good_configuration_is_printed_with_the_origin_of_each_value(
     assert printed["metrics_host"] == ["127.0.0.1", "default"]
 
 
+def test_the_retry_of_a_queue_is_shown_with_its_origins(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of it where any of it is given."""
+    monkeypatch.setenv("ACME_HOST", "h")
+
+    _code, out, _err = check("orders: {profile: acme, retry: {max_attempts: 5}}\n")
+
+    assert rows(out)["retry.max_attempts"] == ["5", "queues.yml:1"]
+    assert rows(out)["retry.max_delay"] == ["15.0", "default"]
+
+
 def test_what_differs_by_role_is_shown_for_each(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
     """A queue may read another host than it writes to."""
     monkeypatch.setenv("ACME_CONSUMER_HOST", "in")

@@ -16,7 +16,7 @@ from penstock.config.resolve import problems_of
 from penstock.errors import ConfigError
 from penstock.options import Role
 from penstock.plugins.registry import Registry
-from penstock.retry import RetryPolicy
+from penstock.retry import QueueRetry, RetryPolicy
 from penstock.specs import ConnectorSpec
 
 MEANT = re.compile(r"did you mean '([^']+)'\?")
@@ -35,6 +35,7 @@ def keys() -> list[tuple[str, str]]:
         "plugins": PluginSettings,
         "engine.retry": RetryPolicy,
         "queue": QueueConfig,
+        "queue.retry": QueueRetry,
     }
     return [(section, key) for section, model in sections.items() for key in model.model_fields]
 
@@ -44,6 +45,8 @@ def configuration(section: str, key: str) -> dict[str, Any]:
     whole: dict[str, Any] = {"queues": {"a": {"connector": "memory"}}}
     if section == "queue":
         whole["queues"]["a"][key] = None
+    elif section == "queue.retry":
+        whole["queues"]["a"]["retry"] = {key: None}
     elif section == "engine.retry":
         whole["engine"] = {"retry": {key: None}}
     else:

@@ -204,7 +204,7 @@ def test_a_connection_that_breaks_at_once_makes_no_hot_loop() -> None:
             consuming = asyncio.create_task(inbox.consume(10, 1.0))
             await asyncio.sleep(1.0)
             assert source.count("consume") <= 5
-            assert not inbox.connected
+            await until(lambda: not inbox.connected)  # on a busy machine this may be the moment between two calls
             inbox.stop()
             assert await consuming == ()
 

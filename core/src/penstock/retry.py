@@ -1,4 +1,4 @@
-"""Decides whether a failed call is repeated, and when."""
+"""Decides whether what failed is tried again, and when: a function, or a backend that is away."""
 
 from __future__ import annotations
 
@@ -41,3 +41,29 @@ class RetryPolicy(StrictModel):
     def delay(self, attempts: int) -> float:
         """Seconds until the next attempt after `attempts` attempts."""
         return Backoff(self.initial_delay, self.factor, self.max_delay, self.jitter).delay(attempts)
+
+
+class QueueRetry(StrictModel):
+    """How a queue treats a backend that is away, or refuses records for now.
+
+    Attributes:
+        max_attempts: How often it tries to connect, or to send a record, in a row; None tries for ever. Then an input
+            ends its worker, and a record that an output could not send counts as refused by its backend.
+        initial_delay: Seconds before the second attempt.
+        factor: How much longer each further wait is.
+        max_delay: Seconds that no wait exceeds.
+        jitter: Share of a wait that is random, 0 to 1.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
+
+    max_attempts: int | None = Field(default=None, ge=1)
+    initial_delay: float = Field(default=0.25, ge=0)
+    factor: float = Field(default=2.0, ge=1)
+    max_delay: float = Field(default=15.0, ge=0)
+    jitter: float = Field(default=0.5, ge=0, le=1)
+
+    @property
+    def backoff(self) -> Backoff:
+        """Its waits."""
+        return Backoff(self.initial_delay, self.factor, self.max_delay, self.jitter)

@@ -28,7 +28,7 @@ from pydantic_core import PydanticCustomError
 
 from penstock.config.locations import Locations, Path
 from penstock.errors import ConfigError
-from penstock.retry import RetryPolicy
+from penstock.retry import QueueRetry, RetryPolicy
 from penstock.specs import ConnectorSpec
 from penstock.strict_model import StrictModel
 
@@ -146,6 +146,7 @@ class QueueConfig(Settings):
             function of the object. An output's own key wins.
         envelope: Whether key and headers that the backend cannot carry travel inside the body. Off: bodies are written
             and read as they are, and a dead letter does not say why it is one.
+        retry: How long it tries to connect and to send while its backend is away. None, and it does for ever.
         batch: The function gets a list of messages instead of one; None leaves it to the profile.
     """
 
@@ -164,6 +165,7 @@ class QueueConfig(Settings):
     config: Annotated[dict[str, Any], BeforeValidator(_nothing)] = Field(default_factory=dict, repr=False)
     key: KeyField = None
     envelope: bool = True
+    retry: QueueRetry | None = None
     batch: bool | None = None
 
     @property

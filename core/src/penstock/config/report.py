@@ -13,6 +13,7 @@ from penstock.config.locations import Path
 from penstock.config.masking import shown
 from penstock.config.model import Configuration, EngineSettings, QueueConfig, Settings
 from penstock.queues.resolved_queue import ResolvedQueue
+from penstock.retry import QueueRetry
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ _ORDER = (
     "model_handler",
     "data_model",
     "envelope",
+    *(f"retry.{key}" for key in QueueRetry.model_fields),
     "batch",
 )
 
@@ -84,6 +86,9 @@ def _view_rows(queue: QueueConfig, view: ResolvedQueue) -> Iterator[Row]:
     yield row("data_model", "off" if view.model_handler is None else view.data_model)
     if not view.envelope:
         yield row("envelope", "off")
+    if view.retry is not None:
+        for key in type(view.retry).model_fields:
+            yield row(f"retry.{key}", getattr(view.retry, key))
     yield row("batch", "no" if view.batch is None else view.batch)
     yield from _option_rows(view)
 

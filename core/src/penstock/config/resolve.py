@@ -125,6 +125,9 @@ def validate(
     if not isinstance(queue.value, str | None) and not (choice and choice.spec and choice.spec.several):
         text = "'value' is a list, but this connector reads one place; make a queue for each, or write one name as text"
         resolution.problem(("value",), text)
+    if queue.retry is not None:
+        for key in queue.retry.model_fields_set:
+            resolution.origins[f"retry.{key}"] = resolution.written("retry", key)
     given = "envelope" in queue.model_fields_set
     resolution.origins["envelope"] = resolution.written("envelope") if given else "default"
     if resolution.problems or choice is None:
@@ -145,6 +148,7 @@ def validate(
         batch=batch,
         origins=resolution.origins,
         envelope=queue.envelope,
+        retry=queue.retry,
         key_of=key_reader(queue.key) if role == "output" and queue.key is not None else None,
         record_options=None if choice.spec is None else choice.spec.record_options,
         max_record_bytes=None if choice.spec is None else choice.spec.max_record_bytes,

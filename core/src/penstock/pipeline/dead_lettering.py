@@ -14,7 +14,7 @@ from penstock.pipeline.outcomes import Group
 from penstock.pipeline.settlement import Decision, Outcome
 from penstock.pipeline.state import EngineState
 from penstock.pipeline.strategy import Stored, Strategy
-from penstock.queues.queue import InputQueue, OutputQueue
+from penstock.queues.queue import GivenUp, InputQueue, OutputQueue
 from penstock.retry import RetryPolicy
 
 log = logging.getLogger("penstock")
@@ -115,7 +115,8 @@ class DeadLetters:
             failures=failures,
             refusal=done.refused[0][1],
         )
-        if group.form is not FORMS[-1]:
+        # Where the queue's `retry` is used up, its backend is away: less of the message would not be taken either.
+        if group.form is not FORMS[-1] and not isinstance(rest.refusal, GivenUp):
             rest.form = FORMS[FORMS.index(group.form) + 1]
             return rest
         self._report_refused(rest)

@@ -16,6 +16,7 @@ from penstock.queues.cancellation import raise_if_ours
 
 if TYPE_CHECKING:
     from penstock.connectors import Consumer, Producer
+    from penstock.retry import QueueRetry
 
 log = logging.getLogger("penstock")
 
@@ -39,6 +40,7 @@ class Connection:
         on_lost: Called each time the connection was lost.
         log_fields: What its log records carry beside their text: the queue, and its engine and connector.
         file: The file of its configuration, if there is one.
+        retry: How long it is tried again; None for ever.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Connection:
         on_lost: Callable[[], None] | None,
         log_fields: Mapping[str, str] | None = None,
         file: str = "",
+        retry: QueueRetry | None = None,
     ) -> None:
         self.log = logging.LoggerAdapter(log, log_fields)
         self._connector = connector
@@ -66,6 +69,8 @@ class Connection:
         self._connected_at = 0.0
         self._number = 0  # how many times it was connected
         self._lost = -1  # the connection whose loss was reported already: several calls notice it
+        self._retry = retry
+        self._given_up: NotConnected | None = None
         self.set_state("starting")
 
     def set_state(self, state: Any, reason: str = "") -> None:
@@ -102,6 +107,7 @@ class Connection:
             What the call returned; None if it was given up because of `stop`.
 
         Raises:
+            NotConnected: the queue's `retry` allows no further attempt.
             ConnectorError: the backend refused for good, or the connector has a bug.
         """
         failures = 0
@@ -109,7 +115,10 @@ class Connection:
             seen = self._number
             try:
                 with logged_with(self._fields):
-                    return await call()
+                    answer = await call()
+                if self._given_up is not None:
+                    self._back()
+                return answer
             except NotConnected as error:
                 failures += 1
                 self._report_lost(seen, error)
@@ -192,7 +201,11 @@ class Connection:
         """Connect, unless another call has connected since this one saw connection number `seen`."""
         clock = asyncio.get_running_loop().time
         deadline = None if connect_timeout is None else clock() + connect_timeout
+        given_up = self._given_up
         async with self._connecting:
+            if self._given_up not in (None, given_up):
+                # While this call waited for the lock: the attempts are those of all calls together.
+                raise NotConnected(str(self._given_up))
             failures = 0
             while self._number == seen:
                 try:
@@ -202,7 +215,8 @@ class Connection:
                     failures += 1
                     reason = _text(error)
                     self.set_state("degraded", reason)
-                    wait = _wait(failures, error)
+                    self._end_after_last(failures, reason, error)
+                    wait = self._wait(failures, error)
                     if deadline is not None:
                         if clock() >= deadline:
                             raise NotConnected(
@@ -217,16 +231,35 @@ class Connection:
                     raise self._named("connect", error) from error
                 else:
                     self._number += 1
-                    self._health.outages.back(self._place)
+                    self._back()
                     self._connected_at = clock()
             self.set_state("ok")
+
+    def _back(self) -> None:
+        self._given_up = None
+        self._health.outages.back(self._place)
+        self.set_state("ok")
 
     async def _connect_again(self, seen: int, failures: int, error: NotConnected) -> None:
         # The first time at once, unless the connector asks for a pause. If connect() succeeds and the call fails again,
         # a connection that breaks at once must not make a hot loop.
+        self._end_after_last(failures, _text(error), error)
         if failures > 1 or error.retry_after is not None:
-            await asyncio.sleep(_wait(failures, error))
+            await asyncio.sleep(self._wait(failures, error))
         await self._connect(seen)
+
+    def _wait(self, failures: int, error: NotConnected) -> float:
+        if error.retry_after is not None:
+            return max(error.retry_after, SHORTEST_WAIT)
+        return RECONNECT.delay(failures) if self._retry is None else self._retry.backoff.delay(failures)
+
+    def _end_after_last(self, failures: int, reason: str, error: NotConnected) -> None:
+        """Raise the error of a backend that was tried as often as the queue's `retry` allows."""
+        if self._retry is None or failures != self._retry.max_attempts:
+            return
+        server = "" if not self._place.server or self._place.server in reason else f"{self._place.server}: "
+        self._given_up = NotConnected(f"{self._label}: {server}{reason}; {given_up_after(failures)}")
+        raise self._given_up from error
 
     def _report_lost(self, seen: int, error: NotConnected) -> None:
         if self._lost == seen:
@@ -254,8 +287,9 @@ class Connection:
         )
 
 
-def _wait(failures: int, error: NotConnected) -> float:
-    return RECONNECT.delay(failures) if error.retry_after is None else max(error.retry_after, SHORTEST_WAIT)
+def given_up_after(failures: int) -> str:
+    """The end of an error after the last attempt that a queue's `retry` allows."""
+    return f"given up after {failures} attempt{'s' if failures > 1 else ''} (retry.max_attempts of the queue)"
 
 
 def _shown(error: BaseException) -> str:

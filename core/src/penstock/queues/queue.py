@@ -23,7 +23,7 @@ from penstock.observability.outages import FIRST_REMINDER, Trouble, duration
 from penstock.queues.adapters import make_consumer, make_producer, plain_encoder_for
 from penstock.queues.answers import consume_problem, count_problem, lag_problem, transact_problem
 from penstock.queues.codec import Codec
-from penstock.queues.connection import Connection
+from penstock.queues.connection import Connection, given_up_after
 from penstock.queues.packing import Packing
 from penstock.queues.record_rules import RecordRules, add_headers
 from penstock.results import Created
@@ -37,6 +37,10 @@ T = TypeVar("T")
 
 PRODUCE_AGAIN = Backoff(initial=0.1, maximum=10.0)
 END_CALLS_WITHIN = 2.0  # seconds, at the end of a worker whose calls did not end in time
+
+
+class GivenUp(ProduceError):
+    """A record was not confirmed in as many attempts as the queue's `retry` allows; the backend may have it."""
 
 
 class _Queue:
@@ -59,8 +63,9 @@ class _Queue:
         self.server: str = getattr(connector, "server", "")
         file = resolved.location.partition(":")[0]
         self._connection = Connection(
-            connector, str(self), resolved.connector_class, health or Health(), component, on_reconnect, fields, file
-        )
+            connector, str(self), resolved.connector_class, health or Health(), component, on_reconnect, fields, file,
+            resolved.retry,
+        )  # fmt: skip
 
     def __str__(self) -> str:
         place = f" ({self.resolved.location})" if self.resolved.location else ""
@@ -315,14 +320,18 @@ class OutputQueue(_Queue):
     async def produce(self, records: Sequence[Record]) -> Sequence[ProduceError | None]:
         """Send records until each is confirmed, or refused for good.
 
-        A record that the backend refuses for now is sent again with backoff, for as long as this call is not cancelled.
+        A record that the backend refuses for now is sent again with backoff, for as long as this call is not cancelled
+        and the queue's `retry` allows.
 
         Returns:
-            Empty if all are confirmed; else one entry a record: None, or why the backend will never take it.
+            Empty if all are confirmed; else one entry a record: None, or why the backend will never take it, or
+            `GivenUp`.
         """
         records = self._packed(records)
         errors = await self._produce(records)
         if not any(errors):
+            if self.resolved.retry is not None and not self.connected:
+                self._connection.set_state("ok")  # records before these were given up
             return ()
         return await self._produce_again(records, list(errors))
 
@@ -331,7 +340,10 @@ class OutputQueue(_Queue):
             taken = [record for position, record in enumerate(records) if position not in rejected]
             answers = iter(await self._produce(taken) if taken else ())
             return [rejected.get(position) or next(answers) for position in range(len(records))]
-        errors = await self._connection.confirmed(lambda: self._producer.produce(records))
+        try:
+            errors = await self._connection.confirmed(lambda: self._producer.produce(records))
+        except NotConnected as error:
+            return [GivenUp(str(error).removeprefix(f"{self}: "))] * len(records)
         if not isinstance(errors, Sequence):
             raise self._connection.bug(f"the producer answered a {type(errors).__name__} instead of a result a record")
         if len(errors) != len(records):
@@ -341,10 +353,14 @@ class OutputQueue(_Queue):
     async def _produce_again(
         self, records: Sequence[Record], errors: list[ProduceError | None]
     ) -> Sequence[ProduceError | None]:
-        failures, trouble = 0, Trouble()
+        failures, trouble, retry = 0, Trouble(), self.resolved.retry
         while pending := [i for i, error in enumerate(errors) if self._may_be_sent_again(error)]:
             failures += 1
-            wait = PRODUCE_AGAIN.delay(failures)
+            if retry is not None and failures == retry.max_attempts:
+                for i in pending:
+                    errors[i] = GivenUp(f"{errors[i]}; {given_up_after(failures)}")
+                return errors
+            wait = (PRODUCE_AGAIN if retry is None else retry.backoff).delay(failures)
             reason = str(errors[pending[0]])
             self._connection.set_state("degraded", reason)
             if trouble.is_due(monotonic()):
@@ -356,7 +372,8 @@ class OutputQueue(_Queue):
             again = await self._produce([records[i] for i in pending])
             for i, error in zip(pending, again, strict=True):
                 errors[i] = error
-        self._connection.set_state("ok")
+        if not any(isinstance(error, GivenUp) for error in errors):
+            self._connection.set_state("ok")
         if (seconds := trouble.over(monotonic())) is not None and seconds > FIRST_REMINDER:
             self._connection.log.warning("%s: records are confirmed again after %s", self, duration(seconds))
         return errors if any(errors) else ()
@@ -368,7 +385,7 @@ class OutputQueue(_Queue):
             raise self._connection.bug(
                 f"the producer answered a {type(error).__name__} for a record, which is neither None nor a ProduceError"
             )
-        return error.retriable
+        return error.retriable and not isinstance(error, GivenUp)
 
 
 def _rejected_outputs(

@@ -10,6 +10,7 @@ from penstock.capabilities import Capabilities
 from penstock.model_handlers import ModelHandler
 from penstock.options import Role
 from penstock.queues.keys import KeyOf
+from penstock.retry import QueueRetry
 from penstock.serializers import Serializer
 
 
@@ -33,6 +34,7 @@ class ResolvedQueue:
         data_model: What the model handler builds; None without one.
         data_model_is_default: The configuration does not choose it, so a function's annotation may replace it.
         envelope: Whether key and headers that the backend cannot carry travel inside the body.
+        retry: How it treats a backend that is away; None where the configuration does not say.
         batch: The function gets lists; None if neither queue nor profile set it.
         origins: For each key ("connector", "config.port") where its value came from.
     """
@@ -54,5 +56,6 @@ class ResolvedQueue:
     origins: Mapping[str, str] = field(repr=False)
     key_of: KeyOf | None = None
     envelope: bool = True
+    retry: QueueRetry | None = None
     record_options: Set[str] | None = None
     max_record_bytes: int | None = None
