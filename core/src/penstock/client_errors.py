@@ -32,7 +32,7 @@ class ErrorTable:
     """What the errors of a client library mean to the engine.
 
     Args:
-        service: The backend's name, for people.
+        service: The backend as error messages name it.
         by_type: Error class → what to raise. The most specific class wins.
         roots: The library's other root classes. `translating` catches what is listed in `by_type` or here, and nothing
             else; what has no row becomes a `ConnectorError`.

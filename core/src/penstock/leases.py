@@ -85,7 +85,7 @@ class Leases(Generic[M]):
             self._ended.difference_update(message.position for message in messages)
 
     def delivered_here(self, messages: Iterable[M]) -> set[M]:
-        """Those of these new deliveries whose last lease ended in this process; so no worker has died with them.
+        """The new deliveries whose last lease ended in this process: it is alive, so no worker has died with them.
 
         Call it before `deliver`.
         """
@@ -93,7 +93,7 @@ class Leases(Generic[M]):
         return {message for message in messages if message.position in known}
 
     def held(self, messages: Iterable[QueueMessage]) -> list[M]:
-        """Those that are still held, in order. A lease that has ended by this worker's clock is lost."""
+        """The messages that are still held, in order. A lease that has ended by this worker's clock is lost."""
         now, until = monotonic(), self._until
         known: list[M] = [message for message in messages if message in until]
         held = [message for message in known if until[message] > now]
@@ -161,7 +161,7 @@ class Leases(Generic[M]):
                 self.extend([message], asked + seconds)
 
     def connection_lost(self) -> None:
-        """For deliveries that belong to a connection: it is gone, and the server delivers again what it had."""
+        """Count all deliveries as lost, because their connection is gone and the server delivers them again."""
         if lost := list(self._until):
             self.settle(lost, late=lost)
             self.lost += len(lost)

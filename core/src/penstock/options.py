@@ -49,7 +49,7 @@ class ConnectorOptions(StrictModel):
         return {}
 
     def for_tools(self) -> Self:
-        """These options as `penstock dead-letters` uses them, beside workers.
+        """The options with which `penstock dead-letters` connects beside workers.
 
         A connector whose capability is `groups` gives the tools a group of their own: what they settle in it is gone
         for them, and no worker loses a message or a partition.

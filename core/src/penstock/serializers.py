@@ -48,5 +48,5 @@ class Serializer(ABC):
         return ()
 
     def write_headers(self, record: Record) -> Record:
-        """The record with those of its headers in the body that have a place there. The given one stays as it is."""
+        """A copy of the record whose body carries the headers that this format has a place for."""
         return record

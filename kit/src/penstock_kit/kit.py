@@ -174,7 +174,7 @@ class Kit:
     async def input_queue(
         self, on_reconnect: Callable[[], None] | None = None, **over: Any
     ) -> AsyncIterator[InputQueue]:
-        """The test's queue as an engine has it: it connects again by itself. Not open yet."""
+        """The test's queue as an engine reads it: it connects again by itself. Not open yet."""
         queue = InputQueue(self.resolve("input", self.config(**over)), on_reconnect=on_reconnect)
         try:
             yield queue
@@ -184,7 +184,7 @@ class Kit:
 
     @asynccontextmanager
     async def output_queue(self, **over: Any) -> AsyncIterator[OutputQueue]:
-        """The same for an output."""
+        """The test's queue as an engine writes to it: it connects again by itself. Not open yet."""
         queue = OutputQueue(self.resolve("output", self.config(**over)))
         try:
             yield queue

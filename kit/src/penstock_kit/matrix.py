@@ -75,7 +75,7 @@ def notes(suites: Sequence[SuiteReport]) -> Iterator[str]:
 
 
 def as_text(suites: Sequence[SuiteReport]) -> str:
-    """For a terminal."""
+    """The matrix as text, for a terminal."""
     both = tables(suites)
     widths = [max(len(row[column]) for table in both for row in table) for column in range(len(suites) + 1)]
     lines: list[str] = []
@@ -94,7 +94,7 @@ def _aligned(row: Row, widths: Sequence[int]) -> str:
 
 
 def as_markdown(suites: Sequence[SuiteReport]) -> str:
-    """For the manual."""
+    """The matrix in Markdown, for the manual."""
     lines: list[str] = []
     for head, *body in tables(suites):
         lines += [_markdown_row(head), _markdown_row(["---"] * len(head)), *map(_markdown_row, body), ""]

@@ -125,7 +125,7 @@ def _exact_decimals(decode: Decode, schema: Any) -> Decode:
 
 
 def _rejecting_long(decode: Decode) -> Decode:
-    """For releases of pydantic that always read a decimal as a float."""
+    """Refuse numbers that a release of pydantic which reads each decimal as a float would change."""
 
     def decode_short(body: bytes) -> Any:
         if _FRACTION.search(body) and any(Decimal(text) != Decimal(repr(float(text))) for text in _fractions(body)):

@@ -19,7 +19,7 @@ NOT_GIVEN = Given.NOT
 
 
 class EngineArguments(Settings):
-    """These arguments of `Engine`, which has their meaning."""
+    """The arguments of `Engine` that are checked together; their meaning is in its docstring."""
 
     owner: ClassVar[str] = "the engine"
 

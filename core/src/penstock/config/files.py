@@ -233,7 +233,7 @@ def _misspelt_name(values: Mapping[str, Any]) -> str | None:
 
 
 def _section_hint(key: str, spelled: Path) -> str:
-    """For a queue in a configuration without `queues`: the key may be meant as a section."""
+    """A hint for an unknown key in a configuration without `queues`, where it may be meant as a section."""
     guess = nearest(key, SECTIONS) if len(spelled) == 1 else None
     if guess is None:
         return ""

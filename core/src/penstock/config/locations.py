@@ -38,7 +38,7 @@ class SourceLocation:
 
     @property
     def exact(self) -> str:
-        """The same with the column, to find the spot in an editor."""
+        """File, line and column, to find the spot in an editor."""
         return f"{self}:{self.column}" if self.line else str(self)
 
 

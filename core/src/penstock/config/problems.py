@@ -35,6 +35,6 @@ class Problem:
 
 
 def located(problems: Iterable[Problem], subject: str, locations: Locations) -> list[Problem]:
-    """The same problems with their subject and their locations, in the order of the file."""
+    """Copies of the problems that have their subject and location, in the order of the file."""
     in_order = sorted(problems, key=lambda problem: locations.of(problem.path).order)
     return [replace(problem, subject=subject, origin=locations.of(problem.path)) for problem in in_order]

@@ -61,7 +61,7 @@ class MetricsRegistry:
         yield from _families_of_the_program()
 
     def engines(self) -> Sequence[EngineMetrics]:
-        """Those of each engine, in the order they were added."""
+        """The metrics of each engine, in the order they were added."""
         with self._lock:
             return list(self._engines)
 

@@ -38,7 +38,7 @@ class Status:
 
     Attributes:
         state: See `State`.
-        reason: Why, for people; "" without a reason. Holds no secret and no message body.
+        reason: A sentence that says why; "" without a reason. Holds no secret and no message body.
         since: When this state began, in seconds since the epoch. A new reason alone does not move it.
     """
 

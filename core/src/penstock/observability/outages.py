@@ -58,7 +58,7 @@ class Trouble:
         return True
 
     def over(self, now: float) -> float | None:
-        """It has ended; returns its seconds if it was logged."""
+        """End the outage. Returns its seconds if it was logged."""
         seconds = now - self.since if self.since is not None and self.told else None
         self.since, self.told = None, False
         return seconds
@@ -69,7 +69,7 @@ class Place:
     """One queue's connection.
 
     Attributes:
-        server: The server, for people; empty if the connector does not name it.
+        server: The server as log lines name it; empty if the connector does not name it.
         label: The queue, as errors call it.
         component: Its name in the health registry.
         fields: What its log records carry: engine, queue, connector.

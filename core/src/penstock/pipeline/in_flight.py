@@ -41,7 +41,7 @@ class InFlight:
         return None if first is None else monotonic() - first
 
     def add(self, messages: Iterable[QueueMessage], asked_at: float) -> None:
-        """These were received."""
+        """Count messages as received."""
         received_at = self.received_at
         for message in messages:
             received_at[message] = asked_at
@@ -49,16 +49,16 @@ class InFlight:
     def working_copies(
         self, messages: Sequence[QueueMessage], is_packed: Callable[[QueueMessage], bool]
     ) -> Sequence[QueueMessage]:
-        """The same messages, with a copy in the place of each that is packed: unpacking one changes it."""
+        """The messages, with a copy in the place of each that is packed: unpacking one changes it."""
         return [self._copy(message) if is_packed(message) else message for message in messages]
 
     def supersede(self, older: QueueMessage, newer: QueueMessage) -> None:
-        """The function gets `newer` in the place of `older`, which from now on shares its fate."""
+        """Settle or requeue `older` together with `newer`, which the function gets in its place."""
         (old, new), superseded = self.originals([older, newer]), self._superseded
         superseded[new] = [*superseded.get(new, ()), *superseded.pop(old, ()), older]
 
     def superseded_by(self, messages: Sequence[QueueMessage]) -> Sequence[QueueMessage]:
-        """The older messages that share the fate of these."""
+        """The older messages that are settled or requeued with the given ones."""
         if not self._superseded:
             return ()
         return [older for each in self.originals(messages) for older in self._superseded.get(each, ())]
@@ -68,7 +68,7 @@ class InFlight:
         return self.received_at[self.originals([message])[0]]
 
     def release(self, messages: Sequence[QueueMessage]) -> Sequence[QueueMessage]:
-        """These left the engine, settled or requeued, and those that share their fate; returns them all."""
+        """Forget messages that were settled or requeued, and the superseded ones with them. Returns them all."""
         if self._superseded:
             messages = [*messages, *self.superseded_by(messages)]
             for message in self.originals(messages):

@@ -23,12 +23,12 @@ class Latest(deque[QueueMessage]):
         self._in_flight = in_flight
 
     def extend(self, messages: Iterable[QueueMessage]) -> None:
-        """These wait, too."""
+        """Add messages that wait; only the newest of each key stays."""
         super().extend(messages)
         self._leave_newest()
 
     def extendleft(self, messages: Iterable[QueueMessage]) -> None:
-        """These wait before all others, in reversed order."""
+        """Add messages before all others, in reversed order; only the newest of each key stays."""
         super().extendleft(messages)
         self._leave_newest()
 

@@ -182,7 +182,7 @@ class Pipeline:
         return await self._idle.idle_since()
 
     def waits_for(self) -> str | None:
-        """What a stop waits for, for people; None once it has ended."""
+        """A sentence about what a stop waits for; None once the engine has ended."""
         if self.ending is not None:
             return None
         called, left = self.executor.taken - self.executor.returned, self.in_flight

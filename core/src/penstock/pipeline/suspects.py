@@ -125,7 +125,7 @@ class SuspectCalls:
                 self._executor.submit(postponed)
 
     def postpone(self, messages: Sequence[QueueMessage]) -> None:
-        """These wait for their next attempt until the suspects under way are settled."""
+        """Hold messages that are due for another attempt until the suspects under way are settled."""
         self._postponed += messages
 
     def returned(self, batch: Batch) -> None:
@@ -137,7 +137,7 @@ class SuspectCalls:
             self._changed.set()
 
     def ended(self, messages: Sequence[QueueMessage]) -> None:
-        """These are settled or requeued, or wait for their next attempt."""
+        """Count messages as done: settled, requeued, or waiting for their next attempt."""
         if self._open:
             self._open.difference_update(messages)
             self._running.difference_update(messages)

@@ -22,10 +22,10 @@ STILL_EVERY = 5.0  # seconds between two lines about what a stop waits for
 
 @runtime_checkable
 class Waiting(Protocol):
-    """What can say for what a stop of it waits."""
+    """A part of the worker that can say what its stop waits for."""
 
     def waits_for(self) -> str | None:
-        """A sentence for people; None once it has ended."""
+        """A sentence about what the stop waits for; None once the part has ended."""
 
 
 def log_start(serves: str | None, engines: Iterable[EngineStatus]) -> None:

@@ -122,11 +122,11 @@ def listening(on_stop: Callable[[str], None], on_abort: Callable[[], None]) -> I
 
 
 def nothing(_name: str) -> None:
-    """For a first signal that only has to be remembered."""
+    """Do nothing on a first signal that only has to be remembered."""
 
 
 def stop_early(name: str) -> None:
-    """For a first signal while a program is imported: there is nothing to finish, and it may take long.
+    """Stop at once on a first signal while a program is imported: nothing is under way, and the import may take long.
 
     Raises:
         Stopped: always.

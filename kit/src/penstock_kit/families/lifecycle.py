@@ -197,7 +197,7 @@ class Footprint:
 
     @classmethod
     def now(cls) -> Footprint:
-        """Those of this moment."""
+        """What this process has now."""
         # Without the event loop's own pool, which may grow by a thread or two.
         pool = {thread.native_id for thread in threading.enumerate() if thread.name.startswith("asyncio_")}
         threads = {thread.ident for thread in threading.enumerate() if thread.native_id not in pool}

@@ -67,7 +67,7 @@ class PubSubClient:
             return await self.ask(method, request, timeout)
 
     async def ask(self, method: str, request: Any, timeout: float = 0.0) -> Any:
-        """The same, with the errors of the client library."""
+        """Call a method as `call` does, but raise the errors of the client library as they are."""
         clients = self._slot.get()
         service = clients.subscriber if hasattr(clients.subscriber, method) else clients.publisher
         try:

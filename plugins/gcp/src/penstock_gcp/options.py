@@ -53,7 +53,7 @@ class PubSubOptions(ConnectorOptions):
 
     @property
     def address(self) -> str:
-        """The service, for people."""
+        """The service's address, for messages."""
         return self.emulator or self.endpoint
 
     def topic_path(self, name: str) -> str:

@@ -52,7 +52,7 @@ class Breaker:
 
 
 class Breakers:
-    """Those of the hosts that have failed last.
+    """The breakers of the hosts that have failed last.
 
     Args:
         limit, pause: As of `Breaker`.

@@ -44,7 +44,7 @@ class Feed:
         self._seen: dict[str, None] = {}  # the oldest first
 
     def go_on_at(self, place: Place) -> None:
-        """Take over what an earlier owner of the feed remembered."""
+        """Start with the items that an earlier reader of the feed has marked as seen."""
         self._seen = dict.fromkeys(place.get("seen", ()))
 
     def read(self, answer: Answer, place: Place) -> tuple[list[tuple[SourceMessage, Place | None]], Place]:

@@ -135,7 +135,7 @@ class WebhookProducer(Producer):
         options = record.options or {}
         url = options.get("url")
         if record.message is None:
-            return "a request has no null body (tombstone)"
+            return "a request takes no null body (tombstone)"
         if not isinstance(identity := options.get("id", "-"), str) or not _ID.fullmatch(identity):
             return "the option `id` must be printable ASCII without spaces and full stops, at most 255 characters"
         if (url is None) == self.options.urls_from_records:

@@ -108,5 +108,5 @@ class ShareOptions(ClientOptions):
         return self.model_copy(update={"group_id": TOOLS_GROUP})
 
     def for_browsing(self) -> KafkaOptions:
-        """The same brokers and credentials for a client that is in no group."""
+        """Options with these brokers and credentials, for a client outside all groups."""
         return KafkaOptions(**self.model_dump(by_alias=True, exclude={"group", "members"}))

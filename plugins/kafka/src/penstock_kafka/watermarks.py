@@ -25,7 +25,7 @@ WANTED_FOR = 30.0  # seconds after a call of `lag`, during which the brokers are
 
 
 class Watermarks:
-    """For each partition the offset after its last message, as far as it is known.
+    """The offset after the last message of each partition, as far as it is known.
 
     Args:
         client: The consumer.

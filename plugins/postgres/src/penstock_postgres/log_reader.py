@@ -1,4 +1,4 @@
-"""What reading a log of changes has in common: one position is stored, and settlements come in any order."""
+"""What all readers of a log of changes share: one position is stored, and settlements come in any order."""
 
 from __future__ import annotations
 

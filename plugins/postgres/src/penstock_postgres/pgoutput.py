@@ -232,7 +232,7 @@ def change_headers(operation: str, table: str, lsn: str | None, xid: int | str |
 
 
 def lsn_text(lsn: Lsn) -> str:
-    """As PostgreSQL writes it."""
+    """A log position as PostgreSQL writes it: `16/B374D848`."""
     return f"{lsn >> 32:X}/{lsn & 0xFFFFFFFF:X}"
 
 

@@ -63,7 +63,7 @@ class QueueTable(Protocol):
         """Create what is missing if `create` is set, and check the table and its privileges."""
 
     async def prepare_to_produce(self, session: Runs) -> None:
-        """The same checks for a producer."""
+        """Like `prepare_to_consume`, with the privileges that a producer needs."""
 
     async def prepare_to_browse(self, session: Runs) -> None:
         """Check that the queue can be read. Creates nothing."""

@@ -257,7 +257,7 @@ def _type(column: Column) -> sql.SQL:
 def _fields(record: Record) -> tuple[Sequence[str], str | None]:
     """The names of a record's fields, sorted; or the reason why it has none."""
     if record.message is None:
-        return (), "has no null body (tombstone)"
+        return (), "takes no null body (tombstone)"
     try:
         # Decoded here, because json.loads would also accept UTF-16.
         content = json.loads(record.message.decode("utf-8"))

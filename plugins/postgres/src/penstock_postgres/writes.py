@@ -45,7 +45,7 @@ def limits(session: Session) -> BatchLimits:
 
 
 def record_indexes(outputs: Outputs) -> list[RecordIndex]:
-    """Those of all records, in the order in which they are stored."""
+    """The indexes of all records, in the order in which they are stored."""
     return [(output, number) for output, (_queue, records) in enumerate(outputs) for number in range(len(records))]
 
 
@@ -145,7 +145,7 @@ async def delete_by_bisection(
 
 
 def not_ours(messages: Sequence[PostgresMessage], rows: Rows) -> list[PostgresMessage]:
-    """Those of the messages that a statement left alone, because they were no longer ours.
+    """The messages that a statement left alone, because they were no longer ours.
 
     A delivery is known by id and token: one consumer may hold two deliveries of a row if the lease of the first ended.
 

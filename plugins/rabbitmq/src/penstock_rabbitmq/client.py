@@ -94,7 +94,7 @@ class Client:
 
     @asynccontextmanager
     async def _translating(self) -> AsyncIterator[None]:
-        """For calls within the time limit."""
+        """Limit calls to the timeout of the options, and translate the errors of the client library."""
         try:
             with ERRORS.translating(self.options.address):
                 async with asyncio.timeout(self.options.timeout):

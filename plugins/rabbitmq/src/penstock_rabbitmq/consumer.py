@@ -224,7 +224,7 @@ class RabbitmqConsumer(LeasedConsumer[RabbitmqMessage]):
 
 
 def _copy(message: RabbitmqMessage, queue: str) -> Publication:
-    """The same message for another queue."""
+    """A copy of a message, to be published to another queue."""
     properties = copy(message.message_context.header.properties)
     headers = {name: value for name, value in (properties.headers or {}).items() if not name.startswith(SERVERS)}
     properties.headers = {**headers, DELIVERIES: message.attempts}

@@ -99,7 +99,7 @@ class RabbitmqOptions(ConnectorOptions):
 
     @property
     def address(self) -> str:
-        """The server, for people."""
+        """The server's host and port, for messages."""
         return "{host}:{port}".format(**self.server())
 
 

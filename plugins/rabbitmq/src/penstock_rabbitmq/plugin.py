@@ -46,7 +46,7 @@ def penstock_connectors() -> Sequence[ConnectorSpec]:
 
 @hookimpl
 def penstock_profiles() -> Sequence[Profile]:
-    """Those that every connector has."""
+    """The standard profiles of both connectors."""
     return [
         *standard_profiles("rabbitmq", "on RabbitMQ"),
         *standard_profiles("rabbitmq.classic", "on RabbitMQ", name="rabbitmq-classic"),

@@ -53,7 +53,7 @@ class RsmqClient:
 
     @property
     def address(self) -> str:
-        """The server, for people."""
+        """The server as messages name it."""
         return self._options.address if self._node is None else f"{self._node[0]}:{self._node[1]}"
 
     async def connect(self) -> float:

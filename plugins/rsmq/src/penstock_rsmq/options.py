@@ -141,7 +141,7 @@ class RsmqOptions(ConnectorOptions):
 
     @property
     def address(self) -> str:
-        """The server, for people: host and port or the socket's path, never a password."""
+        """The server as messages name it: host and port or the socket's path, never a password."""
         if self.url is None:
             return f"{self.host}:{self.port}"
         parts = urlsplit(self.url.get_secret_value())

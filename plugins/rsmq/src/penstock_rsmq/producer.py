@@ -75,7 +75,7 @@ class RsmqProducer(Producer):
 
 def _rejection(record: Record) -> ProduceError | None:
     if record.message is None:
-        return ProduceError("RSMQ has no null body (tombstone)", retriable=False)
+        return ProduceError("RSMQ takes no null body (tombstone)", retriable=False)
     if record.options and record.options.get("encode"):
         return ProduceError("RSMQ takes no option 'encode': the queue's serializer encodes", retriable=False)
     return None

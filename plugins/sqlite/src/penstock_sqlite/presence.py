@@ -44,7 +44,7 @@ class Presence:
                 self._here.add(consumer)
 
     def leave(self, consumer: int) -> None:
-        """This consumer is closed. Idempotent."""
+        """Release the lock of a closed consumer. Idempotent."""
         with self._lock:
             if consumer in self._here:
                 self._here.remove(consumer)

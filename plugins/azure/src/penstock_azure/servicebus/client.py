@@ -95,7 +95,7 @@ class Connection:
 
     @asynccontextmanager
     async def asking(self) -> AsyncIterator[Any]:
-        """As `calling`, for what goes over the link of requests: renewals, peeks, settlements of an earlier connection.
+        """Like `calling`, for requests: renewals, peeks, settlements of an earlier connection.
 
         One at a time: the client gives two requests that begin together one delivery id, and is disconnected for it.
         """

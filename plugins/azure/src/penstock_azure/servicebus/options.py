@@ -45,7 +45,7 @@ class ServiceBusOptions(ConnectorOptions):
 
     @property
     def address(self) -> str:
-        """The service, for people."""
+        """The service's host and port, for messages."""
         return urlsplit(self.endpoint or self._parts["endpoint"]).netloc
 
     @property

@@ -61,7 +61,7 @@ class StorageQueueOptions(ConnectorOptions):
 
     @property
     def address(self) -> str:
-        """The server, for people."""
+        """The server's host and port, for messages."""
         parts = parts_of(self.connection_string.get_secret_value())
         if _DEVELOPMENT in parts:
             return "127.0.0.1:10001"

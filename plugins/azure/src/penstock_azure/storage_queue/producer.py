@@ -37,7 +37,7 @@ class StorageQueueProducer(Producer):
     async def _send(self, records: Sequence[Record]) -> None:
         (record,) = records
         if record.message is None:
-            raise RefusedError("a Storage Queue has no null body (tombstone)")
+            raise RefusedError("a Storage Queue takes no null body (tombstone)")
         if (hidden := whole_seconds(record.delay)) >= LONGEST:
             raise RefusedError(f"a Storage Queue holds a message back for less than seven days, not {hidden:,} s")
         try:

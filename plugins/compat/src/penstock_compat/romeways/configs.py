@@ -94,7 +94,7 @@ class Message:
         return cls(json.dumps(payload) if isinstance(payload, dict) else payload, times)
 
     def raise_resend_counter(self) -> Self:
-        """The same message, sent again once more."""
+        """A copy of the message that counts one more resend."""
         return replace(self, rw_resend_times=self.rw_resend_times + 1)
 
     def to_json(self) -> bytes:

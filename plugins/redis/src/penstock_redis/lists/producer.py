@@ -66,5 +66,5 @@ async def push(redis: Connection, end: str, bodies: Sequence[tuple[bytes, float]
 
 def _rejection(record: Record) -> ProduceError | None:
     if record.message is None:
-        return ProduceError("a Redis list has no null body (tombstone)", retriable=False)
+        return ProduceError("a Redis list takes no null body (tombstone)", retriable=False)
     return None

@@ -58,5 +58,5 @@ class PubSubProducer(Producer):
 
 def _rejection(record: Record) -> ProduceError | None:
     if record.message is None:
-        return ProduceError("Redis Pub/Sub has no null body (tombstone)", retriable=False)
+        return ProduceError("Redis Pub/Sub takes no null body (tombstone)", retriable=False)
     return None
