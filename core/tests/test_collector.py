@@ -11,7 +11,7 @@ import pytest
 
 from penstock import Engine
 from penstock.config.model import WorkerSettings
-from penstock.worker.collector import THRESHOLDS
+from penstock.worker.collector import FROZEN_BY_PYTHON, THRESHOLDS
 from penstock.worker.worker import Worker
 
 PYTHONS_OWN = (700, 10, 10)
@@ -58,9 +58,9 @@ def test_a_worker_that_owns_its_process_tunes_the_collector() -> None:
     looking = look()
 
     assert looking.threshold == THRESHOLDS
-    assert looking.frozen > 0
+    assert looking.frozen > FROZEN_BY_PYTHON
     assert gc.get_threshold() == PYTHONS_OWN
-    assert gc.get_freeze_count() == 0
+    assert gc.get_freeze_count() < FROZEN_BY_PYTHON
 
 
 def test_an_embedded_worker_leaves_the_collector_alone() -> None:
@@ -80,7 +80,7 @@ def test_the_setting_turns_it_off() -> None:
     looking = look(tune=False)
 
     assert looking.threshold == PYTHONS_OWN
-    assert looking.frozen == 0
+    assert looking.frozen < FROZEN_BY_PYTHON
 
 
 def test_a_program_keeps_the_thresholds_it_has_set() -> None:

@@ -12,6 +12,9 @@ and over and finds nothing to free, which costs a third of a worker's CPU time."
 
 _PYTHONS_OWN = (700, 2_000)  # the first threshold that Python itself sets, by its release
 
+FROZEN_BY_PYTHON = 1_000
+"""Fewer objects than this are Python 3.12's own, 375; a program that calls `gc.freeze` freezes 5,000 or more."""
+
 
 @contextmanager
 def tuned_collector() -> Iterator[None]:
@@ -24,7 +27,7 @@ def tuned_collector() -> Iterator[None]:
     if not gc.isenabled() or before[0] not in _PYTHONS_OWN:
         yield
         return
-    freezes = not gc.get_freeze_count()  # `unfreeze` would thaw what the program has frozen, too
+    freezes = gc.get_freeze_count() < FROZEN_BY_PYTHON  # `unfreeze` would thaw what the program has frozen, too
     if freezes:
         gc.collect()  # first: what is frozen is never freed
         gc.freeze()
