@@ -1,4 +1,4 @@
-"""The connectors `sqs` and `sqs.fifo` keep every promise, on a server that speaks SQS."""
+"""The connector `sqs` keeps every promise, on a server that speaks SQS; what `sqs.fifo` adds is in test_fifo.py."""
 
 from __future__ import annotations
 
