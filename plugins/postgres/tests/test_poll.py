@@ -82,6 +82,24 @@ def test_a_row_that_commits_late_is_not_missed(sql: Sql, reader: Reader, dsn: st
     asyncio.run(main())
 
 
+def test_lag_counts_what_a_requeue_holds_back(sql: Sql, reader: Reader) -> None:
+    """A drain does not stop before it comes again; what is in flight does not count."""
+
+    async def main() -> None:
+        async with reader.open() as consumer:
+            sql("INSERT INTO users (name) VALUES ('one'), ('two')")
+            first, second = await take(consumer, 2)
+            assert await consumer.lag() == 0
+            await consumer.on_fail([first], 0.5)
+            assert await consumer.lag() == 1
+            (again,) = await take(consumer, 1)
+            assert (ids([again]), again.attempts) == (ids([first]), 2)
+            assert await consumer.lag() == 0
+            await consumer.on_success([second, again])
+
+    asyncio.run(main())
+
+
 def test_rows_that_were_there_come_first_and_what_is_settled_stays_settled(sql: Sql, reader: Reader) -> None:
     """The mark moves to the last row before which everything is settled."""
     sql("INSERT INTO users (name) SELECT 'x' FROM generate_series(1, 10)")
