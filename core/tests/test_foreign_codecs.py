@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+import pytest
 from core.tests.foreign import Foreign, RowConsumer, RowProducer, Table
 from pydantic import BaseModel
 
 from penstock import Engine, QueueConfig, Worker, WorkerSettings
 from penstock.config.files import load
 from penstock.config.resolve import registry_for, validate
+from penstock.testing import Harness
 
 
 class Order(BaseModel):
@@ -96,6 +98,24 @@ def test_a_producer_that_stores_data_gets_the_data_of_a_model() -> None:
     output = QueueConfig(name="out", producer=PlainProducer, serializer=None, data_model=Order, config={"table": table})
 
     assert stored(output, table) == [f"produce {{'id': {n}}}" for n in (1, 2)]
+
+
+@pytest.mark.parametrize("own", [{"producer": RowProducer, "model_handler": Models}, {"producer": PlainProducer}])
+def test_a_harness_takes_what_a_worker_takes(own: dict[str, Any]) -> None:
+    """Without a serializer, too: what the producer would get as data is sent, and read as the model of its queue."""
+    output = QueueConfig(name="out", serializer=None, data_model=Order, config={"table": Table()}, **own)
+    engine = Engine("rows", ["out"], queue_config=[QueueConfig(name="rows", connector="memory"), output])
+    engine.stream_app(lambda number: ("out", Order(id=number)))
+
+    with Harness(engine) as harness:
+        harness.send("rows", 1)
+        harness.run()
+        [record] = harness.records("out")
+        if own["producer"] is PlainProducer:
+            assert harness.sent("out") == [Order(id=1)]
+
+    assert record.message in (b'{"id":1}', b'{"number":1}')
+    assert not record.headers
 
 
 def test_a_class_may_stand_for_an_installed_name() -> None:

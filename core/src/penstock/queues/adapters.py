@@ -180,17 +180,25 @@ def make_producer(connector_class: type[Any], name: str, options: Any) -> Produc
     return OneAtATimeProducer(connector_class, name, options)
 
 
-def plain_encoder_for(producer: Producer, resolved: ResolvedQueue) -> Callable[[Any], bytes | None] | None:
+def plain_encoder_for(producer: Producer | type[Any], resolved: ResolvedQueue) -> Callable[[Any], bytes | None] | None:
     """What encodes for a producer that gets plain data instead of bytes; None for all others.
 
     It does if it is written one message at a time, the queue has no serializer, and the producer's class or the model
     handler is one of py-volley's kind.
     """
-    if resolved.serializer is not None or not isinstance(producer, OneAtATimeProducer):
+    plain_data: bool | None = getattr(producer, "plain_data", None)
+    if resolved.serializer is not None or plain_data is None:
         return None
-    if not producer.plain_data and not isinstance(resolved.model_handler, ForeignModelHandler):
+    if not plain_data and not isinstance(resolved.model_handler, ForeignModelHandler):
         return None
     return plain_encoder(resolved.model_handler, resolved.data_model)
+
+
+def takes_plain_data(connector_class: type[Any]) -> bool | None:
+    """Whether a producer's class, written one message at a time, says that it gets plain data; None for all others."""
+    if issubclass(connector_class, (Producer, BlockingProducer)) or not hasattr(connector_class, "produce"):
+        return None
+    return bool(getattr(connector_class, "plain_data", False))
 
 
 def undeclared_capabilities(connector_class: type[Any]) -> Capabilities:

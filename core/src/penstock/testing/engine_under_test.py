@@ -25,7 +25,7 @@ from penstock.queues.adapters import make_consumer, make_producer
 from penstock.queues.cancellation import raise_if_not_exception
 from penstock.testing.fakes import consumer_class, producer_class
 from penstock.testing.memory_queue import MemoryQueue, Watcher
-from penstock.testing.production_queue import LOCATION_KEYS, ProductionQueue, Profiles, capabilities, look
+from penstock.testing.production_queue import LOCATION_KEYS, ProductionQueue, Profiles, capabilities, look, plain_data
 
 FOREVER = 1e9  # seconds; a real lease would end at a random moment of the harness's clock
 
@@ -160,4 +160,5 @@ def _replaced(
     for side, make in (("consumer", consumer_class), ("producer", producer_class)):
         can = capabilities(real, getattr(queue, side), side, registry, memory.capabilities)
         sides[side] = make(label, memory_queue, can)
+    sides["producer"].plain_data = plain_data(queue.producer, registry)
     return QueueConfig(**{**real.settings, "value": real.value, **sides})

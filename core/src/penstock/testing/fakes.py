@@ -13,6 +13,7 @@ from penstock.capabilities import Capabilities
 from penstock.connectors import Consumer, Producer
 from penstock.errors import NotConnected, ProduceError
 from penstock.message import QueueMessage, Record
+from penstock.queues.plain_bodies import PlainBody
 from penstock.testing.fault_injection import TOLD
 from penstock.testing.memory_queue import MemoryQueue, MessageHistory
 
@@ -206,6 +207,7 @@ class FakeProducer(Producer):
 
     queue: ClassVar[MemoryQueue]
     capabilities: ClassVar[Capabilities]
+    plain_data: ClassVar[bool | None] = None
 
     async def connect(self) -> None:
         """Do nothing, unless a fault is injected."""
@@ -213,6 +215,9 @@ class FakeProducer(Producer):
 
     async def produce(self, records: Sequence[Record]) -> Sequence[ProduceError | None]:
         """Store the records, except those that a fault refuses."""
+        for record in records:
+            if isinstance(record.message, PlainBody):
+                record.message = bytes(record.message)  # `memory` takes nothing else
         faults = self.queue.producer_faults
         faults.strike("produce", asyncio.get_running_loop().time())
         unconfirmed = [record for record in records if faults.loses_confirmation(record)]

@@ -19,6 +19,7 @@ from math import inf
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 
+from penstock.builtin.json_serializer import JsonSerializer
 from penstock.config.files import Source
 from penstock.dead_letters import DeadLetter, read
 from penstock.engine import Engine
@@ -28,6 +29,7 @@ from penstock.observability.metric_definitions import LATE_SETTLEMENTS, RETRIES,
 from penstock.options import Role
 from penstock.pipeline.stream_app import StreamApp
 from penstock.plugins.hints import nearest
+from penstock.queues.adapters import plain_encoder_for
 from penstock.queues.codec import Codec
 from penstock.queues.resolved_queue import ResolvedQueue
 from penstock.testing.engine_under_test import EngineUnderTest, QueueStore
@@ -172,7 +174,10 @@ class Harness:
         resolved = self._output(queue)
         if model is not None and resolved.model_handler is None:
             raise ConfigError(f"queue {queue!r} has no model handler, so its records cannot become a {model.__name__}")
-        codec = Codec(resolved.serializer, resolved.model_handler, _model_of(resolved) if model is None else model)
+        # Data that the real producer gets as they are stand in memory as JSON.
+        plain = plain_encoder_for(resolved.connector_class, resolved) is not None
+        serializer = JsonSerializer() if plain else resolved.serializer
+        codec = Codec(serializer, resolved.model_handler, _model_of(resolved) if model is None else model)
         return [_decoded(codec, record, f"record {i} of {queue!r}") for i, record in enumerate(self.records(queue), 1)]
 
     def records(self, queue: str) -> list[Record]:

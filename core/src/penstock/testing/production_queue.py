@@ -13,6 +13,7 @@ from penstock.errors import ConfigError, PluginError, UnknownNameError
 from penstock.plugins import hints
 from penstock.plugins.candidates import entries
 from penstock.plugins.registry import Registry
+from penstock.queues.adapters import takes_plain_data, undeclared_capabilities
 from penstock.specs import ConnectorSpec, Profile
 
 log = logging.getLogger("penstock")
@@ -77,6 +78,12 @@ def look(configuration: Configuration, queue: QueueConfig, registry: Registry, p
     return ProductionQueue(backend, value, spec, settings)
 
 
+def plain_data(own: Any, registry: Registry) -> bool | None:
+    """Whether the user's own class for a producer, or the one at its path, takes plain data; see `takes_plain_data`."""
+    found = _own_class(own, "producer", registry)
+    return takes_plain_data(found) if isinstance(found, type) else None
+
+
 def capabilities(queue: ProductionQueue, own: Any, side: str, registry: Registry, memory: Capabilities) -> Capabilities:
     """The capabilities of the fake for one side of a queue: those that the real connector and `memory` share.
 
@@ -98,15 +105,21 @@ def _declared(queue: ProductionQueue, own: Any, side: str, registry: Registry) -
     spec = queue.spec
     if own is None:
         return spec.capabilities if spec else None
-    try:
-        found = registry.import_path(own, wanted_by=side) if isinstance(own, str) else own
-    except PluginError:
-        found = None  # its client library need not be installed
+    found = _own_class(own, side, registry)
     declared = getattr(found, "capabilities", None)
     if isinstance(declared, Capabilities):
         return declared
     bases = {f"{base.__module__}:{base.__qualname__}" for base in getattr(found, "__mro__", ())}
-    return spec.capabilities if spec and getattr(spec, side) in bases else Capabilities()
+    if spec and getattr(spec, side) in bases:
+        return spec.capabilities
+    return undeclared_capabilities(found) if isinstance(found, type) else Capabilities()
+
+
+def _own_class(own: Any, side: str, registry: Registry) -> Any:
+    try:
+        return registry.import_path(own, wanted_by=side) if isinstance(own, str) else own
+    except PluginError:
+        return None  # its client library need not be installed
 
 
 def _spec(queue: QueueConfig, profile: Profile | None, registry: Registry) -> ConnectorSpec | None:
