@@ -64,6 +64,13 @@ def test_every_suite_of_ours_has_a_column() -> None:
     assert set(matrix("capability")) == {title(suite) for suite in suites()}, AGAIN
 
 
+def test_every_connector_has_a_column_or_a_sentence_why_not() -> None:
+    """None of ours is silently left out."""
+    page = (REFERENCE / "capabilities.md").read_text().replace(report(), "")
+    columns = {suite.connector for suite in suites()}
+    assert {name for name in Registry().names("connector") if name not in columns and f"`{name}`" not in page} == set()
+
+
 @pytest.mark.parametrize("capability", CAPABILITY_NAMES)
 def test_the_matrix_says_what_each_connector_declares(capability: str) -> None:
     """A capability that is declared is there with what was found of it, one that is not is "no"."""
