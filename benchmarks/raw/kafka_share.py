@@ -44,12 +44,13 @@ def main(bootstrap: str, source: str, target: str, messages: int) -> None:
             continue
         clock.go()
         for message in received:
+            assert message.error() is None, message.error()
             producer.produce(target, encode(peak(decode(message.value()))), message.key(), -1, delivered)
         producer.flush()
         assert not errors, errors[0]
         for message in received:
             consumer.acknowledge(message, AcknowledgeType.ACCEPT)
-        consumer.commit_sync(30)
+        assert not any(consumer.commit_sync(30).values())
         done += len(received)
     clock.show(done)
     consumer.close()

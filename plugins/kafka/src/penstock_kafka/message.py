@@ -27,8 +27,43 @@ _headers: Callable[[Any], list[tuple[str, Any]] | None] = methodcaller("headers"
 _key, _value = Message.key, Message.value
 
 
-class KafkaMessage(QueueMessage):
-    """One delivery of one Kafka message. Its `message_context` is the `confluent_kafka.Message`.
+class ClientMessage(QueueMessage):
+    """One delivery of a message of the client's, which is its `message_context`."""
+
+    __slots__ = ("_as_it_came", "_source")
+
+    abandoned = None  # Kafka counts no calls; on the class, because a slot would be filled for each message
+    _source: Message
+    _as_it_came: tuple[bytes | None, bytes | None, tuple[tuple[str, bytes | None], ...] | None]
+
+    @property
+    def message_context(self) -> Message:
+        """The client's message. Because it has setters, its content is saved before the function sees it."""
+        source = self._source
+        if not hasattr(self, "_as_it_came"):
+            headers = self.headers
+            self._as_it_came = (source.key(), source.value(), tuple(headers) if headers else None)
+        return source
+
+    @property
+    def timestamp(self) -> float | None:  # type: ignore[override]
+        """When it was produced, or appended, as the topic is configured; seconds since the epoch."""
+        return timestamp_of(self._source)
+
+    def source_as_it_came(self) -> Message:
+        """The client's message with what the broker sent, even if it was changed."""
+        source = self._source
+        if hasattr(self, "_as_it_came"):
+            key, body, headers = self._as_it_came
+            setters: Any = source  # the client's types do not allow None as key and value, which it accepts
+            setters.set_key(key)
+            setters.set_value(body)
+            setters.set_headers(None if headers is None else list(headers))
+        return source
+
+
+class KafkaMessage(ClientMessage):
+    """One delivery of one Kafka message.
 
     Attributes:
         ledger: The assignment that it came with, where it is settled.
@@ -36,11 +71,8 @@ class KafkaMessage(QueueMessage):
         requeued: Not set while it is under way; then True if it was requeued, False if it succeeded.
     """
 
-    __slots__ = ("_as_it_came", "_source", "ledger", "offset", "requeued")
+    __slots__ = ("ledger", "offset", "requeued")
 
-    abandoned = None  # Kafka counts no deliveries; on the class, because a slot would be filled for each message
-    _source: Message
-    _as_it_came: tuple[bytes | None, bytes | None, tuple[tuple[str, bytes | None], ...] | None]
     requeued: bool
 
     def __init__(
@@ -63,20 +95,6 @@ class KafkaMessage(QueueMessage):
         self.attempts = attempts
 
     @property
-    def message_context(self) -> Message:
-        """The client's message. Because it has setters, its content is saved before the function sees it."""
-        source = self._source
-        if not hasattr(self, "_as_it_came"):
-            headers = self.headers
-            self._as_it_came = (source.key(), source.value(), tuple(headers) if headers else None)
-        return source
-
-    @property
-    def timestamp(self) -> float | None:  # type: ignore[override]
-        """When it was produced, or appended, as the topic is configured; seconds since the epoch."""
-        return timestamp_of(self._source)
-
-    @property
     def position(self) -> str:  # type: ignore[override]
         """Topic, partition and offset: "orders/0/42"."""
         topic, partition = self.ledger.partition
@@ -89,13 +107,7 @@ class KafkaMessage(QueueMessage):
 
     def redelivery(self) -> KafkaMessage:
         """The next delivery: what the broker sent, even if this object was changed."""
-        source = self._source
-        if hasattr(self, "_as_it_came"):
-            key, body, headers = self._as_it_came
-            setters: Any = source  # the client's types do not allow None as key and value, which it accepts
-            setters.set_key(key)
-            setters.set_value(body)
-            setters.set_headers(None if headers is None else list(headers))
+        source = self.source_as_it_came()
         return KafkaMessage(
             source, source.value(), source.key(), headers_of(source), self.ledger, self.offset, self.attempts + 1
         )

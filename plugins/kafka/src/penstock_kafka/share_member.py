@@ -5,16 +5,16 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from confluent_kafka import AcknowledgeType, KafkaException, Message, ShareConsumer
 
-from penstock.message import QueueMessage
+from penstock.message import Headers
 from penstock_kafka.client_callbacks import ClientCallbacks
 from penstock_kafka.connection import invalid_settings
 from penstock_kafka.errors import connector_error, describe
-from penstock_kafka.message import headers_of, position_of, timestamp_of
+from penstock_kafka.message import ClientMessage, all_headers, headers_of
 from penstock_kafka.share_options import ShareOptions
 
 log = logging.getLogger("penstock.kafka")
@@ -25,6 +25,18 @@ COMMIT_TIMEOUT = 5.0  # seconds for the broker's answer to acknowledgements
 
 Place = tuple[str, int, int]
 """Topic, partition and offset."""
+
+_error, _key, _value = Message.error, Message.key, Message.value
+
+
+def position_at(place: Place) -> str:
+    """A place as text: "orders/0/42"."""
+    topic, partition, offset = place
+    return f"{topic}/{partition}/{offset}"
+
+
+def _place(source: Message) -> Place:
+    return source.topic() or "", source.partition() or 0, source.offset() or 0
 
 
 class Terms(NamedTuple):
@@ -39,8 +51,8 @@ class Terms(NamedTuple):
     limit: int
 
 
-class ShareMessage(QueueMessage):
-    """One delivery. Its `message_context` is the `confluent_kafka.Message`.
+class ShareMessage(ClientMessage):
+    """One delivery of one Kafka message.
 
     Attributes:
         member: Who has its lock.
@@ -49,11 +61,29 @@ class ShareMessage(QueueMessage):
 
     __slots__ = ("member", "place")
 
-    def __init__(self, source: Message, member: Member, place: Place, attempts: int) -> None:
-        super().__init__(source, source.value(), source.key(), headers_of(source), timestamp_of(source), attempts)
-        self.position = position_of(source)
+    def __init__(
+        self,
+        source: Message,
+        body: bytes | None,
+        key: bytes | None,
+        headers: Headers,
+        member: Member,
+        place: Place,
+        attempts: int,
+    ) -> None:
+        # Without the parent's constructor: see `KafkaMessage`.
+        self._source = source
+        self.message = body
+        self.key = key
+        self.headers = headers
         self.member = member
         self.place = place
+        self.attempts = attempts
+
+    @property
+    def position(self) -> str:  # type: ignore[override]
+        """Topic, partition and offset: "orders/0/42"."""
+        return position_at(self.place)
 
 
 class Member:
@@ -100,34 +130,42 @@ class Member:
             if not found:
                 return []
             self.since = since
-            for source in found:
-                place = (source.topic() or "", source.partition() or 0, source.offset() or 0)
-                attempts = source.delivery_count() or 1
-                if (problem := source.error()) is None:
-                    self.held[place] = ShareMessage(source, self, place, attempts)
-                else:
-                    last = attempts >= self._terms.limit
-                    log.error("%s: %s cannot be read, and is %s: %s", self._where, position_of(source),
-                              "rejected for good" if last else "released", describe(problem))  # fmt: skip
-                    self._client.acknowledge_offset(*place, REJECT if last else RELEASE)
-            return list(self.held.values())
+            if any(map(_error, found)):
+                found = [source for source in found if self._can_be_read(source)]
+            places = map(_place, found)
+            columns = zip(found, map(_value, found), map(_key, found), all_headers(found), places, strict=True)
+            messages = [
+                ShareMessage(source, body, key, headers, self, place, source.delivery_count() or 1)
+                for source, body, key, headers, place in columns
+            ]
+            self.held.update((message.place, message) for message in messages)
+            return messages
+
+    def _can_be_read(self, source: Message) -> bool:
+        if (problem := source.error()) is None:
+            return True
+        last = (source.delivery_count() or 1) >= self._terms.limit
+        log.error("%s: %s cannot be read, and is %s: %s", self._where, position_at(_place(source)),
+                  "rejected for good" if last else "released", describe(problem))  # fmt: skip
+        self._client.acknowledge_offset(*_place(source), REJECT if last else RELEASE)
+        return False
 
     def holds(self, message: ShareMessage) -> bool:
         """Whether this delivery is neither settled nor ended."""
         return self.held.get(message.place) is message
 
-    def settle(self, messages: Iterable[ShareMessage], how: AcknowledgeType) -> int:
+    def settle(self, messages: Sequence[ShareMessage], how: AcknowledgeType) -> int:
         """Acknowledge what is still held, and wait for the broker; returns how many were not settled by that."""
         with self._turn:
-            late = 0
+            acknowledge, held = self._client.acknowledge_offset, self.held
             places: list[Place] = []
             for message in messages:
-                if not self.holds(message):
-                    late += 1
-                    continue
-                del self.held[message.place]
-                places.append(message.place)
-                self._client.acknowledge_offset(*message.place, how)
+                place = message.place
+                if held.get(place) is message:
+                    del held[place]
+                    acknowledge(*place, how)
+                    places.append(place)
+            late = len(messages) - len(places)
             return late + self._commit(places) if places else late
 
     def _commit(self, places: Sequence[Place]) -> int:
@@ -155,9 +193,11 @@ class Member:
         with self._turn:
             if not self.holds(message):
                 return None
-            source: Message = message.message_context
-            again = ShareMessage(source, self, message.place, message.attempts + 1)
-            self.held[message.place] = again
+            source, place = message.source_as_it_came(), message.place
+            again = ShareMessage(
+                source, source.value(), source.key(), headers_of(source), self, place, message.attempts + 1
+            )
+            self.held[place] = again
             return again
 
     def ended(self) -> list[ShareMessage]:
