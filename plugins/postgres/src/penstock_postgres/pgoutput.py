@@ -9,7 +9,7 @@ A change becomes a JSON object, whose values are those of PostgreSQL's own `to_j
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from json.encoder import encode_basestring as quoted
 from struct import Struct
@@ -46,16 +46,16 @@ class Commit(NamedTuple):
 
 
 class _Column(NamedTuple):
-    name: str
     quoted: str
-    is_key: bool
+    start: str  # the name and a colon
     convert: Convert
 
 
 class _Relation(NamedTuple):
     name: str
-    has_key: bool
     columns: list[_Column]
+    keys: list[_Column]
+    key_places: list[int]  # in a row
 
 
 class Kinds:
@@ -99,40 +99,46 @@ class Decoder:
         self._lsn = ""  # of the commit, as text
         self._index = 0
         self._xid = 0
-        self._time = ""
+        self._tail = ""  # of each change's JSON in this transaction
+        self._heads: dict[tuple[str, str], tuple[str, Headers]] = {}  # the same, by operation and table
         self._seconds = 0.0
         self.last = last
         self.inside = False
 
-    def feed(self, data: bytes) -> Iterator[Sent | Commit]:
+    def feed(self, data: bytes) -> Sequence[Sent | Commit]:
         """What one message of the server brings."""
         kind = data[:1]
         if kind in b"IUD":
-            yield from self._new(self._row_change(data))
-        elif kind == b"B":
-            self._commit, time, self._xid = _BEGIN.unpack_from(data, 1)
-            self._lsn = lsn_text(self._commit)
-            when = _EPOCH + timedelta(microseconds=time)
-            self._time, self._seconds, self._index, self.inside = when.isoformat(), when.timestamp(), 0, True
+            return self._new(self._row_change(data))
+        if kind == b"B":
+            self._begin(data)
         elif kind == b"C":
             self.inside = False
-            yield Commit(_COMMIT.unpack_from(data, 1)[2])
+            return (Commit(_COMMIT.unpack_from(data, 1)[2]),)
         elif kind == b"R":
             self._learn(data)
         elif kind == b"T":
             count, _options = _TRUNCATE.unpack_from(data, 1)
-            for number in range(count):
-                yield from self._new(
-                    self._change("truncate", self._relations[_OID.unpack_from(data, 6 + 4 * number)[0]])
-                )
+            oids = [_OID.unpack_from(data, 6 + 4 * number)[0] for number in range(count)]
+            return [new for oid in oids for new in self._new(self._change("truncate", self._relations[oid]))]
         elif kind == b"M":
-            yield from self._logical(data)
+            return self._logical(data)
+        return ()
 
-    def _new(self, change: Sent) -> Iterator[Sent]:
+    def _begin(self, data: bytes) -> None:
+        self._commit, time, self._xid = _BEGIN.unpack_from(data, 1)
+        self._lsn = lsn_text(self._commit)
+        when = _EPOCH + timedelta(microseconds=time)
+        self._seconds, self._index, self.inside = when.timestamp(), 0, True
+        self._tail = f'],"lsn":"{self._lsn}","xid":{self._xid},"committed_at":"{when.isoformat()}"}}'
+        self._heads.clear()
+
+    def _new(self, change: Sent) -> Sequence[Sent]:
         self._index += 1
-        if (here := (self._commit, self._index)) > self.last:
-            self.last = here
-            yield change
+        if (here := (self._commit, self._index)) <= self.last:
+            return ()
+        self.last = here
+        return (change,)
 
     @property
     def _position(self) -> str:
@@ -143,15 +149,19 @@ class Decoder:
         schema, table, rest = data[5:].split(b"\0", 2)
         full = rest[:1] == b"f"
         [count] = _COUNT.unpack_from(rest, 1)
-        rest, columns = rest[3:], []
+        columns: list[_Column] = []
+        places: list[int] = []
+        rest = rest[3:]
         for _number in range(count):
             name, after = rest[1:].split(b"\0", 1)
             kind, _modifier = _COLUMN.unpack_from(after)
-            text = name.decode()
-            columns.append(_Column(text, quoted(text), bool(rest[0] & 1) and not full, self._kinds.of(kind)))
+            if rest[0] & 1 and not full:
+                places.append(len(columns))
+            text = quoted(name.decode())
+            columns.append(_Column(text, f"{text}:", self._kinds.of(kind)))
             rest = after[_COLUMN.size :]
-        has_key = any(column.is_key for column in columns)
-        self._relations[oid] = _Relation(f"{schema.decode()}.{table.decode()}", has_key, columns)
+        keys = [columns[place] for place in places]
+        self._relations[oid] = _Relation(f"{schema.decode()}.{table.decode()}", columns, keys, places)
 
     def _row_change(self, data: bytes) -> Sent:
         relation = self._relations[_OID.unpack_from(data, 1)[0]]
@@ -173,48 +183,40 @@ class Decoder:
         *,
         old_is_key: bool = False,
     ) -> Sent:
-        columns, whole = relation.columns, new if new is not None else old
-        key = "null"
-        if relation.has_key and whole is not None:
-            key = _object([column for column in columns if column.is_key], _keys(columns, whole))
-        previous = "null"
+        columns, keys, places = relation.columns, relation.keys, relation.key_places
+        whole = new if new is not None else old
+        key = previous = "null"
+        if keys and whole is not None:
+            key = _object(keys, [whole[place] for place in places])
         if old is not None:
-            previous = (
-                key
-                if old_is_key and new is None
-                else _object(
-                    [each for each in columns if each.is_key or not old_is_key],
-                    _keys(columns, old) if old_is_key else old,
-                )
-            )
+            if not old_is_key:
+                previous = _object(columns, old)
+            else:
+                previous = key if new is None else _object(keys, [old[place] for place in places])
         row = "null" if new is None else _object(columns, new)
         unchanged = ""
         if new is not None and UNCHANGED in new:
             unchanged = ",".join(each.quoted for each, value in zip(columns, new, strict=True) if value is UNCHANGED)
-        lsn = self._lsn
-        body = (
-            f'{{"operation":"{operation}","table":{quoted(relation.name)},"key":{key},"row":{row},"old":{previous},'
-            f'"unchanged":[{unchanged}],"lsn":"{lsn}","xid":{self._xid},"committed_at":"{self._time}"}}'
-        )
-        return Sent(
-            f"{lsn}/{self._index + 1}",
-            body.encode(),
-            None if key == "null" else key.encode(),
-            change_headers(operation, relation.name, lsn, self._xid),
-            self._seconds,
-        )
+        head, headers = self._heads.get((operation, relation.name)) or self._head(operation, relation.name)
+        body = f'{head}{key},"row":{row},"old":{previous},"unchanged":[{unchanged}{self._tail}'
+        sent_key = None if key == "null" else key.encode()
+        return Sent(f"{self._lsn}/{self._index + 1}", body.encode(), sent_key, headers, self._seconds)
 
-    def _logical(self, data: bytes) -> Iterator[Sent | Commit]:
+    def _head(self, operation: str, table: str) -> tuple[str, Headers]:
+        text = f'{{"operation":"{operation}","table":{quoted(table)},"key":'
+        found = self._heads[operation, table] = text, change_headers(operation, table, self._lsn, self._xid)
+        return found
+
+    def _logical(self, data: bytes) -> Sequence[Sent | Commit]:
         flags, lsn = _LOGICAL.unpack_from(data, 1)
         prefix, rest = data[1 + _LOGICAL.size :].split(b"\0", 1)
         if prefix.decode() != self._prefix:
-            return
-        if not flags & 1:
-            # It belongs to no transaction, so it is one of its own.
-            self._commit, self._lsn, self._index, self._seconds = lsn, lsn_text(lsn), 0, 0.0
-        yield from self._new(Sent(self._position, rest[4:], None, (), self._seconds or None))
-        if not flags & 1:
-            yield Commit(lsn)  # the end of its record
+            return ()
+        if flags & 1:
+            return self._new(Sent(self._position, rest[4:], None, (), self._seconds or None))
+        # It belongs to no transaction, so it is one of its own.
+        self._commit, self._lsn, self._index, self._seconds = lsn, lsn_text(lsn), 0, 0.0
+        return [*self._new(Sent(self._position, rest[4:], None, (), None)), Commit(lsn)]  # the end of its record
 
 
 UNCHANGED = "\0unchanged"  # a marker that is compared by identity
@@ -251,14 +253,10 @@ def _tuple(data: bytes, at: int) -> tuple[list[str | None], int]:
     return values, at
 
 
-def _keys(columns: list[_Column], values: list[str | None]) -> list[str | None]:
-    return [value for column, value in zip(columns, values, strict=True) if column.is_key]
-
-
-def _object(columns: list[_Column], values: list[str | None]) -> str:
+def _object(columns: Sequence[_Column], values: Sequence[str | None]) -> str:
     parts = [
-        f"{column.quoted}:{'null' if value is None else column.convert(value)}"
-        for column, value in zip(columns, values, strict=True)
+        f"{start}null" if value is None else start + convert(value)
+        for (_quoted, start, convert), value in zip(columns, values, strict=True)
         if value is not UNCHANGED
     ]
     return "{" + ",".join(parts) + "}"

@@ -94,19 +94,25 @@ class Stream:
 
     def read(self) -> bytes | None:
         """The next message, if one is there; None if not."""
-        with ERRORS.translating(self._address):
+        try:
+            return self._next()
+        except Exception:
+            with ERRORS.translating(self._address):  # only now: around each read it would cost more than that does
+                raise
+
+    def _next(self) -> bytes | None:
+        size, data = self._pgconn.get_copy_data(1)
+        if size == 0:
+            self._pgconn.consume_input()
             size, data = self._pgconn.get_copy_data(1)
-            if size == 0:
-                self._pgconn.consume_input()
-                size, data = self._pgconn.get_copy_data(1)
-            if size > 0:
-                self.asked = None
-                return bytes(data)
-            if size < 0:
-                result = self._pgconn.get_result()
-                if result is not None and result.error_message:
-                    raise error_from_result(result)
-                raise NotConnected(f"PostgreSQL at {self._address} has ended the replication")
+        if size > 0:
+            self.asked = None
+            return bytes(data)
+        if size < 0:
+            result = self._pgconn.get_result()
+            if result is not None and result.error_message:
+                raise error_from_result(result)
+            raise NotConnected(f"PostgreSQL at {self._address} has ended the replication")
         return None
 
     @property
