@@ -76,6 +76,18 @@ def sources_at(commit: str, folder: str) -> Iterator[str]:
     return (_git("show", f"{commit}:{path}") for path in listed if path.endswith(".py"))
 
 
+def pairs() -> Iterator[str]:
+    """The folders that have a consumer and a producer, each in a module of that name."""
+    for consumer in sorted((ROOT / "plugins").glob("*/src/**/consumer.py")):
+        if (consumer.parent / "producer.py").exists():
+            yield str(consumer.parent.relative_to(ROOT))
+
+
+def pair_lines(folder: str) -> int:
+    """Code lines of a consumer and its producer."""
+    return sum(code_lines((ROOT / folder / f"{name}.py").read_text()) for name in ("consumer", "producer"))
+
+
 def _git(*arguments: str) -> str:
     return subprocess.run(["git", *arguments], cwd=ROOT, check=True, capture_output=True, text=True).stdout
 
@@ -95,6 +107,9 @@ def main(arguments: list[str]) -> None:
         change = f"{before:>10,}{f'{now / before - 1:+.0%}' if before else 'new':>9}" if commit else ""
         if now or before:
             print(f"{name:22}{now:>8,}{change}")
+    print("\nconsumer.py and producer.py")
+    for folder in pairs():
+        print(f"{folder.partition('/src/penstock_')[2]:22}{pair_lines(folder):>8,}")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tests.code_lines import PLACES, code_lines
+import pytest
+
+from tests.code_lines import PLACES, code_lines, pair_lines, pairs
 from tests.sources import ROOT
 
 SOURCE = '''"""A docstring
@@ -37,3 +39,11 @@ def test_every_distribution_is_counted() -> None:
 
     assert [folder for folder in counted if not folder.is_dir()] == []
     assert {ROOT / "core/src", ROOT / "kit/src", *ROOT.glob("plugins/*/src")} <= counted
+
+
+@pytest.mark.parametrize("name", ["redis/streams", "rabbitmq", "aws", "gcp", "azure/servicebus"])
+def test_a_consumer_and_its_producer_can_be_read_in_one_sitting(name: str) -> None:
+    """At most 250 lines of code; what several connectors need belongs to the core."""
+    [folder] = [each for each in pairs() if each.endswith(f"penstock_{name}")]
+
+    assert 100 < pair_lines(folder) <= 250

@@ -158,8 +158,7 @@ class StreamConsumer(LeasedConsumer[StreamMessage]):
     async def on_success(self, messages: Sequence[QueueMessage]) -> int | None:
         """See `Consumer.on_success`: acknowledges, if the lease is still ours."""
         late = await super().on_success(messages)
-        with suppress(ConnectorError):  # what is settled is settled; the next call trims
-            await trim(self._redis, self.options)
+        await trim(self._redis, self.options)
         return late
 
     async def delete(self, messages: Sequence[StreamMessage]) -> Collection[StreamMessage]:
@@ -222,9 +221,8 @@ class StreamConsumer(LeasedConsumer[StreamMessage]):
 
     async def seek(self, to: str | datetime) -> None:
         """See `Consumer.seek`. What is pending in the group is forgotten: what stands behind the place comes anyway."""
-        if isinstance(to, datetime):
-            place = _before(f"{round(to.timestamp() * 1000)}-0")
-        elif (place := {"beginning": "0", "end": "$"}.get(to, to)) == to:
+        to = f"{round(to.timestamp() * 1000)}-0" if isinstance(to, datetime) else to
+        if (place := {"beginning": "0", "end": "$"}.get(to)) is None:
             self._check_position(to)
             place = _before(to)
         await self._redis.open()
@@ -259,9 +257,8 @@ class StreamConsumer(LeasedConsumer[StreamMessage]):
 def _before(entry_id: str) -> str:
     """The highest id below this one."""
     milliseconds, number = map(int, entry_id.split("-"))
-    if number:
-        return f"{milliseconds}-{number - 1}"
-    return f"{milliseconds - 1}-{2**64 - 1}" if milliseconds else "0-0"
+    before = max(0, (milliseconds << 64) + number - 1)
+    return f"{before >> 64}-{before & 2**64 - 1}"
 
 
 def _browsed(message: StreamMessage, state: bytes, count: int) -> BrowsedMessage:

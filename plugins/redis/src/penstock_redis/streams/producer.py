@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any
 
 from penstock.bulk import AdaptiveLimit, BatchLimits, produce_in_batches
@@ -54,8 +53,7 @@ class StreamProducer(Producer):
                 refused[position] = ProduceError(str(answer))
             elif isinstance(answer, ConnectorError):
                 raise answer
-        with suppress(ConnectorError):  # what is stored is stored; the next call trims
-            await trim(self._redis, self.options)
+        await trim(self._redis, self.options)
         return refused
 
     def _missing(self) -> NotConnected:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 
 from redis.exceptions import ResponseError
 
@@ -43,7 +44,9 @@ async def join_group(redis: Connection, options: StreamOptions) -> bool:
 
 async def trim(redis: Connection, options: StreamOptions) -> None:
     """Keep the stream at `max_length`, except for what a group has not acknowledged."""
-    if options.max_length is not None:
+    if options.max_length is None:
+        return
+    with suppress(ConnectorError):  # what was stored or settled before is; the next call trims
         length, group = await redis.run(TRIM, options.max_length, MAX_BYTES)
         if group:
             log.info(
