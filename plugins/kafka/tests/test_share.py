@@ -189,7 +189,8 @@ def test_the_last_delivery_stays_with_its_worker(group: Group, caplog: pytest.Lo
     consumer = group.consumer(group={LIMIT: 2})
     for attempt in (1, 2, 3, 4):
         (message,) = take(consumer, 1)
-        assert message.attempts == attempt
+        assert (message.attempts, message.message) == (attempt, b"1")
+        message.message_context.set_value(b"changed")  # as a function might
         assert consumer.on_fail([message]) == 0
     (message,) = take(consumer, 1)
     with caplog.at_level(logging.ERROR, "penstock.kafka"):
