@@ -17,7 +17,7 @@ from typing import Any
 from penstock.cli.configured import configuration_of
 from penstock.cli.exits import ABORTED
 from penstock.cli.letters_text import GROUP_COLUMNS, SHOWN, group_object, group_rows, letter_object, letter_text
-from penstock.cli.lines_file import LinesFile
+from penstock.cli.lines_file import LinesFile, open_lines
 from penstock.config.model import Configuration, LogSettings
 from penstock.errors import ConfigError, ConnectorError
 from penstock.known_secrets import hide
@@ -284,15 +284,8 @@ def _filter(arguments: argparse.Namespace) -> Filter:
 
 
 def _lines_file(arguments: argparse.Namespace) -> LinesFile:
-    try:
-        return LinesFile(arguments.file, "append" if arguments.append else "reject")
-    except FileExistsError as error:
-        text = "the file is not empty; add --append to write behind what it holds, or give another file"
-        raise ConfigError(f"export {arguments.file}: {text}") from error
-    except BlockingIOError as error:
-        raise ConfigError(f"export {arguments.file}: another program is writing to the file; let it end") from error
-    except OSError as error:
-        raise ConfigError(f"export {arguments.file}: {error.strerror}") from error
+    choices = "add --append to write behind what it holds"
+    return open_lines(arguments.file, "append" if arguments.append else "reject", f"export {arguments.file}", choices)
 
 
 def _time(text: str) -> datetime:

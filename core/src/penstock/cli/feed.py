@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import codecs
 import stat
 from collections.abc import Awaitable, Callable, Sequence
@@ -12,12 +11,13 @@ from typing import Any, Protocol
 
 import orjson
 
-from penstock.cli.lines_file import Existing, LinesFile
-from penstock.errors import ConfigError, ConnectorError
+from penstock.cli.lines_file import Existing, open_lines
+from penstock.errors import ConnectorError
 from penstock.message import ERROR_STAGE, QueueMessage, Record
 from penstock.observability.exposition import MetricsRegistry
 from penstock.observability.health import Health
 from penstock.operations.lines import LineReader, body_of
+from penstock.operations.peek import text_or_base64
 from penstock.pipeline.settlement import StopEngine
 from penstock.queues.queue import OutputQueue
 from penstock.queues.resolved_queue import ResolvedQueue
@@ -187,19 +187,8 @@ class Collector:
     def __init__(self, path: str, serializer: Serializer | None, existing: Existing = "reject") -> None:
         self._serializer = serializer
         self._path = path
-        try:
-            self._file = LinesFile(path, existing)
-        except FileExistsError as error:
-            raise ConfigError(
-                f"--collect {path}: the file is not empty; add --append to write behind what it holds, --overwrite to "
-                f"replace that, or give another file"
-            ) from error
-        except BlockingIOError as error:
-            raise ConfigError(
-                f"--collect {path}: another run is writing to the file; let it end, or give another file"
-            ) from error
-        except OSError as error:
-            raise ConfigError(f"--collect {path}: {error.strerror}") from error
+        choices = "add --append to write behind what it holds, --overwrite to replace that"
+        self._file = open_lines(path, existing, f"--collect {path}", choices)
 
     def __call__(self, bodies: list[bytes | None], msg_ctx: list[QueueMessage]) -> None:
         """Write a batch. It is on the disk when this returns; only then are the messages settled.
@@ -241,19 +230,12 @@ def _is_dead_letter(message: QueueMessage) -> bool:
 
 
 def _as_object(body: bytes | None, message: QueueMessage) -> dict[str, Any]:
-    shown: dict[str, Any] = {"body": None} if body is None else _text("body", body)
+    shown: dict[str, Any] = {"body": None} if body is None else text_or_base64("body", body)
     if message.key is not None:
-        shown |= _text("key", message.key)
+        shown |= text_or_base64("key", message.key)
     if message.headers:
         shown["headers"] = [
             [name, None if value is None else value.decode("utf-8", "backslashreplace")]
             for name, value in message.headers
         ]
     return shown
-
-
-def _text(name: str, value: bytes) -> dict[str, str]:
-    try:
-        return {name: value.decode()}
-    except UnicodeDecodeError:
-        return {f"{name}_base64": base64.b64encode(value).decode()}

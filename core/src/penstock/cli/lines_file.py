@@ -14,6 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
+from penstock.errors import ConfigError
+
 log = logging.getLogger("penstock")
 
 Existing = Literal["reject", "append", "overwrite"]
@@ -21,6 +23,28 @@ Existing = Literal["reject", "append", "overwrite"]
 
 _NOT_OFFERED = (errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EROFS)
 """A directory that cannot be synced, as on some network file systems, is not an error of the file."""
+
+
+def open_lines(path: str, existing: Existing, wanted_by: str, choices: str) -> LinesFile:
+    """`LinesFile`, for the command line.
+
+    Args:
+        path, existing: As of `LinesFile`.
+        wanted_by: Begins an error: "--collect out.jsonl".
+        choices: What the user may add if the file is not empty.
+
+    Raises:
+        ConfigError: the file cannot be written, holds something, or another run is writing to it.
+    """
+    try:
+        return LinesFile(path, existing)
+    except FileExistsError as error:
+        raise ConfigError(f"{wanted_by}: the file is not empty; {choices}, or give another file") from error
+    except BlockingIOError as error:
+        text = "another run is writing to the file; let it end, or give another file"
+        raise ConfigError(f"{wanted_by}: {text}") from error
+    except OSError as error:
+        raise ConfigError(f"{wanted_by}: {error.strerror}") from error
 
 
 class LinesFile:

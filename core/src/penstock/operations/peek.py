@@ -37,7 +37,7 @@ def as_object(opened: OpenedMessage, serializer: Serializer | None) -> dict[str,
         "enqueued_at": None if message.timestamp is None else timestamp(message.timestamp),
     }
     if message.key is not None:
-        shown |= _text("key", message.key)
+        shown |= text_or_base64("key", message.key)
     if message.headers:
         shown["headers"] = [_header(name, value) for name, value in message.headers]
     if opened.error is not None:
@@ -116,17 +116,18 @@ def _body(body: bytes | None, serializer: Serializer | None) -> dict[str, Any]:
             return {"body": orjson.Fragment(orjson.dumps(serializer.deserialize(body)))}
         except Exception:  # noqa: BLE001, S110  (any error means that it is not of this format, so its text is shown)
             pass
-    return _text("body", body)
+    return text_or_base64("body", body)
 
 
 def _header(name: str, value: bytes | None) -> Sequence[Any]:
     if value is None:
         return (name, None)
-    (shown,) = _text("value", value).items()
+    (shown,) = text_or_base64("value", value).items()
     return (name, shown[1] if shown[0] == "value" else {"base64": shown[1]})
 
 
-def _text(name: str, value: bytes) -> dict[str, str]:
+def text_or_base64(name: str, value: bytes) -> dict[str, str]:
+    """The entry of an object for bytes: their text by this name, else base64 by `name_base64`."""
     try:
         return {name: value.decode()}
     except UnicodeDecodeError:
