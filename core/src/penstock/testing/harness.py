@@ -16,7 +16,6 @@ import random
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from math import inf
-from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 
 from penstock.builtin.json_serializer import JsonSerializer
@@ -283,9 +282,7 @@ class Harness:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.close()
 
     # -- internal
