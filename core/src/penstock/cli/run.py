@@ -18,11 +18,11 @@ from penstock.cli.feed import Collector, Feed
 from penstock.cli.lines_file import Existing
 from penstock.config.files import load, read
 from penstock.config.model import Configuration, LogFormat, LogLevel, LogSettings, WorkerSettings
-from penstock.config.resolve import problems_of, registry_for, resolve_queue
+from penstock.config.resolve import problems_of
 from penstock.engine import Engine
 from penstock.errors import ConfigError, PenstockError
+from penstock.operations.open import resolved
 from penstock.options import Role
-from penstock.queues.resolved_queue import ResolvedQueue
 from penstock.terminal.bars import Bar
 from penstock.terminal.run_view import RunView, shown
 from penstock.worker.child_process import number_of
@@ -297,12 +297,7 @@ def _identity(path: str) -> object:
 
 def _feed(text: str, configuration: Configuration, engines: Sequence[Engine]) -> Feed:
     queue, path = _split("--feed", text)
-
-    def find() -> ResolvedQueue:
-        tools = replace(configuration, for_tool=True)
-        return resolve_queue(tools, queue, "output", registry=registry_for(configuration))
-
-    return Feed(path, find, partial(_backlog, queue, engines))
+    return Feed(path, partial(resolved, configuration, queue, "output"), partial(_backlog, queue, engines))
 
 
 async def _backlog(queue: str, engines: Sequence[Engine]) -> int | None:
@@ -323,9 +318,7 @@ def _collector(
                 f"--collect {text}: queue {name!r} is the input of engine {engine.app_name!r}, and collecting would "
                 f"take its messages; collect one of its outputs"
             )
-    tools = replace(configuration, for_tool=True)
-    resolved = resolve_queue(tools, name, "input", registry=registry_for(configuration))
-    collector = Collector(path, resolved.serializer, existing)
+    collector = Collector(path, resolved(configuration, name, "input").serializer, existing)
     files.callback(collector.close)
     return collector
 
@@ -336,11 +329,7 @@ def _collecting_engine(text: str, configuration: Configuration, collector: Colle
     given = configuration.queues[name]
     keys = {key: getattr(given, key) for key in given.model_fields_set}
     raw = type(given)(**(keys | {"serializer": None, "model_handler": None, "data_model": None, "batch": True}))
-    engine = Engine(
-        name,
-        app_name=f"collect-{name}",
-        batch_size=COLLECT_BATCH,
-    )
+    engine = Engine(name, app_name=f"collect-{name}", batch_size=COLLECT_BATCH)
     engine.configure(replace(load([raw]), for_tool=True))
     engine.stream_app(collector)
     return engine

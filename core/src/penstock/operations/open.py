@@ -27,9 +27,9 @@ def browse(source: Source | Configuration, name: str) -> BrowsedQueue:
     Raises:
         ConfigError: the file or the queue is missing, an option is wrong, or the connector cannot browse.
     """
-    resolved = _resolved(source, name, "input", browsing=True)
-    _require(resolved, "browse", "looking at messages without consuming them", "use the backend's own tools")
-    return BrowsedQueue(resolved)
+    queue = resolved(source, name, "input", browsing=True)
+    _require(queue, "browse", "looking at messages without consuming them", "use the backend's own tools")
+    return BrowsedQueue(queue)
 
 
 def measure(source: Source | Configuration, name: str) -> BrowsedQueue:
@@ -38,9 +38,9 @@ def measure(source: Source | Configuration, name: str) -> BrowsedQueue:
     Raises:
         ConfigError: the file or the queue is missing, an option is wrong, or the connector cannot count.
     """
-    resolved = _resolved(source, name, "input")
-    _require(resolved, "backlog", "counting messages without consuming them", "look at the metrics of its workers")
-    return BrowsedQueue(resolved)
+    queue = resolved(source, name, "input")
+    _require(queue, "backlog", "counting messages without consuming them", "look at the metrics of its workers")
+    return BrowsedQueue(queue)
 
 
 def create(source: Source | Configuration, name: str) -> OutputQueue:
@@ -49,9 +49,9 @@ def create(source: Source | Configuration, name: str) -> OutputQueue:
     Raises:
         ConfigError: the file or the queue is missing, an option is wrong, or the connector cannot make queues.
     """
-    resolved = _resolved(source, name, "output")
-    _require(resolved, "create", "making a queue", "use the backend's own tools")
-    return OutputQueue(resolved)
+    queue = resolved(source, name, "output")
+    _require(queue, "create", "making a queue", "use the backend's own tools")
+    return OutputQueue(queue)
 
 
 def publish(source: Source | Configuration, name: str) -> OutputQueue:
@@ -60,7 +60,7 @@ def publish(source: Source | Configuration, name: str) -> OutputQueue:
     Raises:
         ConfigError: the file or the queue is missing, or an option is wrong.
     """
-    return OutputQueue(_resolved(source, name, "output"))
+    return OutputQueue(resolved(source, name, "output"))
 
 
 def consume(source: Source | Configuration, name: str) -> InputQueue:
@@ -69,17 +69,20 @@ def consume(source: Source | Configuration, name: str) -> InputQueue:
     Raises:
         ConfigError: the file or the queue is missing, or an option is wrong.
     """
-    return InputQueue(_resolved(source, name, "input"))
+    return InputQueue(resolved(source, name, "input"))
 
 
-def _resolved(source: Source | Configuration, name: str, role: Role, *, browsing: bool = False) -> ResolvedQueue:
+def resolved(source: Source | Configuration, name: str, role: Role, *, browsing: bool = False) -> ResolvedQueue:
+    """The queue `name`, as a tool uses it in this role, not opened.
+
+    Raises:
+        ConfigError: the file or the queue is missing, or an option is wrong.
+    """
     configuration = replace(load(source), for_tool=True)
     registry = registry_for(configuration)
     return resolve_queue(configuration, name, role, registry=registry, browsing=browsing)
 
 
-def _require(resolved: ResolvedQueue, capability: str, wanted_by: str, remedy: str) -> None:
-    queue = f"{resolved.name!r} ({resolved.location})" if resolved.location else repr(resolved.name)
-    resolved.capabilities.require(
-        capability, queue=queue, connector=resolved.connector, wanted_by=wanted_by, remedy=remedy
-    )
+def _require(queue: ResolvedQueue, capability: str, wanted_by: str, remedy: str) -> None:
+    place = f"{queue.name!r} ({queue.location})" if queue.location else repr(queue.name)
+    queue.capabilities.require(capability, queue=place, connector=queue.connector, wanted_by=wanted_by, remedy=remedy)
