@@ -21,6 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from penstock.observability.counting import EngineMetrics
 from penstock.observability.exposition import MetricsRegistry
 from penstock.observability.health import Health
+from penstock.observability.metric_definitions import RECEIVED
 from penstock.worker import endpoints
 from penstock.worker.endpoints import Endpoints
 
@@ -135,7 +136,7 @@ def test_it_answers_while_the_main_thread_is_busy(port: int) -> None:
 def test_metrics_are_what_prometheus_reads(port: int, registry: MetricsRegistry) -> None:
     """The page parses, and has the engine's numbers."""
     metrics = EngineMetrics("shop", "orders", "kafka")
-    metrics.received(7)
+    metrics.count(RECEIVED, 7)
     registry.add(metrics)
 
     status, headers, body = ask(port, "/metrics")
@@ -153,7 +154,7 @@ def test_many_may_scrape_at_once_while_the_engine_counts(port: int, registry: Me
 
     def count() -> None:
         while not done.is_set():
-            metrics.received(1)
+            metrics.count(RECEIVED, 1)
             metrics.function_time(0.001, 1)
 
     def scrape(_: int) -> float:

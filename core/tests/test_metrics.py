@@ -16,7 +16,17 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from penstock.observability.counting import EngineMetrics
 from penstock.observability.exposition import LABEL_LENGTH, MetricsRegistry
-from penstock.observability.metric_definitions import DEAD_LETTERS, METRICS, MOST_NAMES, OUTCOMES, SETTLED, STAGES
+from penstock.observability.metric_definitions import (
+    DEAD_LETTERS,
+    METRICS,
+    MOST_NAMES,
+    OUTCOMES,
+    PRODUCED,
+    RECEIVED,
+    RETRIES,
+    SETTLED,
+    STAGES,
+)
 
 BASE = {"app": "shop", "queue": "orders", "connector": "kafka"}
 Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -107,11 +117,11 @@ def test_counters_that_can_be_known_start_at_zero() -> None:
 @pytest.mark.parametrize(
     ("bump", "name", "labels", "expected"),
     [
-        (lambda m: m.received(3), "penstock_messages_received_total", {}, 3),
-        (lambda m: m.succeeded(3), "penstock_messages_settled_total", {"outcome": "succeeded"}, 3),
-        (lambda m: m.requeued(3), "penstock_messages_settled_total", {"outcome": "requeued"}, 3),
-        (lambda m: m.skipped(3), "penstock_messages_settled_total", {"outcome": "skipped"}, 3),
-        (lambda m: m.unsettled(3), "penstock_messages_settled_total", {"outcome": "unsettled"}, 3),
+        (lambda m: m.count(RECEIVED, 3), "penstock_messages_received_total", {}, 3),
+        (lambda m: m.count(SETTLED, 3, "succeeded"), "penstock_messages_settled_total", {"outcome": "succeeded"}, 3),
+        (lambda m: m.count(SETTLED, 3, "requeued"), "penstock_messages_settled_total", {"outcome": "requeued"}, 3),
+        (lambda m: m.count(SETTLED, 3, "skipped"), "penstock_messages_settled_total", {"outcome": "skipped"}, 3),
+        (lambda m: m.count(SETTLED, 3, "unsettled"), "penstock_messages_settled_total", {"outcome": "unsettled"}, 3),
         (lambda m: m.dead_lettered(3, "decode"), "penstock_messages_settled_total", {"outcome": "dead_lettered"}, 3),
         (lambda m: m.dead_lettered(3, "decode"), "penstock_dead_letters_total", {"stage": "decode"}, 3),
         (
@@ -120,8 +130,8 @@ def test_counters_that_can_be_known_start_at_zero() -> None:
             {"exception_type": "KeyError"},
             3,
         ),
-        (lambda m: m.retried(3), "penstock_function_retries_total", {}, 3),
-        (lambda m: m.produced("out", 3), "penstock_records_produced_total", {"to_queue": "out"}, 3),
+        (lambda m: m.count(RETRIES, 3), "penstock_function_retries_total", {}, 3),
+        (lambda m: m.count(PRODUCED, 3, "out"), "penstock_records_produced_total", {"to_queue": "out"}, 3),
         (lambda m: m.produce_failed("out", 3), "penstock_records_failed_total", {"to_queue": "out"}, 3),
         (lambda m: m.late_settlements(3), "penstock_late_settlements_total", {}, 3),
         (lambda m: m.reconnects("out"), "penstock_reconnects_total", {"to_queue": "out"}, 1),
@@ -153,11 +163,11 @@ def test_each_method_moves_the_series_that_the_list_describes(
 def test_the_final_states_of_messages_add_up() -> None:
     """Every message has one outcome, so their sum is the number of messages."""
     metrics = engine()
-    metrics.succeeded(5)
+    metrics.count(SETTLED, 5, "succeeded")
     metrics.dead_lettered(2, "validate")
-    metrics.requeued(1)
-    metrics.skipped(1)
-    metrics.unsettled(1)
+    metrics.count(SETTLED, 1, "requeued")
+    metrics.count(SETTLED, 1, "skipped")
+    metrics.count(SETTLED, 1, "unsettled")
 
     settled = sum(v for (name, _), v in scrape(metrics).items() if name == "penstock_messages_settled_total")
 
@@ -290,8 +300,8 @@ def test_names_that_look_the_same_once_cleaned_are_one_series() -> None:
 def test_engines_with_different_queues_stand_side_by_side() -> None:
     """One worker, several engines: told apart by their labels."""
     orders, refunds = engine(), EngineMetrics("shop", "refunds", "rsmq")
-    orders.received(1)
-    refunds.received(2)
+    orders.count(RECEIVED, 1)
+    refunds.count(RECEIVED, 2)
 
     series = scrape(orders, refunds)
 
@@ -302,8 +312,8 @@ def test_engines_with_different_queues_stand_side_by_side() -> None:
 def test_engines_with_equal_labels_are_shown_as_one() -> None:
     """Prometheus refuses a page with a series twice, so equal ones are merged: sums, the worse age, the worse state."""
     one, two = engine(), engine()
-    one.received(1)
-    two.received(2)
+    one.count(RECEIVED, 1)
+    two.count(RECEIVED, 2)
     one.batch_size(10)
     two.batch_size(20)
     for metrics, in_flight, oldest, lag, connected in ((one, 3, 1.0, 50, True), (two, 4, 9.0, 40, False)):
@@ -326,7 +336,7 @@ def test_engines_with_equal_labels_are_shown_as_one() -> None:
 def test_an_engine_that_is_added_again_is_not_counted_twice() -> None:
     """A supervisor that starts an engine again may register its metrics again."""
     metrics = engine()
-    metrics.received(1)
+    metrics.count(RECEIVED, 1)
 
     assert value(scrape(metrics, metrics), "penstock_messages_received_total") == 1
 
@@ -383,8 +393,8 @@ def test_no_count_is_lost_between_threads_while_the_page_is_read() -> None:
 
     def count() -> None:
         for number in range(rounds):
-            metrics.succeeded(2)
-            metrics.produced("out", 1)
+            metrics.count(SETTLED, 2, "succeeded")
+            metrics.count(PRODUCED, 1, "out")
             metrics.function_failed(1, f"Error{number % 60}")
             metrics.function_time(0.001, 1)
 
@@ -416,7 +426,8 @@ def test_importing_and_counting_needs_no_prometheus() -> None:
         "import sys\n"
         "from penstock.observability.counting import EngineMetrics\n"
         "from penstock.observability.exposition import MetricsRegistry\n"
-        "m = EngineMetrics('a', 'q', 'c'); m.received(1); m.function_time(1.0, 1); r = MetricsRegistry(); r.add(m)\n"
+        "m = EngineMetrics('a', 'q', 'c'); m.reconnects('q'); m.function_time(1.0, 1)\n"
+        "r = MetricsRegistry(); r.add(m)\n"
         "print([n for n in ('http', 'prometheus_client', 'pydantic') if n in sys.modules])\n"
         "r.exposition()\n"
         "print('prometheus_client' in sys.modules)\n"

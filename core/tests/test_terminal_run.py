@@ -13,6 +13,7 @@ from tests.terminals import Program, Terminal, assert_screen, set_colours, witho
 
 from penstock.cli.main import main
 from penstock.observability.counting import EngineMetrics
+from penstock.observability.metric_definitions import RECEIVED, SETTLED
 from penstock.terminal import display, run_view
 from penstock.terminal.bars import Bar
 from penstock.terminal.display import Display
@@ -63,8 +64,8 @@ def busy_view(clock: Clock, *, drain: bool = False) -> RunView:
     bar = Bar("--feed orders.jsonl", 40_000, clock)
     view = RunView(lambda: [till, post], lambda: [bar] if drain else [], drain, clock)
     clock.now += 5
-    till.received(20_040)
-    till.succeeded(19_995)
+    till.count(RECEIVED, 20_040)
+    till.count(SETTLED, 19_995, "succeeded")
     till.dead_lettered(5, "function")
     till.function_failed(7, "ValueError")
     till.function_time(0.3, 100)
@@ -124,14 +125,14 @@ def test_the_numbers_are_those_of_the_last_seconds() -> None:
     [(_rates, first)] = view.numbers()
     assert (first.rate, first.lag, first.call_seconds) == (0, None, None)
     counters.function_time(400.0, 1)
-    counters.succeeded(1_000)
+    counters.count(SETTLED, 1_000, "succeeded")
     clock.now += 10
     [(_rates, slow)] = view.numbers()
     assert (slow.rate, slow.call_seconds) == (100, float("inf"))
     counters.function_time(0.094, 94)
     counters.function_time(0.4, 1)
     counters.function_time(100.0, 5)
-    counters.skipped(50)
+    counters.count(SETTLED, 50, "skipped")
     clock.now += 10
     [(_rates, fast)] = view.numbers()
     assert (fast.rate, fast.call_seconds, fast.settled) == (5, 0.5, 1_050)
@@ -141,7 +142,7 @@ def test_the_first_rate_is_that_since_the_start() -> None:
     """Also where the first look comes after ten seconds."""
     clock, counters = Clock(), EngineMetrics("till", "orders", "kafka")
     view = RunView(lambda: [counters], list, False, clock)
-    counters.succeeded(50)
+    counters.count(SETTLED, 50, "succeeded")
     clock.now += 10
 
     [(_rates, numbers)] = view.numbers()

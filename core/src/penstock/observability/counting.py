@@ -88,7 +88,7 @@ class EngineMetrics:
         """Count what an event tells."""
         match event:
             case Consumed():
-                self.received(len(event.messages))
+                self.count(RECEIVED, len(event.messages))
             case Called():
                 calls = len(event.messages) + len(event.failures)
                 self.batch_size(calls)
@@ -97,7 +97,7 @@ class EngineMetrics:
                     if failure.stage in ("function", "output"):
                         self.function_failed(1, type(failure.error).__name__)
             case Produced():
-                self.produced(event.queue, event.confirmed)
+                self.count(PRODUCED, event.confirmed, event.queue)
                 if event.seconds:
                     self.produce_time(event.queue, event.seconds)
                 if event.refused:
@@ -105,7 +105,7 @@ class EngineMetrics:
             case Settled():
                 self._settled(event)
             case Failed(became="retried"):
-                self.retried(len(event.failures))
+                self.count(RETRIES, len(event.failures))
 
     def _settled(self, event: Settled) -> None:
         messages, late = event.messages, event.late
@@ -114,31 +114,16 @@ class EngineMetrics:
         elif event.outcome == "dead_lettered":
             self.dead_lettered(len(messages), event.stage, late)
         else:
-            self._count(SETTLED, event.outcome, len(messages) - late)
+            self.count(SETTLED, len(messages) - late, event.outcome)
         if late:
             self.late_settlements(late)
         if event.outcome == "succeeded" and (timestamp := messages[0].timestamp) is not None:
             self.end_to_end(time.time() - timestamp)
 
-    def received(self, n: int) -> None:
-        """Count messages that the input queue delivered."""
-        self._count(RECEIVED, "", n)
-
-    def succeeded(self, n: int) -> None:
-        """Count messages whose settlement the backend has confirmed."""
-        self._count(SETTLED, "succeeded", n)
-
-    def requeued(self, n: int) -> None:
-        """Count messages that the backend has again."""
-        self._count(SETTLED, "requeued", n)
-
-    def skipped(self, n: int) -> None:
-        """Count messages that were settled without a result, because the configuration says so."""
-        self._count(SETTLED, "skipped", n)
-
-    def unsettled(self, n: int) -> None:
-        """Count messages that are not settled when the engine ends, and will be redelivered."""
-        self._count(SETTLED, "unsettled", n)
+    def count(self, metric: Metric, n: int, label: str = "") -> None:
+        """Add to a counter; `label` is the value of its own label, if it has one."""
+        with self._lock:
+            self._add((metric, label), n)
 
     def dead_lettered(self, n: int, stage: str, late: int = 0) -> None:
         """Count messages that the dead-letter queue has confirmed; `stage` as in the dead letter's header. `late` of
@@ -152,17 +137,9 @@ class EngineMetrics:
         with self._lock:
             self._add((FUNCTION_FAILURES, _bounded(exception_type, self._exception_types)), n)
 
-    def retried(self, n: int) -> None:
-        """Count messages that the function is given once more."""
-        self._count(RETRIES, "", n)
-
-    def produced(self, queue: str, n: int) -> None:
-        """Count records that an output queue's backend has confirmed."""
-        self._count(PRODUCED, queue, n)
-
     def produce_failed(self, queue: str, n: int) -> None:
         """Count records that an output queue's backend refused or did not confirm."""
-        self._count(PRODUCE_FAILURES, queue, n)
+        self.count(PRODUCE_FAILURES, n, queue)
 
     def late_settlements(self, n: int) -> None:
         """Count messages that were lost to another consumer before they were settled: an outcome of its own."""
@@ -172,7 +149,7 @@ class EngineMetrics:
 
     def reconnects(self, queue: str) -> None:
         """Count one restored connection to a queue."""
-        self._count(RECONNECTS, queue, 1)
+        self.count(RECONNECTS, 1, queue)
 
     def middleware_event(self, event: str, n: int) -> None:
         """Count what a middleware wants to be seen, by a name of its choice."""
@@ -270,10 +247,6 @@ class EngineMetrics:
 
     def _add(self, key: Key, n: int) -> None:
         self._counts[key] = self._counts.get(key, 0) + n
-
-    def _count(self, metric: Metric, label: str, n: int) -> None:
-        with self._lock:
-            self._add((metric, label), n)
 
     def _observe(self, metric: Metric, label: str, value: float, n: int, total: float) -> None:
         key = (metric, label)
