@@ -6,10 +6,12 @@ import asyncio
 import multiprocessing
 import os
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from pathlib import Path
 from threading import Lock
@@ -21,13 +23,16 @@ from penstock_kit.broken import Broken
 from penstock_kit.limits import until
 
 if TYPE_CHECKING:
+    from penstock.specs import ConnectorSpec
     from penstock_kit.kit import Kit
 
 START_LIMIT = 60.0  # seconds for a process to start and import a client library, on a busy machine
 
-# Forked from a server that has imported the core: a fresh Python would spend a second of CPU on that, for each child.
+# Forked from a server that has imported the core and the connector: a fresh Python would spend one to three seconds of
+# CPU on that, for each child.
 _FORKSERVER = multiprocessing.get_context("forkserver")
-_FORKSERVER.set_forkserver_preload([child.__name__, engine_child.__name__])
+
+_warm: list[str] = []  # the modules that the server imports
 
 _ONE_AT_A_TIME = Lock()  # multiprocessing looks after all children whenever one starts, from whatever thread
 
@@ -42,6 +47,21 @@ def _run(program: str, job: dict[str, Any], go: Connection, errors: Path, enviro
     os.environ.clear()
     os.environ.update(environment)
     PROGRAMS[program](job, go.recv)
+
+
+def _warm_up(spec: ConnectorSpec) -> None:
+    """Let the server import what children on this connector need, while none of them is alive."""
+    targets = [target.partition(":")[0] for target in (spec.consumer, spec.producer, spec.options) if target]
+    # Only what is known to load: another error than ImportError would end the server.
+    modules = [child.__name__, engine_child.__name__, *(each for each in targets if each in sys.modules)]
+    if set(modules) <= set(_warm):
+        return
+    _warm[:] = modules
+    # A running server imports nothing more; Python starts another one when it finds it dead.
+    if (server := getattr(forkserver._forkserver, "_forkserver_pid", None)) is not None:
+        os.kill(server, signal.SIGKILL)
+        os.waitid(os.P_PID, server, os.WEXITED | os.WNOWAIT)
+    _FORKSERVER.set_forkserver_preload(_warm)
 
 
 class Child:
@@ -153,6 +173,7 @@ class Child:
 @contextmanager
 def children(kit: Kit) -> Iterator[ChildMaker]:
     """Starts child processes, and ends them at the end of the block."""
+    _warm_up(kit.spec)
     with tempfile.TemporaryDirectory(prefix="penstock-conformance-") as directory:
         maker = ChildMaker(kit, Path(directory))
         try:
