@@ -20,6 +20,7 @@ AT_ONCE = 10  # messages in flight a consumer
 WORK_SECONDS = 0.01  # seconds of work for a batch, so that there is always more to do
 TURNS = 8  # rounds in which two consumers consume at the same time
 MOST_SENT = 3_000  # messages of a load
+FIRST_MESSAGE = 20.0  # seconds that a load goes on until a member has a message; a stand-by gets none
 
 
 class Membership:
@@ -265,7 +266,7 @@ class Crew:
         async with self._kit.consumer() as consumer:
             member, leaving = Member(consumer), asyncio.Event()
             async with aside(self._work(member, leaving)) as work:
-                await until(lambda: member.count > 0 or work.done(), 2 * self._kit.timeout)
+                await until(lambda: member.count > 0 or work.done(), min(2 * self._kit.timeout, FIRST_MESSAGE))
                 yield member
                 leaving.set()
                 await work
