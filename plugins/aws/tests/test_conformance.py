@@ -36,7 +36,7 @@ class SqsBackend(BackendFixture):
 
     def config(self, queue: str, group: str | None = None, **over: Any) -> dict[str, Any]:  # noqa: ARG002
         name = f"{queue}{self.suffix}"
-        options = {**self._server.config(), "visibility_timeout": 15, "wait_time": 1, "timeout": 8.0, "create": True}
+        options = {**self._server.config(), "visibility_timeout": 15, "wait_time": 1, "timeout": 30.0, "create": True}
         return {"connector": self.connector, "value": name, "config": {**options, **over}}
 
     suffix = ""

@@ -91,7 +91,7 @@ class ServiceBusBackend(ProxiedBackend):
         self.short_lease = {"connection_string": server.connection_string(proxy.port, name="short"), "lock_duration": 2}
 
     def config(self, queue: str, group: str | None = None, **over: Any) -> dict[str, Any]:  # noqa: ARG002
-        options = {"connection_string": self._server.connection_string(self._proxy.port), "timeout": 8.0, **over}
+        options = {"connection_string": self._server.connection_string(self._proxy.port), "timeout": 20.0, **over}
         return {"connector": "servicebus", "value": queue, "config": options}
 
     def nowhere(self, queue: str) -> dict[str, Any]:
