@@ -21,6 +21,7 @@ from tests.servers.redis import RedisServer
 from penstock import BlockingQueues
 
 MESSAGES = 20_000
+BY_PYRSMQ = 1_000  # stored by the other client, one by one; the rest in bulk
 KILLS = 3
 IN_FLIGHT = 500
 SEED = 20261121
@@ -52,7 +53,7 @@ def assert_complete(bodies: Iterable[bytes], bound: int) -> None:
     assert duplicates <= bound, f"{duplicates} duplicates, the bound is {bound}"
 
 
-@pytest.mark.timeout(180)  # PyRSMQ stores the 20,000 messages one by one
+@pytest.mark.timeout(180)
 def test_rsmq_to_rsmq_survives_kills(redis_server: RedisServer, tmp_path: Path) -> None:
     """20,000 messages, two outputs, three kills: nothing lost, at most what was in flight sent twice."""
     source, left, right = (redis_server.queue() for _ in range(3))
@@ -73,8 +74,12 @@ engine: {{max_in_flight: {IN_FLIGHT}}}
     queue.createQueue(vt=3).execute()
     for name in (left, right):
         RedisSMQ(client=client, qname=name).createQueue().execute()
-    for number in range(MESSAGES):
+    for number in range(BY_PYRSMQ):
         queue.sendMessage(message=json.dumps({"id": number}), quiet=True).execute()
+    where = {"host": redis_server.host, "port": redis_server.port}
+    with BlockingQueues({"numbers": {"profile": "rsmq", "value": source, "config": where}}) as queues:
+        queues.send_batch("numbers", [{"id": number} for number in range(BY_PYRSMQ, MESSAGES)])
+    assert client.zcard(f"rsmq:{source}") == MESSAGES
 
     survive_kills(
         tmp_path,
