@@ -43,7 +43,11 @@ class Environment:
         self, program: str, *arguments: str, cwd: Path | None = None, **variables: str
     ) -> subprocess.CompletedProcess[str]:
         """The same, whatever the exit code; standard error is part of the output."""
-        clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PENSTOCK"))}
+        clean = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("PYTHON", "PENSTOCK")) or name == "PENSTOCK_CONFORMANCE_KILLS"
+        }
         binaries = self.folder / "bin"
         variables = {**clean, "PATH": f"{binaries}{os.pathsep}{clean['PATH']}", **variables}
         return subprocess.run(
