@@ -175,7 +175,7 @@ def pair(name: str) -> Trial:
     """20,000 messages through a pair, and three workers killed."""
     shares = {kind: share for kind, share in SHARES.items() if name != HTTP or kind != Kind.INVALID}  # a feed is JSON
     row = _of(name, "kill", "kill", "kill", title="3-kills", messages=20_000, lease=15.0, shares=shares)
-    return replace(row, messages=2_000, fewer=AZURITE) if name == STORAGE_QUEUE else row
+    return replace(row, messages=1_000, max_in_flight=32, fewer=AZURITE) if name == STORAGE_QUEUE else row
 
 
 def full() -> list[Trial]:

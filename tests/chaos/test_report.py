@@ -137,7 +137,7 @@ def test_a_row_with_fewer_messages_says_why() -> None:
     """Below the table."""
     printed = table([result("storage_queue/3-kills"), result("sqs/3-kills")], [])
     assert [line for line in printed.splitlines() if "only" in line] == [
-        f"storage_queue/3-kills: only 2,000 messages: {scenarios.AZURITE}"
+        f"storage_queue/3-kills: only 1,000 messages: {scenarios.AZURITE}"
     ]
 
 
