@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from itertools import repeat
 from operator import methodcaller
 from typing import TYPE_CHECKING, Any
 
@@ -115,19 +116,21 @@ class KafkaMessage(ClientMessage):
 
 def deliveries(sources: Sequence[Message], ledger: Ledger[Partition], offsets: Sequence[int]) -> list[KafkaMessage]:
     """Client's messages as deliveries."""
-    columns = zip(sources, map(_value, sources), map(_key, sources), all_headers(sources), offsets, strict=True)
-    return [KafkaMessage(source, body, key, pairs, ledger, offset) for source, body, key, pairs, offset in columns]
+    bodies, keys = map(_value, sources), map(_key, sources)
+    return list(map(KafkaMessage, sources, bodies, keys, all_headers(sources), repeat(ledger), offsets))
 
 
 def all_headers(sources: Sequence[Message]) -> list[Headers]:
     """`headers_of` for each, without a call for each."""
     found: list[Headers] = []
-    for source in sources:
+    headers = map(_headers, sources)
+    while len(found) < len(sources):
         try:
-            found.append(_headers(source) or ())
+            for pairs in headers:
+                found.append(pairs or ())
         except (SystemError, UnicodeDecodeError):
             # At once: asked again, the client returns what it could not read without an error.
-            found.append(_readable_headers(source))
+            found.append(_readable_headers(sources[len(found)]))
     return found
 
 
