@@ -77,14 +77,14 @@ class ReceivedBatch(Sequence[D], Generic[D]):
 
     Args:
         messages: Theirs.
-        decode: Makes the object of a message.
+        decode: Makes the objects of messages.
         make: Makes the delivery of a message, when it is asked for: a reader of whole lists needs none.
     """
 
     def __init__(
         self,
         messages: Sequence[QueueMessage],
-        decode: Callable[[QueueMessage], Any],
+        decode: Callable[[Sequence[QueueMessage]], list[Any]],
         make: Callable[[QueueMessage], D],
     ) -> None:
         self._messages = messages
@@ -101,7 +101,7 @@ class ReceivedBatch(Sequence[D], Generic[D]):
         """
         if self._objects is None:
             made = self.__dict__.get("_deliveries")
-            self._objects = [each.object for each in made] if made else list(map(self._decode, self._messages))
+            self._objects = [each.object for each in made] if made else self._decode(self._messages)
         return list(self._objects)
 
     @cached_property

@@ -21,7 +21,7 @@ from penstock.config.model import Configuration
 from penstock.config.resolve import registry_for, resolve_queue
 from penstock.dead_letters import error_text
 from penstock.direct.delivery import Received, ReceivedBatch
-from penstock.direct.source import SourceQueue
+from penstock.direct.source import Decoder, SourceQueue
 from penstock.errors import CapabilityError, FunctionError, NotSent, PenstockError, ProduceError
 from penstock.message import QueueMessage, Record
 from penstock.observability.health import Health, Status
@@ -35,7 +35,7 @@ from penstock.routing import INHERIT, Inherit, Output
 
 T = TypeVar("T")
 
-AHEAD = 100  # messages that are fetched ahead for a reader of single ones
+AHEAD = 100  # messages that are fetched ahead of what a reader takes at once
 CHUNK = 100_000  # records of one call of a producer: between two calls nothing is on its way
 
 Key = str | bytes | None
@@ -70,10 +70,8 @@ class Delivery(Received):
 class DeliveryBatch(ReceivedBatch[Delivery]):
     """Several deliveries, to be settled together or one by one."""
 
-    def __init__(
-        self, messages: Sequence[QueueMessage], decode: Callable[[QueueMessage], Any], source: SourceQueue
-    ) -> None:
-        super().__init__(messages, decode, lambda message: Delivery(message, decode, source))
+    def __init__(self, messages: Sequence[QueueMessage], decoder: Decoder, source: SourceQueue) -> None:
+        super().__init__(messages, decoder.all, lambda message: Delivery(message, decoder.one, source))
         self._source = source
 
     async def done(self) -> int:
@@ -167,7 +165,7 @@ class Queues:
             ConnectorError: the queue cannot be opened.
         """
         target = await self._target(queue)
-        records = [_record(target, number, obj) for number, obj in enumerate(objects)]
+        records = _records(target, list(objects))
         refused: list[tuple[int, ProduceError]] = []
         for start in range(0, len(records), CHUNK):
             errors = await target.produce(records[start : start + CHUNK])
@@ -212,13 +210,13 @@ class Queues:
         Raises:
             ConnectorError: the queue cannot be opened, or the server refuses for good.
         """
-        source = await self._source(queue, 2 * batch if batch else AHEAD)
-        decode = source.decoder(model)
+        source = await self._source(queue, batch + min(batch, AHEAD) if batch else AHEAD)
+        decoder = source.decoder(model)
         while taken := await source.take(batch or 1, wait, idle):
             if batch:
-                yield DeliveryBatch(taken, decode, source)
+                yield DeliveryBatch(taken, decoder, source)
             else:
-                yield Delivery(taken[0], decode, source)
+                yield Delivery(taken[0], decoder.one, source)
 
     async def process(
         self,
@@ -325,6 +323,18 @@ async def _open(opened: SourceQueue | OutputQueue, queue: InputQueue | OutputQue
     except BaseException:
         await queue.close()
         raise
+
+
+def _records(target: OutputQueue, objects: Sequence[Any]) -> list[Record]:
+    encode, key_of = target.encode, target.key_of
+    if not any(issubclass(kind, Output) for kind in set(map(type, objects))):
+        try:
+            if key_of is None:
+                return [Record(encode(obj)) for obj in objects]
+            return [Record(encode(obj), key_of(obj)) for obj in objects]
+        except BaseException as error:  # noqa: BLE001  (which object it was is found out below)
+            raise_if_exit(error)
+    return [_record(target, number, obj) for number, obj in enumerate(objects)]
 
 
 def _record(target: OutputQueue, number: int, obj: Any) -> Record:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from time import monotonic
 from typing import Any
@@ -21,6 +20,43 @@ IDLE_TIMEOUT = 0.5  # seconds of one consume() without messages; how long closin
 FULL_WAIT = 0.1  # seconds between two polls of a client that must be polled while there is no room
 
 
+class Decoder:
+    """Makes objects of messages.
+
+    Args:
+        codec: What reads bodies.
+        damaged: The messages whose envelopes could not be opened, with the errors of that.
+    """
+
+    def __init__(self, codec: Codec, damaged: Mapping[QueueMessage, DecodeError]) -> None:
+        self._codec = codec
+        self._damaged = damaged
+
+    def one(self, message: QueueMessage) -> Any:
+        """The object of a message.
+
+        Raises:
+            MessageError: the serializer or the model handler rejects the body.
+        """
+        if message in self._damaged:
+            raise self._damaged[message]
+        try:
+            return self._codec.decode(message.message)
+        except BaseException as error:  # noqa: BLE001  (any error of a codec means that the message is not valid)
+            raise_if_exit(error)
+            raise self._codec.explain(message.message, error)[1] from None
+
+    def all(self, messages: Sequence[QueueMessage]) -> list[Any]:
+        """The object of each; raises as `one` does, for the first that is rejected."""
+        decode = self._codec.decode
+        if not self._damaged:
+            try:
+                return [decode(message.message) for message in messages]
+            except BaseException as error:  # noqa: BLE001  (which one it was is found out below)
+                raise_if_exit(error)
+        return list(map(self.one, messages))
+
+
 class SourceQueue:
     """An input queue that fetches ahead of its readers.
 
@@ -33,7 +69,7 @@ class SourceQueue:
         self.queue = queue
         self.ahead = ahead
         self._in_flight = InFlight()
-        self._waiting: deque[QueueMessage] = deque()
+        self._waiting: list[QueueMessage] = []
         self._damaged: dict[QueueMessage, DecodeError] = {}
         self._changed = asyncio.Event()  # something arrived, or the end came
         self._taken = asyncio.Event()
@@ -71,7 +107,8 @@ class SourceQueue:
             await self._until(most, fill)
         if self._stopping:
             return []  # the connector requeues what still waits here
-        taken = [self._waiting.popleft() for _ in range(min(most, len(self._waiting)))]
+        taken = self._waiting[:most]
+        del self._waiting[:most]
         self._taken.set()
         return taken
 
@@ -118,27 +155,12 @@ class SourceQueue:
                 self._damaged[copy] = error
         return copies
 
-    def decoder(self, model: Any) -> Callable[[QueueMessage], Any]:
-        """What makes an object of a message, of this model, or of the queue's if it is None.
-
-        It raises a `MessageError` if the serializer or the model handler rejects the body.
-        """
+    def decoder(self, model: Any) -> Decoder:
+        """What makes objects of messages, of this model, or of the queue's if it is None."""
         resolved, codec = self.queue.resolved, self.queue.codec
         if model is not None:
             codec = Codec(resolved.serializer, resolved.model_handler, model)
-
-        damaged, decode_body = self._damaged, codec.decode
-
-        def decode(message: QueueMessage) -> Any:
-            if damaged and message in damaged:
-                raise damaged[message]
-            try:
-                return decode_body(message.message)
-            except BaseException as error:  # noqa: BLE001  (any error of a codec means that the message is not valid)
-                raise_if_exit(error)
-                raise codec.explain(message.message, error)[1] from None
-
-        return decode
+        return Decoder(codec, self._damaged)
 
     async def settle(self, messages: Sequence[QueueMessage]) -> int:
         """Settle for good; returns how many other consumers own meanwhile."""
