@@ -173,6 +173,40 @@ with BlockingQueues({queues!r}) as queues:
     assert seen == list(range(5))
 
 
+def test_what_is_settled_takes_nothing_with_it(real_kafka: KafkaServer) -> None:
+    """A program is killed after a list, and one of the next list, was committed: all the others come again."""
+    topic = real_kafka.topic(partitions=1)
+    session = {"consumer": {"session.timeout.ms": 6000, "heartbeat.interval.ms": 1000}}
+    place = {"bootstrap.servers": real_kafka.bootstrap, "group.id": topic, "commit_interval": 0.2, **session}
+    queues = {"orders": {"connector": "kafka", "value": topic, "config": place}}
+    program = f"""
+import os, signal, time
+from confluent_kafka import Consumer, TopicPartition
+from penstock import BlockingQueues
+group = Consumer({{"bootstrap.servers": {real_kafka.bootstrap!r}, "group.id": {topic!r}}})
+with BlockingQueues({queues!r}) as queues:
+    reading = queues.read("orders", batch=4, wait=60)
+    assert next(reading).done() == 4
+    held = next(reading)
+    assert held[3].done()
+    while group.committed([TopicPartition({topic!r}, 0)])[0].offset < 4:
+        time.sleep(0.05)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    with BlockingQueues(queues) as first:
+        first.send_batch("orders", list(range(10)))
+    assert subprocess.run([sys.executable, "-c", program], check=False, timeout=120).returncode == -9
+
+    seen: list[int] = []
+    with BlockingQueues(queues) as second:
+        for delivery in second.read("orders"):
+            seen.append(delivery.object)
+            delivery.done()
+            if delivery.object == 9:
+                break
+    assert [number for number in seen if number != 7] == [4, 5, 6, 8, 9]
+
+
 def _place(connector: str, request: pytest.FixtureRequest) -> dict[str, Any]:
     if connector == "kafka":
         kafka: KafkaServer = request.getfixturevalue("real_kafka")
