@@ -51,7 +51,7 @@ def test_the_tree_is_as_it_is_drawn() -> None:
     }
 
     assert tree_as_drawn() == real
-    assert len(real) == 16
+    assert len(real) == 17
 
 
 def test_a_retry_is_no_error_of_penstocks() -> None:

@@ -10,6 +10,7 @@
     ├── ConnectorError              the backend
     │   ├── NotConnected            … is away: wait and connect again
     │   ├── ProduceError            … rejected, or did not confirm, one record
+    │   │   └── GivenUp             … in as many attempts as the queue's `retry` allows
     │   ├── NotSent                 … will never take some of what `Queues.send_batch` sent
     │   └── FatalConnectorError     … will never accept this (credentials, authorisation, fencing): stop
     ├── MessageError                the sender: these bytes are not a message of this queue
@@ -111,6 +112,10 @@ class ProduceError(ConnectorError):
     def __init__(self, text: str, retriable: bool = True) -> None:
         self.retriable = retriable
         super().__init__(text)
+
+
+class GivenUp(ProduceError):
+    """A record was not confirmed in as many attempts as the queue's `retry` allows; the backend may have it."""
 
 
 class NotSent(ConnectorError):

@@ -8,13 +8,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from penstock.dead_letters import FORMS, attempts_of, dead_letter, own_id
+from penstock.errors import GivenUp
 from penstock.events import Failed, Observer, Settled
 from penstock.message import QueueMessage
 from penstock.pipeline.outcomes import Group
 from penstock.pipeline.settlement import Decision, Outcome
 from penstock.pipeline.state import EngineState
 from penstock.pipeline.strategy import Stored, Strategy
-from penstock.queues.queue import GivenUp, InputQueue, OutputQueue
+from penstock.queues.queue import InputQueue, OutputQueue
 from penstock.retry import RetryPolicy
 
 log = logging.getLogger("penstock")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 from penstock import envelope
 from penstock.backoff import Backoff
-from penstock.errors import ConnectorError, NotConnected, ProduceError
+from penstock.errors import ConnectorError, GivenUp, NotConnected, ProduceError
 from penstock.message import QueueMessage, Record
 from penstock.observability.health import Health
 from penstock.observability.outages import FIRST_REMINDER, Trouble, duration
@@ -37,10 +37,6 @@ T = TypeVar("T")
 
 PRODUCE_AGAIN = Backoff(initial=0.1, maximum=10.0)
 END_CALLS_WITHIN = 2.0  # seconds, at the end of a worker whose calls did not end in time
-
-
-class GivenUp(ProduceError):
-    """A record was not confirmed in as many attempts as the queue's `retry` allows; the backend may have it."""
 
 
 class _Queue:
