@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
 
 from penstock.model_handlers import ModelHandler
+from penstock.serializers import Serializer
 
 
 class PlainBody(bytes):
@@ -21,6 +22,20 @@ class PlainBody(bytes):
         body = cls(to_json(data, fallback=lambda _: None))
         body.data = data
         return body
+
+
+class PlainBodySerializer(Serializer):
+    """Writes and reads the JSON of such bodies."""
+
+    format: ClassVar[str] = "json"
+
+    def serialize(self, data: Any) -> bytes:
+        """See `Serializer.serialize`."""
+        return PlainBody.of(data)
+
+    def deserialize(self, body: bytes) -> Any:
+        """See `Serializer.deserialize`."""
+        return from_json(body)
 
 
 def plain_encoder(handler: ModelHandler | None, data_model: Any) -> Callable[[Any], bytes | None]:

@@ -18,7 +18,6 @@ from collections.abc import Callable, Iterable, Mapping
 from math import inf
 from typing import Any, Self, TypeVar, overload
 
-from penstock.builtin.json_serializer import JsonSerializer
 from penstock.config.files import Source
 from penstock.dead_letters import DeadLetter, read
 from penstock.engine import Engine
@@ -30,6 +29,7 @@ from penstock.pipeline.stream_app import StreamApp
 from penstock.plugins.hints import nearest
 from penstock.queues.adapters import plain_encoder_for
 from penstock.queues.codec import Codec
+from penstock.queues.plain_bodies import PlainBodySerializer
 from penstock.queues.resolved_queue import ResolvedQueue
 from penstock.testing.engine_under_test import EngineUnderTest, QueueStore
 from penstock.testing.fault_injection import ConsumerFaults, ProducerFaults
@@ -175,7 +175,7 @@ class Harness:
             raise ConfigError(f"queue {queue!r} has no model handler, so its records cannot become a {model.__name__}")
         # Data that the real producer gets as they are stand in memory as JSON.
         plain = plain_encoder_for(resolved.connector_class, resolved) is not None
-        serializer = JsonSerializer() if plain else resolved.serializer
+        serializer = PlainBodySerializer() if plain else resolved.serializer
         codec = Codec(serializer, resolved.model_handler, _model_of(resolved) if model is None else model)
         return [_decoded(codec, record, f"record {i} of {queue!r}") for i, record in enumerate(self.records(queue), 1)]
 
