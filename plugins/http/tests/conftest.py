@@ -12,9 +12,9 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent / "pair"))
 
 
-@pytest.fixture(autouse=True, scope="session")
+@pytest.fixture(autouse=True, scope="module")
 def http_pair_installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """The plugin is an installed one, as far as the metadata tell."""
+    """As far as the metadata tell, the plugin is installed, but only for this directory: other tests list what is."""
     site = tmp_path_factory.mktemp("site")
     metadata = site / "http_pair-1.0.dist-info"
     metadata.mkdir()
