@@ -30,7 +30,7 @@ class ServiceBusOptions(ConnectorOptions):
     connection_string: Annotated[SecretStr, FromEnvironment("AZURE_SERVICE_BUS_CONNECTION_STRING")]
     lock_duration: float = Field(default=60.0, ge=1, le=300)
     endpoint: str | None = None
-    requests_at_once: int = Field(default=100, ge=1, le=1000)
+    requests_at_once: int = Field(default=500, ge=1, le=1000)
     timeout: float = Field(default=10.0, gt=0, le=300)
     tls: TlsOptions = TlsOptions()
 
