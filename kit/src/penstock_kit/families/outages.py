@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Collection, Sequence
 from contextlib import AbstractAsyncContextManager
+from time import monotonic
 
 from penstock.errors import NotConnected
 from penstock.message import QueueMessage, Record
@@ -125,12 +126,12 @@ class Outages:
             left = {message.message for message in held[1::2]}
             counts = Counter(bodies(seen))
             again = {body for body in left if counts[body] > 1}
+            # A record that was sent twice may come as well, and where it is declared what was settled late.
+            others = {*meanwhile, *(before if kit.backend.settled_late else ())} - left
+            deadline = monotonic() + kit.timeout
             async with kit.consumer() as successor:
-                found = await successor.receive(len(left - again)) if left - again else []
-                if kit.backend.settled_late:
-                    # What was settled may come as well, and before what was not.
-                    found = [each for each in [*found, *await successor.rest()] if each.message in left]
-                again |= set(bodies(found))
+                while left - again and (seconds := deadline - monotonic()) > 0:
+                    again |= {*bodies(await successor.receive(1, timeout=seconds))} - others
             must(
                 outages,
                 "an outage is noticed: consume raises NotConnected, so that health can say why; it did not",
