@@ -87,6 +87,20 @@ def test_a_queue_that_gave_records_up_sends_the_next(steps: dict[str, Any]) -> N
     assert sink.bodies == [b"2"]
 
 
+def test_with_a_single_attempt_the_next_record_connects_again() -> None:
+    """Else a connection that was lost once would be lost for all records that follow."""
+    sink = Sink(produce=[AWAY])
+
+    async def main() -> None:
+        async with writer(sink.queue(retry={"max_attempts": 1})) as out:
+            assert any(await out.produce([Record(b"1")]))
+            assert await out.produce([Record(b"2")]) == ()
+
+    run(main)
+
+    assert (sink.count("connect"), sink.bodies) == (2, [b"2"])
+
+
 def test_only_what_was_not_confirmed_is_given_up() -> None:
     """And what will never be taken has its own reason."""
     sink = Sink([ProduceError("too large", retriable=False), BUSY, None, BUSY, BUSY])

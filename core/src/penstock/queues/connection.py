@@ -110,6 +110,8 @@ class Connection:
             NotConnected: the queue's `retry` allows no further attempt.
             ConnectorError: the backend refused for good, or the connector has a bug.
         """
+        if self._given_up is not None and self._lost == self._number:
+            await self._connect(self._number)  # the call that gave up may have had no attempt left for it
         failures = 0
         while True:
             seen = self._number
