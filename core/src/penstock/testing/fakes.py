@@ -215,9 +215,13 @@ class FakeProducer(Producer):
 
     async def produce(self, records: Sequence[Record]) -> Sequence[ProduceError | None]:
         """Store the records, except those that a fault refuses."""
-        for record in records:
-            if isinstance(record.message, PlainBody):
-                record.message = bytes(record.message)  # `memory` takes nothing else
+        # `memory` takes nothing but bytes.
+        records = [
+            Record(bytes(each.message), each.key, each.headers, each.delay, each.options)
+            if isinstance(each.message, PlainBody)
+            else each
+            for each in records
+        ]
         faults = self.queue.producer_faults
         faults.strike("produce", asyncio.get_running_loop().time())
         unconfirmed = [record for record in records if faults.loses_confirmation(record)]
