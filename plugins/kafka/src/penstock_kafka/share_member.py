@@ -131,7 +131,7 @@ class Member:
                 return []
             self.since = since
             if any(map(_error, found)):
-                found = [source for source in found if self._can_be_read(source)]
+                found = self._give_back_unreadable(found)
             places = map(_place, found)
             columns = zip(found, map(_value, found), map(_key, found), all_headers(found), places, strict=True)
             messages = [
@@ -141,14 +141,18 @@ class Member:
             self.held.update((message.place, message) for message in messages)
             return messages
 
-    def _can_be_read(self, source: Message) -> bool:
-        if (problem := source.error()) is None:
-            return True
-        last = (source.delivery_count() or 1) >= self._terms.limit
-        log.error("%s: %s cannot be read, and is %s: %s", self._where, position_at(_place(source)),
-                  "rejected for good" if last else "released", describe(problem))  # fmt: skip
-        self._client.acknowledge_offset(*_place(source), REJECT if last else RELEASE)
-        return False
+    def _give_back_unreadable(self, found: Sequence[Message]) -> list[Message]:
+        """Release what the client cannot read, or reject it at its last delivery; returns the others."""
+        readable = []
+        for source in found:
+            if (problem := source.error()) is None:
+                readable.append(source)
+                continue
+            last = (source.delivery_count() or 1) >= self._terms.limit
+            log.error("%s: %s cannot be read, and is %s: %s", self._where, position_at(_place(source)),
+                      "rejected for good" if last else "released", describe(problem))  # fmt: skip
+            self._client.acknowledge_offset(*_place(source), REJECT if last else RELEASE)
+        return readable
 
     def holds(self, message: ShareMessage) -> bool:
         """Whether this delivery is neither settled nor ended."""
