@@ -172,7 +172,7 @@ def test_closing_returns_what_requests_still_bring(caplog: pytest.LogCaptureFixt
 
 
 def test_a_new_connection_keeps_what_the_old_one_brought(caplog: pytest.LogCaptureFixture) -> None:
-    """The error of the old one is forgotten. Without a log, a request that is given up is not told of."""
+    """The error of the old one is forgotten. Without a log, it tells of no request that it gives up."""
 
     async def main() -> None:
         answers = iter([[1, 2], NotConnected("away"), [3]])

@@ -18,10 +18,10 @@ class MemoryBackend(BackendFixture):
     idle_timeout = 0.1
     short_lease: ClassVar = {"vt": 1.0}
     cannot: ClassVar = {
-        "restart": "there is no server",
-        "stop": "there is no server",
-        "nowhere": "there is no server",
-        "pause": "there is no server",
+        "restart": "it has no server",
+        "stop": "it has no server",
+        "nowhere": "it has no server",
+        "pause": "it has no server",
         "freeze": "the queue lives in the process that would be frozen",
         "processes": "the queue lives in this process and ends with it",
     }
