@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from tests.long_conformance import leave_long_tests
 
 from penstock import known_secrets
 
@@ -88,6 +89,7 @@ def _loggers_speak_again() -> Iterator[None]:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes longest, so that several processes end together."""
+    leave_long_tests(items)
     items.sort(
         key=lambda item: next((n for n, part in enumerate(LONGEST) if item.nodeid.startswith(part)), len(LONGEST))
     )

@@ -105,6 +105,7 @@ def conformance(session: nox.Session) -> None:
     report, mutants = (Path(session.create_tmp()) / name for name in ("conformance.json", "mutants.txt"))
     report.unlink(missing_ok=True)
     mutants.unlink(missing_ok=True)
+    whole = {"PENSTOCK_CONFORMANCE_FULL": "1"}
     session.run(
         # The recorder tells the process that prints what was proved in the others.
         *("pytest", "-q", "-rfE", "-n", "4", "--dist", "loadfile", "-p", "penstock_kit.recorder"),
@@ -114,12 +115,13 @@ def conformance(session: nox.Session) -> None:
             "PENSTOCK_MUTANTS": str(mutants),
             # Of workers, in each test that kills some.
             "PENSTOCK_CONFORMANCE_KILLS": "20",
+            **whole,
         },
     )
     # The other versions of Redis; the one that comes first was tried above.
     for version in ("6.2", "7", "8"):
         command = ("pytest", "-q", "-rfEs", "-n", "4", "--dist", "worksteal", "plugins/redis/tests")
-        session.run(*command, env={"PENSTOCK_TEST_REDIS_VERSION": version})
+        session.run(*command, env={"PENSTOCK_TEST_REDIS_VERSION": version, **whole})
     # A third party's connector, with its own tests; they come after the report, which is about ours.
     session.install("tests/third_party/penstock-beanstalkd[test]")
     with session.chdir("tests/third_party/penstock-beanstalkd"):

@@ -105,8 +105,8 @@ LOADS = {
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave the loads on a Storage Queue to the session that writes the report."""
-    if os.environ.get("PENSTOCK_CONFORMANCE_REPORT"):
+    """Leave the loads on a Storage Queue to `nox -s conformance`."""
+    if os.environ.get("PENSTOCK_CONFORMANCE_FULL"):
         return
     for item in items:
         if "::TestStorageQueue::" in item.nodeid and item.name in LOADS:

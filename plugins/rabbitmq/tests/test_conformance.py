@@ -78,6 +78,6 @@ class TestRabbitmq(ConnectorConformance):
         )
 
 
-@pytest.mark.skipif("PENSTOCK_CONFORMANCE_REPORT" not in os.environ, reason="the second suite: nox -s conformance")
+@pytest.mark.skipif("PENSTOCK_CONFORMANCE_FULL" not in os.environ, reason="the second suite: nox -s conformance")
 class TestClassic(TestRabbitmq):
     connector = "rabbitmq.classic"
