@@ -8,10 +8,14 @@ from time import perf_counter
 from typing import Any
 
 from penstock.message import QueueMessage, Record
-from penstock.pipeline.settlement import Failure
+from penstock.pipeline.settlement import Failure, failure
 
 Encoded = Sequence[tuple[str, Record]]
 """The records that were made of one message, or of a whole batch, each with the name of its queue."""
+
+
+Finished = Record | Encoded
+"""What was made of one message: a record alone is for the queue that most go to, and saves two tuples a message."""
 
 
 class OutputColumn:
@@ -24,9 +28,9 @@ class OutputColumn:
 
     __slots__ = ("inputs", "records")
 
-    def __init__(self) -> None:
-        self.records: list[Record] = []
-        self.inputs: list[QueueMessage | None] = []
+    def __init__(self, records: Sequence[Any] = (), inputs: Sequence[QueueMessage | None] = ()) -> None:
+        self.records: list[Record] = list(records)
+        self.inputs: list[QueueMessage | None] = list(inputs)
 
 
 class Batch:
@@ -47,7 +51,7 @@ class Batch:
     def __init__(self, messages: Sequence[QueueMessage] = ()) -> None:
         self.messages: list[QueueMessage] = list(messages)
         self.models: list[Any] = []
-        self.encoded: list[Encoded] = []
+        self.encoded: list[Finished] = []
         self.outputs: dict[str, OutputColumn] = {}
         self.failures: list[Failure] = []
         self.seconds = 0.0
@@ -57,6 +61,11 @@ class Batch:
         failed = self.messages if source is None else [source]
         self.failures += [Failure(message, "produce", error) for message in failed if message in self.messages]
         self.drop(set(failed))
+
+    def fail(self, error: BaseException) -> None:
+        """The call for all of them failed."""
+        self.failures += [failure(message, error) for message in self.messages]
+        self.messages = []
 
     def drop(self, failed: set[QueueMessage]) -> None:
         """Take messages that failed out of `messages`."""
@@ -99,7 +108,7 @@ class ThreadBatch(Batch):
         super().__init__(messages)
         self._after = after
         self.claimed = False
-        self.outcomes: list[Encoded | Failure] = []
+        self.outcomes: list[Finished | Failure] = []
         self.began = 0.0
         self.cut = self.complete = False
         self.handed_off: int | None = None
@@ -169,7 +178,7 @@ class ThreadBatch(Batch):
             return unstarted
 
 
-def _fill(batch: Batch, messages: list[QueueMessage], outcomes: list[Encoded | Failure]) -> None:
+def _fill(batch: Batch, messages: list[QueueMessage], outcomes: list[Finished | Failure]) -> None:
     """Enter messages and what their calls came to."""
     if Failure not in map(type, outcomes):
         batch.messages, batch.encoded = messages, outcomes  # type: ignore[assignment]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import copy
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from itertools import repeat
 from time import monotonic
 
 from penstock.message import QueueMessage
@@ -42,9 +44,7 @@ class InFlight:
 
     def add(self, messages: Iterable[QueueMessage], asked_at: float) -> None:
         """Count messages as received."""
-        received_at = self.received_at
-        for message in messages:
-            received_at[message] = asked_at
+        self.received_at.update(dict.fromkeys(messages, asked_at))
 
     def working_copies(
         self, messages: Sequence[QueueMessage], is_packed: Callable[[QueueMessage], bool]
@@ -73,9 +73,8 @@ class InFlight:
             messages = [*messages, *self.superseded_by(messages)]
             for message in self.originals(messages):
                 self._superseded.pop(message, None)
-        received_at = self.received_at
-        for message in self.originals(messages):
-            received_at.pop(message, None)
+        # Without a step of the interpreter's for each.
+        deque(map(self.received_at.pop, self.originals(messages), repeat(None)), maxlen=0)
         if self._originals:
             for message in messages:
                 self._originals.pop(message, None)

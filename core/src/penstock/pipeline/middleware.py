@@ -10,7 +10,7 @@ from typing import Any
 from penstock.errors import FunctionError
 from penstock.middleware import Call, EngineInfo, Wrapper
 from penstock.pipeline.batch import Encoded
-from penstock.pipeline.steps import InvalidOutput
+from penstock.pipeline.settlement import InvalidOutput
 
 Encode = Callable[[Any, Any], Encoded]
 SyncCall = Callable[[Call], None]

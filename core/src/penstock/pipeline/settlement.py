@@ -7,7 +7,7 @@ from enum import Enum
 from typing import Literal
 
 from penstock.dead_letters import attempts_of
-from penstock.errors import Retry
+from penstock.errors import FunctionError, Retry, delay_problem
 from penstock.message import QueueMessage
 from penstock.retry import RetryPolicy
 
@@ -26,6 +26,10 @@ class RequeueRequested(Exception):
         super().__init__("the function returned False")
 
 
+class InvalidOutput(Exception):
+    """Raised when an output cannot be encoded; its cause says why. `failure` turns it into a `Failure`."""
+
+
 class StopEngine(Exception):
     """The function cannot work on any message now, so the engine stops and leaves them; the text says why."""
 
@@ -37,6 +41,23 @@ class Failure:
     message: QueueMessage
     stage: Stage
     error: BaseException
+
+
+def failure(message: QueueMessage, error: BaseException) -> Failure:
+    """The failure of a call for one message: the function's own error, or what is wrong with one of its outputs."""
+    if isinstance(error, InvalidOutput) and error.__cause__ is not None:
+        return Failure(message, "output", error.__cause__)
+    if isinstance(error, Retry) and (problem := _retry_problem(error)) is not None:
+        refused = FunctionError(f"the function raised {type(error).__name__}, whose delay is {problem}")
+        refused.__cause__ = error
+        return Failure(message, "function", refused)
+    return Failure(message, "function", error)
+
+
+def _retry_problem(error: Retry) -> str | None:
+    # Its constructor has rejected a wrong one, unless a class of the user's, or a later change, got around that.
+    delay = getattr(error, "delay", None)
+    return None if delay is None else delay_problem(delay)
 
 
 class Outcome(Enum):

@@ -12,16 +12,17 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import copy_context
+from operator import attrgetter
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from penstock.dead_letters import error_text
-from penstock.errors import DecodeError, FunctionError, Retry, delay_problem
+from penstock.errors import DecodeError, FunctionError
 from penstock.message import QueueMessage, Record
-from penstock.pipeline.batch import Batch, Encoded, OutputColumn, ThreadBatch
+from penstock.pipeline.batch import Batch, Encoded, Finished, OutputColumn, ThreadBatch
 from penstock.pipeline.function import Function
 from penstock.pipeline.propagation import PassedOn, Propagation
-from penstock.pipeline.settlement import Failure, RequeueRequested
+from penstock.pipeline.settlement import Failure, InvalidOutput, RequeueRequested, failure
 from penstock.queues import forks
 from penstock.queues.cancellation import raise_if_exit
 from penstock.queues.queue import InputQueue, OutputQueue
@@ -33,12 +34,11 @@ if TYPE_CHECKING:
 
 SLICE = 0.05  # seconds of work after which a batch of a slow function is cut, and its finished part delivered
 
+_body: Callable[[Any], bytes | None] = attrgetter("message")
+_headers: Callable[[Any], object] = attrgetter("headers")
+
 BATCH_INPUT = QueueMessage(None, None)
 """The input message of an output that was made of a whole batch: it has no key to pass on."""
-
-
-class InvalidOutput(Exception):
-    """Raised when an output cannot be encoded; its cause says why. `failure` turns it into a `Failure`."""
 
 
 class Steps:
@@ -58,6 +58,7 @@ class Steps:
         call: `call(model, message)`, or `call(models, messages)` for a batch: the function's result, or an awaitable of
             it if the function is async. For a generator function, what it yielded, encoded.
         encode: `encode(result, message)`: the records of a result that is neither None nor True.
+        finish: `finish(result, message)`: what a call for one message came to.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class Steps:
             for name, target in targets.items()
             if target.key_of is None  # a queue that reads keys takes the longer way
         }
+        self._most_used = next(iter(self._encoders), "")
         self._whole_batch = whole_batch
         self.call: Callable[[Any, Any], Any] = function.call
         self.encode: Callable[[Any, QueueMessage], Encoded] = self._records
@@ -94,6 +96,7 @@ class Steps:
             encode = self._records_of_batch if whole_batch and not function.generates else self.encode
             self.call = surroundings.put_around(self.call, encode, self._add_headers, generates=function.generates)
             self.encode = _as_it_is
+        self.finish = self._finishing()
         self._one = self._calling(function.plain if surroundings is None else None)
 
     def process(self, batch: ThreadBatch) -> Sequence[QueueMessage]:
@@ -114,7 +117,7 @@ class Steps:
         decode = self._decode
         if self._unpack is None:
             try:
-                batch.models = [decode(message.message) for message in batch.messages]
+                batch.models = list(map(decode, map(_body, batch.messages)))
             except BaseException as error:  # noqa: BLE001  (which one it was is found out below)
                 self.raise_if_fatal(error)
             else:
@@ -170,7 +173,7 @@ class Steps:
                 self._encode_whole(batch, self.call(batch.models, batch.messages))
             except BaseException as error:  # noqa: BLE001  (it is the user's)
                 self.raise_if_fatal(error)
-                fail_all(batch, error)
+                batch.fail(error)
             batch.seconds = perf_counter() - started
         return ()
 
@@ -180,6 +183,7 @@ class Steps:
         self._encode_whole(batch, await call(batch.models, batch.messages))
 
     def _encode_whole(self, batch: Batch, result: Any) -> None:
+        batch.models = []  # now: their memory, still in the processor's cache, becomes that of the bodies
         batch.encoded.append(() if result is None or result is True else self.encode(result, BATCH_INPUT))
 
     def _gathering(self, function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Encoded]:
@@ -280,36 +284,39 @@ class Steps:
     def _unknown(self, queue: Any) -> NoReturn:
         raise unknown_queue(queue, self._targets)
 
-    def _calling(self, plain: Callable[[Any], Any] | None) -> Callable[[QueueMessage], Encoded | Failure]:
+    def _calling(self, plain: Callable[[Any], Any] | None) -> Callable[[QueueMessage], Finished | Failure]:
         """Decode, call and encode for one message.
 
         Args:
-            plain: The function, if a call needs nothing but the model. Then all of it is one frame, because frames cost
-                more than what is done in them.
+            plain: The function, if a call needs nothing but the model: then few frames are, which cost more than what
+                is done in them.
         """
-        call, encode, decode_one = self.call, self.encode, self.decode_one
-        is_encoded = encode is _as_it_is
+        call, finish, decode_one = self.call, self.finish, self.decode_one
 
-        def one(message: QueueMessage) -> Encoded | Failure:
+        def one(message: QueueMessage) -> Finished | Failure:
             model = decode_one(message)
-            if model.__class__ is Failure:
-                return model
-            result = call(model, message)
-            if is_encoded:
-                encoded: Encoded = result
-                return encoded
-            return () if result is None or result is True else encode(result, message)
+            return model if model.__class__ is Failure else finish(call(model, message), message)
 
         if plain is None or self._unpack is not None:
             return one
-        decode, encoders = self._decode, self._encoders
+        decode = self._decode
 
-        def plain_one(message: QueueMessage) -> Encoded | Failure:
+        def plain_one(message: QueueMessage) -> Finished | Failure:
             try:
                 model = decode(message.message)
             except BaseException as error:  # noqa: BLE001  (as in `decode_one`)
                 return self._invalid(message, error)
-            result = plain(model)
+            return finish(plain(model), message)
+
+        return plain_one
+
+    def _finishing(self) -> Callable[[Any, QueueMessage], Finished]:
+        """What a call returned → its records."""
+        encode, encoders, most_used = self.encode, self._encoders, self._most_used
+        if encode is _as_it_is:
+            return encode
+
+        def finish(result: Any, message: QueueMessage) -> Finished:
             if result is None or result is True:
                 return ()
             # The usual results are one pair, or a list of one.
@@ -324,12 +331,13 @@ class Steps:
                 body = encode_body(obj)
                 if body.__class__ is not bytes:
                     self._check_body(queue, body)
-                return ((queue, Record(body, message.key if carries_keys else None)),)
+                record = Record(body, message.key if carries_keys else None)
+                return record if queue is most_used else ((queue, record),)
             except BaseException as error:  # noqa: BLE001  (as in `_records`)
                 self.raise_if_fatal(error)
                 raise InvalidOutput from self._named(error, queue)
 
-        return plain_one
+        return finish
 
     def _check_body(self, queue: str, body: object) -> None:
         if body is not None and not isinstance(body, bytes):
@@ -347,52 +355,35 @@ class Steps:
 
     def route(self, batch: Batch) -> None:
         """Records → one column a queue."""
-        batch.models = []
-        columns, all_encoded = batch.outputs, batch.encoded
+        batch.models, outcomes, batch.encoded = [], batch.encoded, []
+        columns = batch.outputs
+        to_all = self._propagation.to_all
         inputs: Sequence[QueueMessage | None] = batch.messages
         if self._whole_batch:
-            inputs = (None,) * len(all_encoded)
-            if any(all_encoded):
-                self._pass_on(self._propagation.of_batch(batch.messages), all_encoded[0])
-        to_all = self._propagation.to_all
+            inputs = (None,) * len(outcomes)
+        elif {Record}.issuperset(map(type, outcomes)) and not (to_all or any(map(_headers, batch.messages))):
+            if outcomes:
+                columns[self._most_used] = OutputColumn(outcomes, batch.messages)
+            return
         latest, column = "", OutputColumn()  # most often all go to the same queue: that is looked up once
-        for message, encoded in zip(inputs, all_encoded, strict=True):
-            if encoded and message is not None and (message.headers or to_all):
+        for message, outcome in zip(inputs, outcomes, strict=True):
+            encoded = ((self._most_used, outcome),) if isinstance(outcome, Record) else outcome
+            if not encoded:
+                continue
+            if message is None:
+                self._pass_on(self._propagation.of_batch(batch.messages), encoded)
+            elif message.headers or to_all:
                 self._pass_on(self._propagation.of_message(message), encoded)
             for queue, record in encoded:
                 if queue is not latest:
                     latest, column = queue, columns.setdefault(queue, OutputColumn())
                 column.records.append(record)
                 column.inputs.append(message)
-        batch.encoded = []
 
     def _pass_on(self, headers: PassedOn | None, encoded: Encoded) -> None:
         if headers is not None:
             for queue, record in encoded:
                 self._targets[queue].pass_on(record, headers.asked_for, headers.always)
-
-
-def failure(message: QueueMessage, error: BaseException) -> Failure:
-    """The failure of a call for one message: the function's own error, or what is wrong with one of its outputs."""
-    if isinstance(error, InvalidOutput) and error.__cause__ is not None:
-        return Failure(message, "output", error.__cause__)
-    if isinstance(error, Retry) and (problem := _retry_problem(error)) is not None:
-        refused = FunctionError(f"the function raised {type(error).__name__}, whose delay is {problem}")
-        refused.__cause__ = error
-        return Failure(message, "function", refused)
-    return Failure(message, "function", error)
-
-
-def _retry_problem(error: Retry) -> str | None:
-    # Its constructor has rejected a wrong one, unless a class of the user's, or a later change, got around that.
-    delay = getattr(error, "delay", None)
-    return None if delay is None else delay_problem(delay)
-
-
-def fail_all(batch: Batch, error: BaseException) -> None:
-    """Every message of the batch failed together."""
-    batch.failures += [failure(message, error) for message in batch.messages]
-    batch.messages = []
 
 
 def _as_it_is(encoded: Encoded, _message: QueueMessage) -> Encoded:

@@ -10,9 +10,9 @@ from penstock.pipeline.batch import Batch
 from penstock.pipeline.call_context import begin
 from penstock.pipeline.executor import Executor, OnBatchDone
 from penstock.pipeline.latest import Latest
-from penstock.pipeline.settlement import Failure
+from penstock.pipeline.settlement import Failure, failure
 from penstock.pipeline.state import EngineState
-from penstock.pipeline.steps import SLICE, Steps, fail_all, failure
+from penstock.pipeline.steps import SLICE, Steps
 from penstock.queues import forks
 from penstock.queues.cancellation import EXIT_EXCEPTIONS, running_task
 
@@ -40,7 +40,7 @@ class TaskExecutor(Executor):
         whole_batch: bool,
     ) -> None:
         super().__init__(steps, state, concurrency, batch_size, on_batch_done, batch_wait, latest)
-        self._decode, self._call, self._encode = steps.decode_one, steps.call, steps.encode
+        self._decode, self._call, self._finish = steps.decode_one, steps.call, steps.finish
         self._work = self._work_on_batches if whole_batch else self._work_on_messages
         self._done = Batch()
         self._flushing = False
@@ -82,12 +82,16 @@ class TaskExecutor(Executor):
 
     async def _work_on_messages(self, task: asyncio.Task[None]) -> None:
         waiting, generation, loop = self._waiting, self._generation, asyncio.get_running_loop()
-        end = perf_counter() + SLICE
+        began = perf_counter()
+        end = began + SLICE
         while waiting:
             self.taken += 1
             rest = begin(self._handle(waiting.popleft(), task))
             if rest is not None:
                 await rest
+            now = perf_counter()
+            self._done.seconds += now - began
+            began = now
             if forks.generation != generation:
                 forks.end()
             if not self._flushing:  # outside of the call's context, or all that follows would run in it
@@ -95,13 +99,13 @@ class TaskExecutor(Executor):
                 loop.call_soon(self._flush)
             if rest is not None:
                 return  # a late cancellation that this call asked for meets a task that has ended
-            if perf_counter() > end:
+            if now > end:
                 await self._let_others_run(task)  # a function that never suspends must not starve the event loop
-                end = perf_counter() + SLICE
+                began = perf_counter()
+                end = began + SLICE
 
     async def _handle(self, message: QueueMessage, task: asyncio.Task[None]) -> None:
         """Decode, call, encode."""
-        started = perf_counter()
         model = self._decode(message)
         if model.__class__ is Failure:
             self._done.failures.append(model)
@@ -110,7 +114,7 @@ class TaskExecutor(Executor):
         # `self._done` is read after the call: the batch that is open now may be delivered before the call returns.
         try:
             result = await self._call(model, message)
-            encoded = () if result is None or result is True else self._encode(result, message)
+            outcome = self._finish(result, message)
             if task.cancelling():
                 await self._meet_cancellation(task)
         except BaseException as error:  # noqa: BLE001  (it is the user's)
@@ -119,8 +123,7 @@ class TaskExecutor(Executor):
         else:
             done = self._done
             done.messages.append(message)
-            done.encoded.append(encoded)
-        self._done.seconds += perf_counter() - started
+            done.encoded.append(outcome)
 
     async def _work_on_batches(self, task: asyncio.Task[None]) -> None:
         while self._ready():
@@ -146,7 +149,7 @@ class TaskExecutor(Executor):
                 await self._meet_cancellation(task)
         except BaseException as error:  # noqa: BLE001  (it is the user's)
             await self._raise_unless_failure(error, task)
-            fail_all(batch, error)
+            batch.fail(error)
         batch.seconds = perf_counter() - started
 
     async def _raise_unless_failure(self, error: BaseException, task: asyncio.Task[None]) -> None:

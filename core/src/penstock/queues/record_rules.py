@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
 
 from penstock.bulk import record_size
 from penstock.errors import FunctionError, ProduceError
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from penstock.connectors import Producer
     from penstock.queues.resolved_queue import ResolvedQueue
 
+_options: Callable[[Any], object] = attrgetter("options")
 _NONE_REJECTED: Mapping[int, ProduceError] = {}
 
 
@@ -52,7 +54,7 @@ class RecordRules:
 
     def rejected(self, records: Sequence[Record]) -> Mapping[int, ProduceError]:
         """The records that must not be sent, by position; almost always none."""
-        if self._max_bytes is None and (self._options is None or not [1 for record in records if record.options]):
+        if self._max_bytes is None and (self._options is None or not any(map(_options, records))):
             return _NONE_REJECTED
         problems = ((position, self._problem(record)) for position, record in enumerate(records))
         return {position: ProduceError(problem, retriable=False) for position, problem in problems if problem}
