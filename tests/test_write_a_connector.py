@@ -100,7 +100,8 @@ def _methods(*classes: type) -> Iterator[str]:
             *(field.name for field in fields(Capabilities)),
             *(name for name in vars(BackendFixture) if not name.startswith("_") and name != "offers"),
             *FACILITIES,
-            *("keep_polling", "retry_after", "retriable", "PLUGIN_API", "FromEnvironment", "SecretStr"),
+            *("keep_polling", "settles_at_once", "retry_after", "retriable"),
+            *("PLUGIN_API", "FromEnvironment", "SecretStr"),
             *("NotConnected", "FatalConnectorError", "ProduceError", "ConnectorError"),
         }
     ),

@@ -69,6 +69,34 @@ def test_connecting_consuming_and_closing_are_on_one_thread_and_settling_is_on_a
     assert calls.names[-1] == "shutdown"
 
 
+class NotingConsumer(SlowConsumer):
+    """Whose settlements wait for nothing."""
+
+    settles_at_once = True
+
+    def on_success(self, messages: Sequence[QueueMessage]) -> int | None:
+        self.calls.note("on_success")
+        return len(messages)
+
+
+def test_settlements_that_wait_for_nothing_are_made_on_the_event_loop() -> None:
+    """Both kinds, with their arguments and their answer; other calls stay on their threads."""
+    calls = Calls()
+
+    async def main() -> None:
+        consumer = make_consumer(NotingConsumer, "q", {"calls": calls})
+        await consumer.connect()
+        assert await consumer.on_success([QueueMessage(1, b"")]) == 1
+        await consumer.on_fail([], 2.0)
+        await consumer.extend([])
+        await consumer.shutdown()
+
+    run(main())
+
+    assert calls.threads("on_success", "on_fail 2.0") == {threading.get_ident()}
+    assert threading.get_ident() not in calls.threads("connect", "extend", "shutdown")
+
+
 class BrowsedConsumer(SlowConsumer):
     """Its settlements and its consume wait until a browse has ended."""
 

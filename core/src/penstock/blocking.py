@@ -25,6 +25,9 @@ class BlockingConsumer(ABC):
 
     lease: float | None = None
     keep_polling: ClassVar[bool] = False
+    settles_at_once: ClassVar[bool] = False
+    """True: `on_success` and `on_fail` only note something in memory, so the engine calls both on the event loop's
+    thread, which saves two changes of thread for each batch. They must wait for nothing."""
     server: str = ""
     retained: int | None = None
 

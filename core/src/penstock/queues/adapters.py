@@ -48,9 +48,13 @@ class ThreadedConsumer(Consumer):
         return await self._consuming.submit(self._blocking.consume, max_messages, timeout)
 
     async def on_success(self, messages: Sequence[QueueMessage]) -> int | None:
+        if self._blocking.settles_at_once:
+            return self._blocking.on_success(messages)
         return await self._settling.submit(self._blocking.on_success, messages)
 
     async def on_fail(self, messages: Sequence[QueueMessage], delay: float | None = None) -> int | None:
+        if self._blocking.settles_at_once:
+            return self._blocking.on_fail(messages, delay)
         return await self._settling.submit(self._blocking.on_fail, messages, delay)
 
     async def extend(self, messages: Sequence[QueueMessage]) -> None:

@@ -48,6 +48,7 @@ class KafkaConsumer(BlockingConsumer):
     """Consumes as a member of a group. Settles in any order, and commits once a second what is safe."""
 
     keep_polling: ClassVar[bool] = True
+    settles_at_once: ClassVar[bool] = True  # the polling thread commits
 
     def __init__(self, name: str, options: KafkaOptions) -> None:
         super().__init__(name, options)
@@ -227,7 +228,7 @@ class KafkaConsumer(BlockingConsumer):
         self._commits.maintain(client)
         assignment.maintain()
 
-    # -- settling; on a thread that must never wait for the polling thread, so nothing here calls the client
+    # -- settling; no thread may wait for the polling thread here, so nothing calls the client
 
     def on_success(self, messages: Sequence[QueueMessage]) -> int:
         """Mark for commit; the polling thread commits."""
