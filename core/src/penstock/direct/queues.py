@@ -19,16 +19,15 @@ from typing import Any, Self, TypeVar, overload
 from penstock.config.files import Source, load
 from penstock.config.model import Configuration
 from penstock.config.resolve import registry_for, resolve_queue
-from penstock.dead_letters import error_text
 from penstock.direct.delivery import Received, ReceivedBatch
+from penstock.direct.sending import send_all
 from penstock.direct.source import Decoder, SourceQueue
-from penstock.errors import CapabilityError, FunctionError, NotSent, PenstockError, ProduceError
-from penstock.message import QueueMessage, Record
+from penstock.errors import CapabilityError, FunctionError, PenstockError
+from penstock.message import QueueMessage
 from penstock.observability.health import Health, Status
 from penstock.operations import open as open_queue
 from penstock.options import Role
 from penstock.pipeline.annotation import with_declared_model
-from penstock.queues.cancellation import raise_if_exit
 from penstock.queues.queue import InputQueue, OutputQueue
 from penstock.queues.resolved_queue import ResolvedQueue
 from penstock.routing import INHERIT, Inherit, Output
@@ -36,7 +35,6 @@ from penstock.routing import INHERIT, Inherit, Output
 T = TypeVar("T")
 
 AHEAD = 100  # messages that are fetched ahead of what a reader takes at once
-CHUNK = 100_000  # records of one call of a producer: between two calls nothing is on its way
 
 Key = str | bytes | None
 SeekTo = str | datetime
@@ -157,21 +155,16 @@ class Queues:
 
         Args:
             queue: A queue of the configuration.
-            objects: Objects, or `Output`s where keys, headers or delays are wanted. All are encoded before one is sent.
+            objects: Objects, or `Output`s where keys, headers or delays are wanted. They are encoded ahead, 10,000 at a
+                time, so there may be any number of them.
 
         Raises:
             NotSent: the server will never take some; the others are stored.
-            FunctionError: an object cannot be encoded for this queue; none was sent.
+            FunctionError: an object cannot be encoded for this queue. None of its 10,000 was sent, and none after them;
+                the error says how many before them are stored.
             ConnectorError: the queue cannot be opened.
         """
-        target = await self._target(queue)
-        records = _records(target, list(objects))
-        refused: list[tuple[int, ProduceError]] = []
-        for start in range(0, len(records), CHUNK):
-            errors = await target.produce(records[start : start + CHUNK])
-            refused += [(start + place, error) for place, error in enumerate(errors) if error is not None]
-        if refused:
-            raise NotSent(str(target), len(records), refused)
+        await send_all(await self._target(queue), objects)
 
     # -- reading
 
@@ -323,34 +316,3 @@ async def _open(opened: SourceQueue | OutputQueue, queue: InputQueue | OutputQue
     except BaseException:
         await queue.close()
         raise
-
-
-def _records(target: OutputQueue, objects: Sequence[Any]) -> list[Record]:
-    encode, key_of = target.encode, target.key_of
-    if not any(issubclass(kind, Output) for kind in set(map(type, objects))):
-        try:
-            if key_of is None:
-                return [Record(encode(obj)) for obj in objects]
-            return [Record(encode(obj), key_of(obj)) for obj in objects]
-        except BaseException as error:  # noqa: BLE001  (which object it was is found out below)
-            raise_if_exit(error)
-    return [_record(target, number, obj) for number, obj in enumerate(objects)]
-
-
-def _record(target: OutputQueue, number: int, obj: Any) -> Record:
-    """One record; a message of the error names the object by its number."""
-    try:
-        if not isinstance(obj, Output):
-            return Record(target.encode(obj), target.key_of and target.key_of(obj))
-        if obj.queue != target.name:
-            raise FunctionError(f"it is an Output for queue {obj.queue!r}")
-        key = obj.key
-        if isinstance(key, Inherit):
-            key = target.key_of and target.key_of(obj.obj)
-        record = Record(target.encode(obj.obj), key, obj.headers, obj.delay, obj.options)
-        target.check(record)
-    except BaseException as error:
-        raise_if_exit(error)
-        text = str(error) if isinstance(error, FunctionError) else f"{type(error).__name__}: {error_text(error)}"
-        raise FunctionError(f"queue {target.name!r}, object {number}: {text}") from error
-    return record
