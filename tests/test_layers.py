@@ -97,7 +97,8 @@ ROWS = """
     worker.endpoints
     worker.supervisor
     pipeline.annotation  worker.worker
-    direct.delivery  direct.source
+    direct.collector  direct.delivery
+    direct.sending  direct.source
     direct.queues
     direct.blocking
     engine  installed  standalone

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 Headers = Sequence[tuple[str, bytes | None]]
 """Header pairs in their order. A name may repeat; a value is bytes, or None where the backend has nulls."""
@@ -81,6 +82,48 @@ class QueueMessage:
         # Without the body: a repr may be logged.
         size = "tombstone" if self.message is None else f"{len(self.message)} bytes"
         return f"<{type(self).__name__} {self.position or '?'}, {size}, attempt {self.attempts}>"
+
+
+M = TypeVar("M", bound=QueueMessage, covariant=True)
+
+
+class LazyMessages(Sequence[M]):
+    """The messages of one `Consumer.consume`, made when one of them is asked for.
+
+    A connector may return it in the place of a list: a program that reads whole lists by `Queues.read` may need their
+    bodies alone, and settle all at once. An engine asks for the messages.
+    """
+
+    __slots__ = ("_made",)
+
+    def __init__(self) -> None:
+        self._made: Sequence[M] | None = None
+
+    @property
+    @abstractmethod
+    def bodies(self) -> Sequence[bytes | None]:
+        """The body of each message."""
+
+    @abstractmethod
+    def make(self) -> Sequence[M]:
+        """Make the messages; called once at most."""
+
+    @property
+    def made(self) -> bool:
+        """Whether the messages were made: then each may have been settled by itself."""
+        return self._made is not None
+
+    def all(self) -> Sequence[M]:
+        """The messages."""
+        if self._made is None:
+            self._made = self.make()
+        return self._made
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.all()[index]
+
+    def __iter__(self) -> Iterator[M]:
+        return iter(self.all())
 
 
 BrowseState = Literal["waiting", "leased", "delayed", "kept", "settled", "unknown"]

@@ -53,10 +53,12 @@ class BlockingDeliveryBatch(ReceivedBatch[BlockingDelivery]):
     """Several deliveries, to be settled together or one by one."""
 
     def __init__(self, batch: DeliveryBatch, run: Run) -> None:
-        made = batch._make
-        super().__init__(batch._messages, batch._decode, lambda message: BlockingDelivery(made(message), run))
+        super().__init__(batch._messages, batch._decode)
         self._batch = batch
         self._run = run
+
+    def _make(self) -> list[BlockingDelivery]:
+        return [BlockingDelivery(each, self._run) for each in self._batch]
 
     def done(self) -> int:
         """See `DeliveryBatch.done`."""

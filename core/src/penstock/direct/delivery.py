@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import Any, Generic, TypeVar
@@ -78,18 +79,11 @@ class ReceivedBatch(Sequence[D], Generic[D]):
     Args:
         messages: Theirs.
         decode: Makes the objects of messages.
-        make: Makes the delivery of a message, when it is asked for: a reader of whole lists needs none.
     """
 
-    def __init__(
-        self,
-        messages: Sequence[QueueMessage],
-        decode: Callable[[Sequence[QueueMessage]], list[Any]],
-        make: Callable[[QueueMessage], D],
-    ) -> None:
+    def __init__(self, messages: Sequence[QueueMessage], decode: Callable[[Sequence[QueueMessage]], list[Any]]) -> None:
         self._messages = messages
         self._decode = decode
-        self._make = make
         self._objects: list[Any] | None = None
 
     @property
@@ -104,9 +98,13 @@ class ReceivedBatch(Sequence[D], Generic[D]):
             self._objects = [each.object for each in made] if made else self._decode(self._messages)
         return list(self._objects)
 
+    @abstractmethod
+    def _make(self) -> list[D]:
+        """Make the deliveries, when one is asked for: a reader of whole lists needs none."""
+
     @cached_property
     def _deliveries(self) -> Sequence[D]:
-        deliveries = [self._make(message) for message in self._messages]
+        deliveries = self._make()
         for delivery, obj in zip(deliveries, self._objects or (), strict=False):
             delivery._object = obj
         return deliveries

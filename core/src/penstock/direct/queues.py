@@ -34,7 +34,8 @@ from penstock.routing import INHERIT, Inherit, Output
 
 T = TypeVar("T")
 
-AHEAD = 100  # messages that are fetched ahead of what a reader takes at once
+
+ONE_BY_ONE = 50  # messages that are fetched, and as many ahead, for a reader that takes one at a time
 
 Key = str | bytes | None
 SeekTo = str | datetime
@@ -69,8 +70,13 @@ class DeliveryBatch(ReceivedBatch[Delivery]):
     """Several deliveries, to be settled together or one by one."""
 
     def __init__(self, messages: Sequence[QueueMessage], decoder: Decoder, source: SourceQueue) -> None:
-        super().__init__(messages, decoder.all, lambda message: Delivery(message, decoder.one, source))
+        super().__init__(messages, decoder.all)
+        self._decode_one = decoder.one
         self._source = source
+
+    def _make(self) -> list[Delivery]:
+        self._messages = self._source.one_by_one(self._messages)
+        return [Delivery(message, self._decode_one, self._source) for message in self._messages]
 
     async def done(self) -> int:
         """Settle all for good; returns how many were still ours."""
@@ -203,7 +209,7 @@ class Queues:
         Raises:
             ConnectorError: the queue cannot be opened, or the server refuses for good.
         """
-        source = await self._source(queue, batch + min(batch, AHEAD) if batch else AHEAD)
+        source = await self._source(queue, batch or ONE_BY_ONE)
         decoder = source.decoder(model)
         while taken := await source.take(batch or 1, wait, idle):
             if batch:
@@ -289,14 +295,14 @@ class Queues:
             raise PenstockError(f"queue {name!r}: these queues are closed")
         return resolve_queue(self._configuration, name, role, registry=self._registry)
 
-    async def _source(self, name: str, ahead: int) -> SourceQueue:
+    async def _source(self, name: str, batch: int) -> SourceQueue:
         async with self._opening:
             source = self._sources.get(name)
             if source is None:
-                source = SourceQueue(InputQueue(self._resolve(name, "input"), health=self._health), ahead)
+                source = SourceQueue(InputQueue(self._resolve(name, "input"), health=self._health), batch)
                 await _open(source, source.queue, self._connect_timeout)
                 self._sources[name] = source
-            source.ahead = max(source.ahead, ahead)
+            source.batch = max(source.batch, batch)
             return source
 
     async def _target(self, name: str) -> OutputQueue:

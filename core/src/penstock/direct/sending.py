@@ -9,6 +9,7 @@ from itertools import islice
 from typing import Any
 
 from penstock.dead_letters import error_text
+from penstock.direct.collector import collector_paused
 from penstock.errors import FunctionError, NotSent, ProduceError
 from penstock.message import Record
 from penstock.queues.cancellation import raise_if_exit
@@ -73,9 +74,10 @@ def _records(target: OutputQueue, objects: Sequence[Any], first: int) -> list[Re
     encode, key_of = target.encode, target.key_of
     if not any(issubclass(kind, Output) for kind in set(map(type, objects))):
         try:
-            if key_of is None:
-                return [Record(encode(obj)) for obj in objects]
-            return [Record(encode(obj), key_of(obj)) for obj in objects]
+            with collector_paused():
+                if key_of is None:
+                    return [Record(encode(obj)) for obj in objects]
+                return [Record(encode(obj), key_of(obj)) for obj in objects]
         except BaseException as error:  # noqa: BLE001  (which object it was is found out below)
             raise_if_exit(error)
     return [_record(target, number, obj) for number, obj in enumerate(objects, first)]

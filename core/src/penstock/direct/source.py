@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from time import monotonic
-from typing import Any
+from typing import Any, TypeGuard
 
+from penstock.direct.collector import collector_paused
 from penstock.errors import DecodeError, PenstockError
-from penstock.message import QueueMessage
+from penstock.message import LazyMessages, QueueMessage
 from penstock.pipeline.in_flight import InFlight
 from penstock.pipeline.lease_extender import LeaseExtender
 from penstock.queues.cancellation import raise_if_exit
@@ -17,6 +19,7 @@ from penstock.queues.codec import Codec
 from penstock.queues.queue import InputQueue
 
 IDLE_TIMEOUT = 0.5  # seconds of one consume() without messages; how long closing may have to wait for it
+AHEAD = 100  # messages that are fetched ahead of what a reader takes at once
 FULL_WAIT = 0.1  # seconds between two polls of a client that must be polled while there is no room
 
 
@@ -51,10 +54,50 @@ class Decoder:
         decode = self._codec.decode
         if not self._damaged:
             try:
-                return [decode(message.message) for message in messages]
+                with collector_paused():
+                    if isinstance(messages, LazyMessages):
+                        return list(map(decode, messages.bodies))
+                    return [decode(message.message) for message in messages]
             except BaseException as error:  # noqa: BLE001  (which one it was is found out below)
                 raise_if_exit(error)
         return list(map(self.one, messages))
+
+
+class Waiting:
+    """Messages that no reader has taken yet, in the parts in which they came.
+
+    Args:
+        take_apart: Called with a part of which a reader does not take all, or not only that; returns its messages.
+    """
+
+    def __init__(self, take_apart: Callable[[Sequence[QueueMessage]], Sequence[QueueMessage]]) -> None:
+        self._take_apart = take_apart
+        self._parts: deque[Sequence[QueueMessage]] = deque()
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def add(self, messages: Sequence[QueueMessage]) -> None:
+        """Put messages behind the others."""
+        self._parts.append(messages)
+        self._count += len(messages)
+
+    def take(self, most: int) -> Sequence[QueueMessage]:
+        """Remove the first `most` messages. A part that is just what is wanted is returned as it came."""
+        first = self._parts[0] if self._parts else ()
+        if first and (len(first) == most or len(first) == self._count < most):
+            self._count -= len(first)
+            return self._parts.popleft()
+        taken: list[QueueMessage] = []
+        while self._parts and len(taken) < most:
+            part = self._take_apart(self._parts.popleft())
+            room = most - len(taken)
+            taken += part[:room]
+            if len(part) > room:
+                self._parts.appendleft(part[room:])
+        self._count -= len(taken)
+        return taken
 
 
 class SourceQueue:
@@ -62,17 +105,22 @@ class SourceQueue:
 
     Args:
         queue: The queue, not open yet.
-        ahead: How many messages to hold for readers at most.
+        batch: How many messages a reader takes at once.
+
+    Attributes:
+        batch: The same, of the reader that takes most.
     """
 
-    def __init__(self, queue: InputQueue, ahead: int) -> None:
+    def __init__(self, queue: InputQueue, batch: int) -> None:
         self.queue = queue
-        self.ahead = ahead
+        self.batch = batch
         self._in_flight = InFlight()
-        self._waiting: list[QueueMessage] = []
+        self._whole: set[LazyMessages[QueueMessage]] = set()  # taken, not settled, and not yet taken apart
+        self._waiting = Waiting(self._taken_apart)
         self._damaged: dict[QueueMessage, DecodeError] = {}
         self._changed = asyncio.Event()  # something arrived, or the end came
         self._taken = asyncio.Event()
+        self._filling = 0  # readers that wait for a full list
         self._stopping = False
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -88,7 +136,18 @@ class SourceQueue:
         for task in self._tasks:
             task.add_done_callback(lambda _task: self._changed.set())
 
-    async def take(self, most: int, fill: float, idle: float | None) -> list[QueueMessage]:
+    @property
+    def ahead(self) -> int:
+        """How many messages to hold for readers at most."""
+        # Without leases a server, or its client, has more ready, which costs less there.
+        return max(self.batch, AHEAD) if self.queue.lease is None else self.batch + min(self.batch, AHEAD)
+
+    def _room(self) -> int:
+        """How many messages to fetch now: none before it is worth a call, unless a reader waits for them."""
+        room = self.ahead - len(self._waiting)
+        return room if 2 * room >= self.ahead or self._filling else 0
+
+    async def take(self, most: int, fill: float, idle: float | None) -> Sequence[QueueMessage]:
         """Wait for messages.
 
         Args:
@@ -104,12 +163,19 @@ class SourceQueue:
         """
         await self._until(1, idle)
         if self._waiting and fill:
-            await self._until(most, fill)
+            self._filling += 1
+            self._taken.set()
+            try:
+                await self._until(most, fill)
+            finally:
+                self._filling -= 1
         if self._stopping:
             return []  # the connector requeues what still waits here
-        taken = self._waiting[:most]
-        del self._waiting[:most]
-        self._taken.set()
+        taken = self._waiting.take(most)
+        if self._room():
+            self._taken.set()
+        if isinstance(taken, LazyMessages):
+            self._whole.add(taken)
         return taken
 
     async def _until(self, count: int, timeout: float | None) -> None:
@@ -129,8 +195,7 @@ class SourceQueue:
     async def _fetch(self) -> None:
         asked_at = monotonic()
         while not self._stopping:
-            room = self.ahead - len(self._waiting)
-            if room < 1:
+            if not (room := self._room()):
                 self._taken.clear()
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._taken.wait(), FULL_WAIT)
@@ -139,12 +204,32 @@ class SourceQueue:
                     asked_at = monotonic()
                 continue
             asked_at = monotonic()
-            messages = await self.queue.consume(room, IDLE_TIMEOUT)
+            messages = await self.queue.consume_lazily(room, IDLE_TIMEOUT)
             if not messages:
                 continue
-            self._in_flight.add(messages, asked_at)
-            self._waiting.extend(self._opened(messages) if self.queue.packing.needed else messages)
+            packed = self.queue.packing.needed
+            if packed or self.queue.lease is not None or not isinstance(messages, LazyMessages):
+                self._in_flight.add(messages, asked_at)
+                messages = self._opened(messages) if packed else list(messages)
+            self._waiting.add(messages)
             self._changed.set()
+
+    def _taken_apart(self, messages: Sequence[QueueMessage]) -> Sequence[QueueMessage]:
+        """The messages of a part, each to be settled by itself."""
+        if isinstance(messages, LazyMessages):
+            messages = messages.all()
+            self._in_flight.add(messages, monotonic())
+        return messages
+
+    def one_by_one(self, messages: Sequence[QueueMessage]) -> Sequence[QueueMessage]:
+        """The messages of a list that a reader has taken, each to be settled by itself from now on."""
+        if self._is_whole(messages):
+            self._whole.discard(messages)
+            return self._taken_apart(messages)
+        return messages
+
+    def _is_whole(self, messages: Sequence[QueueMessage]) -> TypeGuard[LazyMessages[QueueMessage]]:
+        return isinstance(messages, LazyMessages) and messages in self._whole
 
     def _opened(self, messages: Sequence[QueueMessage]) -> Sequence[QueueMessage]:
         copies = self._in_flight.working_copies(messages, self.queue.packing.is_packed)
@@ -178,12 +263,17 @@ class SourceQueue:
         return late
 
     def _own(self, messages: Sequence[QueueMessage]) -> Sequence[QueueMessage]:
+        if self._is_whole(messages):
+            return messages
         own = self._in_flight.originals(messages)
         if not all(map(self._in_flight.received_at.__contains__, own)):
             raise PenstockError(f"{self.queue}: a delivery that is settled already cannot be settled again")
         return own
 
     def _release(self, messages: Sequence[QueueMessage]) -> None:
+        if self._is_whole(messages):
+            self._whole.discard(messages)
+            return
         self._in_flight.release(messages)
         if self._damaged:
             for message in messages:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeGuard
 
-from penstock.message import BrowsedMessage, QueueMessage, Record
+from penstock.message import BrowsedMessage, LazyMessages, QueueMessage, Record
 from penstock.results import Backlog
 from penstock.transacted import Refusal, Transacted
 
@@ -15,7 +15,7 @@ def consume_problem(answer: object, max_messages: int, method: str = "consume") 
     if (problem := _not_a_sequence(method, answer, "an empty list if there are no messages")) is not None:
         return problem
     assert isinstance(answer, Sequence)  # noqa: S101  (for type checkers)
-    for kind in set(map(type, answer)):
+    for kind in () if isinstance(answer, LazyMessages) else set(map(type, answer)):
         if not issubclass(kind, QueueMessage):
             return f"{method} returned a {kind.__name__} among its messages; each must be a penstock.QueueMessage"
     if len(answer) > max_messages:

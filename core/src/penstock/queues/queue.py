@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 from penstock import envelope
 from penstock.backoff import Backoff
 from penstock.errors import ConnectorError, GivenUp, NotConnected, ProduceError
-from penstock.message import QueueMessage, Record
+from penstock.message import LazyMessages, QueueMessage, Record
 from penstock.observability.health import Health
 from penstock.observability.outages import FIRST_REMINDER, Trouble, duration
 from penstock.queues.adapters import make_consumer, make_producer, plain_encoder_for
@@ -139,6 +139,11 @@ class InputQueue(_Queue):
 
     async def consume(self, max_messages: int, timeout: float) -> Sequence[QueueMessage]:
         """Wait for messages; see `Consumer.consume`. Reconnects by itself, until `stop`."""
+        messages = await self.consume_lazily(max_messages, timeout)
+        return messages.all() if isinstance(messages, LazyMessages) else messages
+
+    async def consume_lazily(self, max_messages: int, timeout: float) -> Sequence[QueueMessage]:
+        """The same, for callers that may not need each message; perhaps returns `LazyMessages`."""
 
         async def consume() -> tuple[Sequence[QueueMessage]]:
             # In a tuple, because None means that the call was given up.

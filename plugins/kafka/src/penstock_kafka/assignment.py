@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable, Sequence
-from itertools import groupby
+from itertools import groupby, repeat
 from typing import TYPE_CHECKING
 
 from confluent_kafka import Message, TopicPartition
 
 from penstock.offsets import Ledger, OffsetTracker
 from penstock_kafka.commit_metadata import CommitMetadata
-from penstock_kafka.message import KafkaMessage, Partition, deliveries
+from penstock_kafka.message import KafkaMessages, Partition, Run
 from penstock_kafka.stall_detector import StallDetector
 from penstock_kafka.watermarks import Watermarks
 
@@ -70,27 +70,26 @@ class Assignment:
 
     # -- messages
 
-    def take(self, messages: Sequence[Message]) -> list[KafkaMessage]:
-        """Register messages as delivered and wrap them. Those of a partition that we no longer own are dropped."""
+    def take(self, messages: Sequence[Message]) -> KafkaMessages:
+        """Register messages as delivered. Those of a partition that we no longer own are dropped."""
+        return KafkaMessages(self._take(messages))
+
+    def _take(self, messages: Sequence[Message]) -> list[Run]:
         # Only an error has no topic, partition or offset, which the client's types do not say.
         partitions: list[int] = list(map(_partition, messages))  # type: ignore[arg-type]
         topic = self._only_topic
         if topic is not None and partitions.count(partitions[0]) == len(messages):
             return self._take_run((topic, partitions[0]), messages)
-        if topic is None:
-            topics: list[str] = list(map(_topic, messages))  # type: ignore[arg-type]
-            keys: Iterable[Partition] = zip(topics, partitions, strict=True)
-        else:
-            keys = ((topic, partition) for partition in partitions)
-        taken: list[KafkaMessage] = []
+        topics: Iterable[str] = repeat(topic) if topic is not None else map(_topic, messages)  # type: ignore[arg-type]
+        taken: list[Run] = []
         start = 0
-        for key, run in groupby(keys):
+        for key, run in groupby(zip(topics, partitions, strict=False)):
             end = start + len(list(run))
             taken += self._take_run(key, messages[start:end])
             start = end
         return taken
 
-    def _take_run(self, key: Partition, messages: Sequence[Message]) -> list[KafkaMessage]:
+    def _take_run(self, key: Partition, messages: Sequence[Message]) -> list[Run]:
         ledger = self.tracker.ledger(key)
         if ledger is None:
             return []
@@ -116,9 +115,9 @@ class Assignment:
         messages: Sequence[Message],
         offsets: Sequence[int],
         fresh: Sequence[int],
-    ) -> list[KafkaMessage]:
+    ) -> list[Run]:
         """Skip what a previous owner has settled."""
-        taken: list[KafkaMessage] = []
+        taken: list[Run] = []
         end = offsets[-1] + 1
         if fresh:
             rest = [messages[index] for index in fresh]
@@ -134,7 +133,7 @@ class Assignment:
         messages: Sequence[Message],
         offsets: Sequence[int],
         epoch: int | None,
-    ) -> list[KafkaMessage]:
+    ) -> list[Run]:
         if ledger.next is None or offsets[0] < ledger.next:
             self.begun = True
             self._watermarks.forget(key)
@@ -142,7 +141,7 @@ class Assignment:
         ledger = self.tracker.begin(key, offsets, epoch)
         if ledger.span() > self._max_uncommitted:
             self._hold_back(key, f"more than {self._max_uncommitted} offsets wait")
-        return deliveries(messages, ledger, offsets)
+        return [Run(messages, ledger, offsets)]
 
     def at_end(self, key: Partition, offset: int) -> None:
         """Register that a partition was read to its end."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
 from confluent_kafka import KafkaError, KafkaException, Message
@@ -48,7 +48,7 @@ class ClientReader:
         self._corruption = CorruptionTracker(where)
         self._failure: ConnectorError | None = None
 
-    def read(self, client: Client, assignment: Assignment, most: int) -> list[KafkaMessage]:
+    def read(self, client: Client, assignment: Assignment, most: int) -> Sequence[KafkaMessage]:
         """Messages that the client has, without waiting."""
         return self._take(lambda: client.consume(min(most, MOST_AT_ONCE), 0), assignment)
 
@@ -80,7 +80,7 @@ class ClientReader:
             self.callbacks.down = False  # raised once for each outage, because the client reconnects by itself
             raise NotConnected(f"{self._where}: {self.callbacks.reason('all brokers are down')}")
 
-    def _take(self, ask: Callable[[], list[Message]], assignment: Assignment) -> list[KafkaMessage]:
+    def _take(self, ask: Callable[[], list[Message]], assignment: Assignment) -> Sequence[KafkaMessage]:
         self.polled = time.monotonic()
         try:
             found = ask()
@@ -100,7 +100,7 @@ class ClientReader:
         )
         return self._failure
 
-    def _accept(self, found: list[Message], assignment: Assignment) -> list[KafkaMessage]:
+    def _accept(self, found: list[Message], assignment: Assignment) -> Sequence[KafkaMessage]:
         """Handle what is not a message; register the rest as open."""
         if any(map(_error, found)):
             for each in found:

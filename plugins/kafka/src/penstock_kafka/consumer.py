@@ -27,7 +27,7 @@ from penstock_kafka.commit_metadata import CommitMetadata
 from penstock_kafka.commits import Commits
 from penstock_kafka.connection import check_connection, invalid_settings
 from penstock_kafka.errors import connector_error, describe
-from penstock_kafka.message import KafkaMessage, Partition
+from penstock_kafka.message import KafkaMessage, KafkaMessages, Partition
 from penstock_kafka.options import KafkaOptions, topics
 from penstock_kafka.probing import probe
 from penstock_kafka.start import begin_at
@@ -184,8 +184,8 @@ class KafkaConsumer(BlockingConsumer):
             self._reader.poll(client, assignment, 0)  # the answer may have come
         return self._commits.overdue()
 
-    def _next_messages(self, client: Client, assignment: Assignment, most: int) -> list[KafkaMessage]:
-        new: list[KafkaMessage] = []
+    def _next_messages(self, client: Client, assignment: Assignment, most: int) -> Sequence[KafkaMessage]:
+        new: Sequence[KafkaMessage] = ()
         # Poll before taking redeliveries: polling may run a rebalance, which drops them. Nothing may be held locally
         # across the poll.
         if (room := most - self._redelivery.due() - len(self._reader.ready)) > 0:
@@ -199,7 +199,7 @@ class KafkaConsumer(BlockingConsumer):
         messages = self._redelivery.take(most - len(new) - (len(self._reader.ready) if new else 0))
         if self._reader.ready:
             messages += self._reader.take_ready(most - len(new) - len(messages))
-        return messages + new if messages else new
+        return [*messages, *new] if messages else new
 
     def _keep_alive(self, client: Client, assignment: Assignment, deadline: float) -> None:
         """Stay in the group without room. Polling would bring messages, so at first only wait for settlements."""
@@ -233,7 +233,10 @@ class KafkaConsumer(BlockingConsumer):
     def on_success(self, messages: Sequence[QueueMessage]) -> int:
         """Mark for commit; the polling thread commits."""
         ours: Sequence[KafkaMessage] = messages  # type: ignore[assignment]
-        late = self._redelivery.succeed(ours)
+        if isinstance(messages, KafkaMessages) and not messages.made:
+            late = messages.done()
+        else:
+            late = self._redelivery.succeed(ours)
         self._settled.set()
         return late
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import repeat
 from operator import methodcaller
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from confluent_kafka import Message
 
-from penstock.message import Headers, QueueMessage
+from penstock.message import Headers, LazyMessages, QueueMessage
 
 if TYPE_CHECKING:
     from penstock.offsets import Ledger
@@ -114,10 +114,45 @@ class KafkaMessage(ClientMessage):
         )
 
 
-def deliveries(sources: Sequence[Message], ledger: Ledger[Partition], offsets: Sequence[int]) -> list[KafkaMessage]:
-    """Client's messages as deliveries."""
-    bodies, keys = map(_value, sources), map(_key, sources)
-    return list(map(KafkaMessage, sources, bodies, keys, all_headers(sources), repeat(ledger), offsets))
+class Run(NamedTuple):
+    """Messages of one partition that came in a row: the client's, where they are settled, and their offsets."""
+
+    sources: Sequence[Message]
+    ledger: Ledger[Partition]
+    offsets: Sequence[int]
+
+    def deliveries(self) -> Iterator[KafkaMessage]:
+        """The messages as deliveries."""
+        sources, ledger, offsets = self
+        bodies, keys = map(_value, sources), map(_key, sources)
+        return map(KafkaMessage, sources, bodies, keys, all_headers(sources), repeat(ledger), offsets)
+
+
+class KafkaMessages(LazyMessages[KafkaMessage]):
+    """What one call has taken from the client."""
+
+    __slots__ = ("_count", "_runs")
+
+    def __init__(self, runs: Sequence[Run]) -> None:
+        super().__init__()
+        self._runs = runs
+        self._count = sum(len(run.sources) for run in runs)
+
+    def __len__(self) -> int:
+        return self._count
+
+    @property
+    def bodies(self) -> list[bytes | None]:
+        """See `LazyMessages.bodies`."""
+        return [body for run in self._runs for body in map(_value, run.sources)]
+
+    def make(self) -> list[KafkaMessage]:
+        """See `LazyMessages.make`."""
+        return [message for run in self._runs for message in run.deliveries()]
+
+    def done(self) -> int:
+        """Mark all as settled; returns how many came too late. None of them was settled by itself."""
+        return sum(run.ledger.done(run.offsets) for run in self._runs)
 
 
 def all_headers(sources: Sequence[Message]) -> list[Headers]:
