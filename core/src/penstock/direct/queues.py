@@ -299,7 +299,8 @@ class Queues:
         async with self._opening:
             source = self._sources.get(name)
             if source is None:
-                source = SourceQueue(InputQueue(self._resolve(name, "input"), health=self._health), batch)
+                resolved = self._resolve(name, "input")
+                source = SourceQueue(InputQueue(resolved, health=self._health, lazily=True), batch)
                 await _open(source, source.queue, self._connect_timeout)
                 self._sources[name] = source
             source.batch = max(source.batch, batch)

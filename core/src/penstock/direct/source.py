@@ -204,7 +204,7 @@ class SourceQueue:
                     asked_at = monotonic()
                 continue
             asked_at = monotonic()
-            messages = await self.queue.consume_lazily(room, IDLE_TIMEOUT)
+            messages = await self.queue.consume(room, IDLE_TIMEOUT)
             if not messages:
                 continue
             packed = self.queue.packing.needed

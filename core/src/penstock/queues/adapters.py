@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from penstock.capabilities import Capabilities
 from penstock.connectors import BlockingConsumer, BlockingProducer, Consumer, Producer, Transacted
 from penstock.errors import ConfigError, ConnectorError, ProduceError
-from penstock.message import BrowsedMessage, QueueMessage, Record
+from penstock.message import BrowsedMessage, LazyMessages, QueueMessage, Record
 from penstock.probes import Probed
 from penstock.queues.foreign_codecs import ForeignModelHandler
 from penstock.queues.one_at_a_time import KEYWORDS, OneAtATimeConsumer, OneAtATimeProducer, keywords_of
@@ -27,14 +27,20 @@ log = logging.getLogger("penstock")
 
 
 class ThreadedConsumer(Consumer):
-    """Gives a `BlockingConsumer` its threads."""
+    """Gives a `BlockingConsumer` its threads.
+
+    Args:
+        blocking: The consumer itself.
+        lazily: Whether `consume` may return `LazyMessages`; else they are made on the consumer's thread.
+    """
 
     SETTLE_WAIT = 5.0  # seconds that shutdown waits for a settlement whose caller has given it up
 
-    def __init__(self, blocking: BlockingConsumer) -> None:
+    def __init__(self, blocking: BlockingConsumer, *, lazily: bool = False) -> None:
         super().__init__(blocking.name, blocking.options)
         self.server = blocking.server
         self._blocking = blocking
+        self._lazily = lazily
         self._consuming = DaemonThreadPool(f"penstock-consume-{blocking.name}")
         self._settling = DaemonThreadPool(f"penstock-settle-{blocking.name}")
         self._browsing = DaemonThreadPool(f"penstock-browse-{blocking.name}")
@@ -45,7 +51,11 @@ class ThreadedConsumer(Consumer):
         self.lease = self._blocking.lease
 
     async def consume(self, max_messages: int, timeout: float) -> Sequence[QueueMessage]:
-        return await self._consuming.submit(self._blocking.consume, max_messages, timeout)
+        return await self._consuming.submit(self._consume, max_messages, timeout)
+
+    def _consume(self, max_messages: int, timeout: float) -> Sequence[QueueMessage]:
+        messages = self._blocking.consume(max_messages, timeout)
+        return messages.all() if isinstance(messages, LazyMessages) and not self._lazily else messages
 
     async def on_success(self, messages: Sequence[QueueMessage]) -> int | None:
         if self._blocking.settles_at_once:
@@ -156,15 +166,15 @@ class ThreadedProducer(Producer):
             self._thread.close()
 
 
-def make_consumer(connector_class: type[Any], name: str, options: Any) -> Consumer:
-    """A consumer of any accepted form as a `Consumer`.
+def make_consumer(connector_class: type[Any], name: str, options: Any, *, lazily: bool = False) -> Consumer:
+    """A consumer of any accepted form as a `Consumer`; `lazily` is as of `InputQueue`.
 
     Raises:
         ConfigError: the class has none of the accepted forms.
     """
     if issubclass(connector_class, (Consumer, BlockingConsumer)):
         consumer = _made(connector_class, name, options, "consumer", BlockingConsumer)
-        return ThreadedConsumer(consumer) if isinstance(consumer, BlockingConsumer) else consumer
+        return ThreadedConsumer(consumer, lazily=lazily) if isinstance(consumer, BlockingConsumer) else consumer
     has_delete_only = hasattr(connector_class, "delete") and not hasattr(connector_class, "on_success")
     settles = "delete" if has_delete_only else "on_success"
     _refuse_misfit(connector_class, "consumer", ("consume", settles, "on_fail", "shutdown"))

@@ -102,6 +102,7 @@ class InputQueue(_Queue):
         health: The registry in which its state is shown.
         on_reconnect: Called each time the connection was lost.
         engine: The name of the engine that has the queue, for the registry.
+        lazily: Whether `consume` may return `LazyMessages`, for a reader of whole lists.
 
     Attributes:
         decode: Body → object, by serializer and model handler; `codec.explain` says why one was refused.
@@ -117,8 +118,12 @@ class InputQueue(_Queue):
         health: Health | None = None,
         on_reconnect: Callable[[], None] | None = None,
         engine: str = "",
+        lazily: bool = False,
     ) -> None:
-        self.consumer = self._consumer = make_consumer(resolved.connector_class, resolved.value, resolved.options)
+        self.consumer = self._consumer = make_consumer(
+            resolved.connector_class, resolved.value, resolved.options, lazily=lazily
+        )
+        self._lazily = lazily
         super().__init__(resolved, self._consumer, health, on_reconnect, engine)
         self._stopped = asyncio.Event()
         self._begun: set[QueueMessage] = set()  # calls recorded in the backend, and not yet ended there
@@ -139,11 +144,6 @@ class InputQueue(_Queue):
 
     async def consume(self, max_messages: int, timeout: float) -> Sequence[QueueMessage]:
         """Wait for messages; see `Consumer.consume`. Reconnects by itself, until `stop`."""
-        messages = await self.consume_lazily(max_messages, timeout)
-        return messages.all() if isinstance(messages, LazyMessages) else messages
-
-    async def consume_lazily(self, max_messages: int, timeout: float) -> Sequence[QueueMessage]:
-        """The same, for callers that may not need each message; perhaps returns `LazyMessages`."""
 
         async def consume() -> tuple[Sequence[QueueMessage]]:
             # In a tuple, because None means that the call was given up.
@@ -153,7 +153,8 @@ class InputQueue(_Queue):
         if answer is None:
             return ()
         self._connection.refuse(consume_problem(answer[0], max_messages))
-        return answer[0]
+        messages = answer[0]
+        return messages.all() if isinstance(messages, LazyMessages) and not self._lazily else messages
 
     async def claim(self, positions: Sequence[str]) -> Sequence[QueueMessage]:
         """Take the messages at these positions, where the backend can; see `Consumer.claim`. Reconnects by itself."""
