@@ -32,7 +32,7 @@ ROWS = """
     connectors  offsets  shared_client  pace  tls
     queues.plain_bodies  queues.foreign_codecs
     queues.threads  observability.counting
-    observability.exposition
+    observability.exposition  queues.joined_successes
     confirmations  leases  polling  redelivery  retry  envelope  worker.signals
     queues.one_at_a_time  queues.connection  queues.answers  observability.printable  observability.log_formats
     observability.log_lines

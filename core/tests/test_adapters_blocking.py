@@ -176,6 +176,52 @@ def test_an_extension_waits_for_the_settlement_that_runs_and_for_no_other() -> N
     assert calls.names.count("on_success") == 20
 
 
+class JoiningConsumer(SlowConsumer):
+    """Its first settlement waits for a test; it returns or raises what the test says of the last message."""
+
+    join_successes = True
+
+    def on_success(self, messages: Sequence[QueueMessage]) -> int | None:
+        self.consuming.set()
+        assert self.settled.wait(WAIT)
+        self.calls.note(f"on_success {[message.message_context for message in messages]}")
+        found: int | Exception | None = self.options.get(messages[-1].message_context)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+
+def test_successes_that_wait_are_made_as_one_where_the_consumer_wants_it() -> None:
+    """None passes a call of another kind; each learns how many of its own may be late, or the error."""
+    calls = Calls()
+
+    async def main() -> list[Any]:
+        consumer = make_consumer(JoiningConsumer, "q", {"calls": calls, 4: 3, 6: ValueError("a bug")})
+        busy: Any = consumer
+
+        def succeed(*numbers: int) -> asyncio.Task[int | None]:
+            return asyncio.create_task(consumer.on_success([QueueMessage(number, b"") for number in numbers]))
+
+        alone = succeed(1)
+        await asyncio.to_thread(busy._blocking.consuming.wait, WAIT)
+        joined = [succeed(2, 3), succeed(4)]
+        await asyncio.sleep(0)
+        failing = asyncio.create_task(consumer.on_fail([]))
+        await asyncio.sleep(0)
+        raising = [succeed(5), succeed(6)]
+        await asyncio.sleep(0)
+        busy._blocking.settled.set()
+        found = await asyncio.gather(alone, *joined, failing, *raising, return_exceptions=True)
+        await consumer.shutdown()
+        return found
+
+    found = run(main())
+
+    assert calls.names == ["on_success [1]", "on_success [2, 3, 4]", "on_fail None", "on_success [5, 6]", "shutdown"]
+    assert found[:4] == [None, 2, 1, None]
+    assert [str(error) for error in found[4:]] == ["a bug", "a bug"]
+
+
 def test_what_a_blocking_consumer_says_of_itself_is_passed_on() -> None:
     """Its lease, known after connecting, and whether it must be polled."""
 

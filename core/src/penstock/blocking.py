@@ -28,6 +28,11 @@ class BlockingConsumer(ABC):
     settles_at_once: ClassVar[bool] = False
     """True: `on_success` and `on_fail` only note something in memory, so the engine calls both on the event loop's
     thread, which saves two changes of thread for each batch. They must wait for nothing."""
+
+    join_successes: ClassVar[bool] = False
+    """True: calls of `on_success` that wait for their thread are made as one, with the messages of all; if it raises,
+    each of them does. It pays where a call waits for one answer, however many messages it settles."""
+
     server: str = ""
     retained: int | None = None
 

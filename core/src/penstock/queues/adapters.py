@@ -7,7 +7,7 @@ import inspect
 import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from penstock.capabilities import Capabilities
 from penstock.connectors import BlockingConsumer, BlockingProducer, Consumer, Producer, Transacted
@@ -15,6 +15,7 @@ from penstock.errors import ConfigError, ConnectorError, ProduceError
 from penstock.message import BrowsedMessage, LazyMessages, QueueMessage, Record
 from penstock.probes import Probed
 from penstock.queues.foreign_codecs import ForeignModelHandler
+from penstock.queues.joined_successes import JoinedSuccesses
 from penstock.queues.one_at_a_time import KEYWORDS, OneAtATimeConsumer, OneAtATimeProducer, keywords_of
 from penstock.queues.plain_bodies import plain_encoder
 from penstock.queues.threads import DaemonThreadPool
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from penstock.queues.resolved_queue import ResolvedQueue
 
 log = logging.getLogger("penstock")
+
+T = TypeVar("T")
 
 
 class ThreadedConsumer(Consumer):
@@ -44,6 +47,7 @@ class ThreadedConsumer(Consumer):
         self._consuming = DaemonThreadPool(f"penstock-consume-{blocking.name}")
         self._settling = DaemonThreadPool(f"penstock-settle-{blocking.name}")
         self._browsing = DaemonThreadPool(f"penstock-browse-{blocking.name}")
+        self._joined = JoinedSuccesses(self._settling, blocking.on_success) if blocking.join_successes else None
         self.keep_polling = blocking.keep_polling  # type: ignore[misc]  # the wrapped class's own, not this one's
 
     async def connect(self) -> None:
@@ -60,22 +64,29 @@ class ThreadedConsumer(Consumer):
     async def on_success(self, messages: Sequence[QueueMessage]) -> int | None:
         if self._blocking.settles_at_once:
             return self._blocking.on_success(messages)
+        if self._joined is not None:
+            return await self._joined.submit(messages)
         return await self._settling.submit(self._blocking.on_success, messages)
 
     async def on_fail(self, messages: Sequence[QueueMessage], delay: float | None = None) -> int | None:
         if self._blocking.settles_at_once:
             return self._blocking.on_fail(messages, delay)
-        return await self._settling.submit(self._blocking.on_fail, messages, delay)
+        return await self._settle(self._blocking.on_fail, messages, delay)
+
+    def _settle(self, function: Callable[..., T], *arguments: Any) -> asyncio.Future[T]:
+        if self._joined is not None:
+            self._joined.end_group()
+        return self._settling.submit(function, *arguments)
 
     async def extend(self, messages: Sequence[QueueMessage]) -> None:
         # Behind the call that runs, and no other: settlements may wait here for longer than a lease.
         await self._settling.submit_first(self._blocking.extend, messages)
 
     async def begin_call(self, messages: Sequence[QueueMessage]) -> None:
-        await self._settling.submit(self._blocking.begin_call, messages)
+        await self._settle(self._blocking.begin_call, messages)
 
     async def end_call(self, messages: Sequence[QueueMessage]) -> None:
-        await self._settling.submit(self._blocking.end_call, messages)
+        await self._settle(self._blocking.end_call, messages)
 
     async def lag(self) -> int | None:
         lag = await self._settling.submit(self._blocking.lag)
@@ -112,7 +123,7 @@ class ThreadedConsumer(Consumer):
         blocking = [
             (producer.blocking, records) for producer, records in outputs if isinstance(producer, ThreadedProducer)
         ]
-        return await self._settling.submit(self._blocking.transact, messages, blocking)
+        return await self._settle(self._blocking.transact, messages, blocking)
 
     async def shutdown(self) -> None:
         try:
