@@ -16,6 +16,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource  # type: ignore[at
 
 from penstock.errors import FatalConnectorError
 from penstock.message import QueueMessage
+from penstock_kafka import share_consumer
 from penstock_kafka.check import check
 from penstock_kafka.share_consumer import ShareGroupConsumer
 from penstock_kafka.share_options import ShareOptions
@@ -103,6 +104,20 @@ def test_a_slow_message_holds_up_no_other(group: Group) -> None:
 
     assert bodies(found) == others
     assert consumer.on_success([slow]) == 0
+
+
+def test_a_backlog_is_polled_while_it_is_worked_off(group: Group, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where one poll brought all that it may, a second member is polled at once, however long the first holds that."""
+    monkeypatch.setattr(share_consumer, "HELD_FOR_LONG", 3600.0)
+    consumer = group.consumer(**{"max.poll.records": 1})
+    group.send(b"1")
+    first = take(consumer, 1)
+    group.send(b"2")
+
+    second = take(consumer, 1)
+
+    assert bodies(first + second) == [b"1", b"2"]
+    assert consumer.on_success(first + second) == 0
 
 
 def test_each_message_is_settled_by_itself(group: Group) -> None:

@@ -36,6 +36,7 @@ class ShareGroupConsumer(BlockingConsumer):
     A member takes nothing new before all that it has is settled. So there are several, opened when they are needed.
     """
 
+    join_successes: ClassVar[bool] = True
     keep_polling: ClassVar[bool] = True  # the client fetches on by itself, and what it has fetched is locked
 
     def __init__(self, name: str, options: ShareOptions) -> None:
@@ -45,6 +46,7 @@ class ShareGroupConsumer(BlockingConsumer):
         self._where = f"{self.server}: share group {options.group_id!r}"
         self._browser = Browser(name, options.for_browsing())
         self._terms = Terms(0.0, 0)
+        self._full_poll = int(options.merged_settings("input")["max.poll.records"])
         self._members: list[Member] = []
         self._ready: deque[ShareMessage] = deque()  # taken from a member, and not returned by `consume` yet
         self._opened = 0.0
@@ -96,15 +98,17 @@ class ShareGroupConsumer(BlockingConsumer):
         return found
 
     def _free(self) -> list[Member]:
-        return [member for member in self._members if not member.held]
+        return [member for member in self._members if member.free]
 
     def _needs_more(self) -> bool:
-        """Whether a member holds messages for long, so that its partitions may wait for them."""
+        """Whether another member has work: a backlog, or partitions that wait for what is held for long."""
+        if len(self._members) >= self._options.members:
+            return False
+        if len(self._members) == 1 and self._members[0].held and self._members[0].polled >= self._full_poll:
+            return True  # one is polled while the messages of the other are worked off
         now = time.monotonic()
-        return (
-            len(self._members) < self._options.members
-            and now - self._opened > HELD_FOR_LONG
-            and any(member.held and now - member.since > HELD_FOR_LONG for member in self._members)
+        return now - self._opened > HELD_FOR_LONG and any(
+            member.held and now - member.since > HELD_FOR_LONG for member in self._members
         )
 
     def _maintain(self) -> None:
@@ -184,7 +188,7 @@ class ShareGroupConsumer(BlockingConsumer):
         self._browser.close()
         members, self._members, self._connected = self._members, [], False
         self._ready.clear()
-        held = [message for member in members for message in member.held.values()]
+        held = [message for member in members for message in member.held]
         self._warn_of_dropped(held)
         deadline = time.monotonic() + CLOSE_TIMEOUT
         for member in members:

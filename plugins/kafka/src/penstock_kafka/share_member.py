@@ -14,7 +14,7 @@ from penstock.message import Headers
 from penstock_kafka.client_callbacks import ClientCallbacks
 from penstock_kafka.connection import invalid_settings
 from penstock_kafka.errors import connector_error, describe
-from penstock_kafka.message import ClientMessage, all_headers, headers_of
+from penstock_kafka.message import ClientMessage, all_headers, headers_of, position_of
 from penstock_kafka.share_options import ShareOptions
 
 log = logging.getLogger("penstock.kafka")
@@ -23,20 +23,7 @@ ACCEPT, RELEASE, REJECT = AcknowledgeType.ACCEPT, AcknowledgeType.RELEASE, Ackno
 MARGIN = 0.1  # of a lock's time, by which it ends here before it ends at the broker
 COMMIT_TIMEOUT = 5.0  # seconds for the broker's answer to acknowledgements
 
-Place = tuple[str, int, int]
-"""Topic, partition and offset."""
-
-_error, _key, _value = Message.error, Message.key, Message.value
-
-
-def position_at(place: Place) -> str:
-    """A place as text: "orders/0/42"."""
-    topic, partition, offset = place
-    return f"{topic}/{partition}/{offset}"
-
-
-def _place(source: Message) -> Place:
-    return source.topic() or "", source.partition() or 0, source.offset() or 0
+_error, _key, _value, _deliveries = Message.error, Message.key, Message.value, Message.delivery_count
 
 
 class Terms(NamedTuple):
@@ -56,10 +43,9 @@ class ShareMessage(ClientMessage):
 
     Attributes:
         member: Who has its lock.
-        place: Where it is acknowledged.
     """
 
-    __slots__ = ("member", "place")
+    __slots__ = ("member",)
 
     def __init__(
         self,
@@ -68,7 +54,6 @@ class ShareMessage(ClientMessage):
         key: bytes | None,
         headers: Headers,
         member: Member,
-        place: Place,
         attempts: int,
     ) -> None:
         # Without the parent's constructor: see `KafkaMessage`.
@@ -77,13 +62,17 @@ class ShareMessage(ClientMessage):
         self.key = key
         self.headers = headers
         self.member = member
-        self.place = place
         self.attempts = attempts
+
+    @property
+    def source(self) -> Message:
+        """The client's message, by which it is acknowledged."""
+        return self._source
 
     @property
     def position(self) -> str:  # type: ignore[override]
         """Topic, partition and offset: "orders/0/42"."""
-        return position_at(self.place)
+        return position_of(self._source)
 
 
 class Member:
@@ -96,14 +85,16 @@ class Member:
         terms: The group's.
 
     Attributes:
-        held: What is not settled, by its place.
+        held: What is not settled; the values mean nothing.
         since: When what it holds was locked, or a little earlier; by `time.monotonic`.
+        polled: How many messages the last poll that found any has brought.
         callbacks: Those of the client.
     """
 
     def __init__(self, names: Sequence[str], options: ShareOptions, where: str, terms: Terms) -> None:
-        self.held: dict[Place, ShareMessage] = {}
+        self.held: dict[ShareMessage, None] = {}
         self.since = time.monotonic()
+        self.polled = 0
         self.callbacks = ClientCallbacks()
         self._where = where
         self._terms = terms
@@ -132,13 +123,15 @@ class Member:
             self.since = since
             if any(map(_error, found)):
                 found = self._give_back_unreadable(found)
-            places = map(_place, found)
-            columns = zip(found, map(_value, found), map(_key, found), all_headers(found), places, strict=True)
+            self.polled = len(found)
+            columns = zip(
+                found, map(_value, found), map(_key, found), all_headers(found), map(_deliveries, found), strict=True
+            )
             messages = [
-                ShareMessage(source, body, key, headers, self, place, source.delivery_count() or 1)
-                for source, body, key, headers, place in columns
+                ShareMessage(source, body, key, headers, self, attempts or 1)
+                for source, body, key, headers, attempts in columns
             ]
-            self.held.update((message.place, message) for message in messages)
+            self.held = dict.fromkeys(messages)
             return messages
 
     def _give_back_unreadable(self, found: Sequence[Message]) -> list[Message]:
@@ -149,41 +142,43 @@ class Member:
                 readable.append(source)
                 continue
             last = (source.delivery_count() or 1) >= self._terms.limit
-            log.error("%s: %s cannot be read, and is %s: %s", self._where, position_at(_place(source)),
+            log.error("%s: %s cannot be read, and is %s: %s", self._where, position_of(source),
                       "rejected for good" if last else "released", describe(problem))  # fmt: skip
-            self._client.acknowledge_offset(*_place(source), REJECT if last else RELEASE)
+            self._client.acknowledge(source, REJECT if last else RELEASE)
         return readable
+
+    @property
+    def free(self) -> bool:
+        """Whether it may be polled, which would wait for a settlement that is under way."""
+        return not self.held and not self._turn.locked()
 
     def holds(self, message: ShareMessage) -> bool:
         """Whether this delivery is neither settled nor ended."""
-        return self.held.get(message.place) is message
+        return message in self.held
 
     def settle(self, messages: Sequence[ShareMessage], how: AcknowledgeType) -> int:
         """Acknowledge what is still held, and wait for the broker; returns how many were not settled by that."""
         with self._turn:
-            acknowledge, held = self._client.acknowledge_offset, self.held
-            places: list[Place] = []
-            for message in messages:
-                place = message.place
-                if held.get(place) is message:
-                    del held[place]
-                    acknowledge(*place, how)
-                    places.append(place)
-            late = len(messages) - len(places)
-            return late + self._commit(places) if places else late
+            acknowledge, held = self._client.acknowledge, self.held
+            settled = [message for message in messages if message in held]
+            for message in settled:
+                del held[message]
+                acknowledge(message.source, how)
+            late = len(messages) - len(settled)
+            return late + self._commit(settled) if settled else late
 
-    def _commit(self, places: Sequence[Place]) -> int:
+    def _commit(self, settled: Sequence[ShareMessage]) -> int:
         try:
             answers = self._client.commit_sync(COMMIT_TIMEOUT)
         except KafkaException as error:
-            self._unsettled(len(places), describe(error.args[0]))
-            return len(places)
+            self._unsettled(len(settled), describe(error.args[0]))
+            return len(settled)
         late = 0
         for partition, problem in answers.items():
             if problem is not None:
                 # The client has forgotten these messages, so they cannot be acknowledged again.
                 key = (partition.topic, partition.partition)
-                count = sum(place[:2] == key for place in places)
+                count = sum((each.source.topic(), each.source.partition()) == key for each in settled)
                 self._unsettled(count, describe(problem.args[0]))
                 late += count
         return late
@@ -197,18 +192,17 @@ class Member:
         with self._turn:
             if not self.holds(message):
                 return None
-            source, place = message.source_as_it_came(), message.place
-            again = ShareMessage(
-                source, source.value(), source.key(), headers_of(source), self, place, message.attempts + 1
-            )
-            self.held[place] = again
+            source = message.source_as_it_came()
+            again = ShareMessage(source, source.value(), source.key(), headers_of(source), self, message.attempts + 1)
+            self.held[again] = None
+            del self.held[message]
             return again
 
     def ended(self) -> list[ShareMessage]:
         """What is still held although its lock ends now."""
         if not self.held or time.monotonic() - self.since < self._terms.lock * (1 - MARGIN):
             return []
-        return list(self.held.values())
+        return list(self.held)
 
     def close(self) -> None:
         """Leave the group; the broker releases what is held. A later settlement is late."""
