@@ -252,6 +252,20 @@ class TestBackend:
         with pytest.raises(Broken, match="this one is about 'memory', but its backend fixture configures 'kafka'"):
             Kit("memory", Mistaken(), "test").config()
 
+    def test_an_input_only_needs_a_producer_of_the_tests(self) -> None:
+        """Something must put messages into its queue; promises of a producer alone are not tested then."""
+
+        class Clock(BackendFixture):
+            def config(self, queue: str, group: str | None = None, **over: Any) -> dict[str, Any]:  # noqa: ARG002
+                return {"connector": "timer", "value": queue, "config": {"every": 1, **over}}
+
+        kit = Kit("timer", Clock(), "test")
+        assert kit.roles == ["input"]
+        with pytest.raises(Broken, match="'timer' is an input only, and its backend fixture names no producer"):
+            kit.config()
+        with pytest.raises(pytest.skip.Exception, match="not promised: it is an input only"):
+            kit.needs_output()
+
     def test_settings_that_are_no_plain_data_are_refused(self) -> None:
         """Another process must be given them."""
 

@@ -26,8 +26,6 @@ from penstock_kit.broken import Broken, must
 from penstock_kit.report import Outcome
 from penstock_kit.watched import SHUTDOWN_LIMIT, WatchedConsumer, WatchedProducer, call
 
-ROLES: tuple[Role, Role] = ("input", "output")
-
 Note = Callable[[Outcome, str], None]
 
 
@@ -42,6 +40,7 @@ class Kit:
 
     Attributes:
         spec, capabilities: The connector's spec, and its capabilities.
+        roles: The sides that the connector has.
         queue: The name of the test's queue.
         limit: Seconds after which the whole test fails.
     """
@@ -53,6 +52,7 @@ class Kit:
         self.spec: ConnectorSpec = find_connector(connector)
         self.capabilities: Capabilities = self.spec.capabilities
         self.limit = 30.0 + 8 * backend.timeout
+        self.roles = _roles(self.spec)
         self._note = note
         self._test = test
         self._created: set[str] = set()
@@ -119,6 +119,11 @@ class Kit:
             self._note(outcome, reason)
         pytest.skip(f"{outcome}: {reason}")
 
+    def needs_output(self) -> None:
+        """Skip a test of the producer alone, if the connector is an input only, whose producer is of the tests."""
+        if "output" not in self.roles:
+            self.not_promised("it is an input only; the producer is of the tests")
+
     def for_probing(self) -> Kit:
         """A kit with a short timeout, to probe a capability that is not declared and so is probably missing."""
         kit = Kit(self.connector, self.backend, self._test, self._note)
@@ -140,6 +145,12 @@ class Kit:
             f"a suite is about one connector; this one is about {self.connector!r}, but its backend fixture configures "
             f"{named!r}",
             '`connector` of the suite, and "connector" in what config() of the backend fixture returns',
+        )
+        must(
+            "output" in self.roles or "producer" in settings,
+            f"the kit puts messages into queues; {self.connector!r} is an input only, and its backend fixture names no "
+            "producer of the tests",
+            'config() of the backend fixture: "producer": "my_tests.rows:RowWriter", the path of your class',
         )
         return settings
 
@@ -270,6 +281,11 @@ def numbered(count: int, prefix: str = "") -> list[bytes]:
 def by_body(messages: list[QueueMessage]) -> dict[bytes | None, QueueMessage]:
     """Messages by their bodies; the last of several with the same body."""
     return {message.message: message for message in messages}
+
+
+def _roles(spec: ConnectorSpec) -> Sequence[Role]:
+    sides: Mapping[Role, str | None] = {"input": spec.consumer, "output": spec.producer}
+    return [role for role, side in sides.items() if side is not None]
 
 
 def _is_test(name: str) -> bool:

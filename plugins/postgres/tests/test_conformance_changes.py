@@ -93,7 +93,3 @@ class TestPostgresChanges(ConnectorConformance):
     @pytest.mark.xfail(strict=True, reason="one worker reads a slot, the others stand by; divide tables among slots")
     def test_consumers_share_a_queue(self, kit: Kit) -> None:
         super().test_consumers_share_a_queue(kit)
-
-    @pytest.mark.xfail(strict=True, reason="it is an input only; the connector postgres stores outputs")
-    def test_everything_that_the_plugin_names_exists(self, kit: Kit) -> None:
-        super().test_everything_that_the_plugin_names_exists(kit)

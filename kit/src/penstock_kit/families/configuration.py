@@ -15,7 +15,7 @@ from penstock.options import ConnectorOptions, Role
 from penstock_kit.alone import run_alone
 from penstock_kit.bare import Bare
 from penstock_kit.broken import Broken, must
-from penstock_kit.kit import ROLES, Kit
+from penstock_kit.kit import Kit
 from penstock_kit.limits import within
 
 STRANGE_KEY = "surely_no_option_of_anything"
@@ -27,8 +27,9 @@ from penstock.standalone import resolve
 done = []
 watched = ("socket.connect", "socket.getaddrinfo", "subprocess.Popen", "os.system", "os.fork")
 sys.addaudithook(lambda event, arguments: done.append(event) if event in watched else None)
-for role in ("input", "output"):
-    resolve(json.loads(sys.argv[1]), role)
+settings, roles = json.loads(sys.argv[1])
+for role in roles:
+    resolve(settings, role)
 json.dump(done, sys.stdout)
 """
 
@@ -40,7 +41,7 @@ class Configuration:
         """Before anything is connected, and the error names the key."""
         strange: dict[str, Any] = {STRANGE_KEY: 1}
         settings = kit.config(**strange)
-        for role in ROLES:
+        for role in kit.roles:
             try:
                 kit.resolve(role, settings)
             except ConfigError as error:
@@ -65,7 +66,7 @@ class Configuration:
         settings = kit.config()
         for name, key in required:
             others = {each: value for each, value in settings.get("config", {}).items() if each not in (name, key)}
-            for role in ROLES:
+            for role in kit.roles:
                 try:
                     kit.resolve(role, {**settings, "config": others}, environment={})
                 except ConfigError as error:
@@ -84,7 +85,7 @@ class Configuration:
         """`penstock check` and the start of a worker check options in the same way, and connect nowhere for it."""
         done = run_alone(
             JUDGE,
-            kit.config(),
+            [kit.config(), kit.roles],
             "a configuration is judged",
             "the options model and the `check` of the ConnectorSpec, and what their modules import",
         )
@@ -148,7 +149,7 @@ class Configuration:
 
 async def _look_for(kit: Kit, options: dict[str, Any]) -> None:
     """Open a queue with a secret among its options, and check every text that comes of it."""
-    for role in ROLES:
+    for role in kit.roles:
         said: list[str] = []
         settings = kit.config()
         settings["config"] = {**settings.get("config", {}), **options}

@@ -14,7 +14,7 @@ from penstock.message import Record
 from penstock_kit.bare import Bare
 from penstock_kit.broken import Broken, must
 from penstock_kit.capability import declares, proves
-from penstock_kit.kit import ROLES, Kit, numbered
+from penstock_kit.kit import Kit, numbered
 from penstock_kit.limits import until
 from penstock_kit.watched import WatchedConsumer
 
@@ -31,7 +31,7 @@ class Lifecycle:
         """It neither raises nor waits, for consumer and producer."""
 
         async def main() -> None:
-            for role in ROLES:
+            for role in kit.roles:
                 connector = Bare(kit, role)
                 try:
                     await connector.call("connect")
@@ -46,7 +46,7 @@ class Lifecycle:
         """As after a failed `connect`."""
 
         async def main() -> None:
-            for role in ROLES:
+            for role in kit.roles:
                 connector = Bare(kit, role)
                 try:
                     await _quietly(connector, "a shutdown after a connect that failed")
@@ -83,7 +83,7 @@ class Lifecycle:
         """No thread and no socket, because a configuration is checked and an engine built without a backend."""
 
         async def main() -> None:
-            for role in ROLES:
+            for role in kit.roles:
                 resolved = kit.resolve(role, kit.config())
                 before = Footprint.now()
                 connector = resolved.connector_class(resolved.value, resolved.options)

@@ -143,6 +143,7 @@ class Loss:
 
     def test_what_was_confirmed_survives_its_producer(self, kit: Kit) -> None:
         """A producer is killed while it sends: every confirmed record is in the queue, and none is there twice."""
+        kit.needs_output()
         kit.needs("processes")
 
         async def main() -> None:

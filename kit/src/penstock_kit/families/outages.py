@@ -14,7 +14,7 @@ from penstock.standalone import InputQueue
 from penstock_kit.accounts import balance
 from penstock_kit.bare import Bare
 from penstock_kit.broken import Broken, must
-from penstock_kit.kit import ROLES, Kit, bodies, numbered
+from penstock_kit.kit import Kit, bodies, numbered
 from penstock_kit.limits import beside, within
 
 OUTAGE = 1.0  # seconds
@@ -30,7 +30,7 @@ class Outages:
 
         async def main() -> None:
             settings = kit.backend.nowhere(kit.queue)
-            for role in ROLES:
+            for role in kit.roles:
                 connector = Bare(kit, role, settings)
                 try:
                     await connector.call("connect")

@@ -37,6 +37,7 @@ class Producing:
 
     def test_a_closed_producer_leaves_nothing_behind(self, kit: Kit) -> None:
         """Produced records are there, even if `shutdown` comes at once."""
+        kit.needs_output()
 
         async def main() -> None:
             sent = numbered(500)
@@ -50,6 +51,7 @@ class Producing:
 
     def test_a_refused_record_does_not_stop_its_neighbours(self, kit: Kit) -> None:
         """Its own answer says why, and that sending it again is useless. The others are stored."""
+        kit.needs_output()
         kit.needs("refuse")
 
         async def main() -> None:
@@ -93,6 +95,7 @@ class Producing:
 
     def test_produce_after_the_close_raises(self, kit: Kit) -> None:
         """It raises ConnectorError instead of answering."""
+        kit.needs_output()
 
         async def main() -> None:
             producer = Bare(kit, "output")
@@ -114,6 +117,7 @@ class Producing:
 
     def test_producing_nothing_is_nothing(self, kit: Kit) -> None:
         """The answer to an empty list is an empty list."""
+        kit.needs_output()
 
         async def main() -> None:
             async with kit.producer() as producer:
@@ -131,6 +135,7 @@ class Producing:
 
     def test_an_option_of_a_record_is_read_or_refused(self, kit: Kit) -> None:
         """The producer reads each option that the spec names. Any other one is refused, for its record alone."""
+        kit.needs_output()
 
         async def main() -> None:
             async with kit.output_queue() as queue:
@@ -159,6 +164,7 @@ class Producing:
 
     def test_calls_at_the_same_time_all_arrive(self, kit: Kit) -> None:
         """Twenty `produce` calls at the same time. With ordering, records are stored in the order of the calls."""
+        kit.needs_output()
 
         async def main() -> None:
             calls = [[b"%d" % (10 * call + i) for i in range(10)] for call in range(20)]
