@@ -52,12 +52,12 @@ class PubSubConsumer(Consumer):
         self.gaps = self.dropped = 0
         self._redis = Connection(name, options)
         self._buffer: deque[PubSubMessage] = deque()
+        self._held: set[QueueMessage] = set()  # delivered, and not settled
         self._bytes = self._number = 0
         self._overflowing = False
         self._changed = asyncio.Event()
         self._reader: asyncio.Task[None] | None = None
         self._error: ConnectorError | None = None
-        self._closed = False
 
     async def connect(self) -> None:
         """See `Consumer.connect`. It returns when the server has confirmed each subscription."""
@@ -137,23 +137,30 @@ class PubSubConsumer(Consumer):
                 return []
         messages = [self._buffer.popleft() for _ in range(min(max_messages, len(self._buffer)))]
         self._bytes -= sum(len(message.arrived[1]) for message in messages)
+        self._held.update(messages)
         if self._overflowing:
             self._overflowing = False
             log.warning("queue %s: there is room again; %d messages were dropped so far", self.name, self.dropped)
         return messages
 
-    async def on_success(self, messages: Sequence[QueueMessage]) -> None:
-        """Nothing is to be done: the server has forgotten them already."""
+    async def on_success(self, messages: Sequence[QueueMessage]) -> int:
+        """Forget the messages; the server has done so already."""
+        late = len(messages) - len(self._held.intersection(messages))
+        self._held.difference_update(messages)
+        return late
 
-    async def on_fail(self, messages: Sequence[QueueMessage], delay: float | None = None) -> None:  # noqa: ARG002
+    async def on_fail(self, messages: Sequence[QueueMessage], delay: float | None = None) -> int:  # noqa: ARG002
         """See `Consumer.on_fail`: they are delivered again out of this worker's memory, which ends with it."""
-        if self._closed:
-            return
+        late = 0
         for message in reversed(messages):
-            if isinstance(message, PubSubMessage):
-                self._bytes += len(message.arrived[1])
-                self._buffer.appendleft(PubSubMessage(message.arrived, message.attempts + 1))
+            if message not in self._held or not isinstance(message, PubSubMessage):
+                late += 1
+                continue
+            self._held.remove(message)
+            self._bytes += len(message.arrived[1])
+            self._buffer.appendleft(PubSubMessage(message.arrived, message.attempts + 1))
         self._changed.set()
+        return late
 
     async def probe(self) -> Sequence[Probed]:
         """See `Consumer.probe`."""
@@ -166,7 +173,9 @@ class PubSubConsumer(Consumer):
 
     async def shutdown(self) -> None:
         """See `Consumer.shutdown`. What waits in the buffer is lost, and counted."""
-        self._closed = True
+        if self._held:
+            log.warning("queue %s: %d messages were not settled, and are lost", self.name, len(self._held))
+            self._held.clear()  # from now on each settlement comes too late
         try:
             await self._stop_reading()
             if self._buffer:
