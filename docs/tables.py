@@ -180,7 +180,10 @@ def _promises() -> Iterator[Sequence[str]]:
         yield f"**{name.replace('_', ' ')}**", "", f"**{_first_paragraph(sys.modules[family.__module__])}**"
         for test in tests:
             capability = getattr(vars(family)[test], "capability", "")
-            yield f"`{test}`", f"`{capability}`" if capability else "", _first_paragraph(vars(family)[test])
+            named = f"`{capability}`" if capability else ""
+            if getattr(vars(family)[test], "at_least_once", False):
+                named = f"{named}, at least once".removeprefix(", ")
+            yield f"`{test}`", named, _first_paragraph(vars(family)[test])
 
 
 def members(owner: type) -> str:
@@ -218,6 +221,8 @@ def backend_fixture() -> str:
 
 
 def _default_of_fixture(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
     return "none" if value is None else "{}" if not isinstance(value, (int, float)) else f"{value:,}".removesuffix(".0")
 
 

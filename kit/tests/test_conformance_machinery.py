@@ -266,6 +266,19 @@ class TestBackend:
         with pytest.raises(pytest.skip.Exception, match="not promised: it is an input only"):
             kit.needs_output()
 
+    def test_what_is_at_most_once_is_not_asked_for_more(self) -> None:
+        """Nor may it keep messages without saying so, which this one does."""
+
+        class Fleeting(Nothing):
+            at_most_once = True
+
+        suite = type("Suite", (ConnectorConformance,), {"connector": "memory"})()
+        with pytest.raises(pytest.skip.Exception, match="not promised: at most once"):
+            suite.test_a_close_with_messages_in_flight_loses_none(Kit("memory", Fleeting(), "test"))
+        with pytest.raises(Broken, match="nothing is stored, yet this test passes: Messages wait"):
+            suite.test_messages_wait_for_a_consumer_that_comes_later(Kit("memory", Fleeting(), "test"))
+        suite.test_a_message_comes_back_as_it_was_sent(Kit("memory", Fleeting(), "test"))
+
     def test_settings_that_are_no_plain_data_are_refused(self) -> None:
         """Another process must be given them."""
 

@@ -52,6 +52,8 @@ class BackendFixture(ABC):
             with the same options. None: when the lease ends.
         settled_late: How many settled messages may come again after a kill, because settlements are sent in intervals
             (rate x interval). 0 where each settlement is durable when `on_success` returns.
+        at_most_once: Whether nothing is stored: a message goes to consumers that are there, and ends with them. Then
+            the kit opens a consumer before it sends, and promises of what outlives one are not tested.
         cannot: What your backend does not allow, and why:
             "restart", "stop", "pause": the methods of these names;
             "nowhere": the method `nowhere`, an address at which nothing listens;
@@ -70,6 +72,7 @@ class BackendFixture(ABC):
     short_lease: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     frozen_after: ClassVar[float | None] = None
     settled_late: ClassVar[int] = 0
+    at_most_once: ClassVar[bool] = False
     cannot: ClassVar[Mapping[str, str]] = MappingProxyType({})
 
     @abstractmethod

@@ -21,6 +21,7 @@ from penstock.options import Role
 from penstock.specs import ConnectorSpec
 from penstock.standalone import InputQueue, OutputQueue, ResolvedQueue, make_consumer, make_producer, resolve
 from penstock_kit import limits
+from penstock_kit.at_most_once import Listeners
 from penstock_kit.backend_fixture import FACILITIES, BackendFixture
 from penstock_kit.broken import Broken, must
 from penstock_kit.report import Outcome
@@ -40,6 +41,7 @@ class Kit:
 
     Attributes:
         spec, capabilities: The connector's spec, and its capabilities.
+        listens, listeners: Whether consumers are open before anything is sent, and those, see `listen`.
         roles: The sides that the connector has.
         queue: The name of the test's queue.
         limit: Seconds after which the whole test fails.
@@ -56,6 +58,8 @@ class Kit:
         self._note = note
         self._test = test
         self._created: set[str] = set()
+        self.listens = backend.at_most_once
+        self.listeners = Listeners(self.make_consumer)
         slug = re.sub(r"[^a-z0-9]+", "-", test.lower().removeprefix("test_"))[:40].strip("-")
         self.queue = f"{slug}-{uuid.uuid4().hex[:8]}"
 
@@ -63,7 +67,14 @@ class Kit:
 
     def run(self, main: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run a test's coroutine for at most `limit` seconds."""
-        limits.run(main, self.limit)
+
+        async def main_and_close() -> None:
+            try:
+                await main()
+            finally:
+                await self.listeners.close()
+
+        limits.run(main_and_close, self.limit)
 
     def needs(self, facility: str) -> None:
         """Skip the test, with the backend fixture's reason, if the fixture cannot provide something.
@@ -196,6 +207,7 @@ class Kit:
     @asynccontextmanager
     async def output_queue(self, **over: Any) -> AsyncIterator[OutputQueue]:
         """The test's queue as an engine writes to it: it connects again by itself. Not open yet."""
+        await self.listen()
         queue = OutputQueue(self.resolve("output", self.config(**over)))
         try:
             yield queue
@@ -208,12 +220,16 @@ class Kit:
         self, queue: str | None = None, group: str | None = None, **over: Any
     ) -> AsyncIterator[WatchedConsumer]:
         """A connected consumer. It is shut down at the end, unless the test has done so."""
-        consumer = self.make_consumer(queue, group, **over)
+        consumer = self.listeners.take(queue or self.queue)
         try:
-            await consumer.connect()
+            if consumer is None:
+                consumer = self.make_consumer(queue, group, **over)
+                await consumer.connect()
             yield consumer
         finally:
-            await consumer.shutdown()
+            self.listeners.leave(queue or self.queue)
+            if consumer is not None:
+                await consumer.shutdown()
 
     @asynccontextmanager
     async def browser(self) -> AsyncIterator[WatchedConsumer]:
@@ -227,12 +243,18 @@ class Kit:
     @asynccontextmanager
     async def producer(self, queue: str | None = None, **over: Any) -> AsyncIterator[WatchedProducer]:
         """A connected producer. It is shut down at the end, unless the test has done so."""
+        await self.listen(queue)
         producer = self.make_producer(queue, **over)
         try:
             await producer.connect()
             yield producer
         finally:
             await producer.shutdown()
+
+    async def listen(self, queue: str | None = None) -> None:
+        """Open the consumer that the test opens next, where a message does not wait for one."""
+        if self.listens:
+            await self.listeners.listen(queue or self.queue)
 
     async def settle_in(self, consumers: Sequence[WatchedConsumer], producer: WatchedProducer) -> None:
         """Wait until each of several consumers gets messages, so that all of them share the messages that follow.

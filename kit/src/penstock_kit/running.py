@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -49,6 +49,7 @@ class Running:
     Args:
         kit: The kit whose connector and queue it uses.
         function: The engine's function. It gets a body.
+        send: Sends its messages: before it starts, or once it is connected where a message does not wait for that.
         configuration: The configuration of its queues; by default `queues(kit)`.
         shutdown_timeout: Seconds that it has to finish its calls when it is stopped.
         **settings: Settings of the engine.
@@ -61,11 +62,14 @@ class Running:
         self,
         kit: Kit,
         function: Function,
+        send: Callable[[], Awaitable[None]] | None = None,
         *,
         configuration: list[dict[str, Any]] | None = None,
         shutdown_timeout: float = SHUTDOWN_TIMEOUT,
         **settings: Any,
     ) -> None:
+        self._kit = kit
+        self._send = send
         self._timeout = kit.timeout
         self.engine = Engine(
             IN,
@@ -85,7 +89,17 @@ class Running:
         )
 
     async def __aenter__(self) -> Self:
+        early = self._kit.backend.at_most_once
+        if early:
+            self._kit.listeners.take(self._kit.queue)  # the engine reads it
+            for name in (OUT, DEAD):
+                await self._kit.listen(names(self._kit)[name])
+        elif self._send is not None:
+            await self._send()
         self._serving = asyncio.create_task(self.worker.serve())
+        if early and self._send is not None:
+            await until(lambda: self.counted("penstock_connected", to_queue=IN) == 1, self._timeout)
+            await self._send()
         return self
 
     async def __aexit__(
@@ -95,6 +109,8 @@ class Running:
             await self.cancel()
         elif not self._serving.cancelled():
             await self.stop()
+        if self._kit.backend.at_most_once:
+            self._kit.listeners.leave(self._kit.queue)
 
     @property
     def in_flight(self) -> int:

@@ -6,6 +6,7 @@ import asyncio
 import random
 
 from penstock_kit.accounts import balance
+from penstock_kit.at_most_once import at_least_once
 from penstock_kit.broken import must
 from penstock_kit.children import children
 from penstock_kit.kit import Kit, bodies, numbered
@@ -19,6 +20,7 @@ BLOCKED = 1.0  # seconds
 class BackPressure:
     """Only messages that were asked for are in flight."""
 
+    @at_least_once
     def test_a_blocked_worker_does_not_fill_its_memory(self, kit: Kit) -> None:
         """96 MB wait in the queue; a worker has taken 20 messages and asks for no more: it stays small."""
         kit.needs("processes")

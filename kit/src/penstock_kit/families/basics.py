@@ -7,6 +7,7 @@ import time
 
 from penstock.message import QueueMessage, Record
 from penstock_kit.accounts import balance
+from penstock_kit.at_most_once import at_least_once
 from penstock_kit.broken import must
 from penstock_kit.kit import Kit, bodies, numbered
 from penstock_kit.watched import WatchedConsumer, shut_down
@@ -67,6 +68,7 @@ class Basics:
 
         kit.run(main)
 
+    @at_least_once
     def test_messages_wait_for_a_consumer_that_comes_later(self, kit: Kit) -> None:
         """Messages wait without a consumer, and after their producer has closed."""
 
@@ -131,6 +133,7 @@ class Basics:
 
         kit.run(main)
 
+    @at_least_once
     def test_consumers_may_come_and_go(self, kit: Kit) -> None:
         """Consumers that open, settle some messages and close get every message together, and none twice."""
 

@@ -9,6 +9,7 @@ import signal
 from typing import Any
 
 from penstock_kit.accounts import balance
+from penstock_kit.at_most_once import at_least_once
 from penstock_kit.broken import must
 from penstock_kit.capability import proves
 from penstock_kit.children import Child, children
@@ -26,6 +27,7 @@ AGAIN = 1.5  # leases after which all messages of a killed worker have come agai
 class Endings:
     """Engines in processes of their own."""
 
+    @at_least_once
     def test_a_worker_that_is_stopped_in_the_middle_loses_nothing(self, kit: Kit) -> None:
         """SIGTERM while it works, with too little time to finish: it ends in time with exit code 0, settled messages
         stay settled, and the rest is there."""
@@ -55,6 +57,7 @@ class Endings:
 
         kit.run(main)
 
+    @at_least_once
     def test_outputs_of_killed_workers_are_all_there(self, kit: Kit) -> None:
         """`kill -9` at random moments, also between an output and the settlement of its input: each input has its
         output, and only those in flight may have more than one."""

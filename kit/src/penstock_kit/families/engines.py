@@ -11,6 +11,7 @@ from penstock import Output, dead_letters
 from penstock.connectors import Producer
 from penstock.message import Record
 from penstock_kit.accounts import balance, shown, shown_headers
+from penstock_kit.at_most_once import at_least_once
 from penstock_kit.broken import must
 from penstock_kit.capability import declares
 from penstock_kit.families.lifecycle import GONE_WITHIN, ROUNDS, Footprint
@@ -36,16 +37,16 @@ class Engines:
         """Byte for byte, in an envelope if the backend has no headers or keys."""
 
         async def main() -> None:
-            await kit.send(b"x")
             headers = [("a", EVERY_BYTE), TRACE, ("a", b"")]
-            async with Running(kit, lambda _body: Output(OUT, EVERY_BYTE, key=b"k\xff", headers=headers)) as running:
+            output = Output(OUT, EVERY_BYTE, key=b"k\xff", headers=headers)
+            async with Running(kit, lambda _body: output, lambda: kit.send(b"x")) as running:
                 await running.until_done(1)
-            (output,) = await everything_in(kit, OUT, 1)
+            (found,) = await everything_in(kit, OUT, 1)
             must(
-                (output.message, output.key, list(output.headers)) == (EVERY_BYTE, b"k\xff", headers),
+                (found.message, found.key, list(found.headers)) == (EVERY_BYTE, b"k\xff", headers),
                 "an output arrives with its key and its headers, the trace context among them; of "
-                f"{shown_headers(headers)} and the key b'k\\xff' there came {shown_headers(output.headers)} and "
-                f"{shown(output.key)}",
+                f"{shown_headers(headers)} and the key b'k\\xff' there came {shown_headers(found.headers)} and "
+                f"{shown(found.key)}",
                 "headers that a client library drops, or writes over with its own (instrumentation does that)",
             )
 
@@ -60,10 +61,13 @@ class Engines:
 
         async def main() -> None:
             sent = Record(EVERY_BYTE, b"k\xff", [("a", EVERY_BYTE), TRACE, ("a", b"")])
-            async with kit.output_queue() as queue:
-                await queue.open()
-                await queue.produce([sent])
-            async with Running(kit, refuse) as running:
+
+            async def send() -> None:
+                async with kit.output_queue() as queue:
+                    await queue.open()
+                    await queue.produce([sent])
+
+            async with Running(kit, refuse, send) as running:
                 await running.until_done(1)
             letters = [dead_letters.read(message) for message in await everything_in(kit, DEAD, 1)]
             must(
@@ -103,8 +107,7 @@ class Engines:
 
         async def main() -> None:
             body = b"x" * kit.backend.largest_body
-            await kit.send(body)
-            async with Running(kit, refuse) as running:
+            async with Running(kit, refuse, lambda: kit.send(body)) as running:
                 await running.until_done(1)
             letters = [dead_letters.read(message) for message in await everything_in(kit, DEAD, 1)]
             must(
@@ -117,6 +120,7 @@ class Engines:
 
         kit.run(main)
 
+    @at_least_once
     def test_a_message_stays_until_its_dead_letter_is_stored(self, kit: Kit) -> None:
         """If the dead-letter queue does not answer and the worker stops, the message is still in its own queue."""
 
@@ -153,8 +157,7 @@ class Engines:
 
         async def main() -> None:
             sent = numbered(100)
-            await kit.send(*sent)
-            async with Running(kit, wait, max_in_flight=MOST) as running:
+            async with Running(kit, wait, lambda: kit.send(*sent), max_in_flight=MOST) as running:
                 await running.until(
                     lambda: running.in_flight > 0,
                     "an engine takes messages that wait",
@@ -214,8 +217,7 @@ class Engines:
             return Output(OUT, body)
 
         async def main() -> None:
-            await kit.send(*numbered(10))
-            async with Running(kit, work) as running:
+            async with Running(kit, work, lambda: kit.send(*numbered(10))) as running:
                 await running.until_done(10)
                 connected = [running.counted("penstock_connected", to_queue=name) for name in (IN, OUT, DEAD)]
                 found = {
@@ -246,6 +248,7 @@ class Engines:
 
         kit.run(main)
 
+    @at_least_once
     def test_an_engine_that_is_cancelled_leaves_nothing(self, kit: Kit) -> None:
         """In the middle of its work, by a program with its own event loop: no thread, socket or task stays, and all
         messages are still there."""

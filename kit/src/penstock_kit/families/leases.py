@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from penstock_kit.accounts import balance
+from penstock_kit.at_most_once import at_least_once
 from penstock_kit.broken import must
 from penstock_kit.capability import declares, proves
 from penstock_kit.children import children
@@ -127,6 +128,7 @@ class Leases:
 
         kit.run(main)
 
+    @at_least_once
     def test_a_worker_that_was_frozen_cannot_settle_what_others_have(self, kit: Kit) -> None:
         """SIGSTOP for longer than a lease or a session, then SIGCONT: its late settlements are fenced, and nothing is
         lost."""

@@ -8,6 +8,7 @@ import random
 
 from penstock.message import QueueMessage
 from penstock_kit.accounts import balance
+from penstock_kit.at_most_once import at_least_once
 from penstock_kit.broken import must
 from penstock_kit.children import children
 from penstock_kit.kit import Kit, bodies, numbered
@@ -21,6 +22,7 @@ BATCH = 20
 class Loss:
     """Every connector must pass these tests, whatever it declares."""
 
+    @at_least_once
     def test_killed_workers_lose_nothing(self, kit: Kit) -> None:
         """`kill -9` at random moments, one worker after the other: every message is processed, and at most the messages
         in flight are repeated."""
@@ -62,6 +64,7 @@ class Loss:
 
         kit.run(main)
 
+    @at_least_once
     def test_what_is_settled_out_of_order_does_not_settle_the_rest(self, kit: Kit) -> None:
         """A worker settles the last half of its messages and is killed: the first half comes again."""
         kit.needs("processes")
@@ -88,6 +91,7 @@ class Loss:
 
         kit.run(main)
 
+    @at_least_once
     def test_a_close_with_messages_in_flight_loses_none(self, kit: Kit) -> None:
         """Settled messages are gone; the others soon come to the next consumer."""
 
@@ -107,6 +111,7 @@ class Loss:
 
         kit.run(main)
 
+    @at_least_once
     def test_a_close_just_after_consuming_loses_nothing(self, kit: Kit) -> None:
         """Messages that the client has fetched ahead are not lost either."""
 
@@ -123,6 +128,7 @@ class Loss:
 
         kit.run(main)
 
+    @at_least_once
     def test_consumers_that_fail_everything_lose_nothing(self, kit: Kit) -> None:
         """Three consumers requeue all messages several times and close. Then every message is still there, once."""
 
@@ -141,6 +147,7 @@ class Loss:
 
         kit.run(main)
 
+    @at_least_once
     def test_what_was_confirmed_survives_its_producer(self, kit: Kit) -> None:
         """A producer is killed while it sends: every confirmed record is in the queue, and none is there twice."""
         kit.needs_output()

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from penstock.message import QueueMessage
 from penstock_kit.accounts import balance
+from penstock_kit.at_most_once import at_least_once
 from penstock_kit.capability import proves
 from penstock_kit.children import children
 from penstock_kit.families.basics import share
@@ -26,6 +27,7 @@ FIRST_MESSAGE = 20.0  # seconds that a load goes on until a member has a message
 class Membership:
     """Several consumers of one queue, several groups."""
 
+    @at_least_once
     def test_workers_that_join_leave_and_die_lose_nothing(self, kit: Kit) -> None:
         """Under load, one is killed, one joins and leaves, one joins and stays: at most the messages in flight are
         repeated."""
@@ -55,6 +57,7 @@ class Membership:
 
         kit.run(main)
 
+    @at_least_once
     def test_what_is_in_flight_while_another_joins_is_not_lost(self, kit: Kit) -> None:
         """One holds messages, a second joins and works, the first leaves without settling any: the second gets all."""
 
@@ -89,6 +92,7 @@ class Membership:
 
         kit.run(main)
 
+    @at_least_once
     def test_consumers_that_open_and_close_together_lose_nothing(self, kit: Kit) -> None:
         """Five at once, some without ever consuming; then one gets everything."""
 
@@ -109,6 +113,7 @@ class Membership:
 
         kit.run(main)
 
+    @at_least_once
     @proves("groups")
     def test_every_group_gets_every_message(self, kit: Kit) -> None:
         """Two groups that exist from the start each get every message, and settle independently."""

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from penstock.message import QueueMessage
 from penstock_kit.accounts import balance
+from penstock_kit.at_most_once import at_least_once
 from penstock_kit.broken import must
 from penstock_kit.capability import proves
 from penstock_kit.kit import Kit, bodies
@@ -77,6 +78,7 @@ class Ordering:
 
         kit.run(main)
 
+    @at_least_once
     @proves("ordering", "key", probe=False)
     def test_order_survives_the_consumer(self, kit: Kit) -> None:
         """Messages that a closed consumer left come to the next consumer in order, before later ones."""

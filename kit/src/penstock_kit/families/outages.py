@@ -12,6 +12,7 @@ from penstock.errors import NotConnected
 from penstock.message import QueueMessage, Record
 from penstock.standalone import InputQueue
 from penstock_kit.accounts import balance
+from penstock_kit.at_most_once import at_least_once
 from penstock_kit.bare import Bare
 from penstock_kit.broken import Broken, must
 from penstock_kit.kit import Kit, bodies, numbered
@@ -58,6 +59,7 @@ class Outages:
 
         kit.run(main)
 
+    @at_least_once
     def test_a_worker_waits_for_a_backend_that_is_down_when_it_starts(self, kit: Kit) -> None:
         """It connects once the backend answers, and gets every message."""
         kit.needs("stop")
@@ -86,6 +88,7 @@ class Outages:
 
         kit.run(main)
 
+    @at_least_once
     def test_an_outage_loses_nothing(self, kit: Kit) -> None:
         """It is noticed. Messages in flight are settled or come again, and records produced meanwhile arrive."""
         kit.needs("stop")
@@ -147,6 +150,7 @@ class Outages:
 
         kit.run(main)
 
+    @at_least_once
     def test_a_restart_loses_nothing(self, kit: Kit) -> None:
         """The server restarts while messages are in flight: each can be settled or comes again."""
         kit.needs("restart")
@@ -171,6 +175,7 @@ class Outages:
 
         kit.run(main)
 
+    @at_least_once
     def test_a_backend_that_hangs_confirms_nothing(self, kit: Kit) -> None:
         """It is paused with open connections: `produce` waits or raises. When it continues, so does everything else."""
         kit.needs("pause")

@@ -56,6 +56,7 @@ class Producing:
 
         async def main() -> None:
             settings, refused = kit.refusing()
+            await kit.listen()
             producer = kit.make_producer_of(settings)
             try:
                 await producer.connect()
