@@ -54,6 +54,9 @@ class BackendFixture(ABC):
             (rate x interval). 0 where each settlement is durable when `on_success` returns.
         at_most_once: Whether nothing is stored: a message goes to consumers that are there, and ends with them. Then
             the kit opens a consumer before it sends, and promises of what outlives one are not tested.
+        holds_up_keys: Whether the younger messages of a key wait while one of it is in flight, as in a message group.
+            Then messages that the kit holds together have a key each, and where it tests their order, it settles them
+            as they come.
         cannot: What your backend does not allow, and why:
             "restart", "stop", "pause": the methods of these names;
             "nowhere": the method `nowhere`, an address at which nothing listens;
@@ -73,6 +76,7 @@ class BackendFixture(ABC):
     frozen_after: ClassVar[float | None] = None
     settled_late: ClassVar[int] = 0
     at_most_once: ClassVar[bool] = False
+    holds_up_keys: ClassVar[bool] = False
     cannot: ClassVar[Mapping[str, str]] = MappingProxyType({})
 
     @abstractmethod

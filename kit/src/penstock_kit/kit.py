@@ -25,7 +25,7 @@ from penstock_kit.at_most_once import Listeners
 from penstock_kit.backend_fixture import FACILITIES, BackendFixture
 from penstock_kit.broken import Broken, must
 from penstock_kit.report import Outcome
-from penstock_kit.watched import SHUTDOWN_LIMIT, WatchedConsumer, WatchedProducer, call
+from penstock_kit.watched import FULL_HAND, SHUTDOWN_LIMIT, WatchedConsumer, WatchedProducer, call
 
 Note = Callable[[Outcome, str], None]
 
@@ -283,6 +283,27 @@ class Kit:
     def record(self, body: bytes, key: bytes | None = None) -> Record:
         """A record, with the key if the connector has keys."""
         return Record(body, key if self.capabilities.keys else None)
+
+    def held(self, body: bytes, key: bytes = b"key") -> Record:
+        """A record that is to be in flight together with others of its key; it has one of its own if it must."""
+        return self.record(body, key + b"-" + body if self.backend.holds_up_keys else key)
+
+    @property
+    def held_come_in_order(self) -> bool:
+        """Whether records of `held` with one key come in the order in which they were produced."""
+        return self.capabilities.ordering != "none" and not self.backend.holds_up_keys
+
+    async def take(self, consumer: WatchedConsumer, count: int, at_once: int = FULL_HAND) -> list[QueueMessage]:
+        """Consume so many messages of few keys. They are settled as they come if others of their keys wait for that."""
+        if not self.backend.holds_up_keys:
+            return await consumer.receive(count, at_once)
+        messages: list[QueueMessage] = []
+        deadline = monotonic() + self.timeout
+        while len(messages) < count and (left := deadline - monotonic()) > 0:
+            found = await consumer.consume(min(at_once, count - len(messages)), left)
+            await consumer.succeed(found)
+            messages += found
+        return messages
 
     async def send(self, *records: Record | bytes, queue: str | None = None, **over: Any) -> None:
         """Open a producer, produce, and close it. Plain bytes are a record's body."""

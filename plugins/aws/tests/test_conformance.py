@@ -1,7 +1,8 @@
-"""The connector `sqs` keeps every promise, on a server that speaks SQS; what `sqs.fifo` adds is in test_fifo.py."""
+"""The connectors `sqs` and `sqs.fifo` keep every promise, on a server that speaks SQS."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -48,6 +49,18 @@ class SqsBackend(BackendFixture):
         return self.config(queue), Record(bytes(1_040_000))
 
 
+class FifoBackend(SqsBackend):
+    """FIFO queues, whose message groups are the keys."""
+
+    connector = "sqs.fifo"
+    suffix = ".fifo"
+    holds_up_keys = True
+
+    def config(self, queue: str, group: str | None = None, **over: Any) -> dict[str, Any]:
+        # 2,500 messages of as many groups take this server 20 s.
+        return super().config(queue, group, **{"visibility_timeout": 60, **over})
+
+
 @pytest.mark.filterwarnings("ignore:Sending a large body")  # a record of a megabyte, which SQS refuses
 class TestSqs(ConnectorConformance):
     """Standard queues."""
@@ -57,3 +70,15 @@ class TestSqs(ConnectorConformance):
     @pytest.fixture
     def backend(self, sqs_server: AwsServer) -> BackendFixture:
         return SqsBackend(sqs_server)
+
+
+@pytest.mark.skipif("PENSTOCK_CONFORMANCE_FULL" not in os.environ, reason="the second suite: nox -s conformance")
+@pytest.mark.filterwarnings("ignore:Sending a large body")
+class TestFifo(ConnectorConformance):
+    """FIFO queues, on fauxqs: ElasticMQ needs seconds to answer where there are hundreds of groups."""
+
+    connector = "sqs.fifo"
+
+    @pytest.fixture
+    def backend(self, sns_server: AwsServer) -> BackendFixture:
+        return FifoBackend(sns_server)

@@ -1,6 +1,6 @@
 """FIFO queues keep the order of each key, as their capabilities declare, on a server that speaks SQS.
 
-A message in flight holds up its key, so the kit's tests, which hold many of a key, cannot be run on them.
+A message in flight holds up its key; the kit holds one of each key, so what several of a key do is tested here.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ class Claiming:
         async def main() -> None:
             sent = numbered(12)
             async with kit.producer() as producer:
-                await producer.send([kit.record(body, key=b"key") for body in sent])
+                await producer.send([kit.held(body) for body in sent])
             async with kit.browser() as browser:
                 positions = {each.message: each.position for each in await browser.browse(12)}
             async with kit.consumer() as worker, kit.consumer() as tool:
@@ -48,7 +48,7 @@ class Claiming:
                     f"{scenario}; each is the first delivery, with attempts 1 and abandoned 0; they were {counted}",
                     ALONE,
                 )
-                if kit.capabilities.ordering != "none":
+                if kit.held_come_in_order:
                     must(bodies(rest) == left, f"{scenario}; they came as {bodies(rest)}", ALONE)
                 await worker.succeed(held + rest)
 

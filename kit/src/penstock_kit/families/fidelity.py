@@ -115,7 +115,7 @@ class Fidelity:
         async def main() -> None:
             await kit.send(_keyed(kit, None), _keyed(kit, b""))
             async with kit.consumer() as consumer:
-                seen = [message.message for message in await consumer.receive(2)]
+                seen = [message.message for message in await kit.take(consumer, 2)]
             must(
                 sorted(seen, key=repr) == [None, b""] or sorted(seen, key=repr) == [b"", None],
                 f"a null body comes back as None and an empty one as b''; both were sent, there came {seen!r}",

@@ -103,10 +103,10 @@ class Lifecycle:
         async def main() -> None:
             async with kit.producer() as producer, kit.consumer() as consumer:
                 # A client knows all partitions of a queue once it has read the queue to its end.
-                await producer.send([kit.record(b"first", b"k")])
+                await producer.send([kit.held(b"first")])
                 await consumer.succeed([await consumer.one()])
                 await consumer.find_empty(kit.backend.idle_timeout, 1)
-                await producer.send([kit.record(body, b"k") for body in numbered(20)])
+                await producer.send([kit.held(body) for body in numbered(20)])
                 known: set[int] = set()
                 for taken in range(1, 21):
                     message = await consumer.one()

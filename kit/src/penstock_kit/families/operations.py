@@ -64,7 +64,7 @@ class Operations:
             sent = numbered(12)
             async with kit.producer() as producer:
                 # One key, so that there is an order also where order is by key.
-                await producer.send([kit.record(body, key=b"key") for body in sent])
+                await producer.send([kit.held(body) for body in sent])
             async with kit.consumer() as worker, kit.browser() as counter:
                 held = await worker.receive(3)
                 for looking in (counter, worker, counter):
@@ -79,7 +79,7 @@ class Operations:
                     f"{scenario}; each is the first delivery, with attempts 1 and abandoned 0; they were {counted}",
                     CHANGES_NOTHING,
                 )
-                if kit.capabilities.ordering != "none":
+                if kit.held_come_in_order:
                     came = bodies(held + rest)
                     must(came == sent, f"{scenario}; they came as {came}", CHANGES_NOTHING)
                 late = await worker.succeed(held + rest)

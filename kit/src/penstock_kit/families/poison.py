@@ -25,7 +25,7 @@ class Poison:
 
         async def main() -> None:
             async with kit.producer() as producer:
-                await producer.send([kit.record(b"%d" % n, b"key-%d" % (n % 8)) for n in range(COUNT)])
+                await producer.send([kit.held(b"%d" % n, b"key-%d" % (n % 8)) for n in range(COUNT)])
             good: list[QueueMessage] = []
             attempts: list[int] = []
             async with kit.consumer() as consumer:

@@ -24,7 +24,7 @@ class Probing:
         async def main() -> None:
             sent = numbered(6)
             async with kit.producer() as producer, kit.consumer() as worker:
-                await producer.send([kit.record(body, key=b"key") for body in sent])
+                await producer.send([kit.held(body) for body in sent])
                 held = await worker.receive(2)
                 asking, offering = kit.make_consumer(), kit.make_producer()
                 for connector in (asking.inner, offering.inner, worker.inner, producer.inner, asking.inner):
@@ -36,7 +36,7 @@ class Probing:
                 balance(set(sent), bodies(held + rest), scenario=scenario, look=LOOK)
                 counted = [(message.attempts, message.abandoned or 0) for message in rest]
                 must(counted == [(1, 0)] * 4, f"{scenario}; each is a first delivery; they were {counted}", LOOK)
-                if kit.capabilities.ordering != "none":
+                if kit.held_come_in_order:
                     must(bodies(held + rest) == sent, f"{scenario}; they came as {bodies(held + rest)}", LOOK)
                 late = await worker.succeed(held + rest)
                 must(late == 0, f"{scenario}; {late} of them were lost to the consumer that had them", LOOK)

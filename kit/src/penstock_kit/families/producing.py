@@ -174,7 +174,7 @@ class Producing:
                     *(producer.send([kit.record(body, b"one key") for body in call]) for call in calls)
                 )
             async with kit.consumer() as consumer:
-                seen = bodies(await consumer.receive(200))
+                seen = bodies(await kit.take(consumer, 200))
             sent = [body for call in calls for body in call]
             look = "what calls of produce share: a buffer, an attribute, an answer that belongs to another call"
             balance(sent, seen, scenario="20 produce calls at once", look=look)
