@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-FURTHER_SUITES = {"TestKafkaShare", "TestLists", "TestPostgresChanges"}
+FURTHER_SUITES = {"TestChannels", "TestKafkaShare", "TestLists", "TestPostgresChanges", "TestPostgresPoll"}
 """Suites of plugins whose first suite runs whole."""
 
 LONG_TESTS = {
