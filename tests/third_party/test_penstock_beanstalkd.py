@@ -9,13 +9,10 @@ import pytest
 
 from tests.code_lines import code_lines
 from tests.servers.beanstalkd import BeanstalkdServer
-from tests.third_party.conftest import ROOT, Environment, build_wheels
+from tests.third_party.conftest import OURS, ROOT, Environment, build_wheels
 
 PACKAGE = Path(__file__).parent / "penstock-beanstalkd"
 MOST_LINES = 150  # of client, consumer and producer; options and plugin declare, and have 43
-
-OURS = ["kafka", "rsmq", "memory", "msgpack"]
-"""What it is installed beside."""
 
 APP = """
 from penstock import Engine
