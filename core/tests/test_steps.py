@@ -86,6 +86,29 @@ def test_each_legal_shape_is_sent(stand: EngineFixture, returned: Any, sent: lis
     assert (out(stand), stand.bodies("in")) == (sent, [])
 
 
+@pytest.mark.parametrize("headers", [[], [("traceparent", b"t")]], ids=["plain", "traced"])
+@pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
+def test_each_of_a_batchs_outputs_goes_to_its_own_queue(stand: EngineFixture, is_async: bool, headers: Any) -> None:
+    """Calls of one batch that return a pair, nothing, and outputs for several queues: each queue gets its own, in
+    order, with the headers of its input."""
+
+    def sync(number: int) -> Any:
+        pair = ("out", number)
+        return [pair, None, ("other", number), [("other", number), pair], Output("out", number), [pair]][number % 6]
+
+    async def asynchronous(number: int) -> Any:
+        return sync(number)
+
+    stand.put(*(Record(b"%d" % number, headers=headers) for number in range(12)))
+
+    drain(stand.engine(asynchronous if is_async else sync, ("out", "other")))
+
+    found = {queue: stand.take(queue) for queue in ("out", "other")}
+    numbers = {queue: [int(each.message or b"") for each in messages] for queue, messages in found.items()}
+    assert numbers == {"out": [0, 3, 4, 5, 6, 9, 10, 11], "other": [2, 3, 8, 9]}
+    assert {tuple(each.headers) for messages in found.values() for each in messages} == {tuple(headers)}
+
+
 def test_a_model_is_sent_as_its_json(stand: EngineFixture) -> None:
     """The output's model handler takes any pydantic model where the queue names no other."""
 
