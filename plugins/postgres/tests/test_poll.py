@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import psycopg
@@ -121,6 +121,16 @@ def test_rows_that_were_there_come_first_and_what_is_settled_stays_settled(sql: 
             assert ids(await take(consumer, 1)) == [11]
         async with reader.open(reader="another") as consumer:
             assert ids(await take(consumer, 11)) == list(range(1, 12))
+
+    asyncio.run(main())
+
+
+def test_workers_that_start_at_once_prepare_a_table_together(reader: Reader) -> None:
+    """Each may be the one that adds what is missing."""
+
+    async def main() -> None:
+        async with AsyncExitStack() as opened:
+            await asyncio.gather(*(opened.enter_async_context(reader.open(timeout=20.0)) for _ in range(8)))
 
     asyncio.run(main())
 

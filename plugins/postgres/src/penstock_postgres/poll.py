@@ -22,6 +22,7 @@ from penstock_postgres.log_reader import LogReader
 from penstock_postgres.names import index, quoted
 from penstock_postgres.options import PollOptions
 from penstock_postgres.pgoutput import Sent, change_headers
+from penstock_postgres.schema import one_by_one
 from penstock_postgres.session import DURABLY, Rows, Session
 from penstock_postgres.statements import statement
 
@@ -69,8 +70,9 @@ class PollConsumer(LogReader[Mark]):
 
     async def _prepare(self) -> None:
         if self.options.create:
-            for path in ("poll/marks", "poll/adopt", "poll/index"):
-                await self._session.run(statement(path, self._names), {})
+            async with one_by_one(self._session):  # IF NOT EXISTS fails where two run at once
+                for path in ("poll/marks", "poll/adopt", "poll/index"):
+                    await self._session.run(statement(path, self._names), {})
         try:
             await self._select("poll/page", START, 0)
         except ConnectorError as error:

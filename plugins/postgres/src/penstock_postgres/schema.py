@@ -35,6 +35,16 @@ async def alone(session: Runs) -> AsyncIterator[None]:
         yield
 
 
+@asynccontextmanager
+async def one_by_one(session: Runs) -> AsyncIterator[None]:
+    """Statements beside which no other migration runs, each in a transaction of its own: a table is not locked long."""
+    await session.run(sql.SQL("SELECT pg_advisory_lock({})").format(_LOCK))
+    try:
+        yield
+    finally:
+        await session.run(sql.SQL("SELECT pg_advisory_unlock({})").format(_LOCK))
+
+
 def latest_version() -> int:
     """The version of the table that this distribution needs."""
     return migrations(MIGRATIONS)[-1][0]
