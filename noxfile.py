@@ -109,7 +109,8 @@ def conformance(session: nox.Session) -> None:
     session.run(
         # The recorder tells the process that prints what was proved in the others.
         *("pytest", "-q", "-rfE", "-n", "4", "--dist", "loadfile", "-p", "penstock_kit.recorder"),
-        *("kit/tests/test_conformance_kit.py", *suites, *session.posargs),
+        # A test that kills twenty workers takes longer than others may.
+        *("--timeout", "900", "kit/tests/test_conformance_kit.py", *suites, *session.posargs),
         env={
             "PENSTOCK_CONFORMANCE_REPORT": str(report),
             "PENSTOCK_MUTANTS": str(mutants),
