@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 from tests.long_conformance import leave_long_tests
 
 from penstock import known_secrets
@@ -26,6 +27,10 @@ pytest_plugins = [
     "tests.servers.sqs",
     "tests.servers.proxy",
 ]
+
+# A busy machine makes no test fail: neither a slow example nor a slow choice of examples.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 CHAINS = {
     "a Kafka broker": (
