@@ -14,7 +14,7 @@ from penstock_kit import BackendFixture, ConnectorConformance
 from penstock_kit.kit import Kit
 
 LARGEST = 2_000_000  # bytes of a message
-BY_CHANCE = "of several outputs there is no order; the probe has one, and finds its order kept"
+BY_CHANCE = "messages of several outputs mix in any order; the probe has one output, whose order is kept"
 
 
 class SocketBackend(BackendFixture):
@@ -24,9 +24,9 @@ class SocketBackend(BackendFixture):
     at_most_once = True
     cannot: ClassVar = {
         "nowhere": "a socket connects as soon as there is one to connect to; until then no message is confirmed",
-        "restart": "there is no server",
-        "stop": "there is no server",
-        "pause": "there is no server",
+        "restart": "it has no server",
+        "stop": "it has no server",
+        "pause": "it has no server",
     }
 
     def __init__(self, directory: Path) -> None:

@@ -67,7 +67,7 @@ class Waiting:
     """Messages that no reader has taken yet, in the parts in which they came.
 
     Args:
-        take_apart: Called with a part of which a reader does not take all, or not only that; returns its messages.
+        take_apart: Returns the messages of a part that is split, or joined with another one.
     """
 
     def __init__(self, take_apart: Callable[[Sequence[QueueMessage]], Sequence[QueueMessage]]) -> None:
@@ -84,7 +84,7 @@ class Waiting:
         self._count += len(messages)
 
     def take(self, most: int) -> Sequence[QueueMessage]:
-        """Remove the first `most` messages. A part that is just what is wanted is returned as it came."""
+        """Remove the first `most` messages. A part that is all a reader takes is returned as it came."""
         first = self._parts[0] if self._parts else ()
         if first and (len(first) == most or len(first) == self._count < most):
             self._count -= len(first)
