@@ -56,7 +56,7 @@ def _copy(target: Path, pom: Path) -> None:
     # Beside the target and renamed at the end, so that a half-filled directory never bears its name.
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f"{target.name}.") as scratch:
         filling = Path(scratch) / "libs"
-        command = ["mvn", "-q", "-B", "-f", str(pom), "dependency:copy-dependencies"]
+        command = ["mvn", "-q", "-B", "-f", str(pom.absolute()), "dependency:copy-dependencies"]
         command += ["-DincludeScope=runtime", f"-DoutputDirectory={filling}"]
         try:
             done = subprocess.run(
@@ -66,7 +66,7 @@ def _copy(target: Path, pom: Path) -> None:
             raise UnavailableError(f"Maven did not fetch it within {FETCH_TIMEOUT:.0f} s") from None
         if done.returncode != 0:
             lines = (done.stdout + done.stderr).strip().splitlines() or ["no output"]
-            raise UnavailableError(f"Maven could not fetch it: {lines[0][:300]}")
+            raise UnavailableError(f"Maven could not fetch it: {' '.join(lines[:2])[:300]}")  # the first is a headline
         filling.rename(target)
 
 
