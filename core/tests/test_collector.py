@@ -19,10 +19,12 @@ PYTHONS_OWN = (700, 10, 10)
 
 @pytest.fixture(autouse=True)
 def untuned() -> Iterator[None]:
+    """As in a process of its own: the tests' has settings, and has frozen what they share."""
     before = gc.get_threshold()
+    gc.unfreeze()
     gc.set_threshold(*PYTHONS_OWN)
     yield
-    gc.unfreeze()
+    gc.freeze()
     gc.set_threshold(*before)
 
 
