@@ -83,9 +83,9 @@ def types(session: nox.Session) -> None:
 @nox.session(python=False)
 def tests(session: nox.Session) -> None:
     """All tests, on real servers. PENSTOCK_TEST_REQUIRE=kafka,redis,postgres,nats makes a missing server a failure."""
-    # Four at a time: most of a test on a server is waiting, but with more of them two cores miss deadlines. A file's
-    # tests stay together and share its servers.
-    arguments = ("-n", "4", "--dist", "loadfile", "--no-loadscope-reorder", *session.posargs)
+    # Eight at a time on two cores: most of a test on a server is waiting. A file's tests stay together and share its
+    # servers.
+    arguments = ("-n", "8", "--dist", "loadfile", "--no-loadscope-reorder", *session.posargs)
     # The session `conformance` kills workers more often.
     kills = os.environ.get("PENSTOCK_CONFORMANCE_KILLS", "2")
     try:
