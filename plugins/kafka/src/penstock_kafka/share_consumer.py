@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
-from collections import deque
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -19,13 +17,15 @@ from penstock_kafka.browsing import Browser
 from penstock_kafka.errors import describe
 from penstock_kafka.options import topics
 from penstock_kafka.probing import probe
+from penstock_kafka.share_arrivals import Arrivals
 from penstock_kafka.share_group import prepare
 from penstock_kafka.share_member import ACCEPT, RELEASE, Member, ShareMessage, Terms
 from penstock_kafka.share_options import ShareOptions
 
 log = logging.getLogger("penstock.kafka")
 
-POLL_SLICE = 0.02  # seconds of one wait: the members are looked at in turn
+LOOK_EVERY = 0.05  # seconds between looks at outages, locks and the members, while nothing comes
+IN_A_BACKLOG = 4  # members, of which some are polled while the messages of the others are worked off
 HELD_FOR_LONG = 0.5  # seconds that a member holds messages before another one is opened beside it
 CLOSE_TIMEOUT = 8.0  # seconds to leave the group with all members
 
@@ -48,9 +48,8 @@ class ShareGroupConsumer(BlockingConsumer):
         self._terms = Terms(0.0, 0)
         self._full_poll = int(options.merged_settings("input")["max.poll.records"])
         self._members: list[Member] = []
-        self._ready: deque[ShareMessage] = deque()  # taken from a member, and not returned by `consume` yet
+        self._arrivals = Arrivals()
         self._opened = 0.0
-        self._settled = threading.Event()
         self._connected = False
 
     def connect(self) -> None:
@@ -61,51 +60,35 @@ class ShareGroupConsumer(BlockingConsumer):
         self._connected = True
 
     def _open_member(self) -> None:
-        self._members.append(Member(topics(self.name, "input"), self._options, self._where, self._terms))
+        names = topics(self.name, "input")
+        self._members.append(Member(names, self._options, self._where, self._terms, self._arrivals))
         self._opened = time.monotonic()
 
     def consume(self, max_messages: int, timeout: float) -> Sequence[QueueMessage]:
-        """See `Consumer.consume`. Members that hold nothing are polled in turn."""
+        """See `Consumer.consume`. Members that hold nothing are polled, each by its own thread."""
         if not self._connected:
             raise ConnectorError("not connected; call connect() first, and nothing after shutdown()")
         deadline = time.monotonic() + timeout
-        while True:
-            if not self._ready:
-                for member in self._free():
-                    self._ready += member.poll(0)
-            self._maintain()  # before anything is returned: what an earlier poll has locked may be locked no longer
-            if found := self._take(max_messages):
-                return found
-            left = min(deadline - time.monotonic(), POLL_SLICE)
-            if left <= 0:
-                return []
-            if max_messages and self._needs_more():
-                self._open_member()
-            if free := self._free():
-                self._members.remove(free[0])
-                self._members.append(free[0])
-                self._ready += free[0].poll(left)
-            else:
-                self._settled.wait(left)
-                self._settled.clear()
-
-    def _take(self, most: int) -> list[ShareMessage]:
-        found: list[ShareMessage] = []
-        while self._ready and len(found) < most:
-            message = self._ready.popleft()
-            if message.member.holds(message):  # else its lock has ended
-                found.append(message)
-        return found
-
-    def _free(self) -> list[Member]:
-        return [member for member in self._members if member.free]
+        with self._arrivals.wanted():
+            while True:
+                self._maintain()  # first: what an earlier poll has locked may be locked no longer
+                if found := self._arrivals.take(max_messages):
+                    return found
+                left = min(deadline - time.monotonic(), LOOK_EVERY)
+                if left <= 0:
+                    return []
+                if max_messages and self._needs_more():
+                    self._open_member()
+                self._arrivals.wait(left)
 
     def _needs_more(self) -> bool:
         """Whether another member has work: a backlog, or partitions that wait for what is held for long."""
         if len(self._members) >= self._options.members:
             return False
-        if len(self._members) == 1 and self._members[0].held and self._members[0].polled >= self._full_poll:
-            return True  # one is polled while the messages of the other are worked off
+        if len(self._members) < IN_A_BACKLOG and all(
+            member.held and member.polled >= self._full_poll for member in self._members
+        ):
+            return True
         now = time.monotonic()
         return now - self._opened > HELD_FOR_LONG and any(
             member.held and now - member.since > HELD_FOR_LONG for member in self._members
@@ -124,11 +107,11 @@ class ShareGroupConsumer(BlockingConsumer):
                 self._release(member, ended)
 
     def _release(self, member: Member, ended: Sequence[ShareMessage]) -> None:
-        waiting = [message for message in list(self._ready) if message.member is member]
+        waiting = self._arrivals.drop(set(ended))
         log.warning(
             "%s: the locks of %d messages end after %g s, %d of them before their turn, the first of message %s; they "
             "are delivered again; raise 'share.record.lock.duration.ms' under 'group', or send smaller batches",
-            self._where, len(ended), self._terms.lock, len(waiting), ended[0].position,
+            self._where, len(ended), self._terms.lock, waiting, ended[0].position,
             extra={"position": ended[0].position, "count": len(ended)},
         )  # fmt: skip
         self._warn_of_dropped(ended)
@@ -157,17 +140,15 @@ class ShareGroupConsumer(BlockingConsumer):
             if message.attempts >= self._terms.limit:
                 again = message.member.deliver_again(message)
                 late += again is None
-                self._ready += [again] if again else []
+                self._arrivals.add([again] if again else [])
         return late
 
     def _settle(self, messages: Sequence[QueueMessage], how: AcknowledgeType) -> int:
-        by_member: dict[Member, list[ShareMessage]] = {}
         ours: Sequence[ShareMessage] = messages  # type: ignore[assignment]
-        for message in ours:
-            by_member.setdefault(message.member, []).append(message)
-        late = sum(member.settle(some, how) for member, some in by_member.items())
-        self._settled.set()
-        return late
+        members = {message.member for message in ours}
+        if len(members) == 1:
+            return members.pop().settle(ours, how)
+        return sum(member.settle([each for each in ours if each.member is member], how) for member in members)
 
     # -- what tools ask, without joining the group
 
@@ -187,7 +168,7 @@ class ShareGroupConsumer(BlockingConsumer):
         """Leave the group with all members; the brokers release what is not settled."""
         self._browser.close()
         members, self._members, self._connected = self._members, [], False
-        self._ready.clear()
+        self._arrivals.clear()
         held = [message for member in members for message in member.held]
         self._warn_of_dropped(held)
         deadline = time.monotonic() + CLOSE_TIMEOUT

@@ -15,12 +15,14 @@ from penstock_kafka.client_callbacks import ClientCallbacks
 from penstock_kafka.connection import invalid_settings
 from penstock_kafka.errors import connector_error, describe
 from penstock_kafka.message import ClientMessage, all_headers, headers_of, position_of
+from penstock_kafka.share_arrivals import Arrivals
 from penstock_kafka.share_options import ShareOptions
 
 log = logging.getLogger("penstock.kafka")
 
 ACCEPT, RELEASE, REJECT = AcknowledgeType.ACCEPT, AcknowledgeType.RELEASE, AcknowledgeType.REJECT
 MARGIN = 0.1  # of a lock's time, by which it ends here before it ends at the broker
+POLL_WAIT = 0.1  # seconds of one poll: for so long messages may still be taken when `consume` has returned
 COMMIT_TIMEOUT = 5.0  # seconds for the broker's answer to acknowledgements
 
 _error, _key, _value, _deliveries = Message.error, Message.key, Message.value, Message.delivery_count
@@ -83,21 +85,27 @@ class Member:
         options: The queue's.
         where: For messages.
         terms: The group's.
+        arrivals: Where its thread puts what it takes.
 
     Attributes:
         held: What is not settled; the values mean nothing.
         since: When what it holds was locked, or a little earlier; by `time.monotonic`.
         polled: How many messages the last poll that found any has brought.
         callbacks: Those of the client.
+        closed: Whether `close` was called.
     """
 
-    def __init__(self, names: Sequence[str], options: ShareOptions, where: str, terms: Terms) -> None:
+    def __init__(
+        self, names: Sequence[str], options: ShareOptions, where: str, terms: Terms, arrivals: Arrivals
+    ) -> None:
         self.held: dict[ShareMessage, None] = {}
         self.since = time.monotonic()
         self.polled = 0
         self.callbacks = ClientCallbacks()
+        self.closed = False
         self._where = where
         self._terms = terms
+        self._arrivals = arrivals
         self._asked = self.since  # a fetch that an earlier poll has begun may have locked messages since then
         self._turn = threading.Lock()  # the client belongs to one thread at a time
         try:
@@ -105,16 +113,28 @@ class Member:
             self._client.subscribe(list(names))
         except KafkaException as error:
             raise invalid_settings(error) from None
+        self._thread = threading.Thread(target=self._work, name="penstock-share-member", daemon=True)
+        self._thread.start()
 
-    def poll(self, timeout: float) -> list[ShareMessage]:
+    def _work(self) -> None:
+        while self._arrivals.wait_for_turn(self):
+            try:
+                if found := self._poll():
+                    self._arrivals.add(found)
+            except Exception as error:  # noqa: BLE001  (`consume` raises it)
+                self._arrivals.fail(error)
+
+    def _poll(self) -> list[ShareMessage]:
         """Wait for messages. What the client cannot read is released, and rejected at its last delivery."""
         with self._turn:
+            if self.closed:
+                return []
             try:
                 # What is there at once may be locked since an earlier poll, which had asked for it; all else is not.
                 since, self._asked = self._asked, time.monotonic()
                 found = self._client.poll(0).records()
-                if not found and timeout > 0:
-                    since, found = self._asked, self._client.poll(timeout).records()
+                if not found:
+                    since, found = self._asked, self._client.poll(POLL_WAIT).records()
                     self._asked = time.monotonic()
             except KafkaException as error:
                 raise connector_error(error.args[0], self._where) from None
@@ -147,15 +167,6 @@ class Member:
             self._client.acknowledge(source, REJECT if last else RELEASE)
         return readable
 
-    @property
-    def free(self) -> bool:
-        """Whether it may be polled, which would wait for a settlement that is under way."""
-        return not self.held and not self._turn.locked()
-
-    def holds(self, message: ShareMessage) -> bool:
-        """Whether this delivery is neither settled nor ended."""
-        return message in self.held
-
     def settle(self, messages: Sequence[ShareMessage], how: AcknowledgeType) -> int:
         """Acknowledge what is still held, and wait for the broker; returns how many were not settled by that."""
         with self._turn:
@@ -165,7 +176,10 @@ class Member:
                 del held[message]
                 acknowledge(message.source, how)
             late = len(messages) - len(settled)
-            return late + self._commit(settled) if settled else late
+            if settled:
+                late += self._commit(settled)
+        self._arrivals.turn()
+        return late
 
     def _commit(self, settled: Sequence[ShareMessage]) -> int:
         try:
@@ -190,7 +204,7 @@ class Member:
     def deliver_again(self, message: ShareMessage) -> ShareMessage | None:
         """The next delivery of a message from here, because the broker would drop it; None if it is not held."""
         with self._turn:
-            if not self.holds(message):
+            if message not in self.held:
                 return None
             source = message.source_as_it_came()
             again = ShareMessage(source, source.value(), source.key(), headers_of(source), self, message.attempts + 1)
@@ -206,6 +220,8 @@ class Member:
 
     def close(self) -> None:
         """Leave the group; the broker releases what is held. A later settlement is late."""
+        self.closed = True
+        self._arrivals.turn()
         with self._turn:
             self.held.clear()
             try:
