@@ -6,6 +6,7 @@ import logging
 import signal
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -118,6 +119,27 @@ def test_a_backlog_is_polled_while_it_is_worked_off(group: Group, monkeypatch: p
 
     assert bodies(first + second) == [b"1", b"2"]
     assert consumer.on_success(first + second) == 0
+
+
+def test_a_backlog_opens_four_members_and_no_more(group: Group, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each takes one poll; what comes then waits for a settlement. None of their threads outlives the consumer."""
+    monkeypatch.setattr(share_consumer, "HELD_FOR_LONG", 3600.0)
+    before = set(threading.enumerate())
+    consumer = group.consumer(**{"max.poll.records": 1})
+    held: list[QueueMessage] = []
+    for number in range(4):
+        group.send(b"%d" % number)
+        held += take(consumer, 1)
+    group.send(b"4")
+
+    assert not consumer.consume(1, 2.0)
+    assert consumer.on_success(held[:1]) == 0
+    assert bodies(take(consumer, 1)) == [b"4"]
+    consumer.shutdown()
+
+    for thread in set(threading.enumerate()) - before:
+        thread.join(TIMEOUT)
+        assert not thread.is_alive(), thread.name
 
 
 def test_each_message_is_settled_by_itself(group: Group) -> None:

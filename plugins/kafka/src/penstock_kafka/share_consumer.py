@@ -107,6 +107,7 @@ class ShareGroupConsumer(BlockingConsumer):
                 self._release(member, ended)
 
     def _release(self, member: Member, ended: Sequence[ShareMessage]) -> None:
+        member.settle(ended, RELEASE)
         waiting = self._arrivals.drop(set(ended))
         log.warning(
             "%s: the locks of %d messages end after %g s, %d of them before their turn, the first of message %s; they "
@@ -115,7 +116,6 @@ class ShareGroupConsumer(BlockingConsumer):
             extra={"position": ended[0].position, "count": len(ended)},
         )  # fmt: skip
         self._warn_of_dropped(ended)
-        member.settle(ended, RELEASE)
 
     def _warn_of_dropped(self, messages: Sequence[ShareMessage]) -> None:
         for message in messages:
@@ -136,12 +136,8 @@ class ShareGroupConsumer(BlockingConsumer):
         """Release each message. At its last delivery it is delivered again from here: the brokers would drop it."""
         ours: Sequence[ShareMessage] = messages  # type: ignore[assignment]
         late = self._settle([each for each in ours if each.attempts < self._terms.limit], RELEASE)
-        for message in ours:
-            if message.attempts >= self._terms.limit:
-                again = message.member.deliver_again(message)
-                late += again is None
-                self._arrivals.add([again] if again else [])
-        return late
+        last = [each for each in ours if each.attempts >= self._terms.limit]
+        return late + sum(not message.member.deliver_again(message) for message in last)
 
     def _settle(self, messages: Sequence[QueueMessage], how: AcknowledgeType) -> int:
         ours: Sequence[ShareMessage] = messages  # type: ignore[assignment]

@@ -119,16 +119,18 @@ class Member:
     def _work(self) -> None:
         while self._arrivals.wait_for_turn(self):
             try:
-                if found := self._poll():
-                    self._arrivals.add(found)
+                self._poll()
             except Exception as error:  # noqa: BLE001  (`consume` raises it)
                 self._arrivals.fail(error)
 
-    def _poll(self) -> list[ShareMessage]:
-        """Wait for messages. What the client cannot read is released, and rejected at its last delivery."""
+    def _poll(self) -> None:
+        """Wait for messages, and give them to `consume`.
+
+        What the client cannot read is released, and rejected at its last delivery.
+        """
         with self._turn:
             if self.closed:
-                return []
+                return
             try:
                 # What is there at once may be locked since an earlier poll, which had asked for it; all else is not.
                 since, self._asked = self._asked, time.monotonic()
@@ -139,7 +141,7 @@ class Member:
             except KafkaException as error:
                 raise connector_error(error.args[0], self._where) from None
             if not found:
-                return []
+                return
             self.since = since
             if any(map(_error, found)):
                 found = self._give_back_unreadable(found)
@@ -152,7 +154,7 @@ class Member:
                 for source, body, key, headers, attempts in columns
             ]
             self.held = dict.fromkeys(messages)
-            return messages
+            self._arrivals.add(messages)
 
     def _give_back_unreadable(self, found: Sequence[Message]) -> list[Message]:
         """Release what the client cannot read, or reject it at its last delivery; returns the others."""
@@ -169,6 +171,8 @@ class Member:
 
     def settle(self, messages: Sequence[ShareMessage], how: AcknowledgeType) -> int:
         """Acknowledge what is still held, and wait for the broker; returns how many were not settled by that."""
+        if self.held.keys().isdisjoint(messages):
+            return len(messages)  # a member that holds nothing is polled, and its turn may not come
         with self._turn:
             acknowledge, held = self._client.acknowledge, self.held
             settled = [message for message in messages if message in held]
@@ -201,16 +205,19 @@ class Member:
         log.warning("%s: %d messages were not settled, and come again: %s", self._where, count, why,
                     extra={"count": count})  # fmt: skip
 
-    def deliver_again(self, message: ShareMessage) -> ShareMessage | None:
-        """The next delivery of a message from here, because the broker would drop it; None if it is not held."""
+    def deliver_again(self, message: ShareMessage) -> bool:
+        """Let a message arrive again from here, because the broker would drop it; False if it is not held."""
+        if message not in self.held:
+            return False
         with self._turn:
             if message not in self.held:
-                return None
+                return False
             source = message.source_as_it_came()
             again = ShareMessage(source, source.value(), source.key(), headers_of(source), self, message.attempts + 1)
             self.held[again] = None
             del self.held[message]
-            return again
+            self._arrivals.add([again])
+            return True
 
     def ended(self) -> list[ShareMessage]:
         """What is still held although its lock ends now."""
