@@ -363,7 +363,7 @@ def test_a_second_worker_stands_by_until_the_first_is_gone(sql: Sql, reader: Rea
 def test_after_a_cut_connection_nothing_comes_twice_to_the_same_worker(
     sql: Sql, reader: Reader, dsn: str, postgres: PostgresServer, proxy: Callable[..., Proxy]
 ) -> None:
-    """What is in flight stays settleable: the worker passes over what it has."""
+    """What is in flight can still be settled: the worker passes over what it has."""
     sql("CREATE TABLE users (id integer PRIMARY KEY)")
     way = proxy(postgres.host, postgres.port)
     through = psycopg.conninfo.make_conninfo(dsn, host=way.host, port=way.port)

@@ -32,7 +32,7 @@ class FolderConsumer(BlockingConsumer):
         self._rescued = float("-inf")
 
     def connect(self) -> None:
-        """Also called after each `NotConnected`; what was delivered before stays ours, and settleable."""
+        """Also called after each `NotConnected`; what was delivered before is still ours to settle."""
         with told(f"folder {self._path}"):
             self._folder.make()
             if self._holder is None:

@@ -75,7 +75,7 @@ class SqsConsumer(LeasedConsumer[SqsMessage]):
         self._warned = False
 
     async def connect(self) -> None:
-        """See `Consumer.connect`. What was delivered before stays settleable: any connection may settle it."""
+        """See `Consumer.connect`. What was delivered before can still be settled: any connection may settle it."""
         redrive = json.loads((await self._queue.open()).get("RedrivePolicy") or "{}")
         if redrive and not self._warned:
             self._warned = True

@@ -76,7 +76,7 @@ class PubSubConsumer(LeasedConsumer[PubSubMessage]):
         self._exactly_once = False
 
     async def connect(self) -> None:
-        """See `Consumer.connect`. What was delivered before stays settleable: any connection may acknowledge it."""
+        """See `Consumer.connect`. What was delivered before can still be settled: any connection may acknowledge it."""
         await self._receives.end(END_TIMEOUT)
         await self._client.open()
         found = await self._client.find_subscription(self.options.create)

@@ -63,7 +63,7 @@ class NatsConsumer(Consumer):
         self._leases = Leases[NatsMessage](name, "raise the group's ack_wait", log)
 
     async def connect(self) -> None:
-        """See `Consumer.connect`. What was delivered before stays settleable: any connection may acknowledge it."""
+        """See `Consumer.connect`. What was delivered before can still be settled: any connection may acknowledge it."""
         await self._connection.open()
         with self._connection.jetstream() as jetstream:
             self._stream = await find_stream(jetstream, self.name, self.options, self._connection.has_schedules)

@@ -76,7 +76,7 @@ class PostgresConsumer(Consumer):
         return self._leases.lost
 
     async def connect(self) -> None:
-        """See `Consumer.connect`. Earlier deliveries stay settleable, because a token belongs to no session."""
+        """See `Consumer.connect`. Earlier deliveries can still be settled, because a token belongs to no session."""
         # While a settlement uses the session, it will notice a loss itself, and must not be waited for.
         if not (self._ready and self._settling.lock.locked()):
             async with self._settling.lock.first():

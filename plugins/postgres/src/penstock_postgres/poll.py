@@ -60,7 +60,7 @@ class PollConsumer(LogReader[Mark]):
         self._look_at = 0.0
 
     async def connect(self) -> None:
-        """See `Consumer.connect`. What is in flight stays settleable, unless another worker has moved the mark."""
+        """See `Consumer.connect`. What is in flight can still be settled, unless another worker has moved the mark."""
         async with self._session.lock.first():
             if await self._session.open():
                 self._reads = False

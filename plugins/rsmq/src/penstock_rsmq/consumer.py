@@ -71,7 +71,7 @@ class RsmqConsumer(LeasedConsumer[RsmqMessage]):
         self._lease_ms = 0
 
     async def connect(self) -> None:
-        """See `Consumer.connect`. What was delivered before stays settleable: a token belongs to no connection."""
+        """See `Consumer.connect`. What was delivered before can still be settled: a token belongs to no connection."""
         own_vt = await self._client.connect()
         self.lease = own_vt if self.options.vt is None else self.options.vt
         if self.lease <= 0:

@@ -28,7 +28,7 @@ def probe(database: Database, path: str, options: SqliteOptions) -> list[Probed]
         # Beside the file SQLite keeps others, so it writes to the folder, too.
         if place.exists() and not os.access(place, os.R_OK | os.W_OK):
             raise FatalConnectorError(
-                f"SQLite file at {path}: this user may not read and write {place}; change its mode"
+                f"SQLite file at {path}: this user may not read and write {place}; change its permissions"
             )
     if not Path(path).exists() and options.create:
         return [Probed("reachable", True, "the folder can be written"), _created(f"file {path}")]

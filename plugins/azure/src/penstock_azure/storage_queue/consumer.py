@@ -65,7 +65,7 @@ class StorageQueueConsumer(LeasedConsumer[StorageMessage]):
         self._poller = Poller(Backoff(initial=min(FIRST_PAUSE, options.poll_interval), maximum=options.poll_interval))
 
     async def connect(self) -> None:
-        """See `Consumer.connect`. What was delivered before stays settleable: a receipt belongs to no connection."""
+        """See `Consumer.connect`. Earlier deliveries can still be settled: a receipt belongs to no connection."""
         await self._client.connect(self.options.create)
 
     async def consume(self, max_messages: int, timeout: float) -> Sequence[QueueMessage]:

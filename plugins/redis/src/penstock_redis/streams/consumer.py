@@ -85,7 +85,7 @@ class StreamConsumer(LeasedConsumer[StreamMessage]):
         self._unread = False  # whether the server may have delivered what never arrived
 
     async def connect(self) -> None:
-        """See `Consumer.connect`. What was delivered before stays settleable: a name belongs to no connection."""
+        """See `Consumer.connect`. What was delivered before can still be settled: a name belongs to no connection."""
         await self._redis.open()
         await join_group(self._redis, self.options)
         await self._redis.run(JOIN, self._group, self._me, round(self.options.lease * 1000), GONE_AFTER)
