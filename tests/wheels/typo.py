@@ -5,6 +5,7 @@ Run by check.py with the interpreter of a fresh environment; prints the connecto
 
 import contextlib
 import io
+import tempfile
 from pathlib import Path
 
 from penstock.cli.main import main
@@ -21,6 +22,7 @@ def said(path: Path) -> str:
 
 
 registry, checked = Registry(), []
+folder = tempfile.TemporaryDirectory()
 for name in registry.names("connector"):
     spec = registry.connector(name)
     if spec.options is None:
@@ -28,10 +30,11 @@ for name in registry.names("connector"):
     model = registry.load(spec, spec.options)
     key = max((field.alias or each for each, field in model.model_fields.items()), key=len)
     typo = f"{key[:-2]}{key[-1]}{key[-2]}"
-    path = Path(f"{name}.yml")
+    path = Path(folder.name) / f"{name}.yml"
     path.write_text(f"queues:\n  orders:\n    connector: {name}\n    config:\n      {typo}: 1\n")
     text = said(path)
     assert f"{path}:5" in text, f"{name}: the line is not named:\n{text}"
     assert f"did you mean '{key}'?" in text, f"{name}: {key!r} is not suggested:\n{text}"
     checked.append(name)
 print(", ".join(checked))
+folder.cleanup()
