@@ -12,7 +12,11 @@ from core.tests.acme import AcmeConsumer
 from penstock.capabilities import Capabilities
 from penstock.cli.main import main
 from penstock.config.model import EngineSettings, WorkerSettings
-from penstock.config.without_effect import engine_options_without_effect, worker_options_without_effect
+from penstock.config.without_effect import (
+    engine_options_without_effect,
+    notes_on_outputs,
+    worker_options_without_effect,
+)
 from penstock.standalone import resolve
 
 
@@ -51,6 +55,21 @@ def test_an_option_of_an_engine_without_effect(
     found = engine_options_without_effect(EngineSettings(**settings), source, dead_letters=dead_letters)
 
     assert [said in each if said else each for each in found] == ([True] if said else [])
+
+
+@pytest.mark.parametrize(
+    ("delivery", "retry", "told"),
+    [("exactly_once", True, True), ("at_least_once", True, False), ("exactly_once", False, False)],
+)
+def test_retries_of_an_output_without_effect(delivery: str, retry: bool, told: bool) -> None:
+    """With exactly once the output's own connection is not used."""
+    more: dict[str, Any] = {"retry": {"max_attempts": 3}} if retry else {}
+    target = resolve({"profile": "memory", **more}, "output")
+
+    found = list(notes_on_outputs(EngineSettings(delivery=delivery), [target], None))
+
+    assert bool(found) == told
+    assert all("'retry' of queue" in each and "exactly_once" in each for each in found)
 
 
 def test_an_option_of_a_worker_without_effect() -> None:

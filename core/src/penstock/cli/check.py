@@ -15,7 +15,7 @@ from penstock.cli.checked import ROLES, Checked, CheckedQueue, check_configurati
 from penstock.config.report import Row, engine_rows, queue_rows, section_rows
 from penstock.config.without_effect import (
     engine_options_without_effect,
-    notes_on_envelopes,
+    notes_on_outputs,
     worker_options_without_effect,
 )
 from penstock.errors import ConfigError, FunctionError, PluginError
@@ -142,7 +142,7 @@ def _parts(checked: Checked) -> Iterable[tuple[str, Sequence[Row], Sequence[str]
         outputs = dict.fromkeys([*engine.output_queues, engine.dead_letter_queue or ""])
         known = [checked.queues[name] for name in outputs if name in checked.queues]
         targets = [view for queue in known for view in queue.views if view.role == "output"]
-        notes += notes_on_envelopes(targets, engine.dead_letter_queue)
+        notes += notes_on_outputs(engine.settings, targets, engine.dead_letter_queue)
         yield f"engine {one_line(engine.app_name)}", rows, notes
     for name, queue in checked.queues.items():
         uses = f": {', '.join(queue.uses)}" if queue.uses else ""

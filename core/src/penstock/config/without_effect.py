@@ -41,22 +41,37 @@ def engine_options_without_effect(
         yield f"'batch_size' has no effect beyond 'max_in_flight', which is {settings.max_in_flight}"
 
 
-def notes_on_envelopes(targets: Iterable[ResolvedQueue], dead_letters: str | None) -> Iterator[str]:
-    """One sentence for each output whose envelope is off: what that costs, or that it changes nothing."""
+def notes_on_outputs(
+    settings: EngineSettings, targets: Iterable[ResolvedQueue], dead_letters: str | None
+) -> Iterator[str]:
+    """Sentences about outputs: what `envelope: off` costs there, and what has no effect.
+
+    Args:
+        settings: The engine's.
+        targets: Its outputs, the dead-letter queue among them.
+        dead_letters: The name of that one.
+    """
     for target in targets:
-        capabilities = target.capabilities
-        if target.envelope:
-            continue
-        if not uses_envelope(capabilities):
-            yield f"'envelope: off' of queue {target.name!r} has no effect: connector {target.connector!r} needs none"
-        elif target.name == dead_letters:
+        if settings.delivery == "exactly_once" and target.retry is not None:
             yield (
-                f"'envelope: off': dead letters in {target.name!r} are the raw bodies, without reason, attempts, "
-                "origin, key and headers; only this log says why each is one"
+                f"'retry' of queue {target.name!r} has no effect: with delivery: exactly_once the input stores its "
+                "records, in the transaction that settles"
             )
-        else:
-            lost = " and ".join(name for name in ("keys", "headers") if not getattr(capabilities, name))
-            yield f"'envelope: off': messages in {target.name!r} are the raw bodies, without {lost}"
+        if not target.envelope:
+            yield _note_on_envelope(target, dead_letters)
+
+
+def _note_on_envelope(target: ResolvedQueue, dead_letters: str | None) -> str:
+    capabilities = target.capabilities
+    if not uses_envelope(capabilities):
+        return f"'envelope: off' of queue {target.name!r} has no effect: connector {target.connector!r} needs none"
+    if target.name == dead_letters:
+        return (
+            f"'envelope: off': dead letters in {target.name!r} are the raw bodies, without reason, attempts, "
+            "origin, key and headers; only this log says why each is one"
+        )
+    lost = " and ".join(name for name in ("keys", "headers") if not getattr(capabilities, name))
+    return f"'envelope: off': messages in {target.name!r} are the raw bodies, without {lost}"
 
 
 def worker_options_without_effect(settings: WorkerSettings) -> Iterator[str]:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
-from penstock.config.without_effect import engine_options_without_effect, notes_on_envelopes
+from penstock.config.without_effect import engine_options_without_effect, notes_on_outputs
 from penstock.errors import ConfigError
 from penstock.events import Observer
 from penstock.lineage import Lineage
@@ -87,7 +87,7 @@ def compile_pipeline(
     _reject_dead_letter_loop(app, source, targets.get(dead_letter_queue or ""))
     for note in engine_options_without_effect(settings, source, dead_letters=dead_letter_queue is not None):
         log.warning("engine %r: %s", app, note)
-    for note in notes_on_envelopes(targets.values(), dead_letter_queue):
+    for note in notes_on_outputs(settings, targets.values(), dead_letter_queue):
         log.warning("engine %r: %s", app, note)
     whole_batch = bool(source.batch)
     input_queue = InputQueue(source, health=health, on_reconnect=lambda: metrics.reconnects(source.name), engine=app)
