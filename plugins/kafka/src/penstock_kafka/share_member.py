@@ -113,8 +113,7 @@ class Member:
             self._client.subscribe(list(names))
         except KafkaException as error:
             raise invalid_settings(error) from None
-        self._thread = threading.Thread(target=self._work, name="penstock-share-member", daemon=True)
-        self._thread.start()
+        threading.Thread(target=self._work, name="penstock-share-member", daemon=True).start()
 
     def _work(self) -> None:
         while self._arrivals.wait_for_turn(self):
