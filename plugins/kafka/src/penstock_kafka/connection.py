@@ -14,6 +14,7 @@ from penstock_kafka.errors import connector_error, describe
 
 ASK_TIMEOUT = 1.0  # seconds of one request for metadata; between two, the client's own errors are checked
 ASK_AGAIN = 0.1  # seconds between two requests, so that a broker that rejects at once causes no hot loop
+ID_TIMEOUT = 1.0  # seconds that brokers are asked for the id of their cluster; old ones have none
 
 
 class Client(Protocol):
@@ -72,6 +73,7 @@ def _ask(
 ) -> str | None:
     place = f"{where}: topic {name!r}" if name else where
     about = {"topic": name} if name else {}
+    no_id_after = time.monotonic() + ID_TIMEOUT
     while True:
         left = deadline - time.monotonic()
         try:
@@ -84,7 +86,10 @@ def _ask(
             raise FatalConnectorError(f"{where}: {describe(callbacks.fatal)}")
         if error is None:
             cluster: str | None = found.cluster_id
-            return cluster
+            if cluster is not None or time.monotonic() > min(no_id_after, deadline):
+                return cluster
+            time.sleep(ASK_AGAIN)  # a client knows it only after its first answers
+            continue
         problem = connector_error(error, place)
         if not isinstance(problem, NotConnected):
             raise problem
