@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -279,6 +280,7 @@ def test_a_partition_is_held_back_before_the_text_is_full(
         waiting.extend(found[::2])
         if found[1::2]:
             consumer.on_success(found[1::2])
+        time.sleep(0.005)  # a quick machine would fill the text between two commits
 
     until(lambda: consumer._open()[1]._held_back, work)
     work()
