@@ -279,7 +279,8 @@ def test_a_pipe_without_a_writer_ends_in_order_at_a_signal(
 
     async def main() -> None:
         async with running(feed) as run:
-            await until(reading)
+            # Otherwise the signal would end pytest.
+            await until(lambda: reading() and signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL)
             os.kill(os.getpid(), signal.SIGTERM)
             await run.ended()
 
