@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -85,3 +86,12 @@ def test_classes_without_a_meaning_are_listed() -> None:
     other.Unknown, other.WrongPassword, other.Lookup = Unknown, WrongPassword, LookupError  # type: ignore[attr-defined]
 
     assert TABLE.unmapped(one, other) == {"ClientError", "Unknown", "LookupError"}
+
+
+def test_asyncios_error_about_a_lost_connection_is_that_of_a_lost_connection() -> None:
+    """From Python 3.12 on, until 3.13.6, `writelines` raises just this where the server has gone."""
+    loop: Any = None
+    with pytest.raises(NotConnected, match="Acme at host: the connection is lost"), TABLE.translating("host"):
+        loop._add_writer(1, print)
+    with pytest.raises(AttributeError), TABLE.translating("host"):
+        loop.create_task()

@@ -23,6 +23,11 @@ Kind = type[ConnectorError]
 V = TypeVar("V")
 
 
+def _connection_is_lost(error: AttributeError) -> bool:
+    """Whether `writelines` said so: in Python 3.12 to 3.13.5 it asks the event loop that a lost connection has not."""
+    return error.obj is None and error.name == "_add_writer"
+
+
 def _describe(error: BaseException) -> tuple[str, str]:
     return str(error) or type(error).__name__, ""
 
@@ -63,11 +68,18 @@ class ErrorTable:
 
     @contextmanager
     def translating(self, address: str) -> Iterator[None]:
-        """Translate what the client raises inside this block; its own error becomes the cause."""
+        """Translate what the client raises inside this block; its own error becomes the cause.
+
+        What asyncio raises for a lost connection is an `OSError` here in each version of Python.
+        """
         try:
             yield
         except (*self.by_type, *self.roots) as error:
             raise self.translate(error, address) from error
+        except AttributeError as error:
+            if not _connection_is_lost(error):
+                raise
+            raise self.translate(ConnectionResetError("the connection is lost"), address) from error
 
     def unmapped(self, *modules: ModuleType) -> set[str]:
         """Names of the error classes in these modules that have no row, or mean `ConnectorError`."""
