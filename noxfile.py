@@ -106,17 +106,22 @@ def conformance(session: nox.Session) -> None:
     report.unlink(missing_ok=True)
     mutants.unlink(missing_ok=True)
     whole = {"PENSTOCK_CONFORMANCE_FULL": "1"}
-    kills = {"PENSTOCK_CONFORMANCE_KILLS": "20"}  # of workers, in each test that kills some
+    environment = {
+        "PENSTOCK_CONFORMANCE_REPORT": str(report),
+        "PENSTOCK_MUTANTS": str(mutants),
+        # Of workers, in each test that kills some.
+        "PENSTOCK_CONFORMANCE_KILLS": "20",
+        **whole,
+    }
     # A test that kills twenty workers takes longer than others may.
     kit = ("pytest", "-q", "-rfE", "--timeout", "900", "kit/tests/test_conformance_kit.py", *suites)
     try:
         # The recorder tells the process that prints what was proved in the others.
         spread = ("-n", "4", "--dist", "loadfile", "-p", "penstock_kit.recorder")
-        reports = {"PENSTOCK_CONFORMANCE_REPORT": str(report), "PENSTOCK_MUTANTS": str(mutants)}
-        session.run(*kit, *spread, *session.posargs, env={**reports, **kills, **whole})
+        session.run(*kit, *spread, *session.posargs, env=environment)
     except CommandFailed:
-        session.log("these tests failed beside others; they run once more, alone")
-        session.run(*kit, "--last-failed", "--last-failed-no-failures", "none", env={**kills, **whole})
+        session.log("these tests failed beside others; they run once more, alone, into the same report")
+        session.run(*kit, "--last-failed", "--last-failed-no-failures", "none", env=environment)
     # The other versions of Redis; the one that comes first was tried above.
     for version in ("6.2", "7", "8"):
         command = ("pytest", "-q", "-rfEs", "-n", "4", "--dist", "worksteal", "plugins/redis/tests")

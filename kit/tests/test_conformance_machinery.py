@@ -387,15 +387,16 @@ class TestMatrix:
         assert list(matrix.notes([suite])) == ["bolt: skipped, because no server: 70 tests"]
 
     def test_a_report_is_read_back_and_added_to(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        """A later run replaces its own suites and leaves the others; the program prints all as Markdown."""
+        """A later run replaces its own tests and leaves the others; the program prints all as Markdown."""
         path = tmp_path / "report.json"
-        other = SuiteReport("bolt", "", {"headers": False}, [Finding("test_one", "basics", "", "broken")])
+        kept = Finding("test_two", "basics", "", "proved")
+        other = SuiteReport("bolt", "", {"headers": False}, [Finding("test_one", "basics", "", "broken"), kept])
         report.write(path, [ACME, other])
         report.write(path, [SuiteReport("bolt", "", {"headers": False}, [Finding("test_one", "basics", "", "proved")])])
         assert matrix.main([str(path)]) == 0
         printed = capsys.readouterr().out
         assert "| capability | acme (old) | bolt |" in printed
-        assert "| basics | 1 proved | 1 proved |" in printed
+        assert "| basics | 1 proved | 2 proved |" in printed
         assert "it \\| forgets" not in printed.split("| basics")[0]
 
     def test_what_is_no_report_is_refused(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -38,7 +38,7 @@ messages-storage {{ enabled = true, uri = "jdbc:h2:{directory}/messages{store}" 
 """
 
 # Its database writes half a second after the answer, unless it waits for the disk.
-SYNCED = ";WRITE_DELAY=0" if "PENSTOCK_CONFORMANCE_REPORT" in os.environ else ""
+SYNCED = ";WRITE_DELAY=0" if "PENSTOCK_CONFORMANCE_FULL" in os.environ else ""
 
 # What Node asks of the system's environment, and nothing of ours.
 NODE_ENVIRONMENT = ("HOME", "PATH", "TMPDIR")

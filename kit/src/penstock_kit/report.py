@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -63,11 +63,18 @@ class SuiteReport:
 
 
 def write(path: Path, suites: Iterable[SuiteReport]) -> None:
-    """Write the report. The file keeps the results of suites that this run did not include."""
+    """Write the report. The file keeps the results of suites and tests that this run did not include."""
     merged = {suite.title: suite for suite in read(path)} if path.exists() else {}
-    merged |= {suite.title: suite for suite in suites}
+    merged |= {suite.title: _with_earlier(merged.get(suite.title), suite) for suite in suites}
     content = {"suites": [asdict(merged[title]) for title in sorted(merged)]}
     path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _with_earlier(earlier: SuiteReport | None, suite: SuiteReport) -> SuiteReport:
+    if earlier is None:
+        return suite
+    findings = {each.test: each for each in (*earlier.findings, *suite.findings)}
+    return replace(suite, findings=list(findings.values()))
 
 
 def read(path: Path) -> Sequence[SuiteReport]:
