@@ -8,7 +8,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -20,6 +19,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
+from penstock_kit import free_port
 from tests.servers.requirement import missing
 
 READY_WITHIN = 30.0  # seconds; it takes 0.2, but a busy machine that replays its log may need more
@@ -130,7 +130,7 @@ class OwnPostgresServer(PostgresServer):
             shutil.chown(directory, self.user)
         self._process: subprocess.Popen[bytes] | None = None
         self._stopped: Sequence[int] = ()
-        super().__init__(f"postgresql://postgres@127.0.0.1:{_free_port()}/postgres")
+        super().__init__(f"postgresql://postgres@127.0.0.1:{free_port()}/postgres")
         self._initialise()
 
     def _initialise(self) -> None:
@@ -268,13 +268,6 @@ def _version(binaries: Path) -> float:
         return float(binaries.parent.name)
     except ValueError:
         return 0.0
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @pytest.fixture(scope="session")

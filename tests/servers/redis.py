@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 import pytest
 import redis
 
-from penstock_kit import ServerProcess
+from penstock_kit import ServerProcess, free_port
 from tests.servers.requirement import missing
 
 VERSION = "PENSTOCK_TEST_REDIS_VERSION"
@@ -158,13 +158,11 @@ def _fetch_redis_8() -> None:
 
 def _free_port() -> int:
     while True:
-        with socket.socket() as probe, socket.socket() as bus:
-            probe.bind(("127.0.0.1", 0))
-            port: int = probe.getsockname()[1]
-            # A cluster's node also listens on its port + 10,000.
-            with suppress(OSError, OverflowError):
-                bus.bind(("127.0.0.1", port + 10_000))
-                return port
+        port = free_port()
+        # A cluster's node also listens on its port + 10,000.
+        with socket.socket() as bus, suppress(OSError):
+            bus.bind(("127.0.0.1", port + 10_000))
+            return port
 
 
 def _answers(host: str, port: int) -> bool:

@@ -13,11 +13,13 @@ class AcmeBackend(BackendFixture):
 from __future__ import annotations
 
 import os
+import random
 import signal
 import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 LOG_SHOWN = 2_000  # characters at the end of a log
@@ -106,8 +108,10 @@ class ServerProcess:
 
 
 def free_port() -> int:
-    """A port of the loopback that no server has at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port of the loopback that no server has, and that no outgoing connection is given while a server is away."""
+    choose = random.SystemRandom().randrange  # the same seed in several processes would choose the same ports
+    while True:
+        with socket.socket() as probe, suppress(OSError):
+            port = choose(15_000, 32_000)
+            probe.bind(("127.0.0.1", port))
+            return port

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import base64
 import os
-import random
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -15,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from penstock_kit import free_port
 from tests.servers.kafka.jars import CLASSES, BrokerUnavailableError
 from tests.servers.kafka.server import PASSWORD, READY_TIMEOUT, USER, KafkaServer, wait_until_ready
 
@@ -163,7 +162,7 @@ class Broker(KafkaServer):
         shutil.rmtree(self._directory, ignore_errors=True)
 
     def _set_up(self) -> None:
-        broker, controller, sasl, behind, proxy = free_ports(5)
+        broker, controller, sasl, behind, proxy = (free_port() for _port in range(5))
         self.bootstrap = f"127.0.0.1:{broker}"
         self.sasl_bootstrap = f"127.0.0.1:{sasl}"
         self.behind_proxy = (behind, proxy)
@@ -217,15 +216,3 @@ class Broker(KafkaServer):
     def _last_words(self) -> str:
         lines = self._log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         return lines[-1][:300] if lines else "it wrote nothing"
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that no outgoing connection is given: it could have one of them before the broker listens there."""
-    choose, sockets = random.SystemRandom().randrange, []
-    while len(sockets) < count:
-        with suppress(OSError):
-            sockets.append(socket.create_server(("127.0.0.1", choose(15_000, 32_000))))
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports

@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from tests.servers.kafka.broker import Broker, More, free_ports
+from penstock_kit import free_port
+from tests.servers.kafka.broker import Broker, More
 from tests.servers.kafka.server import PASSWORD, USER
 
 KINDS = ("GOOD", "EXPIRED", "OTHER")
@@ -52,7 +53,7 @@ class SecureBroker(Broker):
             "EXPIRED": authority.issue_cert("127.0.0.1", not_after=yesterday),
             "OTHER": authority.issue_cert("elsewhere.test"),
         }
-        ports = dict(zip(KINDS, free_ports(len(KINDS)), strict=True))
+        ports = {kind: free_port() for kind in KINDS}
         self.addresses = {kind: f"127.0.0.1:{port}" for kind, port in ports.items()}
         lines: list[str] = []
         for kind in KINDS:
