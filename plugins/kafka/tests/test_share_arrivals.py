@@ -76,6 +76,18 @@ def test_messages_come_in_the_order_in_which_they_were_taken() -> None:
     assert [arrivals.take(2), arrivals.take(0), arrivals.take(5), arrivals.take(5)] == [["a", "b"], [], ["c"], []]
 
 
+def test_without_room_messages_do_not_end_the_wait() -> None:
+    """A worker that is full would look at them again and again, as fast as it can."""
+    arrivals: Any = Arrivals()
+    arrivals.add(["a"])
+    thread = threading.Thread(target=arrivals.wait, args=(1.0, 0), daemon=True)
+    thread.start()
+    thread.join(0.1)
+
+    assert thread.is_alive()
+    arrivals.wait(WAIT, 1)  # returns at once
+
+
 def test_an_error_is_raised_once_and_stops_the_polls() -> None:
     """No member polls again before `consume` is called again: the engine decides when."""
     arrivals: Any = Arrivals()

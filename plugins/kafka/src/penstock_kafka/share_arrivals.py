@@ -62,10 +62,10 @@ class Arrivals:
             self._wanted = False
             self._arrived.notify()
 
-    def wait(self, seconds: float) -> None:
-        """Wait until there is something for `take`."""
+    def wait(self, seconds: float, most: int) -> None:
+        """Wait until `take` has something to return or to raise; without room, messages are nothing to return."""
         with self._arrived:
-            if not self._messages and self._error is None:
+            if not (self._messages and most) and self._error is None:
                 self._arrived.wait(seconds)
 
     def take(self, most: int) -> list[ShareMessage]:

@@ -79,7 +79,7 @@ class ShareGroupConsumer(BlockingConsumer):
                     return []
                 if max_messages and self._needs_more():
                     self._open_member()
-                self._arrivals.wait(left)
+                self._arrivals.wait(left, max_messages)
 
     def _needs_more(self) -> bool:
         """Whether another member has work: a backlog, or partitions that wait for what is held for long."""
@@ -164,7 +164,6 @@ class ShareGroupConsumer(BlockingConsumer):
         """Leave the group with all members; the brokers release what is not settled."""
         self._browser.close()
         members, self._members, self._connected = self._members, [], False
-        self._arrivals.clear()
         held = [message for member in members for message in member.held]
         self._warn_of_dropped(held)
         deadline = time.monotonic() + CLOSE_TIMEOUT
@@ -173,4 +172,5 @@ class ShareGroupConsumer(BlockingConsumer):
                 run_with_timeout(member.close, max(0.0, deadline - time.monotonic()))
             except TimeoutError:
                 log.warning("%s: the group was not left in time; it notices by itself", self._where)
-                return
+                break
+        self._arrivals.clear()  # at the end, because a poll that was under way may have brought some
