@@ -139,7 +139,7 @@ class Member:
                     self._asked = time.monotonic()
             except KafkaException as error:
                 raise connector_error(error.args[0], self._where) from None
-            if not found:
+            if not found or self.closed:
                 return
             self.since = since
             if any(map(_error, found)):
