@@ -17,7 +17,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource  # type: ignore[at
 
 from penstock.errors import FatalConnectorError
 from penstock.message import QueueMessage
-from penstock_kafka import share_consumer
+from penstock_kafka import share_consumer, share_member
 from penstock_kafka.check import check
 from penstock_kafka.share_consumer import ShareGroupConsumer
 from penstock_kafka.share_options import ShareOptions
@@ -42,9 +42,10 @@ time.sleep(60)
 class Group:
     """A share group of a test's own, on one topic."""
 
-    def __init__(self, bench: Any) -> None:
+    def __init__(self, bench: Any, partitions: int = 1) -> None:
         self.bench = bench
-        self.topic = bench.topic(partitions=1)
+        self.partitions = partitions
+        self.topic = bench.topic(partitions=partitions)
         self.name = f"share-{uuid.uuid4().hex[:8]}"
         self._consumers: list[ShareGroupConsumer] = []
 
@@ -62,6 +63,11 @@ class Group:
         """One batch of the topic for each body, so that each can be acquired alone."""
         for body in bodies:
             self.bench.fill(self.topic, [body])
+
+    def send_to_each(self, body: bytes, partitions: int | None = None) -> None:
+        """One message for each of the first partitions, or for all."""
+        for partition in range(partitions or self.partitions):
+            self.bench.fill(self.topic, [body], partition=partition)
 
     def close(self) -> None:
         for consumer in self._consumers:
@@ -85,6 +91,16 @@ def take(consumer: ShareGroupConsumer, count: int) -> list[QueueMessage]:
     return found
 
 
+def settle_each(consumer: ShareGroupConsumer, count: int) -> list[QueueMessage]:
+    """Consume so many messages, each settled before the next."""
+    found: list[QueueMessage] = []
+    while len(found) < count:
+        some = take(consumer, 1)
+        assert consumer.on_success(some) == 0
+        found += some
+    return found
+
+
 def bodies(messages: list[QueueMessage]) -> list[Any]:
     return sorted(message.message for message in messages)
 
@@ -97,14 +113,33 @@ def test_a_slow_message_holds_up_no_other(group: Group) -> None:
     others = [b"%02d" % number for number in range(10)]
     group.send(*others)
 
-    found: list[QueueMessage] = []
-    while len(found) < len(others):
-        some = take(consumer, 1)
-        assert consumer.on_success(some) == 0
-        found += some
+    found = settle_each(consumer, len(others))
 
     assert bodies(found) == others
     assert consumer.on_success([slow]) == 0
+
+
+def test_a_partition_does_not_wait_for_members_that_hold_messages(
+    real_bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two members each has two of the four partitions: both of the one that waits go to the other."""
+    monkeypatch.setattr(share_member, "GIVES_WAY_AFTER", 1.0)
+    group = Group(real_bench, partitions=4)
+    try:
+        consumer = group.consumer(members=2)
+        group.send_to_each(b"slow", partitions=1)
+        (slow,) = take(consumer, 1)
+
+        group.send_to_each(b"1")
+        others = settle_each(consumer, 4)
+
+        assert bodies(others) == [b"1"] * 4
+        assert {message.attempts for message in others} == {1}
+        assert consumer.on_success([slow]) == 0
+        group.send_to_each(b"2")
+        assert bodies(settle_each(consumer, 4)) == [b"2"] * 4
+    finally:
+        group.close()
 
 
 def test_a_backlog_is_polled_while_it_is_worked_off(group: Group, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -95,7 +95,7 @@ class ShareGroupConsumer(BlockingConsumer):
         )
 
     def _maintain(self) -> None:
-        """Raise what ends consuming, and release what is locked no longer."""
+        """Raise what ends consuming, release what is locked no longer, and let members give way."""
         for member in self._members:
             callbacks = member.callbacks
             if callbacks.fatal is not None:
@@ -105,6 +105,7 @@ class ShareGroupConsumer(BlockingConsumer):
                 raise NotConnected(f"{self._where}: {callbacks.reason('all brokers are down')}")
             if ended := member.ended():
                 self._release(member, ended)
+            member.give_way()
 
     def _release(self, member: Member, ended: Sequence[ShareMessage]) -> None:
         member.settle(ended, RELEASE)

@@ -22,6 +22,7 @@ log = logging.getLogger("penstock.kafka")
 
 ACCEPT, RELEASE, REJECT = AcknowledgeType.ACCEPT, AcknowledgeType.RELEASE, AcknowledgeType.REJECT
 MARGIN = 0.1  # of a lock's time, by which it ends here before it ends at the broker
+GIVES_WAY_AFTER = 5.0  # seconds that a member holds messages before other members get its partitions
 POLL_WAIT = 0.1  # seconds of one poll: for so long messages may still be taken when `consume` has returned
 COMMIT_TIMEOUT = 5.0  # seconds for the broker's answer to acknowledgements
 
@@ -80,6 +81,9 @@ class ShareMessage(ClientMessage):
 class Member:
     """A client that is polled only while it holds nothing: before that, all that it has must be acknowledged.
 
+    Brokers do not know that it is not polled, and may have given a partition to such members only. So one that holds
+    messages for long is not subscribed meanwhile; it keeps the locks of the messages, and can settle them.
+
     Args:
         names: Topics.
         options: The queue's.
@@ -103,17 +107,24 @@ class Member:
         self.polled = 0
         self.callbacks = ClientCallbacks()
         self.closed = False
+        self._names = list(names)
+        self._subscribed = False
         self._where = where
         self._terms = terms
         self._arrivals = arrivals
+        self._taken = self.since  # when the messages that it holds came out of the client
         self._asked = self.since  # a fetch that an earlier poll has begun may have locked messages since then
         self._turn = threading.Lock()  # the client belongs to one thread at a time
         try:
             self._client = ShareConsumer(self.callbacks.listening(options.client_settings("input")))
-            self._client.subscribe(list(names))
+            self._subscribe()
         except KafkaException as error:
             raise invalid_settings(error) from None
         threading.Thread(target=self._work, name="penstock-share-member", daemon=True).start()
+
+    def _subscribe(self) -> None:
+        self._client.subscribe(self._names)
+        self._subscribed = True
 
     def _work(self) -> None:
         while self._arrivals.wait_for_turn(self):
@@ -131,6 +142,8 @@ class Member:
             if self.closed:
                 return
             try:
+                if not self._subscribed:
+                    self._subscribe()
                 # What is there at once may be locked since an earlier poll, which had asked for it; all else is not.
                 since, self._asked = self._asked, time.monotonic()
                 found = self._client.poll(0).records()
@@ -153,7 +166,23 @@ class Member:
                 for source, body, key, headers, attempts in columns
             ]
             self.held = dict.fromkeys(messages)
+            self._taken = time.monotonic()
             self._arrivals.add(messages)
+
+    def give_way(self) -> None:
+        """Let other members have its partitions if it holds messages for long; its next poll subscribes again."""
+        if not self._subscribed or not self.held or time.monotonic() - self._taken < GIVES_WAY_AFTER:
+            return
+        if not self._turn.acquire(blocking=False):
+            return  # a settlement may wait for a broker; the next look will do
+        try:
+            if self.held and not self.closed:
+                self._client.unsubscribe()
+                self._subscribed = False
+        except KafkaException as error:
+            raise connector_error(error.args[0], self._where) from None
+        finally:
+            self._turn.release()
 
     def _give_back_unreadable(self, found: Sequence[Message]) -> list[Message]:
         """Release what the client cannot read, or reject it at its last delivery; returns the others."""
