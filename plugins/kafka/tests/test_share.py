@@ -272,6 +272,49 @@ def test_the_last_delivery_stays_with_its_worker(group: Group, caplog: pytest.Lo
     assert "stays in its topic" in caplog.text
 
 
+def test_what_the_brokers_deliver_no_more_stays_beyond_its_lock(group: Group, caplog: pytest.LogCaptureFixture) -> None:
+    """Of two messages, one is with the function and one waits: both can be settled, and delivered again from here."""
+    group.bench.fill(group.topic, [b"1", b"2"])
+    terms = {LOCK: 1000, LIMIT: 2}
+    consumer, other = group.consumer(group=terms), group.consumer(group=terms)
+    other.shutdown()
+    assert [message.attempts for message in take(consumer, 2)] == [1, 1]
+    (first,) = take(consumer, 1)  # when the locks have ended
+    assert first.attempts == 2
+    until = time.monotonic() + 2.5
+    while time.monotonic() < until:  # a worker without room
+        assert not consumer.consume(0, 0.1)
+    group.send(b"3")
+
+    (second,) = take(consumer, 1)
+    assert consumer.on_fail([first]) == 0
+    third = take(consumer, 2)
+
+    assert sorted([(second.message, second.attempts), *((each.message, each.attempts) for each in third)]) == [
+        (b"1", 3), (b"2", 2), (b"3", 1)
+    ]  # fmt: skip
+    assert consumer.on_success([second, *third]) == 0
+    assert "stay with this one" in caplog.text
+    another = group.consumer(group=terms)
+    assert not another.consume(1, 2.0)
+
+
+def test_a_stop_says_what_the_brokers_deliver_no_more(group: Group, caplog: pytest.LogCaptureFixture) -> None:
+    group.send(b"1")
+    consumer = group.consumer(group={LOCK: 1000, LIMIT: 2})
+    take(consumer, 1)
+    (message,) = take(consumer, 1)  # when the lock has ended
+    until = time.monotonic() + 1.5
+    while time.monotonic() < until:
+        assert not consumer.consume(1, 0.1)
+
+    with caplog.at_level(logging.ERROR, "penstock.kafka"):
+        consumer.shutdown()
+
+    assert f"message {message.position} was delivered 2 times" in caplog.text
+    assert consumer.on_success([message]) == 1
+
+
 def test_the_groups_configuration_is_set_where_it_has_none(group: Group) -> None:
     """The defaults lose less than the brokers' own; what an administrator has set stays; null sets nothing."""
     group.consumer(group={LOCK: 5000}).shutdown()

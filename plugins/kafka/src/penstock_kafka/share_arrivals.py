@@ -77,6 +77,11 @@ class Arrivals:
             take = self._messages.popleft
             return [take() for _ in range(min(most, len(self._messages)))]
 
+    def have_any(self, messages: Collection[ShareMessage]) -> bool:
+        """Whether any of these messages waits to be taken."""
+        with self._arrived:
+            return not set(messages).isdisjoint(self._messages)
+
     def drop(self, ended: Collection[ShareMessage]) -> int:
         """Forget messages whose locks have ended; returns how many of them were here."""
         with self._arrived:

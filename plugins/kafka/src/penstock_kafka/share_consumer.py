@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import ClassVar
 
 from confluent_kafka import AcknowledgeType
@@ -69,7 +70,7 @@ class ShareGroupConsumer(BlockingConsumer):
         if not self._connected:
             raise ConnectorError("not connected; call connect() first, and nothing after shutdown()")
         deadline = time.monotonic() + timeout
-        with self._arrivals.wanted():
+        with nullcontext() if self._kept_waits() else self._arrivals.wanted():
             while True:
                 self._maintain()  # first: what an earlier poll has locked may be locked no longer
                 if found := self._arrivals.take(max_messages):
@@ -80,6 +81,11 @@ class ShareGroupConsumer(BlockingConsumer):
                 if max_messages and self._needs_more():
                     self._open_member()
                 self._arrivals.wait(left, max_messages)
+
+    def _kept_waits(self) -> bool:
+        """Whether messages wait here that no other worker gets: with others beside them, they would grow in number."""
+        kept = {message for member in self._members for message in list(member.kept)}
+        return bool(kept) and self._arrivals.have_any(kept)
 
     def _needs_more(self) -> bool:
         """Whether another member has work: a backlog, or partitions that wait for what is held for long."""
@@ -103,20 +109,26 @@ class ShareGroupConsumer(BlockingConsumer):
             if callbacks.down:
                 callbacks.down = False  # raised once for each outage, because the client reconnects by itself
                 raise NotConnected(f"{self._where}: {callbacks.reason('all brokers are down')}")
-            if ended := member.ended():
-                self._release(member, ended)
+            self._release_ended(member)
             member.give_way()
 
-    def _release(self, member: Member, ended: Sequence[ShareMessage]) -> None:
-        member.settle(ended, RELEASE)
-        waiting = self._arrivals.drop(set(ended))
-        log.warning(
-            "%s: the locks of %d messages end after %g s, %d of them before their turn, the first of message %s; they "
-            "are delivered again; raise 'share.record.lock.duration.ms' under 'group', or send smaller batches",
-            self._where, len(ended), self._terms.lock, waiting, ended[0].position,
-            extra={"position": ended[0].position, "count": len(ended)},
-        )  # fmt: skip
-        self._warn_of_dropped(ended)
+    def _release_ended(self, member: Member) -> None:
+        again, last = member.release_ended()
+        if again:
+            waiting = self._arrivals.drop(set(again))
+            log.warning(
+                "%s: the locks of %d messages end after %g s, %d of them before their turn, the first of message %s; "
+                "they come again; raise 'share.record.lock.duration.ms' under 'group', or send smaller batches",
+                self._where, len(again), self._terms.lock, waiting, again[0].position,
+                extra={"position": again[0].position, "count": len(again)},
+            )  # fmt: skip
+        if last:
+            log.warning(
+                "%s: the locks of %d messages end after %g s at their last delivery, the first of message %s; no other "
+                "worker gets them, so they stay with this one, which takes no others before their turn",
+                self._where, len(last), self._terms.lock, last[0].position,
+                extra={"position": last[0].position, "count": len(last)},
+            )  # fmt: skip
 
     def _warn_of_dropped(self, messages: Sequence[ShareMessage]) -> None:
         for message in messages:
@@ -165,8 +177,7 @@ class ShareGroupConsumer(BlockingConsumer):
         """Leave the group with all members; the brokers release what is not settled."""
         self._browser.close()
         members, self._members, self._connected = self._members, [], False
-        held = [message for member in members for message in member.held]
-        self._warn_of_dropped(held)
+        self._warn_of_dropped([message for member in members for message in (*member.held, *member.kept)])
         deadline, late = time.monotonic() + CLOSE_TIMEOUT, 0
         for member in members:
             try:

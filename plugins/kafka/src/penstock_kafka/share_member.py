@@ -22,9 +22,10 @@ log = logging.getLogger("penstock.kafka")
 
 ACCEPT, RELEASE, REJECT = AcknowledgeType.ACCEPT, AcknowledgeType.RELEASE, AcknowledgeType.REJECT
 MARGIN = 0.1  # of a lock's time, by which it ends here before it ends at the broker
-GIVES_WAY_AFTER = 5.0  # seconds that a member holds messages before other members get its partitions
+GIVES_WAY_AFTER = 5.0  # seconds without a poll, because a member holds messages, before others get its partitions
 POLL_WAIT = 0.1  # seconds of one poll: for so long messages may still be taken when `consume` has returned
 COMMIT_TIMEOUT = 5.0  # seconds for the broker's answer to acknowledgements
+MISSING = object()
 
 _error, _key, _value, _deliveries = Message.error, Message.key, Message.value, Message.delivery_count
 
@@ -93,6 +94,7 @@ class Member:
 
     Attributes:
         held: What is not settled; the values mean nothing.
+        kept: What is not settled, and the brokers deliver no more: its lock ended at the last delivery.
         since: When what it holds was locked, or a little earlier; by `time.monotonic`.
         polled: How many messages the last poll that found any has brought.
         callbacks: Those of the client.
@@ -103,6 +105,7 @@ class Member:
         self, names: Sequence[str], options: ShareOptions, where: str, terms: Terms, arrivals: Arrivals
     ) -> None:
         self.held: dict[ShareMessage, None] = {}
+        self.kept: dict[ShareMessage, None] = {}
         self.since = time.monotonic()
         self.polled = 0
         self.callbacks = ClientCallbacks()
@@ -112,7 +115,6 @@ class Member:
         self._where = where
         self._terms = terms
         self._arrivals = arrivals
-        self._taken = self.since  # when the messages that it holds came out of the client
         self._asked = self.since  # a fetch that an earlier poll has begun may have locked messages since then
         self._turn = threading.Lock()  # the client belongs to one thread at a time
         try:
@@ -166,17 +168,16 @@ class Member:
                 for source, body, key, headers, attempts in columns
             ]
             self.held = dict.fromkeys(messages)
-            self._taken = time.monotonic()
             self._arrivals.add(messages)
 
     def give_way(self) -> None:
-        """Let other members have its partitions if it holds messages for long; its next poll subscribes again."""
-        if not self._subscribed or not self.held or time.monotonic() - self._taken < GIVES_WAY_AFTER:
+        """Let other members have its partitions if it was not polled for long; its next poll subscribes again."""
+        if not self._subscribed or time.monotonic() - self._asked < GIVES_WAY_AFTER:
             return
         if not self._turn.acquire(blocking=False):
-            return  # a settlement may wait for a broker; the next look will do
+            return  # it is polled now, or a settlement waits for a broker
         try:
-            if self.held and not self.closed:
+            if not self.closed:
                 self._client.unsubscribe()
                 self._subscribed = False
         except KafkaException as error:
@@ -199,19 +200,23 @@ class Member:
 
     def settle(self, messages: Sequence[ShareMessage], how: AcknowledgeType) -> int:
         """Acknowledge what is still held, and wait for the broker; returns how many were not settled by that."""
-        if self.held.keys().isdisjoint(messages):
-            return len(messages)  # a member that holds nothing is polled, and its turn may not come
-        with self._turn:
-            acknowledge, held = self._client.acknowledge, self.held
-            settled = [message for message in messages if message in held]
-            for message in settled:
-                del held[message]
-                acknowledge(message.source, how)
-            late = len(messages) - len(settled)
-            if settled:
-                late += self._commit(settled)
-        self._arrivals.turn()
-        return late
+        late = 0
+        if not self.held.keys().isdisjoint(messages):  # else it may be polled, and a turn would not come soon
+            with self._turn:
+                settled = [message for message in messages if message in self.held]
+                late += self._acknowledge(settled, how) if settled else 0
+            self._arrivals.turn()
+            if len(settled) == len(messages):
+                return late
+            messages = list(set(messages).difference(settled))
+        return late + sum(self.kept.pop(message, MISSING) is MISSING for message in messages)
+
+    def _acknowledge(self, messages: Sequence[ShareMessage], how: AcknowledgeType) -> int:
+        acknowledge, held = self._client.acknowledge, self.held
+        for message in messages:
+            del held[message]
+            acknowledge(message.source, how)
+        return self._commit(messages)
 
     def _commit(self, settled: Sequence[ShareMessage]) -> int:
         try:
@@ -234,24 +239,41 @@ class Member:
                     extra={"count": count})  # fmt: skip
 
     def deliver_again(self, message: ShareMessage) -> bool:
-        """Let a message arrive again from here, because the broker would drop it; False if it is not held."""
-        if message not in self.held:
-            return False
-        with self._turn:
-            if message not in self.held:
-                return False
-            source = message.source_as_it_came()
-            again = ShareMessage(source, source.value(), source.key(), headers_of(source), self, message.attempts + 1)
-            self.held[again] = None
-            del self.held[message]
-            self._arrivals.add([again])
+        """Let a message arrive again from here, because the broker would drop it; False if it is not ours any more."""
+        if message in self.held:
+            with self._turn:
+                if message in self.held:
+                    self._arrive_again(message, self.held)
+                    return True
+        if message in self.kept:
+            self._arrive_again(message, self.kept)
             return True
+        return False
 
-    def ended(self) -> list[ShareMessage]:
-        """What is still held although its lock ends now."""
+    def _arrive_again(self, message: ShareMessage, ours: dict[ShareMessage, None]) -> None:
+        source = message.source_as_it_came()
+        again = ShareMessage(source, source.value(), source.key(), headers_of(source), self, message.attempts + 1)
+        ours[again] = None
+        ours.pop(message, None)
+        self._arrivals.add([again])
+
+    def release_ended(self) -> tuple[Sequence[ShareMessage], Sequence[ShareMessage]]:
+        """Release what is still held although its lock ends now.
+
+        Returns:
+            What the brokers deliver again; and what they do not, because this was the last time: that is kept.
+        """
         if not self.held or time.monotonic() - self.since < self._terms.lock * (1 - MARGIN):
-            return []
-        return list(self.held)
+            return [], []
+        with self._turn:
+            again: list[ShareMessage] = []
+            last: list[ShareMessage] = []
+            for message in self.held:
+                (last if message.attempts >= self._terms.limit else again).append(message)
+            self.kept.update(dict.fromkeys(last))  # before it leaves `held`: a settlement finds it in one of them
+            self._acknowledge([*again, *last], RELEASE)
+        self._arrivals.turn()
+        return again, last
 
     def close(self) -> None:
         """Leave the group; the broker releases what is held. A later settlement is late."""
@@ -259,6 +281,7 @@ class Member:
         self._arrivals.turn()
         with self._turn:
             self.held.clear()
+            self.kept.clear()
             try:
                 self._client.close()
             except KafkaException as error:
