@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import datetime
 import ssl
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import pytest
 import trustme
 from botocore.exceptions import ClientError
 from tests.servers.sqs import AwsServer
+from tests.servers.tls_front import TlsFront
 
 from penstock.errors import FatalConnectorError
 from penstock.message import Record
@@ -37,47 +37,15 @@ def trusted(authority: trustme.CA, tmp_path: Path) -> dict[str, str]:
 @pytest.fixture
 def tls_port(sqs_server: AwsServer) -> Iterator[Callable[[trustme.LeafCert], int]]:
     """`tls_port(certificate)`: a port that shows it, before the server, which speaks no TLS itself."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-    servers: list[asyncio.Server] = []
-
-    async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while data := await reader.read(65536):
-                writer.write(data)
-                await writer.drain()
-        except OSError:
-            pass  # one side is gone; the other is closed below
-        finally:
-            writer.close()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        far_reader, far_writer = await asyncio.open_connection(sqs_server.host, sqs_server.port)
-        await asyncio.gather(pass_on(reader, far_writer), pass_on(far_reader, writer))
+    front = TlsFront()
 
     def start(certificate: trustme.LeafCert) -> int:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         certificate.configure_cert(context)
-        starting = asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
-        servers.append(asyncio.run_coroutine_threadsafe(starting, loop).result(10))
-        port: int = servers[-1].sockets[0].getsockname()[1]
-        return port
+        return front.listen(context, sqs_server.host, sqs_server.port)
 
     yield start
-
-    async def stop() -> None:
-        for server in servers:
-            server.close()
-        tasks = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-    asyncio.run_coroutine_threadsafe(stop(), loop).result(10)
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join(10)
-    loop.close()
+    front.close()
 
 
 def refusal(opener: Any, port: int, host: str = "localhost", **options: Any) -> str:

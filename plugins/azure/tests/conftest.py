@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import ssl
-import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from tests.servers.tls_front import TlsFront
 
 from penstock.connectors import Consumer
 from penstock_azure.servicebus.consumer import ServiceBusConsumer
@@ -116,47 +115,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture
 def tls_front() -> Iterator[Callable[..., int]]:
     """`tls_front(certificate, port)`: a port that speaks TLS, and passes what it decrypts to `port` of the loopback."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-
-    async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while data := await reader.read(65536):
-                writer.write(data)
-                await writer.drain()
-        except OSError:
-            pass  # one side is gone; the other is closed below
-        finally:
-            writer.close()
-
-    servers: list[asyncio.Server] = []
-
-    async def listen(context: ssl.SSLContext, port: int) -> int:
-        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", port)
-            await asyncio.gather(pass_on(reader, far_writer), pass_on(far_reader, writer))
-
-        servers.append(await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context))
-        found: int = servers[-1].sockets[0].getsockname()[1]
-        return found
+    front = TlsFront()
 
     def start(certificate: Any, port: int) -> int:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         certificate.configure_cert(context)
-        return asyncio.run_coroutine_threadsafe(listen(context, port), loop).result(10)
+        return front.listen(context, "127.0.0.1", port)
 
     yield start
-
-    async def stop() -> None:
-        for server in servers:
-            server.close()
-        tasks = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-    asyncio.run_coroutine_threadsafe(stop(), loop).result(10)
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join(10)
-    loop.close()
+    front.close()

@@ -6,7 +6,6 @@ import asyncio
 import shutil
 import ssl
 import subprocess
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import pytest
 from tests.servers.redis import RedisServer
 from tests.servers.requirement import missing
+from tests.servers.tls_front import TlsFront
 
 from penstock.errors import NotConnected
 from penstock.message import Record
@@ -38,38 +38,9 @@ def tls_port(redis_server: RedisServer, certificate: tuple[Path, Path]) -> Itera
     """A port that speaks TLS and passes what it decrypts to the test server, which may be built without TLS."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*certificate)
-    loop = asyncio.new_event_loop()
-
-    async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while data := await reader.read(65536):
-                writer.write(data)
-                await writer.drain()
-        except OSError:
-            pass  # one side is gone; the other is closed below
-        finally:
-            writer.close()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        far_reader, far_writer = await asyncio.open_connection(redis_server.host, redis_server.port)
-        await asyncio.gather(pass_on(reader, far_writer), pass_on(far_reader, writer))
-
-    server = loop.run_until_complete(asyncio.start_server(serve, "127.0.0.1", 0, ssl=context))
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-    yield server.sockets[0].getsockname()[1]
-
-    async def stop() -> None:
-        server.close()
-        tasks = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-    asyncio.run_coroutine_threadsafe(stop(), loop).result(10)
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join(10)
-    loop.close()
+    front = TlsFront()
+    yield front.listen(context, redis_server.host, redis_server.port)
+    front.close()
 
 
 async def passes(opener: Any, consumed: Any, **where: Any) -> None:
