@@ -33,14 +33,14 @@ class TlsFront:
 
     async def _listen(self, context: ssl.SSLContext, host: str, port: int) -> int:
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            far_reader, far_writer = await asyncio.open_connection(host, port)
-            both = {writer, far_writer}
-            self._writers |= both
+            self._writers.add(writer)
             try:
+                far_reader, far_writer = await asyncio.open_connection(host, port)
+                self._writers.add(far_writer)
                 await asyncio.gather(_pass_on(reader, far_writer), _pass_on(far_reader, writer))
-                await asyncio.gather(*(each.wait_closed() for each in both), return_exceptions=True)
+                await asyncio.gather(writer.wait_closed(), far_writer.wait_closed(), return_exceptions=True)
             finally:
-                self._writers -= both
+                writer.close()
 
         server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
         self._servers.append(server)
