@@ -17,7 +17,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource  # type: ignore[at
 
 from penstock.errors import FatalConnectorError
 from penstock.message import QueueMessage
-from penstock_kafka import share_consumer, share_member
+from penstock_kafka import share_consumer
 from penstock_kafka.check import check
 from penstock_kafka.share_consumer import ShareGroupConsumer
 from penstock_kafka.share_options import ShareOptions
@@ -119,11 +119,8 @@ def test_a_slow_message_holds_up_no_other(group: Group) -> None:
     assert consumer.on_success([slow]) == 0
 
 
-def test_a_partition_does_not_wait_for_members_that_hold_messages(
-    real_bench: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Of two members each has two of the four partitions: both of the one that waits go to the other."""
-    monkeypatch.setattr(share_member, "GIVES_WAY_AFTER", 1.0)
+def test_a_partition_does_not_wait_for_members_that_hold_messages(real_bench: Any) -> None:
+    """Each of two members has two of the four partitions, until one gives its own to the other."""
     group = Group(real_bench, partitions=4)
     try:
         consumer = group.consumer(members=2)

@@ -110,7 +110,9 @@ class ShareGroupConsumer(BlockingConsumer):
                 callbacks.down = False  # raised once for each outage, because the client reconnects by itself
                 raise NotConnected(f"{self._where}: {callbacks.reason('all brokers are down')}")
             self._release_ended(member)
-            member.give_way()
+            # Not one that is polled from now on again: a worker that paused would wait until it has joined once more.
+            if member.held or self._kept_waits():
+                member.give_way()
 
     def _release_ended(self, member: Member) -> None:
         again, last = member.release_ended()

@@ -74,7 +74,7 @@ class ShareOptions(ClientOptions):
             written here is set when the worker connects; beside it, what the group has not set itself gets the
             connector's defaults. null: nothing is set.
         members: How many clients a worker may open. One of them takes no new messages until all that it has are
-            settled, so with more members than partitions a slow message holds up others for some seconds at most.
+            settled. With more members than partitions, a slow message holds up others for about ten seconds at most.
     """
 
     group: dict[str, str | int] | None = Field(default_factory=dict)
